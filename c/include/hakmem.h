@@ -1,0 +1,215 @@
+/* hakmem.h - the interface of the hakmem memory allocator.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Every function here may be called from any thread at any time: before main, in destructors of
+ * thread-local objects, in a forked child. None is async-signal-safe. Sizes and alignments are in
+ * bytes. "Block" means memory that one of the allocating functions returned and that was not freed
+ * yet; a block belongs to the caller, and any thread may free it.
+ *
+ * Blocks of hak_* functions and, where the library replaces them, of malloc and its family come
+ * from the same heap and may be freed by either.
+ *
+ * A pointer that is not a block (never allocated here, inside a block, already freed) is an error
+ * of the program. Where it is detected, one line on standard error names the function, the pointer
+ * and the cause, and the process aborts; with the option on_error=continue the call does nothing.
+ */
+#ifndef HAKMEM_H
+#define HAKMEM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define HAK_VERSION_MAJOR 0
+#define HAK_VERSION_MINOR 1
+#define HAK_VERSION_PATCH 0
+#define HAK_VERSION_STRING "0.1.0"
+
+#ifndef HAK_API
+#define HAK_API __attribute__((visibility("default")))
+#endif
+#define HAK_ALLOCATES(...)                                                                         \
+    __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
+#define HAK_REALLOCATES(...) __attribute__((warn_unused_result, alloc_size(__VA_ARGS__)))
+
+#ifdef __cplusplus
+#define HAK_NOEXCEPT noexcept
+extern "C" {
+#else
+#define HAK_NOEXCEPT
+#endif
+
+/* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ------------------------------------ */
+
+/* A block of at least `size` bytes, aligned to 16, contents undefined. `size` 0 gives a block of its
+ * own that must be freed. NULL and errno ENOMEM when memory is exhausted or `size` is above
+ * PTRDIFF_MAX. */
+HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
+
+/* A block for `count` objects of `size` bytes, all bytes zero, otherwise as hak_malloc. NULL and
+ * ENOMEM also when the product overflows. */
+HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1, 2);
+
+/* Resizes the block `ptr` to `size` bytes: the first min(old, new) bytes keep their contents, the
+ * block may move. NULL `ptr`: as hak_malloc. `size` 0 frees the block and returns NULL, as glibc does
+ * (C23 leaves it undefined). NULL and ENOMEM on failure: the old block is then intact. The result
+ * is aligned to 16 whatever alignment `ptr` was allocated with. */
+HAK_API void *hak_realloc(void *ptr, size_t size) HAK_NOEXCEPT HAK_REALLOCATES(2);
+
+/* hak_realloc to `count` * `size` bytes; NULL and ENOMEM, the block intact, when that overflows. */
+HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEPT
+    HAK_REALLOCATES(2, 3);
+
+/* Frees the block `ptr`; NULL does nothing. Keeps errno. */
+HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
+
+/* As hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was last
+ * requested with exactly `size` bytes (C23 free_sized). Any other size is undefined behaviour;
+ * checking mode (option checks=1) reports it. */
+HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
+
+/* As hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size (C23
+ * free_aligned_sized). */
+HAK_API void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) HAK_NOEXCEPT;
+
+/* A block of at least `size` bytes, aligned to `alignment`, a power of two. NULL and EINVAL for any
+ * other alignment, NULL and ENOMEM when memory is exhausted. `size` need not be a multiple. */
+HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT
+    __attribute__((malloc, warn_unused_result, alloc_align(1), alloc_size(2)));
+
+/* As hak_aligned_alloc, the block in *out. Returns 0, EINVAL (not a power of two, or not a multiple
+ * of sizeof(void *)) or ENOMEM; *out and errno are then unchanged. */
+HAK_API int hak_posix_memalign(void **out, size_t alignment, size_t size) HAK_NOEXCEPT;
+
+/* The bytes that may be used in the block `ptr`, at least those requested; 0 for NULL. */
+HAK_API size_t hak_usable_size(const void *ptr) HAK_NOEXCEPT;
+
+/* ---- Layout forms, for callers that know size and alignment when they free (Rust) --------------
+ *
+ * `align` is a power of two (not checked). The size and alignment given to hak_dealloc and
+ * hak_realloc_layout are those of the block's allocation (or last reallocation); anything else is
+ * undefined behaviour, reported in checking mode. Blocks of these functions may also be given to
+ * hak_free, hak_usable_size; to hak_realloc only if their alignment may be forgotten. A block
+ * with an alignment of at most 8 may be aligned to 8 only. */
+
+/* A block of `size` bytes aligned to `align`. NULL and ENOMEM when memory is exhausted. */
+HAK_API void *hak_alloc(size_t size, size_t align) HAK_NOEXCEPT
+    __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
+
+/* As hak_alloc, all bytes zero. Fresh memory of the OS is not zeroed again. */
+HAK_API void *hak_alloc_zeroed(size_t size, size_t align) HAK_NOEXCEPT
+    __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
+
+/* Resizes the block `ptr` of `old_size` bytes to `new_size`, alignment kept. NULL and ENOMEM on
+ * failure: the old block is then intact. */
+HAK_API void *hak_realloc_layout(void *ptr, size_t old_size, size_t align,
+                                 size_t new_size) HAK_NOEXCEPT HAK_REALLOCATES(4);
+
+/* Frees the block `ptr` (not NULL) of `size` bytes and alignment `align`. */
+HAK_API void hak_dealloc(void *ptr, size_t size, size_t align) HAK_NOEXCEPT;
+
+/* ---- Control ----------------------------------------------------------------------------------- */
+
+/* What hak_prewarm and the option prewarm fill. */
+enum hak_prewarm_set {
+    HAK_PREWARM_OFF = 0,
+    HAK_PREWARM_TINY = 1,     /* blocks up to 1 KiB */
+    HAK_PREWARM_POOL = 2,     /* blocks of 8 KiB to 52 KiB */
+    HAK_PREWARM_ALL = 3,      /* both */
+    HAK_PREWARM_ADAPTIVE = 4, /* as many as threads that have ended came to hold */
+};
+
+/* Fills the calling thread's cache so that its next allocations find blocks ready: less than 2 MB
+ * of address space, no page of it touched. Returns the bytes of the blocks added, 0 when there is
+ * no memory or nothing to add. */
+HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
+
+/* Gives back to the OS, now, all memory that can be given back: the calling thread's cache is
+ * emptied, other threads are asked to empty theirs at their next slow path. Returns the bytes
+ * returned to the OS by this call. Safe at any time; costs page faults afterwards. */
+HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
+
+/* Sets the option `name` (as in the documentation, without "HAKMEM_") from text. Returns 0, ENOENT
+ * (no such option), EINVAL (the value does not parse or is out of range: the old one stays) or
+ * EBUSY (the option is read at start only: use the environment or hak_conf). */
+HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
+
+/* Writes the option's present value as text with a final NUL. Returns 0, ENOENT, or ERANGE when
+ * `value_bytes` is too small (32 always suffice). */
+HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HAK_NOEXCEPT;
+
+/* A program may define this symbol to configure hakmem at link time: "name=value,name=value". The
+ * environment takes precedence. */
+extern HAK_API const char *hak_conf __attribute__((weak));
+
+/* ---- Observation ------------------------------------------------------------------------------- */
+
+/* Bytes are of now unless said otherwise; counts are since the start of the process. A snapshot:
+ * other threads go on while it is taken. */
+struct hak_stats {
+    uint64_t bytes_live;         /* in blocks that the program holds */
+    uint64_t bytes_cached;       /* in free blocks in thread caches and inboxes */
+    uint64_t bytes_slabs;        /* in slabs: live, cached and free blocks */
+    uint64_t bytes_large;        /* in blocks above the largest class; part of bytes_live */
+    uint64_t bytes_large_cached; /* in freed large mappings kept for reuse */
+    uint64_t bytes_dirty;        /* free, but not given back to the OS yet */
+    uint64_t bytes_mapped;       /* address space held from the OS, metadata included */
+    uint64_t bytes_mapped_peak;  /* the most that bytes_mapped ever was */
+    uint64_t bytes_metadata;     /* address space of hakmem's own structures */
+    uint64_t bytes_purged;       /* given back by purge calls, since the start */
+    uint64_t threads;            /* that have a thread cache */
+    uint64_t heaps;              /* that exist */
+    uint64_t refills;            /* thread cache filled from slabs */
+    uint64_t flushes;            /* batches that went home from a thread cache */
+    uint64_t inbox_deliveries;   /* batches put into an inbox */
+    uint64_t inbox_saves;        /* refills avoided, because the inbox had blocks */
+    uint64_t map_calls;          /* mmap */
+    uint64_t unmap_calls;        /* munmap */
+    uint64_t remap_calls;        /* mremap */
+    uint64_t purge_calls;        /* madvise */
+    uint64_t lock_waits;         /* times that a thread slept for a lock */
+    uint64_t errors;             /* uses of bad pointers that were reported */
+};
+
+/* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only ever
+ * added at the end; those that the library does not know are set to zero. */
+HAK_API void hak_stats(struct hak_stats *stats, size_t stats_bytes) HAK_NOEXCEPT;
+
+/* One row of the size-class table, with what is in use now. */
+struct hak_class_stats {
+    uint64_t block_bytes;   /* size of a block */
+    uint64_t slab_bytes;    /* size of a slab */
+    uint64_t slabs;         /* slabs of this class */
+    uint64_t blocks_live;   /* that the program holds */
+    uint64_t blocks_cached; /* in thread caches and inboxes */
+    uint64_t blocks_free;   /* in slabs */
+    uint64_t refills;       /* as in struct hak_stats */
+    uint64_t flushes;
+    uint64_t inbox_deliveries;
+    uint64_t inbox_saves;
+};
+
+/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such class. */
+HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
+                            size_t stats_bytes) HAK_NOEXCEPT;
+
+enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
+
+/* Writes all statistics through `write`, in pieces; `write` must not allocate from hakmem. With
+ * `write` NULL to standard error. */
+HAK_API void hak_report(enum hak_report_format format,
+                        void (*write)(void *arg, const char *text, size_t bytes),
+                        void *arg) HAK_NOEXCEPT;
+
+/* Checks the invariants of every structure, taking its locks in turn. Returns the number of faults,
+ * 0 when sound; each fault is a line on standard error. */
+HAK_API size_t hak_validate(void) HAK_NOEXCEPT;
+
+/* The version of the library that runs, as HAK_VERSION_STRING. */
+HAK_API const char *hak_version(void) HAK_NOEXCEPT;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
