@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Threads replace random blocks of any size from 8 to 32 KiB, each in its own working set. An
+ * operation is one replacement: a free and a malloc.
+ */
+#include "bench.h"
+
+int main(int argc, char **argv) {
+    bench_sizes sizes = {.min = 8 * BENCH_KIB, .max = 32 * BENCH_KIB};
+    return bench_replace_main(argc, argv, &sizes,
+                              "bench_mid_large_mt THREADS ITERATIONS WORKING_SET SEED\n"
+                              "  ITERATIONS and WORKING_SET (live blocks) are those of each thread");
+}
