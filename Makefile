@@ -52,18 +52,21 @@ HK_CFLAGS += -O2
 endif
 
 # A sanitizer brings a malloc of its own: only hak_* are built beside it.
-ifeq ($(SANITIZE),)
-HK_CPPFLAGS += -DHAK_OVERRIDE
-endif
-
+# It must be linked into the program itself, so there is no shared library then.
 ARCHIVE := $(BUILD)/libhakmem.a
 SONAME := $(BUILD)/libhakmem.so.$(MAJOR)
 SHARED := $(BUILD)/libhakmem.so.$(VERSION)
+ifeq ($(SANITIZE),)
+HK_CPPFLAGS += -DHAK_OVERRIDE
 LIBS := $(ARCHIVE) $(BUILD)/libhakmem.so
+else
+LIBS := $(ARCHIVE)
+endif
 
 OBJECT := $(BUILD)/obj/hakmem.o
 FLAGS := $(BUILD)/obj/flags
-COMPILE := $(CC) $(HK_CPPFLAGS) $(CPPFLAGS) $(HK_CFLAGS) $(CFLAGS)
+COMPILE_FLAGS := $(HK_CPPFLAGS) $(CPPFLAGS) $(HK_CFLAGS) $(CFLAGS)
+COMPILE := $(CC) $(COMPILE_FLAGS)
 LINK := $(CC) $(HK_CFLAGS) $(CFLAGS) $(HK_LDFLAGS) $(LDFLAGS)
 
 Q := $(if $(V),,@)
@@ -110,6 +113,112 @@ $(BUILD)/libhakmem.so: $(SONAME)
 	$(Q)ln -sf $(<F) $@
 
 -include $(OBJECT:.o=.d)
+
+# ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
+
+.PHONY: test check bench bench-c demo
+test: libs need-cargo
+	$(Q)CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
+
+check: libs
+	$(Q)CC='$(CC)' c/tests/run layers/ build/ docs/
+
+bench: need-cargo
+	$(Q)$(CARGO) bench
+
+-include benches/c/bench.mk
+bench-c: libs bench-programs
+	$(Q)CC='$(CC)' benches/c/run
+
+demo: libs need-cargo
+	$(Q)CC='$(CC)' CARGO='$(CARGO)' examples/demo
+
+# ---- Documentation and format -----------------------------------------------------------------------
+
+.PHONY: docs format format-check
+docs: c/docs/options.md
+
+c/docs/options.md: c/tools/options c/src/core/options.def
+	$(call say,DOC,$@)
+	@mkdir -p $(@D)
+	$(Q)c/tools/options markdown > $@
+
+FORMATTED = $(wildcard c/include/*.[ch] c/src/*.[ch] c/src/*/*.[ch] c/tests/*.[ch] c/tests/*/*.[ch] \
+                       c/tools/*.[ch] examples/c/*.[ch] benches/c/*.[ch])
+
+format:
+	$(call need,$(CLANG_FORMAT),install clang-format)
+	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
+	$(Q)$(CARGO) fmt --all
+
+format-check:
+	$(call need,$(CLANG_FORMAT),install clang-format)
+	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+	$(Q)$(CARGO) fmt --all --check
+
+# ---- Installation -----------------------------------------------------------------------------------
+
+CMAKEDIR := $(LIBDIR)/cmake/hakmem
+PKGCONFIGDIR := $(LIBDIR)/pkgconfig
+# The CMake file finds the header from its own place, so that an installed tree can be moved.
+INCLUDE_FROM_CMAKE = $(shell realpath -ms --relative-to='$(CMAKEDIR)' '$(INCLUDEDIR)')
+CONFIGURE = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
+                -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
+                -e 's|@INCLUDE_FROM_CMAKE@|$(INCLUDE_FROM_CMAKE)|g'
+
+.PHONY: install uninstall
+install: libs
+	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
+	$(Q)install -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
+	    '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(MANDIR)/man3'
+	$(Q)install -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/hakmem.h'
+	$(Q)install -m 644 $(ARCHIVE) '$(DESTDIR)$(LIBDIR)/libhakmem.a'
+	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))'
+	$(Q)ln -sf $(notdir $(SHARED)) '$(DESTDIR)$(LIBDIR)/$(notdir $(SONAME))'
+	$(Q)ln -sf $(notdir $(SONAME)) '$(DESTDIR)$(LIBDIR)/libhakmem.so'
+	$(Q)$(CONFIGURE) c/packaging/hakmem.pc.in > '$(DESTDIR)$(PKGCONFIGDIR)/hakmem.pc'
+	$(Q)$(CONFIGURE) c/packaging/hakmemConfig.cmake.in > '$(DESTDIR)$(CMAKEDIR)/hakmemConfig.cmake'
+	$(Q)$(CONFIGURE) c/packaging/hakmemConfigVersion.cmake.in > \
+	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
+	$(Q)$(CONFIGURE) c/packaging/hakmem.3.in | c/tools/man_page > '$(DESTDIR)$(MANDIR)/man3/hakmem.3'
+
+uninstall:
+	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
+	$(Q)rm -f '$(DESTDIR)$(INCLUDEDIR)/hakmem.h' '$(DESTDIR)$(MANDIR)/man3/hakmem.3' \
+	    '$(DESTDIR)$(LIBDIR)/libhakmem.a' '$(DESTDIR)$(LIBDIR)/libhakmem.so' \
+	    '$(DESTDIR)$(LIBDIR)/$(notdir $(SONAME))' '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))' \
+	    '$(DESTDIR)$(PKGCONFIGDIR)/hakmem.pc' '$(DESTDIR)$(CMAKEDIR)/hakmemConfig.cmake' \
+	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
+	$(Q)rmdir '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || true
+
+# ---- The rest ---------------------------------------------------------------------------------------
+
+.PHONY: clean print-flags help
+clean:
+	$(Q)rm -rf build target
+
+# For the tests: how the core is compiled.
+print-flags:
+	@echo '$(COMPILE_FLAGS)'
+
+help:
+	@echo 'make              the libraries: build/libhakmem.a, build/libhakmem.so'
+	@echo 'make all          the libraries and the Rust crates'
+	@echo 'make demo         a service, a C program and a preloaded program: before and after'
+	@echo 'make test         all tests; ends in "N passed, N failed"'
+	@echo 'make check        layers, warnings, installation, documentation'
+	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
+	@echo 'make bench        the criterion benchmarks'
+	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
+	@echo 'make uninstall    removes what install put there'
+	@echo 'make docs         regenerates c/docs/options.md'
+	@echo 'make format       formats C and Rust; format-check only looks'
+	@echo 'make clean        removes build/ and target/'
+	@echo ''
+	@echo 'V=1               shows the commands'
+	@echo 'DEBUG=1           with assertions, into build/debug'
+	@echo 'SANITIZE=thread   or address,undefined: hak_* only, into build/<name>'
+	@echo 'CC CFLAGS LDFLAGS the compiler, and flags added to those of the project'
 
 .PHONY: FORCE
 FORCE:

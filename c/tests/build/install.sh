@@ -1,0 +1,118 @@
+# install.sh - an installed hakmem serves strangers: pkg-config, CMake, the manual page, exports.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# timeout: 120
+
+. "$(dirname "$0")/../test.sh"
+cd "$TEST_ROOT" || exit 1
+
+prefix=/opt/hakmem stage=$scratch/stage
+place=$stage$prefix
+make_quietly() {
+    make --no-print-directory -s CC="$TEST_CC" PREFIX=$prefix LIBDIR=$prefix/lib/arch \
+        DESTDIR="$stage" "$@"
+}
+check install make_quietly install
+
+check_equal installed_files \
+    "$(cd "$place" && find . -type f -o -type l | sort | sed 's|\.so\.0\..*|.so.0.x|')" \
+    "./include/hakmem.h
+./lib/arch/cmake/hakmem/hakmemConfig.cmake
+./lib/arch/cmake/hakmem/hakmemConfigVersion.cmake
+./lib/arch/libhakmem.a
+./lib/arch/libhakmem.so
+./lib/arch/libhakmem.so.0
+./lib/arch/libhakmem.so.0.x
+./lib/arch/pkgconfig/hakmem.pc
+./share/man/man3/hakmem.3"
+check_equal no_placeholder_remains "$(grep -rIl '@[A-Z]' "$place/lib" "$place/share")" ""
+
+# A program that succeeds only when its malloc is hakmem's.
+cat >"$scratch/program.c" <<'SOURCE'
+#include <hakmem.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int main(void)
+{
+    char *p = malloc(100), *copy = strdup("copied by the C library");
+    struct hak_stats stats;
+    hak_stats(&stats, sizeof stats);
+    int ours = p && copy && stats.bytes_live >= 100 && hak_usable_size(copy) >= strlen(copy) &&
+               hak_validate() == 0;
+    free(p);
+    hak_free(copy);
+    puts(strcmp(hak_version(), HAK_VERSION_STRING) == 0 && ours ? "ours" : "not ours");
+    return !ours;
+}
+SOURCE
+
+runs() {
+    check_equal "$1" "$(LD_LIBRARY_PATH=$place/lib/arch "$2" 2>&1)" ours
+}
+
+if installed pkg-config; then
+    pkg() { PKG_CONFIG_PATH=$place/lib/arch/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage pkg-config "$@"; }
+    version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
+    check_equal pkg_config_version "$(pkg --modversion hakmem)" "$version"
+    check pkg_config_compile "$TEST_CC" "$scratch/program.c" $(pkg --cflags --libs hakmem) \
+        -o "$scratch/with_pkg_config"
+    runs pkg_config_program_runs "$scratch/with_pkg_config"
+else
+    skip pkg_config "not installed"
+fi
+
+if installed cmake; then
+    mkdir "$scratch/project"
+    cat >"$scratch/project/CMakeLists.txt" <<'PROJECT'
+cmake_minimum_required(VERSION 3.13)
+project(stranger C)
+find_package(hakmem 0.1 REQUIRED)
+add_executable(with_archive ../program.c)
+target_link_libraries(with_archive hakmem::hakmem)
+add_executable(with_shared ../program.c)
+target_link_libraries(with_shared hakmem::shared)
+PROJECT
+    check cmake_configure cmake -S "$scratch/project" -B "$scratch/cmake" \
+        -DCMAKE_C_COMPILER="$TEST_CC" -DCMAKE_PREFIX_PATH="$place" -Dhakmem_DIR="$place/lib/arch/cmake/hakmem"
+    check cmake_build cmake --build "$scratch/cmake"
+    runs cmake_program_with_archive_runs "$scratch/cmake/with_archive"
+    runs cmake_program_with_shared_runs "$scratch/cmake/with_shared"
+    check_equal archive_program_needs_no_library \
+        "$(ldd "$scratch/cmake/with_archive" | grep -c hakmem)" 0
+    sed -i 's/hakmem 0.1/hakmem 0.2/' "$scratch/project/CMakeLists.txt"
+    check_match cmake_refuses_another_minor_version \
+        "$(cmake -S "$scratch/project" -B "$scratch/cmake2" -Dhakmem_DIR="$place/lib/arch/cmake/hakmem" 2>&1)" \
+        "compatible with requested version"
+else
+    skip cmake "not installed"
+fi
+
+if installed man; then
+    check_equal manual_renders_without_warnings \
+        "$(MANWIDTH=100 man --warnings -E UTF-8 -l "$place/share/man/man3/hakmem.3" 2>&1 >/dev/null)" ""
+else
+    skip manual "not installed"
+fi
+
+# What the shared library adds to a process: the interface, the C library's names, C++'s operators.
+exported=$(nm -D --defined-only "$place/lib/arch/libhakmem.so" | awk '{ print $3 }')
+check_equal no_other_name_is_exported "$(grep -Ev '^(hak_|_Z(nw|na|dlPv|daPv))' <<<"$exported" |
+    sort | tr '\n' ' ')" "aligned_alloc calloc cfree free free_aligned_sized free_sized mallinfo \
+mallinfo2 malloc malloc_info malloc_stats malloc_trim malloc_usable_size mallopt memalign \
+posix_memalign pvalloc realloc reallocarray valloc "
+declared=$(grep -oE '\bhak_[a-z_]+\(' c/include/hakmem.h | tr -d '(' | sort -u)
+check_equal every_declared_function_is_exported \
+    "$(comm -23 <(echo "$declared") <(sort <<<"$exported"))" ""
+check_equal every_exported_hak_name_is_declared \
+    "$(comm -13 <(echo "$declared") <(grep '^hak_' <<<"$exported" | sort))" ""
+# Every name that hides nothing: a linked program may use all others itself.
+check_equal global_names_of_the_archive_are_ours \
+    "$(nm -g --defined-only "$place/lib/arch/libhakmem.a" | awk 'NF == 3 { print $3 }' |
+        grep -Ev '^(hak_|hk_)' | grep -vxF "$exported")" ""
+
+check uninstall make_quietly uninstall
+check_equal uninstall_leaves_no_file "$(find "$stage" -type f -o -type l)" ""
+
+finish

@@ -1,0 +1,44 @@
+# warnings.sh - everything of the core compiles without a warning: each file alone, the unity file in
+# its variants, the header as C and as C++; by each compiler that is installed.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# timeout: 180
+
+. "$(dirname "$0")/../test.sh"
+cd "$TEST_ROOT" || exit 1
+
+# The flags of the libraries, from the Makefile itself.
+flags=$(make --no-print-directory -s print-flags) && [[ -n $flags ]] || exit 1
+
+compiles() {
+    local name=$1
+    shift
+    check "$name" "$@" -Werror -c -o /dev/null
+}
+
+for compiler in gcc clang; do
+    if ! installed $compiler; then
+        skip "compiles_with_$compiler" "not installed"
+        continue
+    fi
+    for source in c/src/*/*.c; do
+        compiles "${source}_compiles_alone_with_$compiler" $compiler $flags "$source"
+    done
+    unity="$compiler $flags c/src/hakmem.c"
+    compiles "unity_file_compiles_with_$compiler" $unity
+    compiles "unity_file_without_override_compiles_with_$compiler" $unity -UHAK_OVERRIDE
+    compiles "unity_file_with_assertions_compiles_with_$compiler" $unity -DHK_DEBUG=1
+    compiles "unity_file_compiles_unoptimised_with_$compiler" $unity -O0
+    compiles "unity_file_compiles_with_local_dynamic_tls_with_$compiler" $unity \
+        -ftls-model=local-dynamic
+    for standard in c99 c11 c17; do
+        compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
+            -Wall -Wextra -x c c/include/hakmem.h
+    done
+    for standard in c++11 c++20; do
+        compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
+            -Wall -Wextra -x c++ c/include/hakmem.h
+    done
+done
+
+finish

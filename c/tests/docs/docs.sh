@@ -1,0 +1,45 @@
+# docs.sh - the documentation says what the code says.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+
+. "$(dirname "$0")/../test.sh"
+cd "$TEST_ROOT" || exit 1
+
+check options_md_is_current diff c/docs/options.md <(c/tools/options markdown)
+check_equal readme_table_of_options_is_current \
+    "$(grep '^| `HAKMEM_' README.md)" "$(c/tools/options readme)"
+check_equal every_option_is_listed "$(c/tools/options readme | wc -l)" \
+    "$(grep -c '^OPTION(' c/src/core/options.def)"
+
+# Names that a text does not mention.
+missing() {
+    local text=$1 name
+    while read -r name; do
+        grep -qw -- "$name" <<<"$text" || echo "$name"
+    done
+}
+
+manual=$(c/tools/man_page <c/packaging/hakmem.3.in)
+check_equal manual_names_every_function_and_constant \
+    "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
+        missing "$manual")" ""
+check_equal manual_names_every_option \
+    "$(sed -n 's/^OPTION(\([a-z_]*\),.*/\1/p' c/src/core/options.def | missing "$manual")" ""
+check_equal manual_names_every_statistic \
+    "$(sed -n '/^struct hak_stats {/,/^}/s/^ *uint64_t \([a-z_]*\);.*/\1/p' c/include/hakmem.h |
+        missing "$manual")" ""
+
+# Everything of this project that a document links to exists.
+check_equal links_of_documents_lead_somewhere "$(
+    for document in ./*.md c/docs/*.md c/src/*.md */README.md examples/*/README.md; do
+        [[ -e $document ]] || continue
+        grep -oE '\]\([^)#: ]+' "$document" | sed 's/^](//' | while read -r target; do
+            [[ -e $(dirname "$document")/$target ]] || echo "$document: $target"
+        done
+    done | sort -u)" ""
+
+version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
+check changelog_has_this_version grep -qE "^## \[$version\]" CHANGELOG.md
+check crates_have_this_version grep -qE "^version = \"$version\"" Cargo.toml
+
+finish
