@@ -33,7 +33,7 @@ check_equal manual_names_every_statistic \
 check_equal links_of_documents_lead_somewhere "$(
     for document in ./*.md c/docs/*.md c/src/*.md */README.md examples/*/README.md; do
         [[ -e $document ]] || continue
-        grep -oE '\]\([^)#: ]+' "$document" | sed 's/^](//' | while read -r target; do
+        grep -oE '\]\([^)#: ]+[)#]' "$document" | sed 's/^](//; s/.$//' | while read -r target; do
             [[ -e $(dirname "$document")/$target ]] || echo "$document: $target"
         done
     done | sort -u)" ""

@@ -1,0 +1,95 @@
+/* options.c - hak_option_get and hak_option_set.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "blocks.h"
+
+enum { VALUE_BYTES = 32 }; /* always suffice */
+
+static const char *get(const char *name)
+{
+    static char value[VALUE_BYTES];
+    memset(value, '?', sizeof value);
+    if (hak_option_get(name, value, sizeof value) != 0)
+        return "(error)";
+    CHECK(memchr(value, '\0', sizeof value));
+    return value;
+}
+
+static const struct {
+    const char *name, *usual;
+} options[] = {
+    {"prewarm", "off"},
+    {"pool_tls_arena_mb_init", "1"},
+    {"pool_tls_arena_mb_max", "8"},
+    {"pool_tls_arena_growth_levels", "3"},
+    {"thread_cache_kb", "2048"},
+    {"checks", "0"},
+    {"on_error", "abort"},
+    {"stats", "0"},
+};
+
+TEST(options_have_their_defaults)
+{
+    for (size_t i = 0; i < TEST_COUNT(options); i++) {
+        AT("option", i);
+        CHECK_STR(get(options[i].name), options[i].usual);
+    }
+    static const char *const tuned[] = {"heaps", "cache_total_mb", "large_cache_mb", "purge_delay_ms"};
+    for (size_t i = 0; i < TEST_COUNT(tuned); i++) {
+        AT("tuned option", i);
+        CHECK(get(tuned[i])[0] >= '0' && get(tuned[i])[0] <= '9');
+    }
+}
+
+TEST(an_unknown_option_is_enoent)
+{
+    char value[VALUE_BYTES] = "kept";
+    CHECK_EQ(hak_option_get("no_such_option", value, sizeof value), ENOENT);
+    CHECK_STR(value, "kept");
+    CHECK_EQ(hak_option_set("no_such_option", "1"), ENOENT);
+    CHECK_EQ(hak_option_set("", "1"), ENOENT);
+    CHECK_EQ(hak_option_set("PREWARM", "off"), ENOENT);
+    CHECK_EQ(hak_option_set("prewar", "off"), ENOENT);
+    CHECK_EQ(hak_option_set("prewarm=", "off"), ENOENT);
+}
+
+TEST(a_value_that_does_not_parse_is_einval_and_the_old_one_stays)
+{
+    static const char *const bad[] = {"", " ", "x", "1x", "-1", "1 ", "0x", "99999999999999999999999", "1.5"};
+    for (size_t i = 0; i < TEST_COUNT(bad); i++) {
+        char before[VALUE_BYTES];
+        CHECK_EQ(hak_option_get("purge_delay_ms", before, sizeof before), 0);
+        AT("value", i);
+        CHECK_EQ(hak_option_set("purge_delay_ms", bad[i]), EINVAL);
+        CHECK_STR(get("purge_delay_ms"), before);
+        CHECK_EQ(hak_option_set("on_error", bad[i]), EINVAL);
+        CHECK_STR(get("on_error"), "abort");
+    }
+}
+
+TEST(a_value_that_was_set_is_read_back)
+{
+    CHECK_EQ(hak_option_set("purge_delay_ms", "1234"), 0);
+    CHECK_STR(get("purge_delay_ms"), "1234");
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    CHECK_STR(get("on_error"), "continue");
+    CHECK_EQ(hak_option_set("on_error", "abort"), 0);
+    CHECK_STR(get("on_error"), "abort");
+}
+
+/* Threads attach to heaps from the first allocation on. */
+TEST(an_option_that_is_read_at_start_only_is_ebusy)
+{
+    hak_free(hak_malloc(1));
+    CHECK_EQ(hak_option_set("heaps", "2"), EBUSY);
+}
+
+TEST(a_short_buffer_is_erange)
+{
+    char value[VALUE_BYTES] = "kept";
+    CHECK_EQ(hak_option_get("on_error", value, 5), ERANGE);
+    CHECK_EQ(hak_option_get("on_error", value, 0), ERANGE);
+    CHECK_EQ(hak_option_get("on_error", value, 6), 0);
+    CHECK_STR(value, "abort");
+}

@@ -1,0 +1,93 @@
+# test.sh - the frame of the tests that are scripts; they source it. As test.h, for bash.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# In the environment, from c/tests/run: TEST_ROOT, TEST_BUILD, TEST_CC, TEST_CXX.
+
+set -u
+: "${TEST_ROOT:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
+: "${TEST_BUILD:=$TEST_ROOT/build}" "${TEST_CC:=cc}" "${TEST_CXX:=c++}"
+library=$TEST_BUILD/libhakmem.so
+archive=$TEST_BUILD/libhakmem.a
+test_passed=0 test_failed=0 test_skipped=0
+
+# A folder of the test's own, gone when it ends.
+scratch=$(mktemp -d) || exit 1
+trap 'rm -rf "$scratch"' EXIT
+
+ok() {
+    echo "ok $1"
+    test_passed=$((test_passed + 1))
+}
+
+# not_ok NAME [TEXT]: a failure, with what explains it.
+not_ok() {
+    [[ -n ${2:-} ]] && printf '%s\n' "$2" | tail -n 40 | sed 's/^/    /'
+    echo "not ok $1"
+    test_failed=$((test_failed + 1))
+}
+
+skip() {
+    echo "skip $1: $2"
+    test_skipped=$((test_skipped + 1))
+}
+
+# check NAME COMMAND...: passes when the command succeeds.
+check() {
+    local name=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        ok "$name"
+    else
+        not_ok "$name" "status $? of: $*
+$output"
+    fi
+}
+
+# check_equal NAME LEFT RIGHT
+check_equal() {
+    if [[ $2 == "$3" ]]; then
+        ok "$1"
+    else
+        not_ok "$1" "left:  $2
+right: $3"
+    fi
+}
+
+# check_match NAME TEXT REGEX: some line of the text matches.
+check_match() {
+    if grep -Eq -- "$3" <<<"$2"; then
+        ok "$1"
+    else
+        not_ok "$1" "no line matches: $3
+$2"
+    fi
+}
+
+# check_at_most NAME VALUE LIMIT
+check_at_most() {
+    if [[ $2 =~ ^-?[0-9]+$ ]] && (($2 <= $3)); then
+        ok "$1"
+    else
+        not_ok "$1" "$2 is not at most $3"
+    fi
+}
+
+installed() {
+    command -v "$1" >/dev/null
+}
+
+# preloaded COMMAND...: runs it with libhakmem.so preloaded, and no other process.
+preloaded() {
+    env LD_PRELOAD="$library" "$@"
+}
+
+# finish: the last line of every test.
+finish() {
+    if ((test_skipped)); then
+        echo "$test_passed passed, $test_failed failed, $test_skipped skipped"
+    else
+        echo "$test_passed passed, $test_failed failed"
+    fi
+    exit $((test_failed != 0))
+}
