@@ -118,10 +118,10 @@ $(BUILD)/libhakmem.so: $(SONAME)
 
 .PHONY: test check bench bench-c demo
 test: libs need-cargo
-	$(Q)CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
 
 check: libs
-	$(Q)CC='$(CC)' c/tests/run layers/ build/ docs/
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' c/tests/run layers/ build/ docs/
 
 bench: need-cargo
 	$(Q)$(CARGO) bench
