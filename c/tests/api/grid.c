@@ -19,61 +19,49 @@ struct way {
     void (*release)(void *ptr, size_t size, size_t align);
 };
 
-static void *by_malloc(size_t size, size_t align)
-{
+static void *by_malloc(size_t size, size_t align) {
     (void)align;
     return malloc(size);
 }
 
-static void *by_calloc(size_t size, size_t align)
-{
+static void *by_calloc(size_t size, size_t align) {
     (void)align;
     return calloc(1, size);
 }
 
-static void *by_realloc(size_t size, size_t align)
-{
+static void *by_realloc(size_t size, size_t align) {
     (void)align;
     return realloc(NULL, size);
 }
 
-static void *by_hak_malloc(size_t size, size_t align)
-{
+static void *by_hak_malloc(size_t size, size_t align) {
     (void)align;
     return hak_malloc(size);
 }
 
-static void *by_aligned_alloc(size_t size, size_t align)
-{
-    return aligned_alloc(align, size);
-}
+static void *by_aligned_alloc(size_t size, size_t align) { return aligned_alloc(align, size); }
 
-static void *by_hak_aligned_alloc(size_t size, size_t align)
-{
+static void *by_hak_aligned_alloc(size_t size, size_t align) {
     return hak_aligned_alloc(align, size);
 }
 
-static void *by_posix_memalign(size_t size, size_t align)
-{
+static void *by_posix_memalign(size_t size, size_t align) {
     void *out = NULL;
     CHECK_EQ(posix_memalign(&out, align, size), 0);
     return out;
 }
 
-static void by_free(void *ptr, size_t size, size_t align)
-{
+static void by_free(void *ptr, size_t size, size_t align) {
     (void)size, (void)align;
     free(ptr);
 }
 
-static void by_hak_free_sized(void *ptr, size_t size, size_t align)
-{
+static void by_hak_free_sized(void *ptr, size_t size, size_t align) {
     (void)align;
     hak_free_sized(ptr, size);
 }
 
-static void by_hak_free_aligned_sized(void *ptr, size_t size, size_t align)
-{
+static void by_hak_free_aligned_sized(void *ptr, size_t size, size_t align) {
     hak_free_aligned_sized(ptr, align, size);
 }
 
@@ -94,8 +82,7 @@ static struct block blocks[GRID_SIZES_MAX];
 
 /* Holds a block of each size at once; checks them alone, against one another, and once more after all
  * are full. */
-static void check_way(const struct way *way, size_t align)
-{
+static void check_way(const struct way *way, size_t align) {
     size_t count = grid_sizes(sizes);
     for (size_t i = 0; i < count; i++) {
         struct block *b = &blocks[i];
@@ -120,8 +107,7 @@ static void check_way(const struct way *way, size_t align)
     }
 }
 
-static void check_ways_named(const char *name)
-{
+static void check_ways_named(const char *name) {
     uint64_t live = bytes_live();
     for (size_t i = 0; i < TEST_COUNT(ways); i++) {
         if (strcmp(ways[i].name, name) != 0)
@@ -134,8 +120,7 @@ static void check_ways_named(const char *name)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(classes_are_those_of_the_tiers)
-{
+TEST(classes_are_those_of_the_tiers) {
     static const size_t pool_kib[] = {8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52};
     static const size_t big_kib[] = {64, 80, 96, 112, 128, 160, 192, 224, 256};
     CHECK(class_of_bytes(8));
@@ -148,11 +133,12 @@ TEST(classes_are_those_of_the_tiers)
         CHECK(class_of_bytes(pool_kib[i] * KIB));
     for (size_t i = 0; i < TEST_COUNT(big_kib); i++)
         CHECK(class_of_bytes(big_kib[i] * KIB));
-    CHECK_EQ(class_bytes(class_last()), 256 * KIB);
+    for (unsigned index = FIRST_CLASS; class_bytes(index); index++)
+        CHECK_LE(class_bytes(index), 256 * KIB);
+    CHECK_EQ(class_bytes(class_last() + 1), 0);
 }
 
-TEST(internal_waste_is_at_most_an_eighth_above_128_bytes)
-{
+TEST(internal_waste_is_at_most_an_eighth_above_128_bytes) {
     for (size_t size = 129; size <= 8 * KIB; size++) {
         void *p = hak_malloc(size);
         AT("size", size);
@@ -161,47 +147,20 @@ TEST(internal_waste_is_at_most_an_eighth_above_128_bytes)
     }
 }
 
-TEST(malloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("malloc");
-}
+TEST(malloc_keeps_its_contract_on_the_grid) { check_ways_named("malloc"); }
 
-TEST(calloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("calloc");
-}
+TEST(calloc_keeps_its_contract_on_the_grid) { check_ways_named("calloc"); }
 
-TEST(realloc_of_null_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("realloc");
-}
+TEST(realloc_of_null_keeps_its_contract_on_the_grid) { check_ways_named("realloc"); }
 
-TEST(hak_malloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("hak_malloc");
-}
+TEST(hak_malloc_keeps_its_contract_on_the_grid) { check_ways_named("hak_malloc"); }
 
-TEST(aligned_alloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("aligned_alloc");
-}
+TEST(aligned_alloc_keeps_its_contract_on_the_grid) { check_ways_named("aligned_alloc"); }
 
-TEST(hak_aligned_alloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("hak_aligned_alloc");
-}
+TEST(hak_aligned_alloc_keeps_its_contract_on_the_grid) { check_ways_named("hak_aligned_alloc"); }
 
-TEST(posix_memalign_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("posix_memalign");
-}
+TEST(posix_memalign_keeps_its_contract_on_the_grid) { check_ways_named("posix_memalign"); }
 
-TEST(hak_alloc_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("hak_alloc");
-}
+TEST(hak_alloc_keeps_its_contract_on_the_grid) { check_ways_named("hak_alloc"); }
 
-TEST(hak_alloc_zeroed_keeps_its_contract_on_the_grid)
-{
-    check_ways_named("hak_alloc_zeroed");
-}
+TEST(hak_alloc_zeroed_keeps_its_contract_on_the_grid) { check_ways_named("hak_alloc_zeroed"); }

@@ -9,9 +9,8 @@
 #include <malloc.h>
 
 /* The compiler must not see that the sizes are absurd. */
-static size_t absurd(unsigned index)
-{
-    const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,     SIZE_MAX - 15,
+static size_t absurd(unsigned index) {
+    const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,         SIZE_MAX - 15,
                             SIZE_MAX - 4095,         SIZE_MAX / 2 + 2, (size_t)PTRDIFF_MAX};
     return index < TEST_COUNT(sizes) ? HIDE(sizes[index]) : 0;
 }
@@ -25,12 +24,17 @@ static size_t absurd(unsigned index)
         CHECK_EQ(refused_errno, error);                                                            \
     } while (0)
 
-TEST(a_size_of_zero_gives_distinct_blocks)
-{
+TEST(a_size_of_zero_gives_distinct_blocks) {
     enum { COUNT = 9 };
     void *p[COUNT] = {
-        malloc(0),           calloc(0, 8),           calloc(8, 0),       realloc(NULL, 0),
-        hak_malloc(0),       aligned_alloc(64, 0),   hak_alloc(0, 1),    hak_alloc_zeroed(0, 4096),
+        malloc(0),
+        calloc(0, 8),
+        calloc(8, 0),
+        realloc(NULL, 0),
+        hak_malloc(0),
+        aligned_alloc(64, 0),
+        hak_alloc(0, 1),
+        hak_alloc_zeroed(0, 4096),
         hak_aligned_alloc(32, 0),
     };
     for (size_t i = 0; i < COUNT; i++) {
@@ -51,8 +55,7 @@ TEST(a_size_of_zero_gives_distinct_blocks)
     hak_free(out);
 }
 
-TEST(absurd_sizes_give_null_and_enomem)
-{
+TEST(absurd_sizes_give_null_and_enomem) {
     for (unsigned i = 0; absurd(i); i++) {
         size_t size = absurd(i);
         AT("size", size);
@@ -76,8 +79,7 @@ TEST(absurd_sizes_give_null_and_enomem)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(absurd_alignments_give_null_and_enomem)
-{
+TEST(absurd_alignments_give_null_and_enomem) {
     for (size_t align = (size_t)1 << 48; align; align *= 2) {
         AT("align", align);
         CHECK_REFUSED(hak_aligned_alloc(HIDE(align), 16), ENOMEM);
@@ -86,8 +88,7 @@ TEST(absurd_alignments_give_null_and_enomem)
     }
 }
 
-TEST(an_overflowing_product_gives_null_and_enomem)
-{
+TEST(an_overflowing_product_gives_null_and_enomem) {
     static const size_t factors[][2] = {
         {SIZE_MAX, 2},
         {2, SIZE_MAX},
@@ -115,8 +116,7 @@ TEST(an_overflowing_product_gives_null_and_enomem)
     CHECK_EQ(bytes_live(), live);
 }
 
-TEST(a_refused_realloc_leaves_the_block_intact)
-{
+TEST(a_refused_realloc_leaves_the_block_intact) {
     static const size_t sizes[] = {1, 16, 100, 1000, 9000, 60000, 256 * KIB, MIB, 40 * MIB};
     for (size_t i = 0; i < TEST_COUNT(sizes); i++)
         for (unsigned a = 0; absurd(a); a++) {
@@ -141,9 +141,9 @@ TEST(a_refused_realloc_leaves_the_block_intact)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(alignments_that_are_no_power_of_two_give_einval)
-{
-    static const size_t bad[] = {0, 3, 6, 12, 24, 48, 100, 4095, 4097, 3 * MIB, SIZE_MAX, SIZE_MAX - 1};
+TEST(alignments_that_are_no_power_of_two_give_einval) {
+    static const size_t bad[] = {0,   3,    6,    12,      24,       48,
+                                 100, 4095, 4097, 3 * MIB, SIZE_MAX, SIZE_MAX - 1};
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {
         size_t align = HIDE(bad[i]);
         AT("align", align);
@@ -152,8 +152,7 @@ TEST(alignments_that_are_no_power_of_two_give_einval)
     }
 }
 
-TEST(posix_memalign_refuses_bad_alignments_and_touches_nothing)
-{
+TEST(posix_memalign_refuses_bad_alignments_and_touches_nothing) {
     static const size_t bad[] = {0, 1, 2, 4, 3, 9, 12, 24, 4095, SIZE_MAX};
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {
         AT("align", bad[i]);
@@ -168,8 +167,7 @@ TEST(posix_memalign_refuses_bad_alignments_and_touches_nothing)
     }
 }
 
-TEST(posix_memalign_refuses_absurd_sizes_and_touches_nothing)
-{
+TEST(posix_memalign_refuses_absurd_sizes_and_touches_nothing) {
     for (unsigned i = 0; absurd(i); i++)
         for (size_t align = 8; align <= 4 * MIB; align *= 8) {
             AT("size align", absurd(i), align);
@@ -183,8 +181,7 @@ TEST(posix_memalign_refuses_absurd_sizes_and_touches_nothing)
         }
 }
 
-TEST(freeing_keeps_errno)
-{
+TEST(freeing_keeps_errno) {
     static const size_t sizes[] = {1, 100, 9000, 60000, 256 * KIB, MIB, 8 * MIB, 64 * MIB};
     for (size_t i = 0; i < TEST_COUNT(sizes); i++)
         for (unsigned round = 0; round < 50; round++) {
@@ -201,8 +198,7 @@ TEST(freeing_keeps_errno)
     hak_trim();
 }
 
-TEST(a_successful_allocation_keeps_errno)
-{
+TEST(a_successful_allocation_keeps_errno) {
     for (size_t size = 1; size < 64 * MIB; size = size * 3 + 1) {
         errno = 77;
         void *p = hak_malloc(size);
@@ -214,14 +210,12 @@ TEST(a_successful_allocation_keeps_errno)
     }
 }
 
-TEST(usable_size_of_null_is_zero)
-{
+TEST(usable_size_of_null_is_zero) {
     CHECK_EQ(hak_usable_size(NULL), 0);
     CHECK_EQ(malloc_usable_size(NULL), 0);
 }
 
-TEST(the_version_is_that_of_the_header)
-{
+TEST(the_version_is_that_of_the_header) {
     CHECK_STR(hak_version(), HAK_VERSION_STRING);
     char numbers[32];
     snprintf(numbers, sizeof numbers, "%d.%d.%d", HAK_VERSION_MAJOR, HAK_VERSION_MINOR,

@@ -11,8 +11,7 @@
 static const size_t spread[] = {0,       1,        17,        100,       1024,    1025,
                                 8 * KIB, 50 * KIB, 200 * KIB, 256 * KIB, MIB + 1, 40 * MIB};
 
-TEST(hak_free_frees_blocks_of_malloc)
-{
+TEST(hak_free_frees_blocks_of_malloc) {
     uint64_t live = bytes_live();
     for (size_t i = 0; i < TEST_COUNT(spread); i++) {
         hak_free(malloc(spread[i]));
@@ -25,8 +24,7 @@ TEST(hak_free_frees_blocks_of_malloc)
     CHECK_EQ(bytes_live(), live);
 }
 
-TEST(free_frees_blocks_of_hak_functions)
-{
+TEST(free_frees_blocks_of_hak_functions) {
     uint64_t live = bytes_live();
     for (size_t i = 0; i < TEST_COUNT(spread); i++) {
         free(hak_malloc(spread[i]));
@@ -40,8 +38,7 @@ TEST(free_frees_blocks_of_hak_functions)
     CHECK_EQ(bytes_live(), live);
 }
 
-TEST(each_realloc_takes_blocks_of_the_other)
-{
+TEST(each_realloc_takes_blocks_of_the_other) {
     for (size_t i = 1; i < TEST_COUNT(spread); i++)
         for (size_t j = 1; j < TEST_COUNT(spread) - 1; j++) {
             AT("from to", spread[i], spread[j]);
@@ -60,8 +57,7 @@ TEST(each_realloc_takes_blocks_of_the_other)
         }
 }
 
-TEST(both_names_of_usable_size_agree)
-{
+TEST(both_names_of_usable_size_agree) {
     for (size_t i = 0; i < TEST_COUNT(spread); i++) {
         void *p = malloc(spread[i]), *q = hak_malloc(spread[i]);
         CHECK_EQ(malloc_usable_size(p), hak_usable_size(p));
@@ -71,8 +67,7 @@ TEST(both_names_of_usable_size_agree)
     }
 }
 
-TEST(blocks_of_malloc_count_as_live)
-{
+TEST(blocks_of_malloc_count_as_live) {
     uint64_t live = bytes_live();
     void *p = malloc(1000);
     CHECK_EQ(bytes_live() - live, hak_usable_size(p));

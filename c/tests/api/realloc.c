@@ -6,14 +6,10 @@
 // variant: HAKMEM_CHECKS=1
 #include "blocks.h"
 
-static size_t smaller(size_t a, size_t b)
-{
-    return a < b ? a : b;
-}
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* Resizes a block of `from` bytes to `to`, and checks what was kept. */
-static void check_realloc(size_t from, size_t to)
-{
+static void check_realloc(size_t from, size_t to) {
     AT("from to", from, to);
     unsigned char *p = hak_malloc(from);
     REQUIRE(p);
@@ -28,8 +24,7 @@ static void check_realloc(size_t from, size_t to)
     hak_free_sized(moved, to);
 }
 
-static void check_realloc_layout(size_t from, size_t to, size_t align)
-{
+static void check_realloc_layout(size_t from, size_t to, size_t align) {
     AT("from to align", from, to, align);
     unsigned char *p = hak_alloc(from, align);
     REQUIRE(p);
@@ -45,8 +40,7 @@ static void check_realloc_layout(size_t from, size_t to, size_t align)
 
 static size_t sizes[GRID_SIZES_MAX];
 
-TEST(hak_realloc_keeps_contents_between_all_pairs_of_classes)
-{
+TEST(hak_realloc_keeps_contents_between_all_pairs_of_classes) {
     uint64_t live = bytes_live();
     unsigned last = class_last();
     for (unsigned from = FIRST_CLASS; from <= last; from++)
@@ -55,8 +49,7 @@ TEST(hak_realloc_keeps_contents_between_all_pairs_of_classes)
     CHECK_EQ(bytes_live(), live);
 }
 
-TEST(hak_realloc_keeps_contents_around_each_boundary)
-{
+TEST(hak_realloc_keeps_contents_around_each_boundary) {
     size_t count = grid_sizes(sizes);
     for (size_t i = 0; i < count; i++)
         for (size_t j = i < 4 ? 0 : i - 4; j < count && j <= i + 4; j++)
@@ -64,8 +57,7 @@ TEST(hak_realloc_keeps_contents_around_each_boundary)
                 check_realloc(sizes[i], sizes[j]);
 }
 
-TEST(hak_realloc_keeps_contents_to_large_and_back)
-{
+TEST(hak_realloc_keeps_contents_to_large_and_back) {
     static const size_t small[] = {1, 16, 100, 1024, 8 * KIB, 52 * KIB, 256 * KIB};
     for (size_t i = 0; i < TEST_COUNT(small); i++)
         for (size_t j = 0; j < TEST_COUNT(large_sizes) - 2; j++) {
@@ -74,8 +66,7 @@ TEST(hak_realloc_keeps_contents_to_large_and_back)
         }
 }
 
-TEST(hak_realloc_keeps_contents_between_large_sizes)
-{
+TEST(hak_realloc_keeps_contents_between_large_sizes) {
     for (size_t i = 0; i < TEST_COUNT(large_sizes); i++)
         for (size_t j = 0; j < TEST_COUNT(large_sizes); j++)
             if (i == j || large_sizes[i] + large_sizes[j] <= 24 * MIB || i + 1 == j || j + 1 == i)
@@ -83,12 +74,11 @@ TEST(hak_realloc_keeps_contents_between_large_sizes)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(hak_realloc_layout_keeps_contents_and_alignment)
-{
+TEST(hak_realloc_layout_keeps_contents_and_alignment) {
     static const size_t aligns[] = {1, 8, 16, 64, 256, 4096, 64 * 1024, 2 * 1024 * 1024};
-    static const size_t spread[] = {1,    7,        8,        9,         16,        40,        100,
-                                    1000, 1025,     5000,     9 * KIB,   52 * KIB,  60 * KIB,  200 * KIB,
-                                    MIB,  3 * MIB + 5};
+    static const size_t spread[] = {1,        7,         8,    9,          16,      40,
+                                    100,      1000,      1025, 5000,       9 * KIB, 52 * KIB,
+                                    60 * KIB, 200 * KIB, MIB,  3 * MIB + 5};
     uint64_t live = bytes_live();
     for (size_t a = 0; a < TEST_COUNT(aligns); a++)
         for (size_t i = 0; i < TEST_COUNT(spread); i++)
@@ -97,8 +87,7 @@ TEST(hak_realloc_layout_keeps_contents_and_alignment)
     CHECK_EQ(bytes_live(), live);
 }
 
-TEST(hak_realloc_layout_keeps_contents_around_each_boundary)
-{
+TEST(hak_realloc_layout_keeps_contents_around_each_boundary) {
     size_t count = grid_sizes(sizes);
     for (size_t align = 1; align <= 64; align *= 8)
         for (size_t i = 0; i < count; i++)
@@ -108,8 +97,7 @@ TEST(hak_realloc_layout_keeps_contents_around_each_boundary)
 }
 
 /* The class after a realloc must be that of the new size, or a sized free goes to a wrong class. */
-TEST(hak_realloc_in_place_leaves_the_block_in_the_class_of_its_new_size)
-{
+TEST(hak_realloc_in_place_leaves_the_block_in_the_class_of_its_new_size) {
     for (size_t from = 1; from <= 2 * KIB; from += 5)
         for (size_t to = 1; to <= from; to += 97) {
             void *fresh = hak_malloc(to);
@@ -121,8 +109,7 @@ TEST(hak_realloc_in_place_leaves_the_block_in_the_class_of_its_new_size)
         }
 }
 
-TEST(realloc_of_an_over_aligned_block_keeps_contents)
-{
+TEST(realloc_of_an_over_aligned_block_keeps_contents) {
     for (size_t align = 32; align <= 2 * MIB; align *= 4)
         for (size_t size = 1; size <= 2 * MIB; size = size * 5 + 3) {
             AT("size align", size, align);
@@ -139,8 +126,7 @@ TEST(realloc_of_an_over_aligned_block_keeps_contents)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(realloc_to_zero_frees_and_returns_null)
-{
+TEST(realloc_to_zero_frees_and_returns_null) {
     static const size_t from[] = {0, 1, 100, 5000, 52 * KIB, 256 * KIB, MIB, 40 * MIB};
     for (size_t i = 0; i < TEST_COUNT(from); i++) {
         AT("from", from[i]);
@@ -158,15 +144,13 @@ TEST(realloc_to_zero_frees_and_returns_null)
     }
 }
 
-TEST(realloc_of_null_to_zero_gives_a_block)
-{
+TEST(realloc_of_null_to_zero_gives_a_block) {
     void *p = hak_realloc(NULL, 0);
     CHECK(p);
     hak_free(p);
 }
 
-TEST(a_vector_grows_from_one_byte_to_128_mib)
-{
+TEST(a_vector_grows_from_one_byte_to_128_mib) {
     uint64_t live = bytes_live();
     size_t size = 1, filled = 0;
     unsigned char *p = hak_malloc(size);

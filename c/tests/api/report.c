@@ -11,8 +11,7 @@ struct text {
     size_t length;
 };
 
-static void append(void *arg, const char *text, size_t bytes)
-{
+static void append(void *arg, const char *text, size_t bytes) {
     struct text *all = arg;
     if (all->length + bytes >= TEXT_BYTES) {
         test_fail(__FILE__, __LINE__, "the report fits in a megabyte");
@@ -23,8 +22,7 @@ static void append(void *arg, const char *text, size_t bytes)
     all->bytes[all->length] = '\0';
 }
 
-static struct text report(enum hak_report_format format)
-{
+static struct text report(enum hak_report_format format) {
     struct text text = {test_map(TEXT_BYTES), 0};
     hak_report(format, append, &text);
     return text;
@@ -34,13 +32,9 @@ static struct text report(enum hak_report_format format)
 
 static const char *json_value(const char *at, unsigned depth);
 
-static const char *json_space(const char *at)
-{
-    return at ? at + strspn(at, " \t\r\n") : NULL;
-}
+static const char *json_space(const char *at) { return at ? at + strspn(at, " \t\r\n") : NULL; }
 
-static const char *json_string(const char *at)
-{
+static const char *json_string(const char *at) {
     if (*at++ != '"')
         return NULL;
     for (; *at != '"'; at++) {
@@ -52,8 +46,7 @@ static const char *json_string(const char *at)
     return at + 1;
 }
 
-static const char *json_number(const char *at)
-{
+static const char *json_number(const char *at) {
     if (*at == '-')
         at++;
     size_t digits = strspn(at, "0123456789");
@@ -70,8 +63,7 @@ static const char *json_number(const char *at)
 }
 
 /* An object or an array, at its opening bracket. */
-static const char *json_list(const char *at, char close, unsigned depth)
-{
+static const char *json_list(const char *at, char close, unsigned depth) {
     at = json_space(at + 1);
     if (*at == close)
         return at + 1;
@@ -93,8 +85,7 @@ static const char *json_list(const char *at, char close, unsigned depth)
     }
 }
 
-static const char *json_value(const char *at, unsigned depth)
-{
+static const char *json_value(const char *at, unsigned depth) {
     enum { DEPTH_MOST = 20 };
     static const char *const words[] = {"true", "false", "null"};
     if (depth > DEPTH_MOST)
@@ -111,15 +102,13 @@ static const char *json_value(const char *at, unsigned depth)
     return json_number(at);
 }
 
-static int json_valid(const char *text)
-{
+static int json_valid(const char *text) {
     const char *at = json_space(json_value(json_space(text), 0));
     return at && *at == '\0';
 }
 
 /* The number after "name": in the text, UINT64_MAX if there is none. */
-static uint64_t json_field(const char *text, const char *name)
-{
+static uint64_t json_field(const char *text, const char *name) {
     char key[64];
     snprintf(key, sizeof key, "\"%s\"", name);
     const char *at = strstr(text, key);
@@ -129,8 +118,7 @@ static uint64_t json_field(const char *text, const char *name)
     return *at == ':' ? strtoull(at + 1, NULL, 10) : UINT64_MAX;
 }
 
-TEST(the_json_checker_tells_good_from_bad)
-{
+TEST(the_json_checker_tells_good_from_bad) {
     CHECK(json_valid(" {\"a\": [1, -2.5, \"x\\n\", true, null], \"b\": {}} \n"));
     CHECK(!json_valid("{\"a\": 1,}"));
     CHECK(!json_valid("{\"a\" 1}"));
@@ -140,23 +128,20 @@ TEST(the_json_checker_tells_good_from_bad)
     CHECK(!json_valid(""));
 }
 
-TEST(the_json_report_is_json)
-{
+TEST(the_json_report_is_json) {
     struct text json = report(HAK_REPORT_JSON);
     CHECK(json.length > 0);
     if (!json_valid(json.bytes))
         CHECK_STR(json.bytes, "valid JSON");
 }
 
-TEST(the_json_report_has_every_field_of_the_struct_by_its_name)
-{
+TEST(the_json_report_has_every_field_of_the_struct_by_its_name) {
     static const char *const names[] = {
-        "bytes_live",       "bytes_cached",  "bytes_slabs",       "bytes_large",
-        "bytes_large_cached", "bytes_dirty", "bytes_mapped",      "bytes_mapped_peak",
-        "bytes_metadata",   "bytes_purged",  "threads",           "heaps",
-        "refills",          "flushes",       "inbox_deliveries",  "inbox_saves",
-        "map_calls",        "unmap_calls",   "remap_calls",       "purge_calls",
-        "lock_waits",       "errors",
+        "bytes_live",  "bytes_cached", "bytes_slabs",       "bytes_large",    "bytes_large_cached",
+        "bytes_dirty", "bytes_mapped", "bytes_mapped_peak", "bytes_metadata", "bytes_purged",
+        "threads",     "heaps",        "refills",           "flushes",        "inbox_deliveries",
+        "inbox_saves", "map_calls",    "unmap_calls",       "remap_calls",    "purge_calls",
+        "lock_waits",  "errors",
     };
     _Static_assert(TEST_COUNT(names) * sizeof(uint64_t) == sizeof(struct hak_stats),
                    "a name for each field");
@@ -171,8 +156,7 @@ TEST(the_json_report_has_every_field_of_the_struct_by_its_name)
     }
 }
 
-TEST(the_text_report_names_the_bytes_live)
-{
+TEST(the_text_report_names_the_bytes_live) {
     void *p = hak_malloc(123456789);
     REQUIRE(p);
     struct text text = report(HAK_REPORT_TEXT);
@@ -182,13 +166,9 @@ TEST(the_text_report_names_the_bytes_live)
     hak_free(p);
 }
 
-static void report_to_null(void *arg)
-{
-    hak_report(*(enum hak_report_format *)arg, NULL, NULL);
-}
+static void report_to_null(void *arg) { hak_report(*(enum hak_report_format *)arg, NULL, NULL); }
 
-TEST(without_a_function_the_report_goes_to_standard_error)
-{
+TEST(without_a_function_the_report_goes_to_standard_error) {
     for (int format = HAK_REPORT_TEXT; format <= HAK_REPORT_JSON; format++) {
         enum hak_report_format chosen = (enum hak_report_format)format;
         struct test_child child = test_in_child(report_to_null, &chosen);

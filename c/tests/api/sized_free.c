@@ -12,14 +12,12 @@ void free_aligned_sized(void *ptr, size_t alignment, size_t size);
 static size_t sizes[GRID_SIZES_MAX];
 static uint64_t live_before[GRID_SIZES_MAX];
 
-static void remember_live(void)
-{
+static void remember_live(void) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++)
         live_before[index] = class_live(index);
 }
 
-static void check_live_as_before(void)
-{
+static void check_live_as_before(void) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
         AT("class", class_bytes(index));
         CHECK_EQ(class_live(index), live_before[index]);
@@ -32,13 +30,9 @@ static void check_live_as_before(void)
  * wrong size, and overlap. */
 enum { ROUNDS = 3, BLOCKS = 64 };
 
-static size_t blocks_of(size_t size)
-{
-    return size <= 64 * KIB ? BLOCKS : size <= MIB ? 4 : 1;
-}
+static size_t blocks_of(size_t size) { return size <= 64 * KIB ? BLOCKS : size <= MIB ? 4 : 1; }
 
-TEST(free_sized_returns_blocks_to_their_class)
-{
+TEST(free_sized_returns_blocks_to_their_class) {
     size_t count = grid_sizes(sizes);
     remember_live();
     for (unsigned round = 0; round < ROUNDS; round++)
@@ -61,8 +55,7 @@ TEST(free_sized_returns_blocks_to_their_class)
     check_live_as_before();
 }
 
-TEST(free_aligned_sized_returns_blocks_to_their_class)
-{
+TEST(free_aligned_sized_returns_blocks_to_their_class) {
     size_t count = grid_sizes(sizes);
     remember_live();
     for (size_t align = 1; align <= 2 * MIB; align *= 2)
@@ -76,8 +69,7 @@ TEST(free_aligned_sized_returns_blocks_to_their_class)
     check_live_as_before();
 }
 
-TEST(hak_dealloc_returns_blocks_to_their_class)
-{
+TEST(hak_dealloc_returns_blocks_to_their_class) {
     size_t count = grid_sizes(sizes);
     remember_live();
     for (size_t align = 1; align <= 2 * MIB; align *= 2)
@@ -95,9 +87,8 @@ TEST(hak_dealloc_returns_blocks_to_their_class)
     check_live_as_before();
 }
 
-TEST(hak_dealloc_after_hak_realloc_layout_finds_the_class_of_the_new_size)
-{
-    static const size_t spread[] = {0,       1,        8,         24,        40,       1000,
+TEST(hak_dealloc_after_hak_realloc_layout_finds_the_class_of_the_new_size) {
+    static const size_t spread[] = {0,       1,        8,         24,        40,     1000,
                                     9 * KIB, 60 * KIB, 256 * KIB, 257 * KIB, 5 * MIB};
     remember_live();
     for (size_t align = 1; align <= 64 * KIB; align *= 2)
@@ -114,8 +105,7 @@ TEST(hak_dealloc_after_hak_realloc_layout_finds_the_class_of_the_new_size)
 }
 
 /* Rust frees with the layout, C with the pointer alone: both must agree on where a block belongs. */
-TEST(layout_blocks_may_be_freed_without_their_layout)
-{
+TEST(layout_blocks_may_be_freed_without_their_layout) {
     size_t count = grid_sizes(sizes);
     remember_live();
     for (size_t align = 1; align <= 64 * KIB; align *= 4)
@@ -129,8 +119,7 @@ TEST(layout_blocks_may_be_freed_without_their_layout)
     check_live_as_before();
 }
 
-TEST(freeing_null_with_a_size_does_nothing)
-{
+TEST(freeing_null_with_a_size_does_nothing) {
     remember_live();
     free_sized(NULL, 100);
     hak_free_sized(NULL, 0);

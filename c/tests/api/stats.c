@@ -9,8 +9,7 @@
 
 #include <sched.h>
 
-static struct hak_stats stats_now(void)
-{
+static struct hak_stats stats_now(void) {
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
     return stats;
@@ -19,8 +18,7 @@ static struct hak_stats stats_now(void)
 static size_t sizes[GRID_SIZES_MAX];
 static void *held[GRID_SIZES_MAX];
 
-TEST(bytes_live_follows_each_block_exactly)
-{
+TEST(bytes_live_follows_each_block_exactly) {
     size_t count = grid_sizes(sizes);
     uint64_t start = bytes_live(), expected = start;
     for (size_t i = 0; i < count; i++) {
@@ -39,8 +37,7 @@ TEST(bytes_live_follows_each_block_exactly)
     CHECK_EQ(bytes_live(), start);
 }
 
-TEST(blocks_live_of_each_class_follows_exactly)
-{
+TEST(blocks_live_of_each_class_follows_exactly) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
         enum { COUNT = 37 };
         void *blocks[COUNT];
@@ -59,10 +56,10 @@ TEST(blocks_live_of_each_class_follows_exactly)
     }
 }
 
-TEST(bytes_large_is_the_part_of_bytes_live_above_the_classes)
-{
+TEST(bytes_large_is_the_part_of_bytes_live_above_the_classes) {
     struct hak_stats before = stats_now();
-    void *small = hak_malloc(256 * KIB), *large = hak_malloc(256 * KIB + 1), *huge = hak_malloc(64 * MIB);
+    void *small = hak_malloc(256 * KIB), *large = hak_malloc(256 * KIB + 1),
+         *huge = hak_malloc(64 * MIB);
     REQUIRE(small && large && huge);
     struct hak_stats with = stats_now();
     uint64_t bytes = hak_usable_size(large) + hak_usable_size(huge);
@@ -74,8 +71,7 @@ TEST(bytes_large_is_the_part_of_bytes_live_above_the_classes)
     CHECK_EQ(stats_now().bytes_large, before.bytes_large);
 }
 
-TEST(realloc_moves_the_account_with_the_block)
-{
+TEST(realloc_moves_the_account_with_the_block) {
     uint64_t start = bytes_live();
     void *p = hak_malloc(1);
     for (size_t size = 1; size < 64 * MIB; size = size * 3 / 2 + 1) {
@@ -94,8 +90,7 @@ TEST(realloc_moves_the_account_with_the_block)
     CHECK_EQ(bytes_live(), start);
 }
 
-TEST(the_sums_of_a_snapshot_hold)
-{
+TEST(the_sums_of_a_snapshot_hold) {
     size_t count = grid_sizes(sizes);
     for (size_t i = 0; i < count; i++)
         held[i] = hak_malloc(sizes[i]);
@@ -128,8 +123,7 @@ TEST(the_sums_of_a_snapshot_hold)
         hak_free(held[i]);
 }
 
-TEST(the_tail_waste_of_slabs_is_below_two_percent)
-{
+TEST(the_tail_waste_of_slabs_is_below_two_percent) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
         struct hak_class_stats class;
         CHECK_EQ(hak_class_stats(index, &class, sizeof class), 0);
@@ -138,8 +132,7 @@ TEST(the_tail_waste_of_slabs_is_below_two_percent)
     }
 }
 
-TEST(counts_of_refills_and_flushes_grow_with_the_work)
-{
+TEST(counts_of_refills_and_flushes_grow_with_the_work) {
     enum { COUNT = 20000 };
     static void *blocks[COUNT];
     struct hak_class_stats before, after;
@@ -159,8 +152,7 @@ TEST(counts_of_refills_and_flushes_grow_with_the_work)
     CHECK_GE(all_after.flushes - all_before.flushes, after.flushes - before.flushes);
 }
 
-TEST(map_calls_are_counted)
-{
+TEST(map_calls_are_counted) {
     struct hak_stats before = stats_now();
     void *p = hak_malloc(200 * MIB);
     REQUIRE(p);
@@ -184,8 +176,7 @@ struct queue {
 
 static struct queue queues[PAIRS];
 
-static void *produce(void *arg)
-{
+static void *produce(void *arg) {
     struct queue *queue = arg;
     uint64_t random = (uintptr_t)arg;
     for (size_t i = 0; i < ITEMS; i++) {
@@ -197,8 +188,7 @@ static void *produce(void *arg)
     return NULL;
 }
 
-static void *consume(void *arg)
-{
+static void *consume(void *arg) {
     struct queue *queue = arg;
     for (size_t i = 0; i < ITEMS; i++) {
         void *item;
@@ -210,8 +200,7 @@ static void *consume(void *arg)
     return NULL;
 }
 
-TEST(bytes_live_is_exact_after_producers_and_consumers)
-{
+TEST(bytes_live_is_exact_after_producers_and_consumers) {
     pthread_t threads[2 * PAIRS];
     uint64_t start = bytes_live();
     struct hak_stats before = stats_now();
@@ -228,14 +217,12 @@ TEST(bytes_live_is_exact_after_producers_and_consumers)
     CHECK_EQ(hak_validate(), 0);
 }
 
-static void *allocate_one(void *arg)
-{
+static void *allocate_one(void *arg) {
     (void)arg;
     return hak_malloc(5000);
 }
 
-TEST(blocks_of_ended_threads_stay_live)
-{
+TEST(blocks_of_ended_threads_stay_live) {
     uint64_t start = bytes_live();
     void *block = NULL;
     pthread_join(test_thread(allocate_one, NULL), &block);
@@ -245,8 +232,7 @@ TEST(blocks_of_ended_threads_stay_live)
     CHECK_EQ(bytes_live(), start);
 }
 
-TEST(a_short_struct_is_filled_and_not_overrun)
-{
+TEST(a_short_struct_is_filled_and_not_overrun) {
     struct {
         uint64_t first[2];
         uint64_t guard;
@@ -260,8 +246,7 @@ TEST(a_short_struct_is_filled_and_not_overrun)
     CHECK_EQ(row.slab_bytes, UINT64_MAX);
 }
 
-TEST(a_long_struct_is_filled_with_zeros)
-{
+TEST(a_long_struct_is_filled_with_zeros) {
     struct {
         struct hak_stats known;
         uint64_t later[4];
@@ -273,8 +258,7 @@ TEST(a_long_struct_is_filled_with_zeros)
     CHECK(whole.known.bytes_mapped > 0);
 }
 
-TEST(there_is_no_class_zero_and_none_after_the_last)
-{
+TEST(there_is_no_class_zero_and_none_after_the_last) {
     struct hak_class_stats row;
     CHECK_EQ(hak_class_stats(0, &row, sizeof row), EINVAL);
     CHECK_EQ(hak_class_stats(class_last() + 1, &row, sizeof row), EINVAL);

@@ -8,8 +8,7 @@
 enum { BLOCKS = 200000, BYTES = 300 };
 static unsigned char *blocks[BLOCKS];
 
-static void hold_and_touch(void)
-{
+static void hold_and_touch(void) {
     for (size_t i = 0; i < BLOCKS; i++) {
         blocks[i] = hak_malloc(BYTES);
         REQUIRE(blocks[i]);
@@ -17,8 +16,7 @@ static void hold_and_touch(void)
     }
 }
 
-TEST(trim_returns_freed_small_blocks_to_the_os)
-{
+TEST(trim_returns_freed_small_blocks_to_the_os) {
     size_t before = test_rss();
     hold_and_touch();
     size_t with = test_rss();
@@ -32,8 +30,7 @@ TEST(trim_returns_freed_small_blocks_to_the_os)
 }
 
 /* No whole slab is free here, but most pages are. */
-TEST(trim_returns_free_pages_within_slabs_in_use)
-{
+TEST(trim_returns_free_pages_within_slabs_in_use) {
     enum { KEPT_EACH = 256 };
     hold_and_touch();
     size_t with = test_rss();
@@ -51,8 +48,7 @@ TEST(trim_returns_free_pages_within_slabs_in_use)
     CHECK_EQ(hak_validate(), 0);
 }
 
-TEST(trim_returns_freed_large_blocks_to_the_os)
-{
+TEST(trim_returns_freed_large_blocks_to_the_os) {
     enum { LARGE = 40 };
     unsigned char *large[LARGE];
     hak_trim();
@@ -68,14 +64,12 @@ TEST(trim_returns_freed_large_blocks_to_the_os)
     CHECK_LE(test_rss(), before + 2 * MIB);
 }
 
-TEST(a_second_trim_has_nothing_to_return)
-{
+TEST(a_second_trim_has_nothing_to_return) {
     hak_trim();
     CHECK_EQ(hak_trim(), 0);
 }
 
-TEST(memory_is_usable_and_zeroed_after_trim)
-{
+TEST(memory_is_usable_and_zeroed_after_trim) {
     for (size_t i = 0; i < BLOCKS; i++) {
         blocks[i] = hak_calloc(1, BYTES);
         REQUIRE(blocks[i]);
@@ -88,8 +82,7 @@ TEST(memory_is_usable_and_zeroed_after_trim)
 static pthread_barrier_t barrier;
 
 /* A thread that sleeps with a full cache, then runs on. */
-static void *fill_cache_and_sleep(void *arg)
-{
+static void *fill_cache_and_sleep(void *arg) {
     void *held[64];
     for (size_t i = 0; i < TEST_COUNT(held); i++)
         held[i] = memset(hak_malloc(4096), 1, 4096);
@@ -108,8 +101,7 @@ static void *fill_cache_and_sleep(void *arg)
     return arg;
 }
 
-TEST(trim_while_other_threads_hold_caches_is_safe)
-{
+TEST(trim_while_other_threads_hold_caches_is_safe) {
     pthread_t threads[4];
     pthread_barrier_init(&barrier, NULL, TEST_COUNT(threads) + 1);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)

@@ -13,13 +13,9 @@ static size_t sizes[GRID_SIZES_MAX];
 /* Enough blocks of a size that fresh, cached and recycled ones are all among them. */
 enum { COUNT = 40 };
 
-static size_t count_for(size_t size)
-{
-    return size <= 64 * KIB ? COUNT : size <= MIB ? 6 : 2;
-}
+static size_t count_for(size_t size) { return size <= 64 * KIB ? COUNT : size <= MIB ? 6 : 2; }
 
-static void check_zeroed(size_t size, size_t align)
-{
+static void check_zeroed(size_t size, size_t align) {
     unsigned char *blocks[COUNT];
     size_t count = count_for(size);
     AT("size align", size, align);
@@ -37,8 +33,7 @@ static void check_zeroed(size_t size, size_t align)
     }
 }
 
-TEST(calloc_zeroes_dirtied_memory_of_all_sizes)
-{
+TEST(calloc_zeroes_dirtied_memory_of_all_sizes) {
     size_t count = grid_sizes(sizes);
     for (unsigned round = 0; round < 2; round++) {
         dirty_free_memory();
@@ -47,8 +42,7 @@ TEST(calloc_zeroes_dirtied_memory_of_all_sizes)
     }
 }
 
-TEST(hak_alloc_zeroed_zeroes_dirtied_memory_of_all_sizes_and_alignments)
-{
+TEST(hak_alloc_zeroed_zeroes_dirtied_memory_of_all_sizes_and_alignments) {
     size_t count = grid_sizes(sizes);
     for (size_t align = 1; align <= 128 * KIB; align *= 8) {
         dirty_free_memory();
@@ -58,8 +52,7 @@ TEST(hak_alloc_zeroed_zeroes_dirtied_memory_of_all_sizes_and_alignments)
     }
 }
 
-TEST(calloc_zeroes_after_trim)
-{
+TEST(calloc_zeroes_after_trim) {
     size_t count = grid_sizes(sizes);
     dirty_free_memory();
     hak_trim();
@@ -71,8 +64,7 @@ TEST(calloc_zeroes_after_trim)
 }
 
 /* A large block knows what the OS zeroed; memory that a neighbour shrank away from is not among it. */
-TEST(calloc_zeroes_large_memory_given_up_by_realloc)
-{
+TEST(calloc_zeroes_large_memory_given_up_by_realloc) {
     for (size_t size = 300 * KIB; size <= 40 * MIB; size = size * 3 / 2) {
         AT("size", size);
         unsigned char *p = hak_malloc(size);
@@ -90,8 +82,7 @@ TEST(calloc_zeroes_large_memory_given_up_by_realloc)
 }
 
 /* A block may be zeroed lazily only while nobody could write to it. */
-TEST(calloc_zeroes_memory_that_a_large_block_grew_into_and_left)
-{
+TEST(calloc_zeroes_memory_that_a_large_block_grew_into_and_left) {
     for (unsigned round = 0; round < 3; round++) {
         unsigned char *p = calloc(1, 300 * KIB);
         REQUIRE(p);
@@ -109,8 +100,7 @@ TEST(calloc_zeroes_memory_that_a_large_block_grew_into_and_left)
 enum { SHARED_BLOCKS = 2000, SHARED_BYTES = 200 };
 static unsigned char *shared_blocks[SHARED_BLOCKS];
 
-static void *dirty_and_free_shared_blocks(void *arg)
-{
+static void *dirty_and_free_shared_blocks(void *arg) {
     for (size_t i = 0; i < SHARED_BLOCKS; i++) {
         memset(shared_blocks[i], 0xab, SHARED_BYTES);
         free(shared_blocks[i]);
@@ -118,8 +108,7 @@ static void *dirty_and_free_shared_blocks(void *arg)
     return arg;
 }
 
-TEST(calloc_zeroes_blocks_that_another_thread_freed)
-{
+TEST(calloc_zeroes_blocks_that_another_thread_freed) {
     for (unsigned round = 0; round < 3; round++) {
         for (size_t i = 0; i < SHARED_BLOCKS; i++) {
             shared_blocks[i] = calloc(SHARED_BYTES, 1);
