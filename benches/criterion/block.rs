@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A block of memory with an owner: all `unsafe` of the benchmarks is here.
+
+use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
+use std::hint::black_box;
+use std::ptr::NonNull;
+
+/// Touched pages make a block real; smaller pages than this do not exist.
+const PAGE_BYTES: usize = 4096;
+
+/// What the benchmarks ask of an allocator: a constant that all threads may use.
+pub(crate) trait Allocator: GlobalAlloc + Sync + 'static {}
+
+impl<A: GlobalAlloc + Sync + 'static> Allocator for A {}
+
+/// The layout of `size` bytes, aligned to `align`, a power of two.
+pub(crate) fn layout(size: usize, align: usize) -> Layout {
+    Layout::from_size_align(size, align).expect("sizes and alignments of the benchmarks are valid")
+}
+
+/// A block of at least one byte, freed when it is dropped.
+pub(crate) struct Block<A: Allocator> {
+    ptr: NonNull<u8>,
+    layout: Layout,
+    allocator: &'static A,
+}
+
+// SAFETY: a block is owned memory, and GlobalAlloc allows any thread to free it.
+unsafe impl<A: Allocator> Send for Block<A> {}
+
+impl<A: Allocator> Block<A> {
+    /// A block whose first and last byte are written.
+    pub(crate) fn new(allocator: &'static A, layout: Layout) -> Self {
+        assert_ne!(layout.size(), 0);
+        // SAFETY: the size is not zero.
+        let ptr = unsafe { allocator.alloc(layout) };
+        Self::from_raw(allocator, layout, ptr)
+    }
+
+    /// As [`Block::new`], the other bytes zero.
+    pub(crate) fn zeroed(allocator: &'static A, layout: Layout) -> Self {
+        assert_ne!(layout.size(), 0);
+        // SAFETY: the size is not zero.
+        let ptr = unsafe { allocator.alloc_zeroed(layout) };
+        Self::from_raw(allocator, layout, ptr)
+    }
+
+    /// Takes `ptr`, a result of `allocator` for `layout`. `black_box`, as everywhere here: what the
+    /// optimiser cannot see it cannot remove.
+    fn from_raw(allocator: &'static A, layout: Layout, ptr: *mut u8) -> Self {
+        let Some(ptr) = NonNull::new(black_box(ptr)) else {
+            handle_alloc_error(layout)
+        };
+        let mut block = Self {
+            ptr,
+            layout,
+            allocator,
+        };
+        block.write(0);
+        block.write(layout.size() - 1);
+        block
+    }
+
+    /// Writes the byte at `offset`.
+    fn write(&mut self, offset: usize) {
+        assert!(offset < self.layout.size());
+        // SAFETY: the offset is within the block.
+        let byte = unsafe { self.ptr.add(offset) };
+        // SAFETY: the block is ours alone, and a byte needs no alignment.
+        unsafe { byte.write_volatile(1) };
+    }
+
+    /// Resizes the block, and touches each page that it has gained, as its new contents would.
+    pub(crate) fn grow(&mut self, size: usize) {
+        let old_size = self.layout.size();
+        let new_layout = layout(size, self.layout.align());
+        assert!(size >= old_size);
+        // SAFETY: the block is of this allocator and layout; the new size is valid and not zero.
+        let ptr = unsafe {
+            self.allocator
+                .realloc(black_box(self.ptr.as_ptr()), self.layout, size)
+        };
+        let Some(ptr) = NonNull::new(black_box(ptr)) else {
+            handle_alloc_error(new_layout)
+        };
+        self.ptr = ptr;
+        self.layout = new_layout;
+        for offset in (old_size..size).step_by(PAGE_BYTES) {
+            self.write(offset);
+        }
+    }
+}
+
+impl<A: Allocator> Drop for Block<A> {
+    fn drop(&mut self) {
+        // SAFETY: the block is of this allocator and layout, and no one uses it any more.
+        unsafe {
+            self.allocator
+                .dealloc(black_box(self.ptr.as_ptr()), self.layout)
+        };
+    }
+}
