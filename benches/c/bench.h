@@ -38,7 +38,8 @@ static inline uint64_t bench_number(const char *text, uint64_t min, uint64_t max
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min || value > max) {
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < min ||
+        value > max) {
         fprintf(stderr, "'%s' is not a number from %llu to %llu\n", text, (unsigned long long)min,
                 (unsigned long long)max);
         bench_usage(usage);
@@ -87,9 +88,8 @@ typedef struct bench_sizes {
 } bench_sizes;
 
 static inline size_t bench_size(const bench_sizes *sizes, uint32_t random) {
-    return sizes->choices != NULL
-               ? sizes->choices[bench_below(random, sizes->choice_count)]
-               : sizes->min + bench_below(random, sizes->max - sizes->min + 1);
+    return sizes->choices != NULL ? sizes->choices[bench_below(random, sizes->choice_count)]
+                                  : sizes->min + bench_below(random, sizes->max - sizes->min + 1);
 }
 
 /* A block whose first and last byte are touched. Volatile: the compiler must not drop the writes,
@@ -218,7 +218,7 @@ static inline void bench_barrier_init(pthread_barrier_t *barrier, unsigned parti
 
 typedef struct bench_replace_job {
     const bench_sizes *sizes;
-    uint64_t iterations; /* of each thread */
+    uint64_t iterations;  /* of each thread */
     uint32_t working_set; /* blocks of each thread */
     uint64_t seed;
     pthread_barrier_t filled; /* all working sets exist: the clock starts */

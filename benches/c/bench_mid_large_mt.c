@@ -7,7 +7,8 @@
 
 int main(int argc, char **argv) {
     bench_sizes sizes = {.min = 8 * BENCH_KIB, .max = 32 * BENCH_KIB};
-    return bench_replace_main(argc, argv, &sizes,
-                              "bench_mid_large_mt THREADS ITERATIONS WORKING_SET SEED\n"
-                              "  ITERATIONS and WORKING_SET (live blocks) are those of each thread");
+    return bench_replace_main(
+        argc, argv, &sizes,
+        "bench_mid_large_mt THREADS ITERATIONS WORKING_SET SEED\n"
+        "  ITERATIONS and WORKING_SET (live blocks) are those of each thread");
 }

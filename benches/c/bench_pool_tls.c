@@ -15,7 +15,8 @@ int main(int argc, char **argv) {
         .choices = pool_sizes,
         .choice_count = sizeof pool_sizes / sizeof pool_sizes[0],
     };
-    return bench_replace_main(argc, argv, &sizes,
-                              "bench_pool_tls THREADS ITERATIONS WORKING_SET SEED\n"
-                              "  ITERATIONS and WORKING_SET (live blocks) are those of each thread");
+    return bench_replace_main(
+        argc, argv, &sizes,
+        "bench_pool_tls THREADS ITERATIONS WORKING_SET SEED\n"
+        "  ITERATIONS and WORKING_SET (live blocks) are those of each thread");
 }
