@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Runs real programs on the system allocator and on hakmem, in turn, and prints what changed:
+//! the HTTP service under load, a C program linked with the archive, and programs that nobody
+//! rebuilt, under LD_PRELOAD. `examples/demo` builds what it needs.
+
+mod programs;
+mod service;
+mod table;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+
+use programs::Build;
+use table::Row;
+
+/// Compares programs on the system allocator and on hakmem.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Folder of libhakmem.so and of the C programs.
+    #[arg(long, default_value = "build")]
+    build: PathBuf,
+    /// Rounds of the HTTP service on each allocator.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Documents that the service keeps.
+    #[arg(long, default_value_t = 20_000)]
+    documents: usize,
+    /// Requests of a round.
+    #[arg(long, default_value_t = 60_000)]
+    requests: usize,
+    /// Seconds after which no further round of the service begins.
+    #[arg(long, default_value_t = 110)]
+    seconds: u64,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let start = Instant::now();
+    let build = Build::find(&arguments.build)?;
+
+    println!(
+        "\n1. An HTTP service: {} documents, then {} requests over {} connections",
+        table::grouped(arguments.documents as f64, 0),
+        table::grouped(arguments.requests as f64, 0),
+        service::CONNECTIONS,
+    );
+    let load = service::Load {
+        documents: arguments.documents,
+        requests: arguments.requests,
+    };
+    let time = Duration::from_secs(arguments.seconds);
+    let http = service::compare(&load, arguments.rounds, time)?;
+
+    println!("\n2. A C program linked with libhakmem.a");
+    let linked = programs::compare_linked(&build)?;
+
+    println!("\n3. Programs as they are installed, with LD_PRELOAD=libhakmem.so");
+    let preloaded = programs::compare_preloaded(&build)?;
+
+    println!("\nAll together, medians:\n");
+    let rows: Vec<Row> = [http.rows(), linked, preloaded].concat();
+    table::print(&rows);
+    println!("\nWhat hakmem says about the service in its last round:\n");
+    http.print_statistics();
+    println!("\nDone in {:.0} s.", start.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The HTTP service under load: a fresh process for each round and allocator.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use axum::http::{Method, StatusCode};
+use hakmem_examples::client::Connection;
+use hakmem_examples::load::Report;
+use hakmem_examples::process::{self, Memory};
+use hakmem_examples::service::child::ServiceProcess;
+use serde_json::Value;
+
+use crate::table::{Better, Row, grouped};
+
+/// Connections of the load generator.
+pub(crate) const CONNECTIONS: usize = 16;
+/// A load that takes longer than this is cut off.
+const SECONDS_PER_LOAD: u64 = 15;
+/// How long the service stays idle before its memory is looked at again.
+const IDLE: Duration = Duration::from_secs(2);
+/// Executables, beside this one.
+const ALLOCATORS: [(&str, &str); 2] = [("system", "service-system"), ("hakmem", "service")];
+
+/// The load of one round.
+pub(crate) struct Load {
+    pub(crate) documents: usize,
+    pub(crate) requests: usize,
+}
+
+/// What one round on one allocator measured.
+struct Round {
+    report: Report,
+    cpu: Duration,
+    memory: Memory,
+    memory_idle: Memory,
+    statistics: Value,
+}
+
+/// All rounds, by allocator: system, hakmem.
+pub(crate) struct Rounds([Vec<Round>; 2]);
+
+/// Runs the rounds on both allocators in turn; none begins after `time`.
+pub(crate) fn compare(load: &Load, count: u32, time: Duration) -> anyhow::Result<Rounds> {
+    let folder = std::env::current_exe()?.with_file_name("");
+    let start = Instant::now();
+    let mut rounds = Rounds([Vec::new(), Vec::new()]);
+    for number in 0..count {
+        if number > 0 && start.elapsed() > time {
+            println!("   no time for more rounds");
+            break;
+        }
+        // The order alternates, so that neither allocator always has the machine as the other left it.
+        let first = number as usize % 2;
+        for (turn, which) in [first, 1 - first].into_iter().enumerate() {
+            let (allocator, executable) = ALLOCATORS[which];
+            print!("   round {} of {count}  {allocator}  ", number + 1);
+            std::io::stdout().flush()?;
+            let round = measure(&folder, executable, load, u64::from(number))?;
+            let done = number as usize * 2 + turn + 1;
+            let left = start.elapsed() * (count as usize * 2 - done) as u32 / done as u32;
+            println!(
+                "{:>9} requests/s  p99 {:.2} ms  peak {:.1} MiB  {:>4} s left",
+                grouped(round.report.requests_per_second(), 0),
+                round.report.p99_ms,
+                mib(round.memory.rss_peak_bytes),
+                left.as_secs(),
+            );
+            rounds.0[which].push(round);
+        }
+    }
+    Ok(rounds)
+}
+
+fn measure(folder: &Path, executable: &str, load: &Load, seed: u64) -> anyhow::Result<Round> {
+    let service = ServiceProcess::start(&folder.join(executable), &[])?;
+    let report = run_load(folder.join("load"), &service, load, seed)?;
+    let cpu = process::cpu_time(service.pid())?;
+    let memory = Memory::of(service.pid())?;
+    thread::sleep(IDLE);
+    let memory_idle = Memory::of(service.pid())?;
+    let statistics = get_statistics(&service)?;
+    let status = service.stop()?;
+    ensure!(status.success(), "{executable} ended with {status}");
+    Ok(Round {
+        report,
+        cpu,
+        memory,
+        memory_idle,
+        statistics,
+    })
+}
+
+fn run_load(
+    executable: PathBuf,
+    service: &ServiceProcess,
+    load: &Load,
+    seed: u64,
+) -> anyhow::Result<Report> {
+    let output = Command::new(&executable)
+        .arg("--json")
+        .args(["--target", &service.address().to_string()])
+        .args(["--documents", &load.documents.to_string()])
+        .args(["--requests", &load.requests.to_string()])
+        .args(["--connections", &CONNECTIONS.to_string()])
+        .args(["--seconds-max", &SECONDS_PER_LOAD.to_string()])
+        .args(["--seed", &seed.to_string()])
+        .output()
+        .with_context(|| format!("cannot run {}", executable.display()))?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the load failed: {errors}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn get_statistics(service: &ServiceProcess) -> anyhow::Result<Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let (status, body) = runtime.block_on(async {
+        let mut connection = Connection::open(service.address()).await?;
+        connection.ask(Method::GET, "/stats", String::new()).await
+    })?;
+    ensure!(status == StatusCode::OK, "/stats answered {status}");
+    Ok(serde_json::from_slice(&body)?)
+}
+
+impl Rounds {
+    /// The lines of the table.
+    pub(crate) fn rows(&self) -> Vec<Row> {
+        let [system, hakmem] = &self.0;
+        let row = |name, decimals, better, quantity: fn(&Round) -> f64| {
+            Row::medians(name, decimals, better, [system, hakmem], quantity)
+        };
+        vec![
+            Row::Title(format!("HTTP service, {} rounds", system.len())),
+            row("requests/s", 0, Better::More, |r| {
+                r.report.requests_per_second()
+            }),
+            row("latency p50, ms", 3, Better::Less, |r| r.report.p50_ms),
+            row("latency p99, ms", 3, Better::Less, |r| r.report.p99_ms),
+            row("CPU time, s", 2, Better::Less, |r| r.cpu.as_secs_f64()),
+            row("peak RSS, MiB", 1, Better::Less, |r| {
+                mib(r.memory.rss_peak_bytes)
+            }),
+            row("RSS after 2 s idle, MiB", 1, Better::Less, |r| {
+                mib(r.memory_idle.rss_bytes)
+            }),
+        ]
+    }
+}
+
+fn mib(bytes: u64) -> f64 {
+    bytes as f64 / f64::from(1 << 20)
+}
+
+impl Rounds {
+    pub(crate) fn print_statistics(&self) {}
+}

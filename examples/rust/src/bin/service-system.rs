@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The same service on the system allocator, to compare.
+
+use hakmem_examples::service::{self, Allocator};
+
+fn main() -> anyhow::Result<()> {
+    service::main(Allocator {
+        name: "system",
+        statistics: || serde_json::Value::Null,
+    })
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The HTTP interface of the index. Errors are JSON as well: `{"error": "..."}`.
+
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, PathRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Allocator;
+use super::index::{Document, Found, Index};
+use crate::process;
+
+const LIMIT_DEFAULT: usize = 10;
+const LIMIT_MAX: usize = 1000;
+
+/// The routes of the service over an empty index. Larger bodies than `body_bytes_max` are refused.
+pub(super) fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
+    let service = Service {
+        index: Arc::default(),
+        allocator,
+    };
+    Router::new()
+        .route("/documents", post(add_documents))
+        .route("/documents/{id}", get(get_document).delete(remove_document))
+        .route("/search", get(search))
+        .route("/stats", get(stats))
+        .fallback(|| async { Error::new(StatusCode::NOT_FOUND, "no such path") })
+        .method_not_allowed_fallback(|| async {
+            Error::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this path has other methods",
+            )
+        })
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .with_state(service)
+}
+
+/// What every handler sees. The lock is held for work on the index only: requests are read, and
+/// answers written, without it.
+#[derive(Clone)]
+struct Service {
+    index: Arc<RwLock<Index>>,
+    allocator: Allocator,
+}
+
+impl Service {
+    // A handler that panicked lost its own request; the others go on.
+    fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Error {
+    status: StatusCode,
+    cause: String,
+}
+
+impl Error {
+    fn new(status: StatusCode, cause: impl Into<String>) -> Self {
+        Self {
+            status,
+            cause: cause.into(),
+        }
+    }
+
+    fn no_document(id: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, format!("no document {id:?}"))
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({ "error": self.cause }))).into_response()
+    }
+}
+
+macro_rules! error_from_rejection {
+    ($($rejection:ty),*) => {
+        $(impl From<$rejection> for Error {
+            fn from(rejection: $rejection) -> Self {
+                Self::new(rejection.status(), rejection.body_text())
+            }
+        })*
+    };
+}
+error_from_rejection!(BytesRejection, PathRejection, QueryRejection);
+
+#[derive(Serialize)]
+struct Added {
+    added: usize,
+    replaced: usize,
+}
+
+/// `POST /documents`: one document, or any number one after another (JSON lines). All of them are
+/// added or, when one is bad, none.
+async fn add_documents(
+    State(service): State<Service>,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<(StatusCode, Json<Added>), Error> {
+    let documents = serde_json::Deserializer::from_slice(&body?)
+        .into_iter()
+        .collect::<Result<Vec<Document>, _>>()
+        .map_err(|error| Error::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if documents.is_empty() {
+        return Err(Error::new(
+            StatusCode::BAD_REQUEST,
+            "no document in the body",
+        ));
+    }
+
+    let count = documents.len();
+    let mut index = service.index_mut();
+    let replaced: Vec<_> = documents
+        .into_iter()
+        .filter_map(|d| index.insert(d))
+        .collect();
+    drop(index);
+    let added = Added {
+        added: count - replaced.len(),
+        replaced: replaced.len(),
+    };
+    Ok((StatusCode::CREATED, Json(added)))
+}
+
+/// `GET /documents/{id}`
+async fn get_document(
+    State(service): State<Service>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Json<Arc<Document>>, Error> {
+    let Path(id) = id?;
+    let document = service.index().get(&id);
+    document.map(Json).ok_or_else(|| Error::no_document(&id))
+}
+
+/// `DELETE /documents/{id}`
+async fn remove_document(
+    State(service): State<Service>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<StatusCode, Error> {
+    let Path(id) = id?;
+    let removed = service.index_mut().remove(&id);
+    removed
+        .map(|_| StatusCode::NO_CONTENT)
+        .ok_or_else(|| Error::no_document(&id))
+}
+
+#[derive(Deserialize)]
+struct SearchQuery {
+    q: String,
+    limit: Option<usize>,
+}
+
+/// `GET /search?q=words&limit=10`
+async fn search(
+    State(service): State<Service>,
+    query: Result<Query<SearchQuery>, QueryRejection>,
+) -> Result<Json<Found>, Error> {
+    let Query(SearchQuery { q, limit }) = query?;
+    let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let found = service.index().search(&q, limit);
+    Ok(Json(found))
+}
+
+/// `GET /stats`
+async fn stats(State(service): State<Service>) -> Result<Json<Value>, Error> {
+    let memory = process::Memory::of(process::Pid::This)
+        .map_err(|error| Error::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let index = service.index();
+    let (documents, words) = (index.documents(), index.words());
+    drop(index);
+    Ok(Json(json!({
+        "allocator": service.allocator.name,
+        "documents": documents,
+        "words": words,
+        "rss_bytes": memory.rss_bytes,
+        "rss_peak_bytes": memory.rss_peak_bytes,
+        "statistics": (service.allocator.statistics)(),
+    })))
+}

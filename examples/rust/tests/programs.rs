@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The small programs run and say what they should.
+
+use std::process::Command;
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {errors}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn number(text: &str, name: &str) -> u64 {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let word = line.and_then(|line| line.split_whitespace().next());
+    word.unwrap_or_else(|| panic!("no {name:?} in {text}"))
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn minimal_runs_on_hakmem() {
+    let text = run(&mut Command::new(env!("CARGO_BIN_EXE_minimal")));
+    assert!(
+        text.starts_with("1000000 numbers under 1000 words\n"),
+        "{text}"
+    );
+    // Both copies of the numbers, in Vecs that may have room for up to twice as many.
+    let live = number(&text, "live:");
+    assert!((16_000_000..40_000_000).contains(&live), "{text}");
+    assert!(number(&text, "mapped:") >= live, "{text}");
+}
+
+#[test]
+fn options_are_set_read_and_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_options"));
+    let text = run(command
+        .env_remove("HAKMEM_THREAD_CACHE_KB")
+        .env_remove("HAKMEM_PURGE_DELAY_MS"));
+    assert_eq!(number(&text, "thread_cache_kb:"), 1024);
+    assert_eq!(number(&text, "purge_delay_ms:"), 250);
+    assert!(
+        text.contains("pool_tls_arena_mb_max: 1000000 refused\n"),
+        "{text}"
+    );
+    assert!(text.contains("checks: only at start\n"), "{text}");
+    assert!(
+        (8 << 10..2 << 20).contains(&number(&text, "prewarmed:")),
+        "{text}"
+    );
+    assert!(number(&text, "trimmed:") >= 8 << 20, "{text}");
+}
+
+#[test]
+fn environment_overrides_the_programs_options() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_options"));
+    let text = run(command
+        .env("HAKMEM_THREAD_CACHE_KB", "256")
+        .env_remove("HAKMEM_PURGE_DELAY_MS"));
+    assert_eq!(number(&text, "thread_cache_kb:"), 256);
+}

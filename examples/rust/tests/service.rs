@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The service as its clients see it, on either allocator.
+
+use std::path::Path;
+use std::process::Command;
+
+use axum::http::{Method, StatusCode};
+use hakmem_examples::client::Connection;
+use hakmem_examples::load::Report;
+use hakmem_examples::service::child::ServiceProcess;
+use serde_json::{Value, json};
+
+const ON_HAKMEM: &str = env!("CARGO_BIN_EXE_service");
+const ON_SYSTEM: &str = env!("CARGO_BIN_EXE_service-system");
+
+struct Client {
+    connection: Connection,
+    service: ServiceProcess,
+}
+
+impl Client {
+    async fn start(executable: &str, arguments: &[&str]) -> Self {
+        let service = ServiceProcess::start(Path::new(executable), arguments).unwrap();
+        let connection = Connection::open(service.address()).await.unwrap();
+        Self {
+            connection,
+            service,
+        }
+    }
+
+    async fn ask(&mut self, method: Method, path: &str, body: &str) -> (StatusCode, Value) {
+        let answer = self.connection.ask(method, path, body.to_owned()).await;
+        let (status, body) = answer.unwrap();
+        if body.is_empty() {
+            return (status, Value::Null);
+        }
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    async fn get(&mut self, path: &str) -> (StatusCode, Value) {
+        self.ask(Method::GET, path, "").await
+    }
+
+    async fn post(&mut self, body: &str) -> (StatusCode, Value) {
+        self.ask(Method::POST, "/documents", body).await
+    }
+
+    async fn refused(&mut self, method: Method, path: &str, body: &str, status: StatusCode) {
+        let (answered, body) = self.ask(method, path, body).await;
+        assert_eq!(answered, status, "{path}: {body}");
+        assert!(
+            !body["error"].as_str().unwrap().is_empty(),
+            "{path}: {body}"
+        );
+    }
+
+    /// The open connection is idle: it must not keep the service from ending.
+    fn stop(self) {
+        let status = self.service.stop().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+async fn answers_its_clients(executable: &str, allocator: &str) {
+    let mut client = Client::start(executable, &[]).await;
+
+    let one = r#"{"id": "one", "text": "a red fox", "year": 2024}"#;
+    let added = json!({"added": 1, "replaced": 0});
+    assert_eq!(client.post(one).await, (StatusCode::CREATED, added));
+    let lines = "{\"id\": \"two\", \"text\": \"red, red\"}\n{\"id\": \"one\", \"text\": \"red\"}\n";
+    let added = json!({"added": 1, "replaced": 1});
+    assert_eq!(client.post(lines).await, (StatusCode::CREATED, added));
+
+    let (status, found) = client.get("/search?q=RED&limit=1").await;
+    let best = json!([{"score": 2, "document": {"id": "two", "text": "red, red"}}]);
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(found, json!({"total": 2, "hits": best}));
+    assert_eq!(client.get("/search?q=fox").await.1["total"], 0);
+
+    let document = json!({"id": "one", "text": "red"});
+    assert_eq!(
+        client.get("/documents/one").await,
+        (StatusCode::OK, document)
+    );
+    let (status, _) = client.ask(Method::DELETE, "/documents/one", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(client.get("/search?q=red").await.1["total"], 1);
+
+    let (status, stats) = client.get("/stats").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(stats["allocator"], allocator);
+    assert_eq!(
+        (&stats["documents"], &stats["words"]),
+        (&json!(1), &json!(1))
+    );
+    let rss = stats["rss_bytes"].as_u64().unwrap();
+    assert!(
+        rss > 0 && stats["rss_peak_bytes"].as_u64().unwrap() >= rss,
+        "{stats}"
+    );
+    assert_eq!(
+        stats["statistics"].is_object(),
+        allocator == "hakmem",
+        "{stats}"
+    );
+    client.stop();
+}
+
+#[tokio::test]
+async fn answers_its_clients_on_hakmem() {
+    answers_its_clients(ON_HAKMEM, "hakmem").await;
+}
+
+#[tokio::test]
+async fn answers_its_clients_on_the_system_allocator() {
+    answers_its_clients(ON_SYSTEM, "system").await;
+}
+
+#[tokio::test]
+async fn refuses_what_it_cannot_do() {
+    let mut client = Client::start(ON_HAKMEM, &["--max-body-bytes", "1000"]).await;
+    client.post(r#"{"id": "here"}"#).await;
+
+    let (bad, none) = (StatusCode::BAD_REQUEST, StatusCode::NOT_FOUND);
+    for body in [
+        "",
+        "{",
+        "[]",
+        "{\"id\": 1}",
+        "{\"text\": \"no id\"}",
+        "{\"id\": \"x\"} {",
+    ] {
+        client.refused(Method::POST, "/documents", body, bad).await;
+    }
+    let large = format!(r#"{{"id": "{}"}}"#, "x".repeat(1000));
+    client
+        .refused(
+            Method::POST,
+            "/documents",
+            &large,
+            StatusCode::PAYLOAD_TOO_LARGE,
+        )
+        .await;
+    for path in ["/search", "/search?q=x&limit=-1", "/documents/%ff"] {
+        client.refused(Method::GET, path, "", bad).await;
+    }
+    for path in ["/", "/documents/none", "/documents/one/more"] {
+        client.refused(Method::GET, path, "", none).await;
+    }
+    client
+        .refused(Method::DELETE, "/documents/none", "", none)
+        .await;
+    client
+        .refused(
+            Method::PUT,
+            "/documents",
+            "",
+            StatusCode::METHOD_NOT_ALLOWED,
+        )
+        .await;
+
+    assert_eq!(
+        client.get("/stats").await.1["documents"],
+        1,
+        "nothing of it was added"
+    );
+    client.stop();
+}
+
+#[tokio::test]
+async fn stands_the_load() {
+    let mut client = Client::start(ON_HAKMEM, &["--threads", "2"]).await;
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["--target", &client.service.address().to_string(), "--json"])
+        .args([
+            "--documents",
+            "2000",
+            "--requests",
+            "4000",
+            "--connections",
+            "4",
+        ])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Report = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (report.documents, report.requests, report.failed),
+        (2000, 4000, 0)
+    );
+    assert!(
+        report.complete && report.p50_ms <= report.p99_ms,
+        "{report}"
+    );
+
+    // Documents are added about as often as deleted.
+    let documents = client.get("/stats").await.1["documents"].as_u64().unwrap();
+    assert!((1500..2500).contains(&documents), "{documents}");
+    client.stop();
+}
+
+#[test]
+fn load_stays_on_this_machine() {
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["--target", "192.0.2.1:80"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a loopback address"));
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error() {
+    let client = Client::start(ON_HAKMEM, &[]).await;
+    let output = Command::new(ON_HAKMEM)
+        .args(["--listen", &client.service.address().to_string()])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"));
+    client.stop();
+}
