@@ -1,0 +1,96 @@
+/* death.h - what happens after a bad pointer: the line that is printed, and the end of the process,
+ * or, with on_error=continue, its sound continuation.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#ifndef TEST_DEATH_H
+#define TEST_DEATH_H
+
+#include "hakmem.h"
+#include "test.h"
+
+#define NOT_OURS "not a block of this allocator"
+#define INSIDE "inside a block, not its start"
+#define TWICE "already free (double free)"
+#define OTHER_LAYOUT "size or alignment differ from the allocation's"
+
+/* When a mistake is seen. */
+enum seen {
+    AT_ONCE,     /* by the call itself */
+    AT_FLUSH,    /* by the call itself with checks=1, else when the thread's cache goes home */
+    WITH_CHECKS, /* with checks=1 only */
+};
+
+struct mistake {
+    void (*make)(void); /* tells the pointer, then makes the mistake */
+    const char *function, *cause;
+    enum seen seen;
+};
+
+static int TEST_UNUSED with_checks(void) {
+    const char *value = getenv("HAKMEM_CHECKS");
+    return value && strcmp(value, "1") == 0;
+}
+
+static uint64_t TEST_UNUSED errors_reported(void) {
+    struct hak_stats stats;
+    hak_stats(&stats, sizeof stats);
+    return stats.errors;
+}
+
+static void TEST_UNUSED mistake_abort(void *arg) {
+    const struct mistake *mistake = (const struct mistake *)arg;
+    mistake->make();
+    hak_trim();
+}
+
+static void TEST_UNUSED mistake_continue(void *arg) {
+    const struct mistake *mistake = (const struct mistake *)arg;
+    enum { COUNT = 3000 };
+    static unsigned char *blocks[COUNT];
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    mistake->make();
+    hak_trim();
+    CHECK(errors_reported() >= 1);
+    CHECK_EQ(hak_validate(), 0);
+    /* No block may be handed out twice. */
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = (unsigned char *)hak_malloc(1 + i % 300);
+        CHECK(blocks[i]);
+        test_fill(blocks[i], 1 + i % 300, i);
+    }
+    for (size_t i = 0; i < COUNT; i++) {
+        CHECK_EQ(test_intact(blocks[i], 1 + i % 300, i), 1 + i % 300);
+        hak_free(blocks[i]);
+    }
+    CHECK_EQ(hak_validate(), 0);
+}
+
+static void TEST_UNUSED check_line(const struct mistake *mistake, const struct test_child *child) {
+    char line[256];
+    CHECK(child->pointer);
+    /* When the cache goes home, the function that does it is named. */
+    if (mistake->seen == AT_FLUSH && !with_checks())
+        snprintf(line, sizeof line, "(): %p: %s\n", child->pointer, mistake->cause);
+    else
+        snprintf(line, sizeof line, "hakmem: %s(): %p: %s\n", mistake->function, child->pointer,
+                 mistake->cause);
+    CHECK_CONTAINS(child->errors, line);
+    const char *end = strchr(child->errors, '\n');
+    CHECK(strncmp(child->errors, "hakmem: ", 8) == 0 && end && end[1] == '\0');
+}
+
+static void TEST_UNUSED check_mistake(void (*make)(void), const char *function, const char *cause,
+                                      enum seen seen) {
+    struct mistake mistake = {make, function, cause, seen};
+    if (seen == WITH_CHECKS && !with_checks())
+        SKIP("seen with checks=1 only");
+    struct test_child child = test_in_child(mistake_abort, &mistake);
+    CHECK_ABORTED(child);
+    check_line(&mistake, &child);
+    child = test_in_child(mistake_continue, &mistake);
+    CHECK_EXITED(child);
+    check_line(&mistake, &child);
+}
+
+#endif

@@ -1,0 +1,133 @@
+/* double_free.c - a block is freed twice.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// variant: HAKMEM_CHECKS=1
+// flags: -Wno-use-after-free
+#include "death.h"
+
+static void twice(size_t size) {
+    void *p = malloc(size);
+    test_tell(p);
+    free(p);
+    free(HIDE(p));
+}
+
+static void twice_small(void) { twice(100); }
+static void twice_pool(void) { twice(40 * 1024); }
+static void twice_last_class(void) { twice(256 * 1024); }
+static void twice_large(void) { twice(1024 * 1024); }
+static void twice_huge(void) { twice(64 * 1024 * 1024); }
+
+TEST(of_a_small_block) { check_mistake(twice_small, "free", TWICE, AT_FLUSH); }
+TEST(of_a_pool_block) { check_mistake(twice_pool, "free", TWICE, AT_FLUSH); }
+TEST(of_a_block_of_the_last_class) { check_mistake(twice_last_class, "free", TWICE, AT_FLUSH); }
+TEST(of_a_large_block) { check_mistake(twice_large, "free", TWICE, AT_ONCE); }
+
+/* A mapping of its own may be gone, and its address with it. */
+TEST(of_a_huge_block) {
+    struct mistake mistake = {twice_huge, "free", TWICE, AT_ONCE};
+    struct test_child child = test_in_child(mistake_abort, &mistake);
+    CHECK_ABORTED(child);
+    if (strstr(child.errors, NOT_OURS))
+        mistake.cause = NOT_OURS;
+    check_line(&mistake, &child);
+}
+
+/* Others are freed in between, so that the block is not on top of the cache. */
+static void twice_with_others_between(void) {
+    void *p = malloc(100), *others[5];
+    for (size_t i = 0; i < TEST_COUNT(others); i++)
+        others[i] = malloc(100);
+    test_tell(p);
+    free(p);
+    for (size_t i = 0; i < TEST_COUNT(others); i++)
+        free(others[i]);
+    free(HIDE(p));
+}
+
+TEST(with_other_frees_between) {
+    check_mistake(twice_with_others_between, "free", TWICE, AT_FLUSH);
+}
+
+/* The first free has gone home to its slab, where its bit is set. */
+static void twice_after_flush(void) {
+    enum { COUNT = 5000 };
+    static void *others[COUNT];
+    void *p = malloc(100);
+    for (size_t i = 0; i < COUNT; i++)
+        others[i] = malloc(100);
+    test_tell(p);
+    free(p);
+    for (size_t i = 0; i < COUNT; i++)
+        free(others[i]);
+    hak_trim();
+    /* One block keeps the slab. */
+    void *kept = malloc(100);
+    free(HIDE(p) == kept ? others[0] : HIDE(p));
+    if (HIDE(p) == kept)
+        test_tell(others[0]);
+}
+
+TEST(after_the_first_free_went_home) {
+    struct mistake mistake = {twice_after_flush, "free", TWICE, AT_FLUSH};
+    struct test_child child = test_in_child(mistake_abort, &mistake);
+    CHECK_ABORTED(child);
+    char pointer[32];
+    snprintf(pointer, sizeof pointer, "%p", child.pointer);
+    CHECK_CONTAINS(child.errors, pointer);
+}
+
+static void *free_it(void *p) {
+    free(p);
+    return NULL;
+}
+
+static void twice_from_two_threads(void) {
+    void *p = malloc(100);
+    test_tell(p);
+    pthread_join(test_thread(free_it, p), NULL);
+    free(HIDE(p));
+}
+
+TEST(from_two_threads) { check_mistake(twice_from_two_threads, "free", TWICE, AT_FLUSH); }
+
+static void dealloc_twice(void) {
+    void *p = hak_alloc(100, 8);
+    test_tell(p);
+    hak_dealloc(p, 100, 8);
+    hak_dealloc(HIDE(p), 100, 8);
+}
+
+TEST(by_hak_dealloc) { check_mistake(dealloc_twice, "hak_dealloc", TWICE, AT_FLUSH); }
+
+static void free_sized_twice(void) {
+    void *p = hak_malloc(100);
+    test_tell(p);
+    hak_free_sized(p, 100);
+    hak_free_sized(HIDE(p), 100);
+}
+
+TEST(by_hak_free_sized) { check_mistake(free_sized_twice, "hak_free_sized", TWICE, AT_FLUSH); }
+
+static void realloc_freed_small(void) {
+    void *p = malloc(100);
+    test_tell(p);
+    free(p);
+    free(realloc(HIDE(p), 5000));
+}
+
+static void realloc_freed_large(void) {
+    void *p = malloc(1024 * 1024);
+    test_tell(p);
+    free(p);
+    free(realloc(HIDE(p), 5000));
+}
+
+TEST(by_realloc_of_a_freed_small_block) {
+    check_mistake(realloc_freed_small, "realloc", TWICE, WITH_CHECKS);
+}
+
+TEST(by_realloc_of_a_freed_large_block) {
+    check_mistake(realloc_freed_large, "realloc", TWICE, AT_ONCE);
+}
