@@ -2,8 +2,12 @@
 
 //! The service as its clients see it, on either allocator.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
 use hakmem_examples::client::Connection;
@@ -224,4 +228,32 @@ async fn an_address_in_use_is_an_error() {
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot listen on"));
     client.stop();
+}
+
+#[test]
+fn a_request_in_progress_is_answered_before_the_end() {
+    let service = ServiceProcess::start(Path::new(ON_HAKMEM), &[]).unwrap();
+    let address = service.address();
+    let mut stream = TcpStream::connect(address).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let body = r#"{"id": "late"}"#;
+    let length = body.len();
+    let head = format!("POST /documents HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}");
+    write!(stream, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    // The service says that it waits for the body.
+    assert_eq!(lines.next().unwrap().unwrap(), "HTTP/1.1 100 Continue");
+
+    let stopped = thread::spawn(|| service.stop());
+    while TcpStream::connect(address).is_ok() {
+        assert!(!stopped.is_finished(), "the request was cut off");
+        thread::sleep(Duration::from_millis(5));
+    }
+    stream.write_all(body.as_bytes()).unwrap();
+    let answer: Vec<String> = lines.map_while(Result::ok).collect();
+    assert!(
+        answer.contains(&"HTTP/1.1 201 Created".to_owned()),
+        "{answer:?}"
+    );
+    let status = stopped.join().unwrap().unwrap();
+    assert!(status.success(), "{status}");
 }
