@@ -1,0 +1,80 @@
+//! Compiles the allocator, one C file that includes all others, into libhakmem.a.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::exit;
+
+fn main() {
+    let c = sources();
+    for part in ["include", "src"] {
+        println!("cargo::rerun-if-changed={}", c.join(part).display());
+    }
+    println!("cargo::metadata=include={}", c.join("include").display());
+
+    // Programs of these kinds use the system's allocator: nothing of ours is linked.
+    if is_set("CARGO_CFG_MIRI") || is_set("CARGO_CFG_HAKMEM_SYSTEM") {
+        return;
+    }
+    let os = variable("CARGO_CFG_TARGET_OS");
+    if os != "linux" {
+        eprintln!(
+            "hakmem-sys: hakmem runs on Linux only, not on {os}; depend on it under \
+             [target.'cfg(target_os = \"linux\")'.dependencies], or build with \
+             RUSTFLAGS=\"--cfg hakmem_system\" to use the system's allocator"
+        );
+        exit(1);
+    }
+
+    let mut core = cc::Build::new();
+    core.file(c.join("src/hakmem.c"))
+        .include(c.join("include"))
+        .include(c.join("src"))
+        .std("gnu11")
+        // The allocator is as fast in a debug build of the program, which would crawl otherwise.
+        .opt_level(2)
+        .pic(true)
+        .warnings(false)
+        .flag("-pthread")
+        .flag("-fvisibility=hidden")
+        .flag("-fno-builtin-malloc")
+        .flag("-fno-semantic-interposition")
+        .flag(if is_set("CARGO_FEATURE_LOCAL_DYNAMIC_TLS") {
+            "-ftls-model=local-dynamic"
+        } else {
+            "-ftls-model=initial-exec"
+        });
+    if is_set("CARGO_FEATURE_OVERRIDE") {
+        core.define("HAK_OVERRIDE", "1");
+    }
+    if is_set("CARGO_FEATURE_CHECKS") {
+        core.define("HK_DEBUG", "1");
+    }
+    core.compile("hakmem");
+    println!("cargo::metadata=root={}", variable("OUT_DIR"));
+}
+
+/// The directory with the C sources: inside the package, where a symbolic link leads to it in the
+/// repository, or beside the package where links are not supported.
+fn sources() -> PathBuf {
+    let package = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
+    let inside = package.join("c");
+    if inside.is_dir() {
+        inside
+    } else {
+        package.parent().unwrap_or(Path::new("/")).join("c")
+    }
+}
+
+fn is_set(name: &str) -> bool {
+    env::var_os(name).is_some()
+}
+
+/// A variable that Cargo always sets for build scripts.
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|error| {
+        eprintln!("hakmem-sys: {name}: {error}");
+        exit(1)
+    })
+}

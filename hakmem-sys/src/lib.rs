@@ -1,0 +1,297 @@
+// The declarations of hakmem.h, in its order.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+#![doc = include_str!("../README.md")]
+#![no_std]
+#![allow(
+    non_camel_case_types,
+    reason = "the names are those of the C interface"
+)]
+
+use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
+
+#[cfg(all(feature = "override", not(any(miri, hakmem_system))))]
+mod overrides;
+
+/// The version of the header that these declarations follow: major number.
+pub const HAK_VERSION_MAJOR: c_int = 0;
+/// Minor number of the version.
+pub const HAK_VERSION_MINOR: c_int = 1;
+/// Patch number of the version.
+pub const HAK_VERSION_PATCH: c_int = 0;
+/// The version as text.
+pub const HAK_VERSION_STRING: &CStr = c"0.1.0";
+
+// The C standard's functions.
+unsafe extern "C" {
+    /// A block of at least `size` bytes, aligned to 16, contents undefined; null and `ENOMEM` when
+    /// memory is exhausted or `size` is above `isize::MAX`.
+    pub safe fn hak_malloc(size: usize) -> *mut c_void;
+
+    /// A block for `count` objects of `size` bytes, all bytes zero; null and `ENOMEM` also when the
+    /// product overflows.
+    pub safe fn hak_calloc(count: usize, size: usize) -> *mut c_void;
+
+    /// Resizes the block `ptr` to `size` bytes; it may move. A null `ptr` allocates, `size` 0 frees
+    /// and gives null. Null and `ENOMEM` on failure: the old block is then intact.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or a block, and is not used any more when the result is not null (or `size`
+    /// was 0).
+    pub fn hak_realloc(ptr: *mut c_void, size: usize) -> *mut c_void;
+
+    /// [`hak_realloc`] to `count * size` bytes; null and `ENOMEM`, the block intact, when that
+    /// overflows.
+    ///
+    /// # Safety
+    ///
+    /// As [`hak_realloc`].
+    pub fn hak_reallocarray(ptr: *mut c_void, count: usize, size: usize) -> *mut c_void;
+
+    /// Frees the block `ptr`; null does nothing. Keeps errno.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or a block, and is not used any more.
+    pub fn hak_free(ptr: *mut c_void);
+
+    /// As [`hak_free`], for a block whose requested size is known.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null, or a block of [`hak_malloc`], [`hak_calloc`], [`hak_realloc`] or
+    /// [`hak_reallocarray`] that was last requested with exactly `size` bytes, and is not used any
+    /// more.
+    pub fn hak_free_sized(ptr: *mut c_void, size: usize);
+
+    /// As [`hak_free`], for a block whose requested alignment and size are known.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null, or a block of [`hak_aligned_alloc`] requested with exactly this alignment and
+    /// size, and is not used any more.
+    pub fn hak_free_aligned_sized(ptr: *mut c_void, alignment: usize, size: usize);
+
+    /// A block of at least `size` bytes, aligned to `alignment`. Null and `EINVAL` when that is no
+    /// power of two, null and `ENOMEM` when memory is exhausted.
+    pub safe fn hak_aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
+
+    /// As [`hak_aligned_alloc`], the block in `*out`. Returns 0, `EINVAL` (not a power of two, or
+    /// not a multiple of the size of a pointer) or `ENOMEM`; `*out` and errno are then unchanged.
+    ///
+    /// # Safety
+    ///
+    /// `out` may be written to.
+    pub fn hak_posix_memalign(out: *mut *mut c_void, alignment: usize, size: usize) -> c_int;
+
+    /// The bytes that may be used in the block `ptr`, at least those requested; 0 for null.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is null or a block.
+    pub fn hak_usable_size(ptr: *const c_void) -> usize;
+}
+
+// The layout forms, for callers that know size and alignment when they free.
+unsafe extern "C" {
+    /// A block of `size` bytes aligned to `align`; null and `ENOMEM` when memory is exhausted.
+    ///
+    /// # Safety
+    ///
+    /// `align` is a power of two.
+    pub fn hak_alloc(size: usize, align: usize) -> *mut c_void;
+
+    /// As [`hak_alloc`], all bytes zero. Fresh memory of the OS is not zeroed again.
+    ///
+    /// # Safety
+    ///
+    /// `align` is a power of two.
+    pub fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void;
+
+    /// Resizes the block `ptr` of `old_size` bytes to `new_size`, alignment kept. Null and `ENOMEM`
+    /// on failure: the old block is then intact.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is a block whose allocation (or last reallocation) had the size `old_size` and the
+    /// alignment `align`, and is not used any more when the result is not null.
+    pub fn hak_realloc_layout(
+        ptr: *mut c_void,
+        old_size: usize,
+        align: usize,
+        new_size: usize,
+    ) -> *mut c_void;
+
+    /// Frees the block `ptr` of `size` bytes and alignment `align`.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` is a block whose allocation (or last reallocation) had this size and this alignment,
+    /// and is not used any more.
+    pub fn hak_dealloc(ptr: *mut c_void, size: usize, align: usize);
+}
+
+/// What [`hak_prewarm`] and the option `prewarm` fill: one of the `HAK_PREWARM_` constants.
+pub type hak_prewarm_set = c_uint;
+/// Nothing.
+pub const HAK_PREWARM_OFF: hak_prewarm_set = 0;
+/// Blocks up to 1 KiB.
+pub const HAK_PREWARM_TINY: hak_prewarm_set = 1;
+/// Blocks of 8 KiB to 52 KiB.
+pub const HAK_PREWARM_POOL: hak_prewarm_set = 2;
+/// Both.
+pub const HAK_PREWARM_ALL: hak_prewarm_set = 3;
+/// As many as threads that have ended came to hold.
+pub const HAK_PREWARM_ADAPTIVE: hak_prewarm_set = 4;
+
+// Control.
+unsafe extern "C" {
+    /// Fills the calling thread's cache so that its next allocations find blocks ready. Returns the
+    /// bytes of the blocks added.
+    pub safe fn hak_prewarm(set: hak_prewarm_set) -> usize;
+
+    /// Gives back to the OS, now, all memory that can be given back. Returns the bytes returned by
+    /// this call.
+    pub safe fn hak_trim() -> usize;
+
+    /// Sets the option `name` from text. Returns 0, `ENOENT` (no such option), `EINVAL` (the value
+    /// does not parse or is out of range: the old one stays) or `EBUSY` (the option is read at
+    /// start only).
+    ///
+    /// # Safety
+    ///
+    /// `name` and `value` end with a NUL.
+    pub fn hak_option_set(name: *const c_char, value: *const c_char) -> c_int;
+
+    /// Writes the option's present value as text with a final NUL. Returns 0, `ENOENT`, or `ERANGE`
+    /// when `value_bytes` is too small (32 always suffice).
+    ///
+    /// # Safety
+    ///
+    /// `name` ends with a NUL, and `value_bytes` bytes at `value` may be written to.
+    pub fn hak_option_get(name: *const c_char, value: *mut c_char, value_bytes: usize) -> c_int;
+}
+
+/// What [`hak_stats`] reports. Bytes are of now unless said otherwise; counts are since the start
+/// of the process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_stats {
+    /// In blocks that the program holds.
+    pub bytes_live: u64,
+    /// In free blocks in thread caches and inboxes.
+    pub bytes_cached: u64,
+    /// In slabs: live, cached and free blocks.
+    pub bytes_slabs: u64,
+    /// In blocks above the largest class; part of `bytes_live`.
+    pub bytes_large: u64,
+    /// In freed large mappings kept for reuse.
+    pub bytes_large_cached: u64,
+    /// Free, but not given back to the OS yet.
+    pub bytes_dirty: u64,
+    /// Address space held from the OS, metadata included.
+    pub bytes_mapped: u64,
+    /// The most that `bytes_mapped` ever was.
+    pub bytes_mapped_peak: u64,
+    /// Address space of hakmem's own structures.
+    pub bytes_metadata: u64,
+    /// Given back by purge calls, since the start.
+    pub bytes_purged: u64,
+    /// Threads that have a thread cache.
+    pub threads: u64,
+    /// Heaps that exist.
+    pub heaps: u64,
+    /// Thread cache filled from slabs.
+    pub refills: u64,
+    /// Batches that went home from a thread cache.
+    pub flushes: u64,
+    /// Batches put into an inbox.
+    pub inbox_deliveries: u64,
+    /// Refills avoided, because the inbox had blocks.
+    pub inbox_saves: u64,
+    /// Calls of mmap.
+    pub map_calls: u64,
+    /// Calls of munmap.
+    pub unmap_calls: u64,
+    /// Calls of mremap.
+    pub remap_calls: u64,
+    /// Calls of madvise.
+    pub purge_calls: u64,
+    /// Times that a thread slept for a lock.
+    pub lock_waits: u64,
+    /// Uses of bad pointers that were reported.
+    pub errors: u64,
+}
+
+/// What [`hak_class_stats`] reports: one row of the size-class table, with what is in use now.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_class_stats {
+    /// Size of a block.
+    pub block_bytes: u64,
+    /// Size of a slab.
+    pub slab_bytes: u64,
+    /// Slabs of this class.
+    pub slabs: u64,
+    /// Blocks that the program holds.
+    pub blocks_live: u64,
+    /// Blocks in thread caches and inboxes.
+    pub blocks_cached: u64,
+    /// Free blocks in slabs.
+    pub blocks_free: u64,
+    /// As in [`hak_stats`](struct@hak_stats).
+    pub refills: u64,
+    /// As in [`hak_stats`](struct@hak_stats).
+    pub flushes: u64,
+    /// As in [`hak_stats`](struct@hak_stats).
+    pub inbox_deliveries: u64,
+    /// As in [`hak_stats`](struct@hak_stats).
+    pub inbox_saves: u64,
+}
+
+/// The form of [`hak_report`]: one of the `HAK_REPORT_` constants.
+pub type hak_report_format = c_uint;
+/// Text for people.
+pub const HAK_REPORT_TEXT: hak_report_format = 0;
+/// One JSON object.
+pub const HAK_REPORT_JSON: hak_report_format = 1;
+
+// Observation.
+unsafe extern "C" {
+    /// Fills the first `stats_bytes` bytes of `*stats`; give the size of
+    /// [`hak_stats`](struct@hak_stats).
+    ///
+    /// # Safety
+    ///
+    /// `stats_bytes` bytes at `stats` may be written to.
+    pub fn hak_stats(stats: *mut hak_stats, stats_bytes: usize);
+
+    /// Fills `*stats` for the class `index` (1, 2, ...). Returns 0, or `EINVAL` when there is no such
+    /// class.
+    ///
+    /// # Safety
+    ///
+    /// `stats_bytes` bytes at `stats` may be written to.
+    pub fn hak_class_stats(index: c_uint, stats: *mut hak_class_stats, stats_bytes: usize)
+    -> c_int;
+
+    /// Writes all statistics through `write`, in pieces; `None` writes to standard error.
+    ///
+    /// # Safety
+    ///
+    /// `write` may be called with `arg`; it does not allocate from hakmem and does not unwind.
+    pub fn hak_report(
+        format: hak_report_format,
+        write: Option<unsafe extern "C" fn(arg: *mut c_void, text: *const c_char, bytes: usize)>,
+        arg: *mut c_void,
+    );
+
+    /// Checks the invariants of every structure, taking its locks in turn. Returns the number of
+    /// faults, 0 when sound; each fault is a line on standard error.
+    pub safe fn hak_validate() -> usize;
+
+    /// The version of the library that runs, as [`HAK_VERSION_STRING`]. Static, ends with a NUL.
+    pub safe fn hak_version() -> *const c_char;
+}

@@ -1,0 +1,314 @@
+//! Run-time options, typed, with read-back.
+//!
+//! | constant | name | default | values | can be set |
+//! |---|---|---|---|---|
+//! | [`PREWARM`] | `prewarm` | `off` | `off`, `tiny`, `pool`, `all`, `adaptive` | any time |
+//! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 2048 | 0 to 1048576 | any time |
+//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 128 | 1 to 1048576 | any time |
+//! | [`HEAPS`] | `heaps` | 0 | 0 to 256 | at start |
+//! | [`POOL_TLS_ARENA_MB_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
+//! | [`POOL_TLS_ARENA_MB_MAX`] | `pool_tls_arena_mb_max` | 8 | 1 to 64 | any time |
+//! | [`POOL_TLS_ARENA_GROWTH_LEVELS`] | `pool_tls_arena_growth_levels` | 3 | 0 to 16 | any time |
+//! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
+//! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
+//! | [`CHECKS`] | `checks` | 0 | 0, 1 | at start |
+//! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
+//! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
+//!
+//! From the weakest to the strongest: the default, [`conf!`](crate::conf!) when the program is
+//! linked, the environment variable `HAKMEM_` and the name in capitals when it starts, and
+//! [`Opt::set`].
+//!
+//! ```
+//! use hakmem::options::{self, Error};
+//!
+//! options::PURGE_DELAY_MS.set(100)?;
+//! assert_eq!(options::PURGE_DELAY_MS.get()?, 100);
+//! assert_eq!(options::CHECKS.set(true), Err(Error::AtStart));
+//! # Ok::<(), Error>(())
+//! ```
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use core::ffi::{CStr, c_char, c_int};
+use core::fmt::{self, Write as _};
+use core::marker::PhantomData;
+
+use crate::{Prewarm, sys};
+
+/// An option whose value is a `T`: one of the constants of this module.
+#[derive(Debug)]
+pub struct Opt<T> {
+    name: &'static CStr,
+    value: PhantomData<fn(T) -> T>,
+}
+
+/// Why an option could not be set or read.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Error {
+    /// There is no such option. Happens only where the system's allocator stands in for hakmem:
+    /// under Miri and with `--cfg hakmem_system`.
+    Unknown,
+    /// The value is out of range; the old one stays.
+    Invalid,
+    /// The option is read once, when the program starts: use [`conf!`](crate::conf!) or the
+    /// environment.
+    AtStart,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Unknown => "there is no such option",
+            Self::Invalid => "the value is out of the option's range",
+            Self::AtStart => "the option is read at start only",
+        })
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// What to do after the use of a bad pointer was reported: [`ON_ERROR`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OnError {
+    /// End the process.
+    #[default]
+    Abort,
+    /// Ignore the call.
+    Continue,
+}
+
+/// Defines the constants.
+macro_rules! options {
+    ($($(#[$doc:meta])* $constant:ident: $kind:ty = $name:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub const $constant: Opt<$kind> = Opt { name: $name, value: PhantomData };
+        )*
+    };
+}
+
+options! {
+    /// Which blocks a new thread's cache is filled with.
+    PREWARM: Prewarm = c"prewarm";
+    /// The most KiB of free blocks that one thread caches; 0 leaves one block a size.
+    THREAD_CACHE_KB: u64 = c"thread_cache_kb";
+    /// The most MiB that all thread caches may hold together; each thread's share shrinks to fit.
+    CACHE_TOTAL_MB: u64 = c"cache_total_mb";
+    /// Heaps that threads are spread over; 0 means four for each CPU that the process may use.
+    HEAPS: u64 = c"heaps";
+    /// MiB of a heap's first chunk.
+    POOL_TLS_ARENA_MB_INIT: u64 = c"pool_tls_arena_mb_init";
+    /// The most MiB of a chunk.
+    POOL_TLS_ARENA_MB_MAX: u64 = c"pool_tls_arena_mb_max";
+    /// How many times the chunk size of a heap doubles.
+    POOL_TLS_ARENA_GROWTH_LEVELS: u64 = c"pool_tls_arena_growth_levels";
+    /// The most MiB of freed large mappings kept for reuse.
+    LARGE_CACHE_MB: u64 = c"large_cache_mb";
+    /// Milliseconds that free memory is kept before it is given back; 0 means at the next chance.
+    PURGE_DELAY_MS: u64 = c"purge_delay_ms";
+    /// No thread caches, every free checked, sized frees compared. Slow.
+    CHECKS: bool = c"checks";
+    /// What to do after a bad pointer was reported.
+    ON_ERROR: OnError = c"on_error";
+    /// Print all statistics to standard error at exit.
+    STATS: bool = c"stats";
+}
+
+impl<T: Value> Opt<T> {
+    /// The name, as [`conf!`](crate::conf!) takes it and, in capitals after `HAKMEM_`, the
+    /// environment.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name.to_str().unwrap_or_default()
+    }
+
+    /// The present value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] where the system's allocator stands in for hakmem.
+    pub fn get(&self) -> Result<T, Error> {
+        let mut text = Text::default();
+        let bytes = text.0.len();
+        // SAFETY: the name ends with a NUL, and that many bytes may be written to the text.
+        let status = unsafe { sys::hak_option_get(self.name.as_ptr(), text.0.as_mut_ptr(), bytes) };
+        outcome(status)?;
+        T::parse(text.as_str()).ok_or(Error::Invalid)
+    }
+
+    /// Sets the value, from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a value out of range, [`Error::AtStart`] for an option that is read
+    /// once only, [`Error::Unknown`] where the system's allocator stands in for hakmem. The old
+    /// value stays.
+    pub fn set(&self, value: T) -> Result<(), Error> {
+        let mut text = Text::default();
+        value.print(&mut text).map_err(|_| Error::Invalid)?;
+        // SAFETY: both texts end with a NUL.
+        outcome(unsafe { sys::hak_option_set(self.name.as_ptr(), text.0.as_ptr()) })
+    }
+}
+
+// The numbers are the same on all of Linux.
+const ENOENT: c_int = 2;
+const EBUSY: c_int = 16;
+
+fn outcome(status: c_int) -> Result<(), Error> {
+    match status {
+        0 => Ok(()),
+        ENOENT => Err(Error::Unknown),
+        EBUSY => Err(Error::AtStart),
+        _ => Err(Error::Invalid),
+    }
+}
+
+/// The text of a value: as long as any gets, and always with a NUL behind it.
+#[derive(Default)]
+struct Text([c_char; 32]);
+
+impl Text {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: c_char and u8 have one size and alignment, and all values of each are valid.
+        unsafe { &*(&raw const self.0).cast::<[u8; 32]>() }
+    }
+
+    fn as_str(&self) -> &str {
+        let text = CStr::from_bytes_until_nul(self.bytes()).unwrap_or_default();
+        text.to_str().unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, more: &str) -> fmt::Result {
+        let start = self.as_str().len();
+        let room = self
+            .0
+            .get_mut(start..start + more.len() + 1)
+            .ok_or(fmt::Error)?;
+        for (to, from) in room.iter_mut().zip(more.bytes()) {
+            *to = from as c_char;
+        }
+        Ok(())
+    }
+}
+
+/// The types that options have.
+#[expect(
+    private_bounds,
+    reason = "the types are those of the constants, no others"
+)]
+pub trait Value: Printed {}
+impl<T: Printed> Value for T {}
+
+trait Printed: Copy {
+    fn print(self, text: &mut Text) -> fmt::Result;
+    fn parse(text: &str) -> Option<Self>;
+}
+
+impl Printed for u64 {
+    fn print(self, text: &mut Text) -> fmt::Result {
+        write!(text, "{self}")
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
+impl Printed for bool {
+    fn print(self, text: &mut Text) -> fmt::Result {
+        u64::from(self).print(text)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        }
+    }
+}
+
+/// Implements the trait for an enum whose values have names.
+macro_rules! named {
+    ($kind:ident { $($value:ident: $name:literal),* $(,)? }) => {
+        impl Printed for $kind {
+            fn print(self, text: &mut Text) -> fmt::Result {
+                text.write_str(match self {
+                    $(Self::$value => $name,)*
+                })
+            }
+
+            fn parse(text: &str) -> Option<Self> {
+                match text {
+                    $($name => Some(Self::$value),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+named!(Prewarm {
+    Off: "off",
+    Tiny: "tiny",
+    Pool: "pool",
+    All: "all",
+    Adaptive: "adaptive"
+});
+named!(OnError {
+    Abort: "abort",
+    Continue: "continue"
+});
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use super::*;
+
+    #[test]
+    fn a_value_that_is_printed_parses_to_itself() {
+        fn check<T: Value + PartialEq + fmt::Debug>(value: T) {
+            let mut text = Text::default();
+            value.print(&mut text).expect("it fits");
+            assert_eq!(T::parse(text.as_str()), Some(value));
+        }
+        for number in [0, 1, 86_400_000, u64::MAX] {
+            check(number);
+        }
+        for flag in [false, true] {
+            check(flag);
+        }
+        for action in [OnError::Abort, OnError::Continue] {
+            check(action);
+        }
+        for set in [
+            Prewarm::Off,
+            Prewarm::Tiny,
+            Prewarm::Pool,
+            Prewarm::All,
+            Prewarm::Adaptive,
+        ] {
+            check(set);
+        }
+    }
+
+    #[test]
+    fn text_that_does_not_fit_with_its_nul_is_refused() {
+        let mut text = Text::default();
+        assert_eq!(text.write_str(&"x".repeat(31)), Ok(()));
+        assert_eq!(text.as_str().len(), 31);
+        assert_eq!(text.write_str("x"), Err(fmt::Error));
+    }
+
+    #[test]
+    fn the_result_codes_are_those_of_the_operating_system() {
+        assert_eq!((ENOENT, EBUSY), (libc::ENOENT, libc::EBUSY));
+    }
+}

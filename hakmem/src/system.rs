@@ -1,0 +1,153 @@
+//! The C interface over the system's allocator, for Miri, which runs no C, and for builds with
+//! `--cfg hakmem_system`, such as those for AddressSanitizer: it cannot see into another allocator.
+//! Nothing is counted, and there are no options.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+use core::alloc::{GlobalAlloc as _, Layout};
+use core::ffi::{c_char, c_int, c_uint, c_void};
+use std::alloc::System;
+
+pub(crate) use hakmem_sys::{
+    HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF, HAK_PREWARM_POOL, HAK_PREWARM_TINY,
+    HAK_REPORT_JSON, HAK_REPORT_TEXT, HAK_VERSION_STRING, hak_prewarm_set, hak_report_format,
+};
+
+// Aliases name the structs alone: an import would bring the functions of the same names along.
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_stats = hakmem_sys::hak_stats;
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
+
+// The numbers are the same on all of Linux.
+const EINVAL: c_int = 22;
+const ENOENT: c_int = 2;
+
+/// # Safety
+///
+/// As [`Layout::from_size_align_unchecked`].
+unsafe fn layout(size: usize, align: usize) -> Layout {
+    // SAFETY: the caller's promise.
+    unsafe { Layout::from_size_align_unchecked(size, align) }
+}
+
+/// # Safety
+///
+/// `size` and `align` are those of a layout, `size` is not 0.
+pub(crate) unsafe fn hak_alloc(size: usize, align: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let layout = unsafe { layout(size, align) };
+    // SAFETY: the caller's promise.
+    unsafe { System.alloc(layout) }.cast()
+}
+
+/// # Safety
+///
+/// As [`hak_alloc`].
+pub(crate) unsafe fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let layout = unsafe { layout(size, align) };
+    // SAFETY: the caller's promise.
+    unsafe { System.alloc_zeroed(layout) }.cast()
+}
+
+/// # Safety
+///
+/// `block` was allocated with `size` and `align`; `new_size` and `align` are those of a layout, and
+/// `new_size` is not 0.
+pub(crate) unsafe fn hak_realloc_layout(
+    block: *mut c_void,
+    size: usize,
+    align: usize,
+    new_size: usize,
+) -> *mut c_void {
+    // SAFETY: the caller's promise.
+    let layout = unsafe { layout(size, align) };
+    // SAFETY: the caller's promise.
+    unsafe { System.realloc(block.cast(), layout, new_size) }.cast()
+}
+
+/// # Safety
+///
+/// `block` was allocated with `size` and `align`, and is not used any more.
+pub(crate) unsafe fn hak_dealloc(block: *mut c_void, size: usize, align: usize) {
+    // SAFETY: the caller's promise.
+    let layout = unsafe { layout(size, align) };
+    // SAFETY: the caller's promise.
+    unsafe { System.dealloc(block.cast(), layout) }
+}
+
+/// # Safety
+///
+/// None: the system's allocator is not asked.
+pub(crate) unsafe fn hak_usable_size(_block: *const c_void) -> usize {
+    0
+}
+
+pub(crate) fn hak_prewarm(_set: hak_prewarm_set) -> usize {
+    0
+}
+
+pub(crate) fn hak_trim() -> usize {
+    0
+}
+
+/// # Safety
+///
+/// None: nothing is read.
+pub(crate) unsafe fn hak_option_set(_name: *const c_char, _value: *const c_char) -> c_int {
+    ENOENT
+}
+
+/// # Safety
+///
+/// None: nothing is read or written.
+pub(crate) unsafe fn hak_option_get(
+    _name: *const c_char,
+    _value: *mut c_char,
+    _value_bytes: usize,
+) -> c_int {
+    ENOENT
+}
+
+/// # Safety
+///
+/// `stats` is valid: it is left as it is.
+pub(crate) unsafe fn hak_stats(_stats: *mut hak_stats, _stats_bytes: usize) {}
+
+/// # Safety
+///
+/// None: there are no classes.
+pub(crate) unsafe fn hak_class_stats(
+    _index: c_uint,
+    _stats: *mut hak_class_stats,
+    _stats_bytes: usize,
+) -> c_int {
+    EINVAL
+}
+
+/// # Safety
+///
+/// `write` may be called with `arg`.
+pub(crate) unsafe fn hak_report(
+    format: hak_report_format,
+    write: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize)>,
+    arg: *mut c_void,
+) {
+    let text = match format {
+        HAK_REPORT_JSON => "{}\n",
+        _ => "hakmem: the system's allocator is used\n",
+    };
+    if let Some(write) = write {
+        // SAFETY: the caller's promise; the text has that many bytes.
+        unsafe { write(arg, text.as_ptr().cast(), text.len()) }
+    }
+}
+
+pub(crate) fn hak_validate() -> usize {
+    0
+}
+
+pub(crate) fn hak_version() -> *const c_char {
+    HAK_VERSION_STRING.as_ptr()
+}

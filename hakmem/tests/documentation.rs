@@ -1,0 +1,122 @@
+//! What the documentation lists against what there is.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+const OPTIONS: &str = include_str!("../src/options.rs");
+const OPTIONS_OF_THE_CORE: &str = include_str!("../../c/src/core/options.def");
+const README: &str = include_str!("../README.md");
+const MANIFEST: &str = include_str!("../Cargo.toml");
+
+/// One row of the core's table of options.
+struct Row {
+    name: String,
+    default: String,
+    values: String,
+    when: &'static str,
+    kind: &'static str,
+}
+
+fn core_rows() -> Vec<Row> {
+    let rows = OPTIONS_OF_THE_CORE.split("\nOPTION(").skip(1).map(|row| {
+        let fields: Vec<&str> = row.splitn(7, ',').map(str::trim).collect();
+        let [name, default, least, most, choices, when, _help] = fields[..] else {
+            panic!("not a row: {row}")
+        };
+        let (kind, default, values) = match (choices, least, most) {
+            ("NULL", "0", "1") => ("bool", default.to_owned(), "0, 1".to_owned()),
+            ("NULL", _, _) => ("u64", default.to_owned(), format!("{least} to {most}")),
+            _ => {
+                let names = choices.trim_matches('"').split('|');
+                let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
+                let default: usize = default.parse().expect("the number of a choice");
+                ("an enum", names[default].clone(), names.join(", "))
+            }
+        };
+        let when = match when {
+            "START" => "at start",
+            "ANYTIME" => "any time",
+            _ => panic!("when is {when}?"),
+        };
+        Row {
+            name: name.to_owned(),
+            default,
+            values,
+            when,
+            kind,
+        }
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_constants_are_the_options_of_the_core_in_name_order_and_type() {
+    // A constant's line: `    HEAPS: u64 = c"heaps";`
+    let constants: Vec<_> = OPTIONS
+        .lines()
+        .filter_map(|line| {
+            let (constant, rest) = line.strip_suffix("\";")?.split_once(": ")?;
+            let (kind, name) = rest.split_once(" = c\"")?;
+            assert_eq!(constant.trim().to_lowercase(), name);
+            let kind = if ["u64", "bool"].contains(&kind) {
+                kind
+            } else {
+                "an enum"
+            };
+            Some((name.to_owned(), kind))
+        })
+        .collect();
+    let core: Vec<_> = core_rows()
+        .into_iter()
+        .map(|row| (row.name, row.kind))
+        .collect();
+    assert_eq!(constants, core);
+}
+
+#[test]
+fn the_table_of_options_says_what_the_core_does() {
+    let table: Vec<_> = OPTIONS
+        .lines()
+        .filter(|line| line.starts_with("//! | [`"))
+        .collect();
+    let core: Vec<_> = core_rows()
+        .into_iter()
+        .map(
+            |Row {
+                 name,
+                 default,
+                 values,
+                 when,
+                 ..
+             }| {
+                let constant = name.to_uppercase();
+                format!("//! | [`{constant}`] | `{name}` | {default} | {values} | {when} |")
+            },
+        )
+        .collect();
+    assert_eq!(table, core);
+}
+
+#[test]
+fn the_table_of_features_lists_those_of_the_manifest() {
+    let features = MANIFEST
+        .split("[features]\n")
+        .nth(1)
+        .expect("a table of features");
+    let features = features.split("\n\n").next().expect("an end of the table");
+    let features: Vec<_> = features
+        .lines()
+        .filter_map(|line| line.split_once(" = ["))
+        .collect();
+    let features: Vec<_> = features.into_iter().map(|(name, _)| name).collect();
+    let table = README
+        .split("## Features")
+        .nth(1)
+        .expect("a section of features");
+    let table = table.split("\n## ").next().expect("an end of the section");
+    let documented: Vec<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(documented, features);
+}

@@ -1,0 +1,135 @@
+//! Counters. They belong to the process, so this is one test in a process of its own.
+//
+// SPDX-License-Identifier: MIT OR Apache-2.0
+#![cfg(not(hakmem_system))]
+
+mod common;
+
+use std::alloc::Layout;
+
+use common::Block;
+use hakmem::{Format, Prewarm};
+
+const MIB: u64 = 1 << 20;
+
+fn blocks(count: usize, bytes: usize) -> Vec<Block> {
+    let layout = Layout::from_size_align(bytes, 8).expect("it is small");
+    (0..count).map(|seed| Block::new(layout, seed)).collect()
+}
+
+/// The live and the cached blocks of the class of `bytes`.
+fn class(bytes: u64) -> (u64, u64) {
+    let class = hakmem::class_stats().find(|class| class.block_bytes == bytes);
+    let class = class.expect("there is such a class");
+    (class.blocks_live, class.blocks_cached)
+}
+
+#[test]
+fn the_counters_follow_what_the_program_does() {
+    live_bytes_rise_by_what_is_allocated_and_fall_when_it_is_freed();
+    each_class_counts_its_own_blocks();
+    large_blocks_are_counted_as_large();
+    prewarming_adds_cached_blocks_and_nothing_live();
+    trimming_empties_the_cache_and_returns_memory();
+    the_report_contains_the_numbers_in_both_forms();
+    a_formatter_that_fails_is_told_so();
+    no_error_was_counted_and_the_structures_are_sound();
+}
+
+fn live_bytes_rise_by_what_is_allocated_and_fall_when_it_is_freed() {
+    let before = hakmem::stats();
+    let held = blocks(1000, 1024);
+    let during = hakmem::stats();
+    assert_eq!(during.bytes_live - before.bytes_live, 1000 * 1024);
+    assert!(during.bytes_slabs >= during.bytes_live);
+    assert!(during.bytes_mapped >= during.bytes_slabs);
+    assert!(during.bytes_mapped_peak >= during.bytes_mapped);
+    assert!(during.threads >= 1 && during.heaps >= 1 && during.map_calls >= 1);
+    assert!(during.refills > before.refills);
+    held.into_iter().for_each(Block::free);
+    let after = hakmem::stats();
+    assert_eq!(after.bytes_live, before.bytes_live);
+    assert!(
+        after.flushes > before.flushes,
+        "1000 KiB are more than a cache keeps of one class"
+    );
+}
+
+fn each_class_counts_its_own_blocks() {
+    let (live, _) = class(48);
+    let (live_of_next, _) = class(64);
+    let held = blocks(77, 40);
+    assert_eq!(class(48).0, live + 77);
+    assert_eq!(class(64).0, live_of_next);
+    held.into_iter().for_each(Block::free);
+    let (after, cached) = class(48);
+    assert_eq!(after, live);
+    assert!(cached > 0);
+}
+
+fn large_blocks_are_counted_as_large() {
+    let before = hakmem::stats();
+    let held = blocks(3, 8 * MIB as usize);
+    let during = hakmem::stats();
+    assert!(during.bytes_large - before.bytes_large >= 24 * MIB);
+    assert!(during.bytes_live - before.bytes_live >= 24 * MIB);
+    held.into_iter().for_each(Block::free);
+    assert_eq!(hakmem::stats().bytes_large, before.bytes_large);
+}
+
+fn prewarming_adds_cached_blocks_and_nothing_live() {
+    let before = hakmem::stats();
+    let (_, cached) = class(32 << 10);
+    let added = hakmem::prewarm(Prewarm::Pool) as u64;
+    let after = hakmem::stats();
+    assert!(added > 0 && added < 2 * MIB, "{added}");
+    assert_eq!(after.bytes_live, before.bytes_live);
+    assert_eq!(after.bytes_cached - before.bytes_cached, added);
+    assert!(class(32 << 10).1 > cached);
+    assert_eq!(hakmem::prewarm(Prewarm::Pool), 0, "nothing is left to add");
+    assert_eq!(hakmem::prewarm(Prewarm::Off), 0);
+}
+
+fn trimming_empties_the_cache_and_returns_memory() {
+    blocks(64, MIB as usize).into_iter().for_each(Block::free);
+    blocks(4000, 1000).into_iter().for_each(Block::free);
+    let before = hakmem::stats();
+    let returned = hakmem::trim() as u64;
+    let after = hakmem::stats();
+    assert!(returned > 0);
+    assert!(after.bytes_cached < before.bytes_cached);
+    assert!(after.bytes_dirty <= before.bytes_dirty);
+    assert!(after.purge_calls + after.unmap_calls > before.purge_calls + before.unmap_calls);
+}
+
+fn the_report_contains_the_numbers_in_both_forms() {
+    let held = blocks(1, 3 * MIB as usize);
+    let large = hakmem::stats().bytes_large.to_string();
+    let json = hakmem::report(Format::Json).to_string();
+    assert!(json.contains("\"bytes_large\""), "{json}");
+    assert!(json.contains(&large), "{large} is not in {json}");
+    assert!(
+        json.trim().starts_with('{') && json.trim().ends_with('}'),
+        "{json}"
+    );
+    assert_eq!(json.matches('{').count(), json.matches('}').count());
+    let text = hakmem::report(Format::Text).to_string();
+    assert!(text.lines().count() > 10, "{text}");
+    held.into_iter().for_each(Block::free);
+}
+
+fn a_formatter_that_fails_is_told_so() {
+    struct Full;
+    impl std::fmt::Write for Full {
+        fn write_str(&mut self, _: &str) -> std::fmt::Result {
+            Err(std::fmt::Error)
+        }
+    }
+    assert!(std::fmt::write(&mut Full, format_args!("{}", hakmem::report(Format::Text))).is_err());
+}
+
+fn no_error_was_counted_and_the_structures_are_sound() {
+    assert_eq!(hakmem::stats().errors, 0);
+    assert_eq!(hakmem::validate(), 0);
+    assert_eq!(hakmem::version(), env!("CARGO_PKG_VERSION"));
+}
