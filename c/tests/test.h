@@ -215,7 +215,7 @@ __attribute__((noreturn)) static void TEST_UNUSED test_leave(void) {
  * the attributes of malloc and drops the checks of them. */
 #define HIDE(value)                                                                                \
     __extension__({                                                                                \
-        __typeof__((value) + 0) hidden = (value);                                                  \
+        __typeof__(1 ? (value) : (value)) hidden = (value);                                        \
         __asm__ volatile("" : "+r"(hidden));                                                       \
         hidden;                                                                                    \
     })

@@ -1,0 +1,115 @@
+# options.sh - options from the environment and from hak_conf.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
+
+# build_probe NAME FLAGS...
+build_probe() {
+    "$TEST_CC" -I "$TEST_ROOT/c/include" "${@:2}" "$TEST_ROOT/c/tests/env/probe/probe.c" "$archive" \
+        -pthread -o "$scratch/$1"
+}
+check the_probe_compiles build_probe probe
+check the_probe_with_hak_conf_compiles build_probe probe_conf \
+    '-DCONF="purge_delay_ms=77,thread_cache_kb=33,prewarm=tiny"'
+check the_probe_with_a_bad_hak_conf_compiles build_probe probe_bad_conf \
+    '-DCONF="purge_delay_ms=x,no_such=1,,thread_cache_kb=44"'
+
+# probe ENVIRONMENT... -- OPTION...: standard error and output of the probe.
+probe() {
+    local -a assigned=()
+    while [[ $1 != -- ]]; do
+        assigned+=("$1")
+        shift
+    done
+    shift
+    env "${assigned[@]}" "$scratch/${program:-probe}" "$@" 2>&1
+}
+
+# ---- Every option parses; the list is the program's own: the table in options.def. -----------------
+
+while read -r name usual least most choices; do
+    variable=HAKMEM_${name^^}
+    if [[ -n $choices ]]; then
+        for choice in ${choices//|/ }; do
+            check_equal "${variable}_takes_$choice" "$(probe "$variable=$choice" -- "$name" | head -n 1)" "$choice"
+        done
+        bad=(no_such_choice "${choices%%|*}x" "" " ${choices%%|*}")
+        first=${choices//|/ }
+        first=($first)
+        usual=${first[usual]}
+    else
+        for value in "$least" "$most"; do
+            check_equal "${variable}_takes_$value" "$(probe "$variable=$value" -- "$name")" "$value"
+        done
+        bad=(x "" -1 1.5 "${most}0" "${most}x" 99999999999999999999999999)
+        ((least > 0)) && bad+=($((least - 1)))
+    fi
+    for value in "${bad[@]}"; do
+        result=$(probe "$variable=$value" -- "$name")
+        if [[ $(wc -l <<<"$result") == 2 && $(head -n 1 <<<"$result") == "hakmem: $variable=$value"* &&
+            $(tail -n 1 <<<"$result") == "$usual" ]]; then
+            ok "${variable}_warns_of_'$value'_and_keeps_$usual"
+        else
+            not_ok "${variable}_warns_of_'$value'_and_keeps_$usual" "$result"
+        fi
+    done
+done < <("$TEST_CC" -E -P -I "$TEST_ROOT/c/src" \
+    -D'OPTION(name,usual,least,most,choices,when,help)=@ name usual least most choices' \
+    -x c "$TEST_ROOT/c/src/core/options.def" |
+    sed -n 's/"//g; s/@ *//p' | sed -E 's/(NULL|\(\(void \*\)0\)) *$//')
+
+# ---- Names ------------------------------------------------------------------------------------------
+
+result=$(probe HAKMEM_NO_SUCH_OPTION=1 -- checks)
+check_match an_unknown_name_gives_a_warning_that_names_it "$result" '^hakmem: HAKMEM_NO_SUCH_OPTION'
+check_equal an_unknown_name_changes_nothing "$(tail -n 1 <<<"$result")" 0
+check_equal a_name_without_the_prefix_is_not_looked_at "$(probe CHECKS=1 -- checks)" 0
+
+# ---- hak_conf ---------------------------------------------------------------------------------------
+
+program=probe_conf
+check_equal hak_conf_sets_options "$(probe -- purge_delay_ms thread_cache_kb prewarm | xargs)" "77 33 tiny"
+check_equal the_environment_takes_precedence_over_hak_conf \
+    "$(probe HAKMEM_PURGE_DELAY_MS=88 HAKMEM_PREWARM=off -- purge_delay_ms thread_cache_kb prewarm | xargs)" \
+    "88 33 off"
+program=probe_bad_conf
+result=$(probe -- purge_delay_ms thread_cache_kb)
+check_match a_bad_value_in_hak_conf_gives_a_warning "$result" '^hakmem: .*purge_delay_ms=x'
+check_match an_unknown_name_in_hak_conf_gives_a_warning "$result" '^hakmem: .*no_such'
+check_equal the_rest_of_a_bad_hak_conf_counts "$(tail -n 2 <<<"$result" | xargs)" "1000 44"
+unset program
+
+# ---- Preloaded, and without an environment ----------------------------------------------------------
+
+check_match a_preloaded_library_reads_the_environment \
+    "$(env HAKMEM_CHECKS=maybe LD_PRELOAD="$library" /bin/true 2>&1)" '^hakmem: HAKMEM_CHECKS=maybe'
+check_equal an_empty_environment_is_no_error "$(env -i "$scratch/probe" checks 2>&1)" 0
+
+# ---- Statistics at exit -----------------------------------------------------------------------------
+
+check_match stats_are_printed_at_exit "$(probe HAKMEM_STATS=1 --)" 'live'
+check_match stats_of_a_preloaded_program_are_printed_at_exit \
+    "$(env HAKMEM_STATS=1 LD_PRELOAD="$library" /bin/ls / 2>&1 >/dev/null)" 'live'
+check_equal nothing_is_printed_without_the_option "$(probe --)" ""
+
+# ---- Set-uid programs -------------------------------------------------------------------------------
+
+name=a_set_uid_program_ignores_the_environment
+if ((EUID != 0)); then
+    skip $name "only root can make a program of root's for others to run"
+elif ! installed setpriv; then
+    skip $name "not installed: setpriv"
+elif ! touch "$scratch/x" || findmnt -no OPTIONS -T "$scratch" 2>/dev/null | grep -q nosuid; then
+    skip $name "the temporary folder is mounted nosuid"
+else
+    chmod 711 "$scratch"
+    cp "$scratch/probe" "$scratch/probe_suid"
+    chmod 4755 "$scratch/probe_suid"
+    # As the same user first: the environment counts, so that the difference is set-uid alone.
+    check_equal the_same_program_run_by_its_owner_reads_the_environment \
+        "$(HAKMEM_PURGE_DELAY_MS=55 "$scratch/probe_suid" purge_delay_ms 2>&1)" 55
+    check_equal $name "$(HAKMEM_PURGE_DELAY_MS=55 HAKMEM_CHECKS=x setpriv --reuid 65534 --regid 65534 \
+        --clear-groups "$scratch/probe_suid" purge_delay_ms 2>&1)" 1000
+fi
+
+finish
