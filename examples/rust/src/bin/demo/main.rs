@@ -64,7 +64,7 @@ fn main() -> anyhow::Result<()> {
     let rows: Vec<Row> = [http.rows(), linked, preloaded].concat();
     table::print(&rows);
     println!("\nWhat hakmem says about the service in its last round:\n");
-    http.print_statistics();
+    http.print_statistics()?;
     println!("\nDone in {:.0} s.", start.elapsed().as_secs_f64());
     Ok(())
 }

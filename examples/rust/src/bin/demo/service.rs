@@ -14,6 +14,7 @@ use hakmem_examples::client::Connection;
 use hakmem_examples::load::Report;
 use hakmem_examples::process::{self, Memory};
 use hakmem_examples::service::child::ServiceProcess;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::table::{Better, Row, grouped};
@@ -39,7 +40,29 @@ struct Round {
     cpu: Duration,
     memory: Memory,
     memory_idle: Memory,
-    statistics: Value,
+    /// What the allocator says; the system's says nothing.
+    statistics: Option<Statistics>,
+}
+
+/// The part of hakmem's statistics that is shown, under their names in its JSON report.
+#[derive(Deserialize)]
+struct Statistics {
+    bytes_live: u64,
+    bytes_cached: u64,
+    bytes_dirty: u64,
+    bytes_mapped: u64,
+    bytes_mapped_peak: u64,
+    bytes_purged: u64,
+    refills: u64,
+    flushes: u64,
+    inbox_deliveries: u64,
+    inbox_saves: u64,
+    map_calls: u64,
+    unmap_calls: u64,
+    remap_calls: u64,
+    purge_calls: u64,
+    lock_waits: u64,
+    errors: u64,
 }
 
 /// All rounds, by allocator: system, hakmem.
@@ -117,7 +140,7 @@ fn run_load(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn get_statistics(service: &ServiceProcess) -> anyhow::Result<Value> {
+fn get_statistics(service: &ServiceProcess) -> anyhow::Result<Option<Statistics>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -126,7 +149,11 @@ fn get_statistics(service: &ServiceProcess) -> anyhow::Result<Value> {
         connection.ask(Method::GET, "/stats", String::new()).await
     })?;
     ensure!(status == StatusCode::OK, "/stats answered {status}");
-    Ok(serde_json::from_slice(&body)?)
+    let mut stats: Value = serde_json::from_slice(&body)?;
+    match stats["statistics"].take() {
+        Value::Null => Ok(None),
+        mut statistics => Ok(serde_json::from_value(statistics["stats"].take())?),
+    }
 }
 
 impl Rounds {
@@ -152,12 +179,38 @@ impl Rounds {
             }),
         ]
     }
+
+    /// Prints what hakmem said in the last round.
+    pub(crate) fn print_statistics(&self) -> anyhow::Result<()> {
+        let last = self.0[1].last().and_then(|round| round.statistics.as_ref());
+        let s = last.context("the service on hakmem gave no statistics")?;
+        let size = |name: &str, bytes: u64| println!("  {:>10.1} MiB  {name}", mib(bytes));
+        let count =
+            |name: &str, number: u64| println!("  {:>14}  {name}", grouped(number as f64, 0));
+        size("in blocks that the service holds", s.bytes_live);
+        size(
+            "in free blocks in thread caches and inboxes",
+            s.bytes_cached,
+        );
+        size("free, not given back to the system yet", s.bytes_dirty);
+        size("given back to the system in all", s.bytes_purged);
+        size("of address space mapped", s.bytes_mapped);
+        size("of address space mapped at the peak", s.bytes_mapped_peak);
+        count("refills of a thread cache from slabs", s.refills);
+        count(
+            "refills avoided, because the inbox had blocks",
+            s.inbox_saves,
+        );
+        count("batches flushed from a full thread cache", s.flushes);
+        count("batches put into an inbox", s.inbox_deliveries);
+        count("times that a thread slept for a lock", s.lock_waits);
+        let calls = s.map_calls + s.unmap_calls + s.remap_calls + s.purge_calls;
+        count("calls of mmap, munmap, mremap and madvise", calls);
+        count("uses of bad pointers", s.errors);
+        Ok(())
+    }
 }
 
 fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)
-}
-
-impl Rounds {
-    pub(crate) fn print_statistics(&self) {}
 }
