@@ -1,0 +1,61 @@
+/* api/control.c - options, statistics, trim, prewarm. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <errno.h>
+#include <hakmem.h>
+#include <string.h>
+
+#include "../core/options.h"
+#include "../debug/report.h"
+#include "../debug/stats.h"
+#include "../debug/validate.h"
+#include "../heap/prewarm.h"
+#include "../heap/purge.h"
+#include "../heap/thread.h"
+
+const char *hak_version(void) { return HAK_VERSION_STRING; }
+
+size_t hak_prewarm(enum hak_prewarm_set set) {
+    struct hk_thread *thread = hk_thread_get();
+    return thread != NULL ? hk_prewarm_thread(thread, set) : 0;
+}
+
+size_t hak_trim(void) { return hk_purge_all(); }
+
+/* The environment is read first, so that it cannot overwrite what is set here. */
+int hak_option_set(const char *name, const char *value) {
+    hk_thread_get();
+    return hk_option_set(name, value);
+}
+
+int hak_option_get(const char *name, char *value, size_t value_bytes) {
+    hk_thread_get();
+    return hk_option_get(name, value, value_bytes);
+}
+
+/* Copies what both sides know of a struct that grows at its end. */
+static void control_copy(void *to, size_t to_bytes, const void *from, size_t from_bytes) {
+    size_t bytes = to_bytes < from_bytes ? to_bytes : from_bytes;
+    memcpy(to, from, bytes);
+    memset((char *)to + bytes, 0, to_bytes - bytes);
+}
+
+void hak_stats(struct hak_stats *stats, size_t stats_bytes) {
+    struct hk_stats_all all;
+    hk_stats_collect(&all);
+    control_copy(stats, stats_bytes, &all.total, sizeof all.total);
+}
+
+int hak_class_stats(unsigned index, struct hak_class_stats *stats, size_t stats_bytes) {
+    if (index == HK_CLASS_NONE || index >= HK_CLASS_COUNT)
+        return EINVAL;
+    struct hk_stats_all all;
+    hk_stats_collect(&all);
+    control_copy(stats, stats_bytes, &all.classes[index], sizeof all.classes[index]);
+    return 0;
+}
+
+void hak_report(enum hak_report_format format,
+                void (*write)(void *arg, const char *text, size_t bytes), void *arg) {
+    hk_report(format, write, arg);
+}
+
+size_t hak_validate(void) { return hk_validate(); }

@@ -1,0 +1,19 @@
+/* api/process.c - the beginning and the end of the process. SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Nothing here is needed before the first allocation, which may come long before constructors run.
+ */
+#include <hakmem.h>
+
+#include "../core/options.h"
+#include "../heap/fork.h"
+#include "../heap/thread.h"
+
+HK_CONSTRUCTOR static void process_begin(void) {
+    hk_thread_start_late();
+    hk_fork_install();
+}
+
+HK_DESTRUCTOR static void process_end(void) {
+    if (hk_option(HK_OPTION_stats))
+        hak_report(HAK_REPORT_TEXT, NULL, NULL);
+}

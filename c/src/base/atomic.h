@@ -1,0 +1,47 @@
+/* base/atomic.h - atomic operations whose names say their order.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: type-generic macros over the compiler's atomics. There is no operation without an
+ * order in its name, so an unexplained order cannot be written; the line above each use says what
+ * it pairs with, or, for relaxed ones, why nothing is ordered.
+ * Owns: nothing. Threads: any. Boundary: calls nothing.
+ */
+#ifndef HK_BASE_ATOMIC_H
+#define HK_BASE_ATOMIC_H
+
+#include "compiler.h"
+
+#define hk_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define hk_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define hk_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define hk_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define hk_add_relaxed(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
+#define hk_sub_relaxed(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_RELAXED)
+#define hk_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
+#define hk_swap_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
+/* On failure *expected holds the value found. */
+#define hk_cas_relaxed(p, expected, v)                                                             \
+    __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
+#define hk_cas_acquire(p, expected, v)                                                             \
+    __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)
+#define hk_cas_acq_rel(p, expected, v)                                                             \
+    __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
+
+/* Tells the processor that this is a spin loop. */
+HK_FAST void hk_relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" ::: "memory");
+#endif
+}
+
+/* Raises *p to at least `value`. Relaxed: a statistic, nothing is read through it. */
+static inline void hk_max_relaxed(uint64_t *p, uint64_t value) {
+    uint64_t seen = hk_load_relaxed(p);
+    while (seen < value && !hk_cas_relaxed(p, &seen, value)) {
+    }
+}
+
+#endif

@@ -1,0 +1,78 @@
+/* core/arena.h - granules of one heap.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: asks the OS for chunks (1, 2, 4, 8 MiB by default), hands out runs of granules, and
+ * knows by two bits a granule which are in use and which were touched since they last read as zero.
+ * Free runs need no merging: they are runs of clear bits. Free and touched granules are dirty; they
+ * go back to the OS when they have been free for two looks of hk_arena_age in a row.
+ * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
+ * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, the window's place.
+ */
+#ifndef HK_CORE_ARENA_H
+#define HK_CORE_ARENA_H
+
+#include "../os/lock.h"
+#include "size_class.h"
+
+enum {
+    HK_CHUNK_GRANULES_MAX = 1024, /* 64 MiB */
+    HK_ARENA_BUCKETS = 36,        /* see arena_bucket */
+};
+
+struct hk_chunk {
+    uintptr_t base;          /* const */
+    struct hk_arena *arena;  /* const */
+    uint32_t granules;       /* const */
+    uint32_t longest;        /* lock:ARENA; granules of the longest free run */
+    struct hk_chunk *next;   /* lock:ARENA; the bucket's list */
+    struct hk_chunk *prev;   /* lock:ARENA */
+    struct hk_chunk *older;  /* lock:ARENA; all chunks of the arena */
+    uint64_t *used;          /* lock:ARENA; bit i: granule i is handed out (or being purged) */
+    uint64_t *touched;       /* lock:ARENA; bit i: granule i may hold something else than zero */
+    uint64_t *aged;          /* lock:ARENA; bit i: granule i was dirty at the last look already */
+    uint64_t bits[];         /* the three bitmaps */
+};
+
+struct hk_arena {
+    struct hk_lock lock;
+    uint32_t chunks_mapped;                     /* lock:ARENA; how often it grew: the next size */
+    uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
+    struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; chunks by their longest free run */
+    struct hk_chunk *chunks;                    /* lock:ARENA; all of them, newest first */
+};
+
+/* A run of granules as handed out. `chunk` NULL: there is no memory. */
+struct hk_granules {
+    uintptr_t base;
+    struct hk_chunk *chunk;
+    bool zero; /* all bytes are zero */
+};
+
+/* Which dirty granules to give back. */
+enum hk_purge { HK_PURGE_AGED, HK_PURGE_ALL };
+
+/* The largest run that an arena serves. */
+#define HK_ARENA_GRANULES_MAX 64u /* 4 MiB */
+
+struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules);
+void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
+
+/* Takes the granules directly behind a run, if they are free. */
+bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, uint32_t more);
+
+/* Gives dirty granules back to the OS; with HK_PURGE_ALL also unmaps chunks that are all free.
+ * Returns the bytes given back. */
+size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which);
+
+/* Bytes of free granules that were touched. Takes the lock. */
+uint64_t hk_arena_dirty_bytes(struct hk_arena *arena);
+
+/* Calls `visit` for the base of each granule in use, under the lock; skips what it returns
+ * (granules, at least 1). */
+void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base), void *arg);
+
+/* The arena's formulas hold. Takes the lock. */
+bool hk_arena_valid(struct hk_arena *arena);
+
+#endif

@@ -1,0 +1,40 @@
+/* core/large.h - blocks above the largest class.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: one span per block: granules of the caller's arena up to 4 MiB, else a mapping of its
+ * own. Blocks start at granules, or at their alignment where that is larger. They are resized in
+ * place where neighbours are free, mappings move without a copy. Freed mappings are kept for reuse,
+ * within the option large_cache_mb and for the purge delay.
+ * Owns: spans of class NONE, freed mappings. Threads: any; a block's span belongs to whoever owns
+ * the block. Takes the LARGE lock, never while it maps or unmaps.
+ * Boundary: core/arena, core/registry, core/span, the OS boundary.
+ */
+#ifndef HK_CORE_LARGE_H
+#define HK_CORE_LARGE_H
+
+#include "arena.h"
+#include "span.h"
+
+/* A block of `size` bytes; start NULL without memory. `owner` is noted in the span. */
+struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
+
+/* `span` is that of a large block. */
+void hk_large_free(struct hk_span *span);
+
+/* Resizes a large block to `size` bytes, more than the largest class, without copying; its new
+ * start, or NULL if that is impossible: nothing changed then. */
+void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
+
+/* Gives kept mappings back to the OS: those freed before `before_ms`. Returns their bytes. */
+size_t hk_large_purge(uint64_t before_ms);
+
+/* Bytes of live blocks; bytes of mappings that are kept. Statistics. */
+uint64_t hk_large_live_bytes(void);
+uint64_t hk_large_cached_bytes(void);
+
+void hk_large_fork_prepare(void);
+void hk_large_fork_parent(void);
+void hk_large_fork_child(void);
+
+#endif

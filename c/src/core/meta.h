@@ -1,0 +1,33 @@
+/* core/meta.h - memory for hakmem's own structures.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: an allocator that only grows, with one free list for each power of two from one cache
+ * line up. All blocks are aligned to cache lines, so that no two structures share one.
+ * Owns: mappings that hold metadata only; free metadata blocks are linked through their first word
+ * (user memory never is).
+ * Threads: any; takes the META lock. Boundary: hak_os_map_boundary.
+ */
+#ifndef HK_CORE_META_H
+#define HK_CORE_META_H
+
+#include "../base/compiler.h"
+
+/* At least `bytes` bytes, contents undefined, never 0 bytes; NULL without memory. */
+void *hk_meta_alloc(size_t bytes);
+
+/* `bytes` as given to hk_meta_alloc. Only the first word is overwritten while the block is free. */
+void hk_meta_free(void *block, size_t bytes);
+
+/* The bytes that hk_meta_alloc(bytes) really reserves: the next power of two, 64 at least. */
+size_t hk_meta_usable(size_t bytes);
+
+/* Address space held. */
+uint64_t hk_meta_bytes(void);
+
+/* For fork: takes and releases the lock; resets it in the child. */
+void hk_meta_fork_prepare(void);
+void hk_meta_fork_parent(void);
+void hk_meta_fork_child(void);
+
+#endif

@@ -1,0 +1,39 @@
+/* core/options.h - run-time options.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: one value a row of options.def, set from defaults, then hak_conf, then the
+ * environment, then hk_option_set.
+ * Owns: the values. Threads: any; reads are one relaxed load.
+ * Boundary: hk_os_environment, hk_os_write_error.
+ */
+#ifndef HK_CORE_OPTIONS_H
+#define HK_CORE_OPTIONS_H
+
+#include "../base/atomic.h"
+
+enum hk_option {
+#define OPTION(name, ...) HK_OPTION_##name,
+#include "options.def"
+#undef OPTION
+    HK_OPTION_COUNT
+};
+
+extern uint64_t hk_option_values[HK_OPTION_COUNT]; /* atomic */
+
+/* relaxed: a setting; nothing is published by it */
+static inline uint64_t hk_option(enum hk_option option) {
+    return hk_load_relaxed(&hk_option_values[option]);
+}
+
+/* Reads hak_conf and the environment, with one warning line for each value that does not parse. */
+void hk_options_read(void);
+
+/* As hak_option_set and hak_option_get. */
+int hk_option_set(const char *name, const char *value);
+int hk_option_get(const char *name, char *value, size_t value_bytes);
+
+/* The option's name and its present value as text, for reports; false past the last. */
+bool hk_option_describe(unsigned index, const char **name, char *value, size_t value_bytes);
+
+#endif

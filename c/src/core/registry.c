@@ -1,0 +1,97 @@
+/* core/registry.c - what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "registry.h"
+
+#include "../os/os.h"
+
+enum {
+    REGISTRY_ADDRESS_BITS = 48, /* user addresses of x86-64 and aarch64 unless asked for more */
+    REGISTRY_LEAF_BITS = 16,
+    REGISTRY_ROOT_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT - REGISTRY_LEAF_BITS,
+    REGISTRY_LEAF_SPANS = 1 << REGISTRY_LEAF_BITS,
+};
+
+struct registry_leaf {
+    struct hk_span *spans[REGISTRY_LEAF_SPANS]; /* atomic */
+};
+
+uintptr_t hk_window_base;
+uint8_t hk_window_classes[HK_WINDOW_GRANULES];
+
+static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
+
+struct hk_span *hk_registry_find(const void *p) {
+    uintptr_t granule = (uintptr_t)p >> HK_GRANULE_SHIFT;
+    if (granule >> (REGISTRY_ROOT_BITS + REGISTRY_LEAF_BITS) != 0)
+        return NULL;
+    /* acquire: the leaf's zeroes; pairs with the exchange in registry_leaf_for */
+    struct registry_leaf *leaf = hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
+    if (leaf == NULL)
+        return NULL;
+    /* acquire: the span's constant fields; pairs with the release in hk_registry_enter */
+    return hk_load_acquire(&leaf->spans[granule % REGISTRY_LEAF_SPANS]);
+}
+
+void hk_registry_place_window(uintptr_t first_chunk) {
+    /* Mappings of Linux grow downwards: three quarters of the window lie below the first. */
+    uintptr_t below = (UINT64_C(3) << HK_WINDOW_SHIFT) / 4;
+    uintptr_t base = first_chunk > below ? first_chunk - below : 0;
+    uintptr_t unset = 0;
+    /* relaxed: see hk_registry_class; it keeps its first value */
+    hk_cas_relaxed(&hk_window_base, &unset, base & ~(HK_GRANULE_BYTES - 1));
+}
+
+/* The leaf for a granule, made if need be; NULL without memory. */
+static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
+    struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
+    struct registry_leaf *leaf = hk_load_acquire(slot); /* acquire: as in hk_registry_find */
+    if (leaf != NULL)
+        return leaf;
+    size_t bytes = sizeof(struct registry_leaf);
+    struct registry_leaf *fresh = hak_os_map_boundary(bytes, hk_os_page_bytes());
+    if (fresh == NULL)
+        return NULL;
+    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with the acquires */
+    if (hk_cas_acq_rel(slot, &leaf, fresh))
+        return fresh;
+    hk_os_unmap(fresh, bytes);
+    return leaf;
+}
+
+static uint32_t registry_granules(const struct hk_span *span) {
+    return span->class == HK_CLASS_NONE ? 1 : span->granules;
+}
+
+static void registry_store_class(uintptr_t address, unsigned class) {
+    uintptr_t offset = address - hk_load_relaxed(&hk_window_base); /* relaxed: constant by now */
+    if (offset >> HK_WINDOW_SHIFT == 0) /* relaxed store: see hk_registry_class */
+        hk_store_relaxed(&hk_window_classes[offset >> HK_GRANULE_SHIFT], (uint8_t)class);
+}
+
+bool hk_registry_reserve(uintptr_t address) {
+    return registry_leaf_for(address >> HK_GRANULE_SHIFT) != NULL;
+}
+
+bool hk_registry_enter(struct hk_span *span) {
+    uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
+    uint32_t count = registry_granules(span);
+    if (!hk_registry_reserve(span->base) ||
+        !hk_registry_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
+        return false;
+    for (uint32_t i = 0; i < count; i++, granule++) {
+        struct registry_leaf *leaf = registry_leaf_for(granule);
+        /* release: publishes the span's constant fields; pairs with hk_registry_find */
+        hk_store_release(&leaf->spans[granule % REGISTRY_LEAF_SPANS], span);
+        registry_store_class(granule << HK_GRANULE_SHIFT, span->class);
+    }
+    return true;
+}
+
+void hk_registry_remove(const struct hk_span *span) {
+    uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
+    uint32_t count = registry_granules(span);
+    for (uint32_t i = 0; i < count; i++, granule++) {
+        registry_store_class(granule << HK_GRANULE_SHIFT, HK_CLASS_NONE);
+        /* relaxed: a lookup that races with this is a use of a freed pointer */
+        hk_store_relaxed(&registry_leaf_for(granule)->spans[granule % REGISTRY_LEAF_SPANS], NULL);
+    }
+}

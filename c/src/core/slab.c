@@ -1,0 +1,99 @@
+/* core/slab.c - bitmaps of blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "slab.h"
+
+static char *slab_block(const struct hk_span *slab, size_t index) {
+    return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
+}
+
+/* The set bits of `word`, lowest first, as blocks; clears what it takes. */
+static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_bytes, void **to,
+                               uint32_t count) {
+    uint32_t taken = 0;
+    uint64_t bits = *word;
+    while (bits != 0 && taken < count) {
+        to[taken++] = first_block + (unsigned)__builtin_ctzll(bits) * block_bytes;
+        bits &= bits - 1;
+    }
+    *word = bits;
+    return taken;
+}
+
+static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) {
+    size_t block_bytes = hk_classes[slab->class].block_bytes;
+    uint32_t taken = 0;
+    uint32_t want = count < slab->free ? count : slab->free;
+    uint32_t word = slab->low;
+    while (taken < want) {
+        taken += slab_take_word(&slab->bits[word], slab_block(slab, (size_t)word * HK_WORD_BITS),
+                                block_bytes, to + taken, want - taken);
+        word += slab->bits[word] == 0;
+    }
+    slab->low = (uint16_t)word;
+    slab->free = (uint16_t)(slab->free - taken);
+    return taken;
+}
+
+uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count) {
+    uint32_t taken = slab_take_used(slab, to, count);
+    uint32_t unused = (uint32_t)(slab->blocks - slab->bump);
+    uint32_t more = count - taken < unused ? count - taken : unused;
+    size_t block_bytes = hk_classes[slab->class].block_bytes;
+    char *block = slab_block(slab, slab->bump);
+    for (uint32_t i = 0; i < more; i++, block += block_bytes)
+        to[taken + i] = block;
+    slab->bump = (uint16_t)(slab->bump + more);
+    return taken + more;
+}
+
+struct hk_block hk_slab_take_one(struct hk_span *slab) {
+    struct hk_block block = {NULL, slab->fresh && slab->free == 0};
+    hk_slab_take(slab, &block.start, 1);
+    return block;
+}
+
+/* Finds the bit of a block; HK_SLAB_DONE if it is a block below `bump`. */
+static enum hk_slab_result slab_find(const struct hk_span *slab, const void *block,
+                                     uint32_t *index) {
+    uintptr_t offset = (uintptr_t)block - slab->base;
+    if (offset >= slab->bytes)
+        return HK_SLAB_NOT_A_BLOCK;
+    const struct hk_class *class = &hk_classes[slab->class];
+    *index = hk_class_index(class, (uint32_t)offset);
+    if (*index * class->block_bytes != offset)
+        return HK_SLAB_INSIDE_BLOCK;
+    return *index < slab->bump ? HK_SLAB_DONE : HK_SLAB_NOT_A_BLOCK;
+}
+
+enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block) {
+    uint32_t index;
+    enum hk_slab_result result = slab_find(slab, block, &index);
+    if (result == HK_SLAB_DONE && hk_bit_get(slab->bits, index))
+        return HK_SLAB_ALREADY_FREE;
+    return result;
+}
+
+enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block) {
+    uint32_t index;
+    enum hk_slab_result result = slab_find(slab, block, &index);
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        return result;
+    uint32_t word = index / HK_WORD_BITS;
+    uint64_t bit = UINT64_C(1) << (index % HK_WORD_BITS);
+    if (hk_unlikely(slab->bits[word] & bit))
+        return HK_SLAB_ALREADY_FREE;
+    slab->bits[word] |= bit;
+    slab->low = word < slab->low ? (uint16_t)word : slab->low;
+    slab->free++;
+    return HK_SLAB_DONE;
+}
+
+bool hk_slab_valid(const struct hk_span *slab) {
+    uint32_t set = 0;
+    for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
+        set += (uint32_t)__builtin_popcountll(slab->bits[i]);
+        if (i < slab->low && slab->bits[i] != 0)
+            return false;
+    }
+    return set == slab->free && slab->bump <= slab->blocks &&
+           hk_bits_find(slab->bits, slab->blocks, slab->bump, true) == slab->blocks;
+}

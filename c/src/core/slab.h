@@ -1,0 +1,49 @@
+/* core/slab.h - a run of granules cut into blocks of one class.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: the bitmap of a span of a small class. Blocks are taken lowest first, those used
+ * before ahead of those never used, which keeps the slab dense.
+ * Owns: the lock:CLASS fields of struct hk_span. Threads: under the class lock of the owner heap.
+ * Boundary: calls nothing.
+ */
+#ifndef HK_CORE_SLAB_H
+#define HK_CORE_SLAB_H
+
+#include "span.h"
+
+enum hk_slab_result {
+    HK_SLAB_DONE,
+    HK_SLAB_NOT_A_BLOCK,  /* outside the slab, or in its unused part */
+    HK_SLAB_INSIDE_BLOCK, /* not the start of a block */
+    HK_SLAB_ALREADY_FREE,
+};
+
+static inline bool hk_slab_is_exhausted(const struct hk_span *slab) {
+    return slab->free == 0 && slab->bump == slab->blocks;
+}
+/* No block is out. */
+static inline bool hk_slab_is_empty(const struct hk_span *slab) {
+    return slab->free == slab->bump;
+}
+/* Blocks that can be taken. */
+static inline uint32_t hk_slab_available(const struct hk_span *slab) {
+    return (uint32_t)slab->free + slab->blocks - slab->bump;
+}
+
+/* Takes up to `count` blocks into `to`; returns how many. */
+uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count);
+
+/* Takes one block; the slab is not exhausted. */
+struct hk_block hk_slab_take_one(struct hk_span *slab);
+
+/* Takes back a block that is out. Anything else changes nothing. */
+enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block);
+
+/* What `block` is, without changing anything: HK_SLAB_DONE for a block that is out. */
+enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
+
+/* The formulas of struct hk_span hold. */
+bool hk_slab_valid(const struct hk_span *slab);
+
+#endif

@@ -1,0 +1,46 @@
+/* core/span.h - the descriptor of memory that is in use: a slab or one large block.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: what is known about a run of granules (or about a mapping) that the program's blocks
+ * lie in. It lives in metadata, away from the blocks.
+ * Owns: its own descriptor. Threads: see the fields. Boundary: core/meta.
+ */
+#ifndef HK_CORE_SPAN_H
+#define HK_CORE_SPAN_H
+
+#include "size_class.h"
+
+struct hk_chunk;
+
+struct hk_span {
+    uintptr_t base;         /* const; first, as the link of free metadata overwrites it */
+    void *owner;            /* const: the heap */
+    struct hk_chunk *chunk; /* const: where the granules come from; NULL: a mapping of its own */
+    struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
+    struct hk_span *prev;   /* lock:CLASS */
+    size_t bytes;           /* slab: const, block bytes times blocks; large: usable, by its owner */
+    uint32_t granules;      /* large: changed by the block's owner as it is resized */
+    uint8_t class;          /* const; HK_CLASS_NONE: a large block */
+    bool fresh;             /* const; slab: blocks from `bump` on are zero */
+    uint16_t blocks;        /* const; slab: how many */
+    /* A slab's blocks are below `bump` and free (bit set), below `bump` and out (bit clear), or from
+     * `bump` on and never used: out = bump - free. */
+    uint16_t bump; /* lock:CLASS */
+    uint16_t free; /* lock:CLASS; number of set bits */
+    uint16_t low;  /* lock:CLASS; no set bit in a word before this one */
+    uint64_t bits[]; /* lock:CLASS; HK_WORDS(blocks) words */
+};
+
+/* A block as it comes from below, and whether all its bytes are known to be zero. */
+struct hk_block {
+    void *start;
+    bool zero;
+};
+
+/* A descriptor for a slab of a class (or, HK_CLASS_NONE, a large block), its bits clear; the caller
+ * fills the rest. NULL without memory. */
+struct hk_span *hk_span_create(unsigned class);
+void hk_span_destroy(struct hk_span *span);
+
+#endif

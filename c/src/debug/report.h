@@ -1,0 +1,17 @@
+/* debug/report.h - statistics for people and for programs.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: the text and the JSON report. Both list the rows of stats.def, the options, and the
+ * classes in use. Owns: nothing. Threads: any; no lock is held while `write` runs.
+ * Boundary: debug/stats, core/options, hk_os_write_error.
+ */
+#ifndef HK_DEBUG_REPORT_H
+#define HK_DEBUG_REPORT_H
+
+#include <hakmem.h>
+
+void hk_report(enum hak_report_format format, void (*write)(void *arg, const char *, size_t),
+               void *arg);
+
+#endif

@@ -1,0 +1,85 @@
+/* debug/stats.c - gathering statistics. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "stats.h"
+
+#include <string.h>
+
+#include "../core/large.h"
+#include "../core/meta.h"
+#include "../heap/thread.h"
+#include "../os/check.h"
+#include "../os/os.h"
+
+static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_class *hc) {
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    stats->slabs += hc->slabs;
+    stats->blocks_live += hc->blocks_out;
+    stats->blocks_cached += hc->inbox_count;
+    stats->refills += hc->refills;
+    stats->flushes += hc->flushes;
+    stats->inbox_deliveries += hc->deliveries;
+    stats->inbox_saves += hc->saves;
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+}
+
+static void stats_add_heap(void *arg, struct hk_heap *heap) {
+    struct hk_stats_all *all = arg;
+    all->total.heaps++;
+    all->total.bytes_dirty += hk_arena_dirty_bytes(&heap->arena);
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+        stats_add_heap_class(&all->classes[class], &heap->classes[class]);
+}
+
+static void stats_add_thread(void *arg, struct hk_thread *thread) {
+    struct hk_stats_all *all = arg;
+    all->total.threads++;
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+        all->classes[class].blocks_cached += hk_thread_cached(thread, class);
+}
+
+/* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
+static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *stats,
+                               unsigned class) {
+    const struct hk_class *row = &hk_classes[class];
+    uint64_t out = stats->blocks_live;
+    uint64_t blocks = stats->slabs * row->blocks;
+    stats->block_bytes = row->block_bytes;
+    stats->slab_bytes = row->granules * HK_GRANULE_BYTES;
+    /* While other threads go on, the parts may be of different moments. */
+    stats->blocks_cached = stats->blocks_cached < out ? stats->blocks_cached : out;
+    stats->blocks_live = out - stats->blocks_cached;
+    stats->blocks_free = blocks > out ? blocks - out : 0;
+    total->bytes_live += stats->blocks_live * row->block_bytes;
+    total->bytes_cached += stats->blocks_cached * row->block_bytes;
+    total->bytes_slabs += stats->slabs * stats->slab_bytes;
+    total->refills += stats->refills;
+    total->flushes += stats->flushes;
+    total->inbox_deliveries += stats->inbox_deliveries;
+    total->inbox_saves += stats->inbox_saves;
+}
+
+static void stats_add_os(struct hak_stats *total) {
+    /* relaxed: statistics */
+    total->bytes_mapped = hk_load_relaxed(&hk_os_counts.bytes_mapped);
+    total->bytes_mapped_peak = hk_load_relaxed(&hk_os_counts.bytes_mapped_peak);
+    total->bytes_purged = hk_load_relaxed(&hk_os_counts.bytes_purged);
+    total->map_calls = hk_load_relaxed(&hk_os_counts.map_calls);
+    total->unmap_calls = hk_load_relaxed(&hk_os_counts.unmap_calls);
+    total->remap_calls = hk_load_relaxed(&hk_os_counts.remap_calls);
+    total->purge_calls = hk_load_relaxed(&hk_os_counts.purge_calls);
+    total->lock_waits = hk_load_relaxed(&hk_lock_waits);
+    total->errors = hk_load_relaxed(&hk_check_errors);
+}
+
+void hk_stats_collect(struct hk_stats_all *all) {
+    memset(all, 0, sizeof *all);
+    struct hak_stats *total = &all->total;
+    hk_thread_each(stats_add_thread, all);
+    hk_thread_each_heap(stats_add_heap, all);
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+        stats_finish_class(total, &all->classes[class], class);
+    total->bytes_large = hk_large_live_bytes();
+    total->bytes_live += total->bytes_large;
+    total->bytes_large_cached = hk_large_cached_bytes();
+    total->bytes_metadata = hk_meta_bytes();
+    stats_add_os(total);
+}

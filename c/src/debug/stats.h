@@ -1,0 +1,24 @@
+/* debug/stats.h - gathering statistics.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: adds up, at the time of the call, what heaps, threads, arenas and the OS boundary know
+ * anyway; no counter exists on the path of malloc or free.
+ * Owns: nothing. Threads: any, no lock held; takes THREADS, THREAD, CLASS, ARENA, one after another.
+ * Boundary: heap/thread, heap/heap, core/large, core/meta, os.
+ */
+#ifndef HK_DEBUG_STATS_H
+#define HK_DEBUG_STATS_H
+
+#include <hakmem.h>
+
+#include "../core/size_class.h"
+
+struct hk_stats_all {
+    struct hak_stats total;
+    struct hak_class_stats classes[HK_CLASS_COUNT];
+};
+
+void hk_stats_collect(struct hk_stats_all *all);
+
+#endif

@@ -1,0 +1,114 @@
+/* debug/validate.c - do the invariants hold? SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "validate.h"
+
+#include "../core/registry.h"
+#include "../heap/thread.h"
+#include "../os/check.h"
+#include "../os/os.h"
+
+enum { VALIDATE_LINE_BYTES = 160 };
+
+struct validation {
+    size_t faults;
+    struct hk_heap *heap;
+};
+
+static void validate_fault(struct validation *validation, const char *words, const void *where) {
+    char line[VALIDATE_LINE_BYTES];
+    struct hk_text text = {line, line + sizeof line - 1};
+    hk_text_add(&text, "hakmem: fault: ");
+    hk_text_add(&text, words);
+    hk_text_add(&text, " at ");
+    hk_text_add_pointer(&text, where);
+    *text.at++ = '\n';
+    hk_os_write_error(line, (size_t)(text.at - line));
+    validation->faults++;
+}
+
+/* Returns what is wrong with a class of a heap, or NULL. Under the class lock. */
+static const char *validate_class_locked(const struct hk_heap_class *hc, struct hk_heap *heap,
+                                         unsigned class) {
+    uint32_t listed = 0;
+    uint32_t empty = 0;
+    uint64_t out = 0;
+    const struct hk_span *prev = NULL;
+    for (const struct hk_span *slab = hc->first; slab != NULL; slab = slab->next) {
+        if (slab->prev != prev)
+            return "broken list of slabs";
+        if (slab->owner != heap || slab->class != class)
+            return "slab in a foreign list";
+        if (!hk_slab_valid(slab))
+            return "bits of a slab differ from its counts";
+        if (hk_slab_is_exhausted(slab))
+            return "exhausted slab in the list";
+        listed++;
+        empty += hk_slab_is_empty(slab);
+        out += (uint64_t)slab->bump - slab->free;
+        prev = slab;
+    }
+    if (hc->last != prev)
+        return "wrong end of the list of slabs";
+    if (listed > hc->slabs || empty != hc->empty)
+        return "wrong count of slabs";
+    if (hc->blocks_out != out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
+        return "wrong count of blocks";
+    return hc->inbox_count > hk_classes[class].inbox ? "overfull inbox" : NULL;
+}
+
+/* A granule in use belongs to nothing (it is on its way), or to a span that covers it. */
+static uint32_t validate_granule(void *arg, uintptr_t base) {
+    struct validation *validation = arg;
+    const struct hk_span *span = hk_registry_find((const void *)base);
+    if (span == NULL)
+        return 1;
+    bool covered = base >= span->base && base - span->base < span->granules * HK_GRANULE_BYTES;
+    if (!covered || span->owner != validation->heap)
+        validation->faults++;
+    return covered ? span->granules : 1;
+}
+
+static void validate_heap(void *arg, struct hk_heap *heap) {
+    struct validation *validation = arg;
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        struct hk_heap_class *hc = &heap->classes[class];
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+        const char *fault = validate_class_locked(hc, heap, class);
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+        if (fault != NULL)
+            validate_fault(validation, fault, hc);
+    }
+    if (!hk_arena_valid(&heap->arena))
+        validate_fault(validation, "bits of a chunk contradict each other", &heap->arena);
+    size_t before = validation->faults;
+    validation->heap = heap;
+    hk_arena_visit(&heap->arena, validate_granule, validation);
+    if (validation->faults != before)
+        validate_fault(validation, "granules in use without their span", &heap->arena);
+}
+
+/* Blocks in the calling thread's bins are out of their slabs. */
+static void validate_thread(struct validation *validation, const struct hk_thread *thread) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        for (void **at = thread->floor[class]; at < thread->cache.bins[class].top; at++) {
+            const struct hk_span *slab = hk_registry_find(*at);
+            bool out = false;
+            if (slab != NULL && slab->class == class) {
+                struct hk_heap *heap = slab->owner;
+                hk_lock(&heap->classes[class].lock, HK_RANK_CLASS);
+                out = hk_slab_look(slab, *at) == HK_SLAB_DONE;
+                hk_unlock(&heap->classes[class].lock, HK_RANK_CLASS);
+            }
+            if (!out)
+                validate_fault(validation, "cached block that is no block", *at);
+        }
+    }
+}
+
+size_t hk_validate(void) {
+    struct validation validation = {0, NULL};
+    struct hk_thread *thread = hk_thread_get();
+    if (thread != NULL)
+        validate_thread(&validation, thread);
+    hk_thread_each_heap(validate_heap, &validation);
+    return validation.faults;
+}

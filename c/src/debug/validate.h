@@ -1,0 +1,17 @@
+/* debug/validate.h - do the invariants hold?
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: checks the formulas stated beside the fields of every structure, one lock at a time,
+ * while the program goes on. Owns: nothing. Threads: any, no lock held.
+ * Boundary: heap/thread, heap/heap, core; hk_os_write_error.
+ */
+#ifndef HK_DEBUG_VALIDATE_H
+#define HK_DEBUG_VALIDATE_H
+
+#include "../base/compiler.h"
+
+/* The number of faults, each reported by a line. */
+size_t hk_validate(void);
+
+#endif

@@ -1,0 +1,49 @@
+/* hakmem.c - all of hakmem in one translation unit, and its table of contents.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Release builds and the Rust crate compile this file, so that the hot functions see everything. Each
+ * file also compiles alone. Start reading at README.md, then api/front.h.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+/* The OS boundary, locks, error lines. */
+#include "os/os_linux.c"
+#include "os/lock.c"
+#include "os/check.c"
+
+/* Memory for our own structures; options; which sizes there are. */
+#include "core/meta.c"
+#include "core/options.c"
+#include "core/size_class.c"
+
+/* Blocks, slabs, what is at an address, chunks, large blocks. */
+#include "core/bin.c"
+#include "core/span.c"
+#include "core/slab.c"
+#include "core/registry.c"
+#include "core/arena.c"
+#include "core/large.c"
+
+/* Heaps, thread caches, giving memory back. */
+#include "heap/heap.c"
+#include "heap/thread.c"
+#include "heap/prewarm.c"
+#include "heap/purge.c"
+#include "heap/fork.c"
+
+/* Observation. */
+#include "debug/stats.c"
+#include "debug/report.c"
+#include "debug/validate.c"
+
+/* The public functions. */
+#include "api/alloc.c"
+#include "api/free.c"
+#include "api/resize.c"
+#include "api/aligned.c"
+#include "api/control.c"
+#include "api/process.c"
+#include "api/override.c"

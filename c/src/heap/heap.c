@@ -1,0 +1,373 @@
+/* heap/heap.c - slabs and inboxes. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "heap.h"
+
+#include <string.h>
+
+#include "../core/meta.h"
+#include "../core/registry.h"
+#include "../os/check.h"
+
+enum {
+    HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
+                            make and release it over and over */
+    HEAP_BAD_MAX = 16,   /* bad pointers of one batch that are reported, if the first does not abort */
+};
+
+struct hk_heap *hk_heap_create(void) {
+    struct hk_heap *heap = hk_meta_alloc(sizeof(struct hk_heap));
+    if (heap != NULL)
+        memset(heap, 0, sizeof *heap);
+    return heap;
+}
+
+/* ---- The list of slabs that are not exhausted (under the class lock) ---------------------------- */
+
+static void class_push_first(struct hk_heap_class *hc, struct hk_span *slab) {
+    slab->prev = NULL;
+    slab->next = hc->first;
+    if (hc->first != NULL)
+        hc->first->prev = slab;
+    else
+        hc->last = slab;
+    hc->first = slab;
+}
+
+static void class_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
+    slab->next = NULL;
+    slab->prev = hc->last;
+    if (hc->last != NULL)
+        hc->last->next = slab;
+    else
+        hc->first = slab;
+    hc->last = slab;
+}
+
+static void class_remove(struct hk_heap_class *hc, struct hk_span *slab) {
+    if (slab->prev != NULL)
+        slab->prev->next = slab->next;
+    else
+        hc->first = slab->next;
+    if (slab->next != NULL)
+        slab->next->prev = slab->prev;
+    else
+        hc->last = slab->prev;
+}
+
+/* ---- Slabs come and go (no lock held) ----------------------------------------------------------- */
+
+static struct hk_span *slab_create(struct hk_heap *heap, unsigned class) {
+    struct hk_span *slab = hk_span_create(class);
+    if (slab == NULL)
+        return NULL;
+    uint32_t granules = hk_classes[class].granules;
+    struct hk_granules run = hk_arena_take(&heap->arena, granules);
+    if (run.chunk == NULL) {
+        hk_span_destroy(slab);
+        return NULL;
+    }
+    slab->base = run.base;
+    slab->owner = heap;
+    slab->chunk = run.chunk;
+    slab->granules = granules;
+    slab->bytes = (size_t)slab->blocks * hk_classes[class].block_bytes;
+    slab->fresh = run.zero;
+    if (!hk_registry_enter(slab)) {
+        hk_arena_give(slab->chunk, slab->base, slab->granules);
+        hk_span_destroy(slab);
+        return NULL;
+    }
+    return slab;
+}
+
+/* Releases a list of empty slabs, linked by `next`. */
+static void slabs_release(struct hk_span *slab) {
+    while (slab != NULL) {
+        struct hk_span *next = slab->next;
+        hk_registry_remove(slab);
+        hk_arena_give(slab->chunk, slab->base, slab->granules);
+        hk_span_destroy(slab);
+        slab = next;
+    }
+}
+
+/* Adds a slab to the heap; false without memory. */
+static bool class_grow(struct hk_heap *heap, unsigned class) {
+    struct hk_span *slab = slab_create(heap, class);
+    if (slab == NULL)
+        return false;
+    struct hk_heap_class *hc = &heap->classes[class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    class_push_first(hc, slab);
+    hc->slabs++;
+    hc->empty++;
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    return true;
+}
+
+/* ---- Taking ------------------------------------------------------------------------------------- */
+
+static uint32_t class_take_from_inbox(struct hk_heap_class *hc, void **to, uint32_t count) {
+    uint32_t taken = count < hc->inbox_count ? count : hc->inbox_count;
+    if (taken == 0)
+        return 0;
+    hc->inbox_count -= taken;
+    memcpy(to, hc->inbox + hc->inbox_count, taken * sizeof *to);
+    return taken;
+}
+
+static uint32_t class_take_from_slabs(struct hk_heap_class *hc, void **to, uint32_t count) {
+    uint32_t taken = 0;
+    while (taken < count && hc->first != NULL) {
+        struct hk_span *slab = hc->first;
+        hc->empty -= hk_slab_is_empty(slab);
+        taken += hk_slab_take(slab, to + taken, count - taken);
+        if (hk_slab_is_exhausted(slab))
+            class_remove(hc, slab);
+    }
+    hc->blocks_out += taken;
+    return taken;
+}
+
+uint32_t hk_heap_take(struct hk_heap *heap, unsigned class, void **to, uint32_t count) {
+    struct hk_heap_class *hc = &heap->classes[class];
+    do {
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+        uint32_t taken = class_take_from_inbox(hc, to, count);
+        if (taken >= (count + 1) / 2)
+            hc->saves++;
+        else
+            taken += class_take_from_slabs(hc, to + taken, count - taken);
+        hc->refills += taken > 0;
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+        if (taken > 0)
+            return taken;
+    } while (class_grow(heap, class));
+    return 0;
+}
+
+struct hk_block hk_heap_take_one(struct hk_heap *heap, unsigned class) {
+    struct hk_heap_class *hc = &heap->classes[class];
+    struct hk_block block = {NULL, false};
+    do {
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+        if (class_take_from_inbox(hc, &block.start, 1) == 0 && hc->first != NULL) {
+            struct hk_span *slab = hc->first;
+            hc->empty -= hk_slab_is_empty(slab);
+            block = hk_slab_take_one(slab);
+            hc->blocks_out++;
+            if (hk_slab_is_exhausted(slab))
+                class_remove(hc, slab);
+        }
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+        if (block.start != NULL)
+            return block;
+    } while (class_grow(heap, class));
+    return block;
+}
+
+/* ---- Giving ------------------------------------------------------------------------------------- */
+
+static const char *const give_causes[] = {
+    [HK_SLAB_NOT_A_BLOCK] = "not a block of this allocator",
+    [HK_SLAB_INSIDE_BLOCK] = "inside a block, not its start",
+    [HK_SLAB_ALREADY_FREE] = "already free (double free)",
+};
+
+/* Puts a block into its slab. A slab that gets empty and is not kept is moved to *released. */
+static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab, void *block,
+                                      struct hk_span **released) {
+    bool was_exhausted = hk_slab_is_exhausted(slab);
+    enum hk_slab_result result = hk_slab_give(slab, block);
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        return result;
+    hc->blocks_out--;
+    if (was_exhausted)
+        class_push_last(hc, slab);
+    if (hk_slab_is_empty(slab)) {
+        if (hc->empty == HEAP_EMPTY_KEPT) {
+            class_remove(hc, slab);
+            hc->slabs--;
+            slab->next = *released;
+            *released = slab;
+        } else {
+            hc->empty++;
+        }
+    }
+    return HK_SLAB_DONE;
+}
+
+/* Pointers that the inbox has room for. */
+static uint32_t class_inbox_room(struct hk_heap_class *hc, unsigned class) {
+    return hc->inbox != NULL ? hk_classes[class].inbox - hc->inbox_count : 0;
+}
+
+/* One batch on its way home. */
+struct give_batch {
+    const char *function;
+    unsigned class;
+    uint32_t count;
+    void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
+    struct hk_span *slabs[HK_BATCH_MAX]; /* and where they belong */
+    uint32_t bad_count;
+    enum hk_slab_result bad_result[HEAP_BAD_MAX];
+    void *bad[HEAP_BAD_MAX];
+};
+
+static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_result result) {
+    if (batch->bad_count == HEAP_BAD_MAX)
+        return;
+    batch->bad[batch->bad_count] = block;
+    batch->bad_result[batch->bad_count++] = result;
+}
+
+/* Finds the slab of each block. A wrong class means that the pointer lies in somebody else's slab
+ * by now. */
+static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
+    const struct hk_class *class = &hk_classes[batch->class];
+    struct hk_span *slab = NULL;
+    batch->count = 0;
+    batch->bad_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        void *block = blocks[i];
+        if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
+            slab = hk_registry_find(block);
+        uint32_t offset = slab != NULL ? (uint32_t)((uintptr_t)block - slab->base) : 0;
+        if (hk_unlikely(slab == NULL || slab->class != batch->class)) {
+            batch_note_bad(batch, block, HK_SLAB_NOT_A_BLOCK);
+            slab = NULL;
+        } else if (hk_unlikely(hk_class_index(class, offset) * class->block_bytes != offset)) {
+            batch_note_bad(batch, block, HK_SLAB_INSIDE_BLOCK);
+        } else {
+            batch->slabs[batch->count] = slab;
+            batch->blocks[batch->count++] = block;
+        }
+    }
+}
+
+/* Delivers the blocks of one heap under one lock; the others stay in the batch. */
+static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *heap) {
+    struct hk_heap_class *hc = &heap->classes[batch->class];
+    struct hk_span *released = NULL;
+    uint32_t left = 0;
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    uint32_t room = class_inbox_room(hc, batch->class);
+    hc->deliveries += room > 0;
+    hc->flushes++;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct hk_span *slab = batch->slabs[i];
+        void *block = batch->blocks[i];
+        if (slab->owner != heap) {
+            batch->slabs[left] = slab;
+            batch->blocks[left++] = block;
+        } else if (room > 0) {
+            hc->inbox[hc->inbox_count++] = block;
+            room--;
+        } else {
+            enum hk_slab_result result = class_give(hc, slab, block, &released);
+            if (hk_unlikely(result != HK_SLAB_DONE))
+                batch_note_bad(batch, block, result);
+        }
+    }
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    batch->count = left;
+    return released;
+}
+
+/* Gives a heap class its inbox, if it has none. Without memory it does without. */
+static void class_make_inbox(struct hk_heap_class *hc, unsigned class) {
+    if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
+        return;
+    size_t bytes = hk_classes[class].inbox * sizeof(void *);
+    void **inbox = bytes > 0 ? hk_meta_alloc(bytes) : NULL;
+    if (inbox == NULL)
+        return;
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    bool taken = hc->inbox == NULL;
+    if (taken)
+        hk_store_relaxed(&hc->inbox, inbox); /* relaxed: used under the lock only */
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    if (!taken)
+        hk_meta_free(inbox, bytes);
+}
+
+void hk_heap_give(const char *function, unsigned class, void *const *blocks, uint32_t count) {
+    hk_assert(count <= HK_BATCH_MAX);
+    struct give_batch batch;
+    batch.function = function;
+    batch.class = class;
+    batch_resolve(&batch, blocks, count);
+    while (batch.count > 0) {
+        struct hk_heap *heap = batch.slabs[0]->owner;
+        class_make_inbox(&heap->classes[class], class);
+        slabs_release(batch_deliver(&batch, heap));
+    }
+    for (uint32_t i = 0; i < batch.bad_count; i++)
+        hk_bad_pointer(function, batch.bad[i], give_causes[batch.bad_result[i]]);
+}
+
+void hk_heap_give_one(const char *function, unsigned class, void *block) {
+    struct hk_span *slab = hk_registry_find(block);
+    struct hk_span *released = NULL;
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    if (slab != NULL && slab->class == class) {
+        struct hk_heap *heap = slab->owner;
+        struct hk_heap_class *hc = &heap->classes[class];
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+        result = class_give(hc, slab, block, &released);
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+    }
+    slabs_release(released);
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        hk_bad_pointer(function, block, give_causes[result]);
+}
+
+bool hk_heap_check(const char *function, const void *block) {
+    struct hk_span *span = hk_registry_find(block);
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    if (span != NULL && span->class == HK_CLASS_NONE) {
+        result = (uintptr_t)block == span->base ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
+    } else if (span != NULL) {
+        struct hk_heap *heap = span->owner;
+        struct hk_heap_class *hc = &heap->classes[span->class];
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+        result = hk_slab_look(span, block);
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+    }
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        hk_bad_pointer(function, block, give_causes[result]);
+    return result == HK_SLAB_DONE;
+}
+
+/* ---- Trim ---------------------------------------------------------------------------------------- */
+
+static void class_trim(struct hk_heap_class *hc) {
+    struct hk_span *released = NULL;
+    void *bad = NULL;
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    while (hc->inbox_count > 0) {
+        void *block = hc->inbox[--hc->inbox_count];
+        struct hk_span *slab = hk_registry_find(block);
+        if (slab == NULL || class_give(hc, slab, block, &released) != HK_SLAB_DONE)
+            bad = block;
+    }
+    for (struct hk_span *slab = hc->first; slab != NULL && hc->empty > 0;) {
+        struct hk_span *next = slab->next;
+        if (hk_slab_is_empty(slab)) {
+            class_remove(hc, slab);
+            hc->slabs--;
+            hc->empty--;
+            slab->next = released;
+            released = slab;
+        }
+        slab = next;
+    }
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    slabs_release(released);
+    if (hk_unlikely(bad != NULL))
+        hk_bad_pointer("free", bad, give_causes[HK_SLAB_ALREADY_FREE]);
+}
+
+void hk_heap_trim(struct hk_heap *heap) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+        class_trim(&heap->classes[class]);
+}

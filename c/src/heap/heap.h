@@ -1,0 +1,68 @@
+/* heap/heap.h - where blocks live when no thread caches them.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: for each class a lock, the slabs that have free blocks, and an inbox: blocks on their
+ * way home that the next refill takes without looking at a slab. Whoever empties a slab releases
+ * it, so an idle heap holds nothing back.
+ * Owns: its arena, slabs and inboxes. A heap is never destroyed; when its threads end it waits for
+ * the next.
+ * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
+ * arena while no lock is held. Boundary: core/arena, core/slab, core/registry, core/meta.
+ */
+#ifndef HK_HEAP_HEAP_H
+#define HK_HEAP_HEAP_H
+
+#include "../core/arena.h"
+#include "../core/slab.h"
+#include "../os/lock.h"
+
+#define HK_HEAPS_MAX 256u
+#define HK_BATCH_MAX 256u /* most blocks in one hk_heap_give */
+
+struct hk_heap_class {
+    struct hk_lock lock;
+    uint32_t inbox_count;     /* lock:CLASS */
+    void **inbox;             /* lock:CLASS; NULL until the first delivery */
+    struct hk_span *first;    /* lock:CLASS; slabs that are not exhausted; taken from the front */
+    struct hk_span *last;     /* lock:CLASS */
+    uint32_t slabs;           /* lock:CLASS; all, exhausted ones too */
+    uint32_t empty;           /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
+    uint64_t blocks_out;      /* lock:CLASS; sum of bump - free over the slabs; inbox included */
+    uint64_t refills;         /* lock:CLASS; statistics, as in struct hak_class_stats */
+    uint64_t flushes;         /* lock:CLASS */
+    uint64_t deliveries;      /* lock:CLASS */
+    uint64_t saves;           /* lock:CLASS */
+} HK_CACHE_ALIGNED;
+
+struct hk_heap {
+    struct hk_heap_class classes[HK_CLASS_COUNT];
+    struct hk_arena arena;
+    uint32_t threads; /* lock:THREADS; attached now */
+};
+
+/* A heap, all zero; NULL without memory. */
+struct hk_heap *hk_heap_create(void);
+
+/* Takes up to `count` blocks of a class into `to`: from the inbox, else from slabs, else from a new
+ * slab. Returns how many; 0 only without memory. */
+uint32_t hk_heap_take(struct hk_heap *heap, unsigned class, void **to, uint32_t count);
+
+/* Takes one block, saying whether it is zero. */
+struct hk_block hk_heap_take_one(struct hk_heap *heap, unsigned class);
+
+/* Brings blocks of one class home (at most HK_BATCH_MAX), each to the heap it came from. `function`
+ * is named if one of them turns out to be bad. */
+void hk_heap_give(const char *function, unsigned class, void *const *blocks, uint32_t count);
+
+/* Brings one block straight to its slab, so that a double free is always seen. `class` is what the
+ * caller takes the block for. */
+void hk_heap_give_one(const char *function, unsigned class, void *block);
+
+/* Reports `block` unless it is the start of a live block. True if it is one. */
+bool hk_heap_check(const char *function, const void *block);
+
+/* Empties the inboxes and releases the empty slabs. */
+void hk_heap_trim(struct hk_heap *heap);
+
+#endif

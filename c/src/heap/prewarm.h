@@ -1,0 +1,19 @@
+/* heap/prewarm.h - blocks in a thread's cache before it asks for them.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: fills bins to the counts of the size-class table. Blocks are not touched, so this
+ * costs address space and a few pointers, no pages.
+ * Owns: nothing. Threads: the calling thread's record. Boundary: heap/thread.
+ */
+#ifndef HK_HEAP_PREWARM_H
+#define HK_HEAP_PREWARM_H
+
+#include <hakmem.h>
+
+struct hk_thread;
+
+/* Returns the bytes of the blocks added. */
+size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set);
+
+#endif

@@ -1,0 +1,53 @@
+/* heap/purge.c - when memory goes back. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "purge.h"
+
+#include "../core/large.h"
+#include "../core/options.h"
+#include "../os/os.h"
+#include "thread.h"
+
+static struct {
+    struct hk_lock lock; /* rank PURGE */
+    uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
+} purge;
+
+static void purge_aged_heap(void *bytes, struct hk_heap *heap) {
+    *(size_t *)bytes += hk_arena_purge(&heap->arena, HK_PURGE_AGED);
+}
+
+static void purge_whole_heap(void *bytes, struct hk_heap *heap) {
+    hk_heap_trim(heap);
+    *(size_t *)bytes += hk_arena_purge(&heap->arena, HK_PURGE_ALL);
+}
+
+void hk_purge_tick(void) {
+    uint64_t now = hk_os_now_ms();
+    if (now < hk_load_relaxed(&purge.next_ms)) /* relaxed: a time, orders nothing */
+        return;
+    if (!hk_lock_try(&purge.lock, HK_RANK_PURGE))
+        return;
+    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
+    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
+    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: as above */
+    size_t bytes = 0;
+    hk_thread_each_heap(purge_aged_heap, &bytes);
+    hk_large_purge(now > delay ? now - delay : 0);
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+}
+
+size_t hk_purge_all(void) {
+    hk_thread_ask_trim();
+    struct hk_thread *thread = hk_thread_get();
+    if (thread != NULL)
+        hk_thread_empty(thread);
+    size_t bytes = 0;
+    hk_lock(&purge.lock, HK_RANK_PURGE);
+    hk_thread_each_heap(purge_whole_heap, &bytes);
+    bytes += hk_large_purge(UINT64_MAX);
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    return bytes;
+}
+
+void hk_purge_fork_prepare(void) { hk_lock_fork(&purge.lock); }
+void hk_purge_fork_parent(void) { hk_unlock_fork(&purge.lock); }
+void hk_purge_fork_child(void) { hk_lock_reset(&purge.lock); }

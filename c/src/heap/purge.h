@@ -1,0 +1,25 @@
+/* heap/purge.h - when memory goes back to the OS.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: the ageing of free runs and of kept mappings, driven by ticks of slow paths, and the
+ * trim that gives back everything now.
+ * Owns: the time of the next look. Threads: any; one at a time does the work, under the PURGE lock.
+ * Boundary: heap/thread, heap/heap, core/arena, core/large.
+ */
+#ifndef HK_HEAP_PURGE_H
+#define HK_HEAP_PURGE_H
+
+#include "../base/compiler.h"
+
+/* Gives back what is old enough, if it is time to look. No lock is held. */
+void hk_purge_tick(void);
+
+/* Gives back everything that can be given back. Returns the bytes. */
+size_t hk_purge_all(void);
+
+void hk_purge_fork_prepare(void);
+void hk_purge_fork_parent(void);
+void hk_purge_fork_child(void);
+
+#endif

@@ -1,0 +1,464 @@
+/* heap/thread.c - thread caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "thread.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#include "../core/meta.h"
+#include "../core/options.h"
+#include "../os/check.h"
+#include "../os/os.h"
+#include "prewarm.h"
+#include "purge.h"
+
+enum {
+    THREAD_REFILL_BYTES = 64 * 1024, /* at most this much in a refill, but one block */
+    THREAD_LOOK_CALLS = 64,          /* slow calls between two looks at idle bins or at the clock */
+    THREAD_SHARE_MIN = 64 * 1024,    /* bytes that any thread may cache, however many there are */
+};
+
+static const struct hk_cache thread_unborn = {
+    {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
+static const struct hk_cache thread_uncached = {
+    {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
+
+/* The constant caches are never written: their bins are empty and full. */
+#define THREAD_CONSTANT(cache) ((struct hk_cache *)(uintptr_t)&(cache))
+
+HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
+
+static struct {
+    struct hk_lock start_lock; /* rank PROCESS */
+    uint32_t started;          /* atomic: 1 once the fields marked const are set */
+    bool options_pending;      /* lock:PROCESS; the environment was not there yet */
+    uint32_t heaps_max;        /* const */
+    pthread_key_t key;         /* const */
+    bool has_key;              /* const */
+
+    struct hk_lock lock;                 /* rank THREADS */
+    struct hk_thread *first;             /* lock:THREADS; all records */
+    uint32_t heap_count;                 /* atomic, stored under THREADS */
+    struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
+    uint32_t count;                      /* atomic, stored under THREADS; records */
+    uint32_t trims;                      /* atomic: how often trim was asked for */
+    uint16_t usual[HK_CLASS_COUNT];      /* atomic; see hk_thread_usual */
+} threads;
+
+/* ---- Start of the process ----------------------------------------------------------------------- */
+
+static void thread_end(void *record);
+
+static void threads_read_options(void) {
+    hk_options_read();
+    uint32_t heaps = (uint32_t)hk_option(HK_OPTION_heaps);
+    uint32_t usual = 4 * hk_os_cpus();
+    heaps = heaps != 0 ? heaps : usual;
+    threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
+}
+
+static HK_SLOW void threads_start(void) {
+    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
+    if (!hk_load_relaxed(&threads.started)) { /* relaxed: stored under this lock */
+        threads.options_pending = hk_os_environment_is_early();
+        threads_read_options();
+        threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
+        /* release: publishes the const fields; pairs with the acquire in hk_thread_get */
+        hk_store_release(&threads.started, 1);
+    }
+    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
+}
+
+void hk_thread_start_late(void) {
+    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
+    if (threads.options_pending) {
+        hk_options_read();
+        threads.options_pending = false;
+    }
+    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
+}
+
+/* ---- Heaps ---------------------------------------------------------------------------------------- */
+
+/* A new heap if it looks as if all were in use and there may be more; else NULL. */
+static struct hk_heap *threads_spare_heap(void) {
+    /* relaxed: a guess; threads_choose_heap decides under the lock */
+    uint32_t heaps = hk_load_relaxed(&threads.heap_count);
+    bool wanted = heaps < threads.heaps_max && heaps <= hk_load_relaxed(&threads.count);
+    return wanted ? hk_heap_create() : NULL;
+}
+
+/* The heap with the fewest threads, or *spare, which is then set to NULL, if all are in use. Under
+ * the THREADS lock. */
+static struct hk_heap *threads_choose_heap(struct hk_heap **spare) {
+    uint32_t count = hk_load_relaxed(&threads.heap_count); /* relaxed: stored under this lock */
+    struct hk_heap *best = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (best == NULL || threads.heaps[i]->threads < best->threads)
+            best = threads.heaps[i];
+    }
+    if (*spare == NULL || (best != NULL && best->threads == 0) || count == threads.heaps_max)
+        return best;
+    best = *spare;
+    *spare = NULL;
+    threads.heaps[count] = best;
+    /* release: publishes the heap; pairs with the acquire in hk_thread_each_heap */
+    hk_store_release(&threads.heap_count, count + 1);
+    return best;
+}
+
+static void threads_drop_spare(struct hk_heap *spare) {
+    if (spare != NULL)
+        hk_meta_free(spare, sizeof *spare);
+}
+
+struct hk_heap *hk_thread_any_heap(void) {
+    /* acquire: as in hk_thread_each_heap */
+    if (hk_load_acquire(&threads.heap_count) > 0)
+        return threads.heaps[0];
+    struct hk_heap *spare = threads_spare_heap();
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_heap *heap = threads_choose_heap(&spare);
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    threads_drop_spare(spare);
+    return heap;
+}
+
+void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *arg) {
+    /* acquire: pairs with the release in threads_choose_heap */
+    uint32_t count = hk_load_acquire(&threads.heap_count);
+    for (uint32_t i = 0; i < count; i++)
+        visit(arg, threads.heaps[i]);
+}
+
+/* ---- Arrays --------------------------------------------------------------------------------------- */
+
+/* Bytes of an array with its NULL slot; the allocator of metadata rounds up to whole lines. */
+static size_t array_bytes(uint32_t capacity) { return ((size_t)capacity + 1) * sizeof(void *); }
+
+/* The share of one thread in what all caches may hold. */
+static size_t thread_share(void) {
+    uint32_t count = hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
+    size_t share = (hk_option(HK_OPTION_cache_total_mb) << 20) / (count > 0 ? count : 1);
+    share = share > THREAD_SHARE_MIN ? share : THREAD_SHARE_MIN;
+    size_t most = hk_option(HK_OPTION_thread_cache_kb) << 10;
+    return share < most ? share : most;
+}
+
+/* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
+ * memory: nothing changed. */
+static bool thread_set_capacity(struct hk_thread *thread, unsigned class, uint32_t capacity) {
+    struct hk_bin *bin = &thread->cache.bins[class];
+    struct hk_bin fresh = HK_BIN_WITHOUT_ARRAY;
+    void **old_floor = thread->floor[class];
+    uint32_t old_capacity = thread->capacity[class];
+    size_t blocks = (size_t)(bin->top - old_floor);
+    void **floor = fresh.top;
+    hk_assert(blocks <= capacity);
+    if (capacity > 0) {
+        void **array = hk_meta_alloc(array_bytes(capacity));
+        if (array == NULL)
+            return false;
+        array[0] = NULL;
+        floor = array + 1;
+        memcpy(floor, old_floor, blocks * sizeof *floor);
+    }
+    hk_lock(&thread->lock, HK_RANK_THREAD);
+    thread->floor[class] = floor;
+    thread->capacity[class] = (uint16_t)capacity;
+    hk_bin_set_top(bin, floor + blocks);
+    bin->ceil = floor + capacity;
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+    thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
+    if (old_capacity > 0)
+        hk_meta_free(old_floor - 1, array_bytes(old_capacity));
+    return true;
+}
+
+/* Takes the `count` oldest blocks out of a bin and brings them home. The bin lets go of them first:
+ * were it the other way round, a fork in between would give the child blocks that are free twice. */
+static void thread_send_home(struct hk_thread *thread, const char *function, unsigned class,
+                             uint32_t count) {
+    struct hk_bin *bin = &thread->cache.bins[class];
+    void **floor = thread->floor[class];
+    void *batch[HK_BATCH_MAX];
+    while (count > 0) {
+        uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
+        size_t left = (size_t)(bin->top - floor) - n;
+        memcpy(batch, floor, n * sizeof *batch);
+        memmove(floor, floor + n, left * sizeof *floor);
+        hk_bin_set_top(bin, floor + left);
+        hk_heap_give(function, class, batch, n);
+        count -= n;
+    }
+}
+
+static uint32_t thread_blocks(const struct hk_thread *thread, unsigned class) {
+    return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
+}
+
+/* Halves the bins that were not used since the last look. */
+static void thread_look(struct hk_thread *thread) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        uint32_t capacity = thread->capacity[class];
+        if (capacity == 0)
+            continue;
+        if (thread->cache.bins[class].top == thread->seen[class]) {
+            uint32_t blocks = thread_blocks(thread, class);
+            uint32_t half = capacity / 2;
+            if (blocks > half)
+                thread_send_home(thread, "free", class, blocks - half);
+            thread_set_capacity(thread, class, half);
+        }
+        thread->seen[class] = thread->cache.bins[class].top;
+    }
+}
+
+/* Raises a bin's capacity if the thread's share allows it. */
+static void thread_raise_capacity(struct hk_thread *thread, unsigned class, uint32_t capacity) {
+    size_t more = (capacity - thread->capacity[class]) * (size_t)hk_classes[class].block_bytes;
+    if (thread->capacity_bytes + more <= thread_share())
+        thread_set_capacity(thread, class, capacity);
+}
+
+/* Doubles a bin's capacity, to the depth of its class. */
+static void thread_grow(struct hk_thread *thread, unsigned class) {
+    const struct hk_class *row = &hk_classes[class];
+    uint32_t old = thread->capacity[class];
+    uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
+    capacity = capacity < row->depth ? capacity : row->depth;
+    if (capacity > old)
+        thread_raise_capacity(thread, class, capacity);
+}
+
+/* ---- Birth and death ------------------------------------------------------------------------------- */
+
+static void thread_note_usual(const struct hk_thread *thread) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        /* relaxed: an average that may miss a thread */
+        uint32_t usual = hk_load_relaxed(&threads.usual[class]);
+        uint32_t blocks = thread->capacity[class] / 2u;
+        hk_store_relaxed(&threads.usual[class], (uint16_t)((usual + blocks + 1) / 2));
+    }
+}
+
+uint32_t hk_thread_usual(unsigned class) {
+    return hk_load_relaxed(&threads.usual[class]); /* relaxed: an average */
+}
+
+void hk_thread_empty(struct hk_thread *thread) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        thread_send_home(thread, "free", class, thread_blocks(thread, class));
+        if (thread->capacity[class] > 0)
+            thread_set_capacity(thread, class, 0);
+    }
+}
+
+static void thread_unlink(struct hk_thread *thread) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    if (thread->prev != NULL)
+        thread->prev->next = thread->next;
+    else
+        threads.first = thread->next;
+    if (thread->next != NULL)
+        thread->next->prev = thread->prev;
+    thread->heap->threads--;
+    hk_sub_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+}
+
+/* The destructor of the key: the thread ends. Other destructors may run after it; what they allocate
+ * and free goes to a heap directly. */
+static void thread_end(void *record) {
+    struct hk_thread *thread = record;
+    thread_note_usual(thread);
+    hk_thread_empty(thread);
+    hk_cache = THREAD_CONSTANT(thread_uncached);
+    thread_unlink(thread);
+    hk_meta_free(thread, sizeof *thread);
+}
+
+static HK_SLOW struct hk_thread *thread_begin(void) {
+    /* acquire: the const fields; pairs with the release in threads_start */
+    if (!hk_load_acquire(&threads.started))
+        threads_start();
+    if (hk_option(HK_OPTION_checks) || !threads.has_key) {
+        hk_cache = THREAD_CONSTANT(thread_uncached);
+        return NULL;
+    }
+    struct hk_thread *thread = hk_meta_alloc(sizeof *thread);
+    if (thread == NULL)
+        return NULL;
+    memset(thread, 0, sizeof *thread);
+    for (unsigned class = 0; class < HK_CLASS_COUNT; class++) {
+        thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
+        thread->floor[class] = thread->cache.bins[class].top;
+    }
+    thread->trim_seen = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
+    struct hk_heap *spare = threads_spare_heap();
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    thread->heap = threads_choose_heap(&spare);
+    if (thread->heap != NULL) {
+        thread->heap->threads++;
+        thread->next = threads.first;
+        if (threads.first != NULL)
+            threads.first->prev = thread;
+        threads.first = thread;
+        hk_add_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
+    }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    threads_drop_spare(spare);
+    if (thread->heap == NULL) {
+        hk_meta_free(thread, sizeof *thread);
+        return NULL;
+    }
+    hk_cache = &thread->cache;
+    /* May allocate; the cache is in place by now. */
+    pthread_setspecific(threads.key, thread);
+    hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
+    return thread;
+}
+
+struct hk_thread *hk_thread_get(void) {
+    struct hk_cache *cache = hk_cache;
+    if (hk_unlikely(cache == &thread_unborn))
+        return thread_begin();
+    return cache == &thread_uncached ? NULL : (struct hk_thread *)(void *)cache;
+}
+
+/* ---- Slow paths ------------------------------------------------------------------------------------ */
+
+/* What every slow call does besides its own work. */
+static void thread_tick(struct hk_thread *thread) {
+    uint32_t trims = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
+    if (hk_unlikely(trims != thread->trim_seen)) {
+        thread->trim_seen = trims;
+        hk_thread_empty(thread);
+    }
+    if (++thread->slow_calls % THREAD_LOOK_CALLS == 0) {
+        if (thread->capacity_bytes > thread_share() / 2)
+            thread_look(thread);
+        hk_purge_tick();
+    }
+}
+
+void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
+
+uint32_t hk_thread_fill(struct hk_thread *thread, unsigned class, uint32_t count) {
+    const struct hk_class *row = &hk_classes[class];
+    struct hk_bin *bin = &thread->cache.bins[class];
+    uint32_t have = thread_blocks(thread, class);
+    uint32_t want = have + count < row->depth ? have + count : row->depth;
+    if (want > thread->capacity[class])
+        thread_raise_capacity(thread, class, want);
+    want = want < thread->capacity[class] ? want : thread->capacity[class];
+    uint32_t added = 0;
+    while (have + added < want) {
+        uint32_t got = hk_heap_take(thread->heap, class, bin->top, want - have - added);
+        if (got == 0)
+            break;
+        hk_bin_set_top(bin, bin->top + got);
+        added += got;
+    }
+    return added;
+}
+
+void *hk_thread_refill(unsigned class) {
+    struct hk_thread *thread = hk_thread_get();
+    if (hk_unlikely(thread == NULL))
+        return hk_thread_take_one(class).start;
+    thread_tick(thread);
+    struct hk_bin *bin = &thread->cache.bins[class];
+    thread_grow(thread, class);
+    uint32_t capacity = thread->capacity[class];
+    if (capacity == 0)
+        return hk_heap_take_one(thread->heap, class).start;
+    uint32_t most = THREAD_REFILL_BYTES / hk_classes[class].block_bytes;
+    uint32_t want = (capacity + 1) / 2;
+    want = want < most ? want : most > 0 ? most : 1;
+    uint32_t got = hk_heap_take(thread->heap, class, bin->top, want);
+    if (hk_unlikely(got == 0))
+        return NULL;
+    hk_bin_set_top(bin, bin->top + got - 1);
+    return *bin->top;
+}
+
+struct hk_block hk_thread_take_one(unsigned class) {
+    struct hk_thread *thread = hk_thread_get();
+    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    struct hk_block none = {NULL, false};
+    return heap != NULL ? hk_heap_take_one(heap, class) : none;
+}
+
+void hk_thread_flush(const char *function, unsigned class, void *block) {
+    struct hk_thread *thread = hk_thread_get();
+    if (hk_unlikely(thread == NULL)) {
+        hk_heap_give_one(function, class, block);
+        return;
+    }
+    struct hk_bin *bin = &thread->cache.bins[class];
+    if (hk_unlikely(thread_blocks(thread, class) > 0 && bin->top[-1] == block)) {
+        hk_bad_pointer(function, block, "already free (double free)");
+        return;
+    }
+    thread_tick(thread);
+    if (bin->top == bin->ceil)
+        thread_grow(thread, class);
+    uint32_t capacity = thread->capacity[class];
+    if (capacity == 0) {
+        hk_heap_give_one(function, class, block);
+        return;
+    }
+    if (bin->top == bin->ceil)
+        thread_send_home(thread, function, class, (capacity + 1) / 2);
+    *bin->top = block;
+    hk_bin_set_top(bin, bin->top + 1);
+}
+
+/* ---- Looking --------------------------------------------------------------------------------------- */
+
+void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
+        hk_lock(&thread->lock, HK_RANK_THREAD);
+        visit(arg, thread);
+        hk_unlock(&thread->lock, HK_RANK_THREAD);
+    }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+}
+
+uint32_t hk_thread_cached(const struct hk_thread *thread, unsigned class) {
+    /* relaxed: only counted */
+    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------------ */
+
+void hk_thread_fork_prepare(void) {
+    hk_lock_fork(&threads.start_lock);
+    hk_lock_fork(&threads.lock);
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
+        hk_lock_fork(&thread->lock);
+}
+
+void hk_thread_fork_parent(void) {
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
+        hk_unlock_fork(&thread->lock);
+    hk_unlock_fork(&threads.lock);
+    hk_unlock_fork(&threads.start_lock);
+}
+
+/* In the child only the forking thread lives. The caches of the others go home. */
+void hk_thread_fork_child(void) {
+    hk_lock_reset(&threads.start_lock);
+    hk_lock_reset(&threads.lock);
+    struct hk_thread *next;
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = next) {
+        next = thread->next;
+        hk_lock_reset(&thread->lock);
+        if (&thread->cache == hk_cache)
+            continue;
+        hk_thread_empty(thread);
+        thread_unlink(thread);
+        hk_meta_free(thread, sizeof *thread);
+    }
+}

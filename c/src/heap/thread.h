@@ -1,0 +1,84 @@
+/* heap/thread.h - the cache of a thread, from its birth to its death.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: one bin for each class, their arrays, and the slow paths that fill and empty them.
+ * Arrays start small and double each time a bin runs empty or full, to the depth of its class and
+ * within the thread's share of memory; bins that were not used since the last look give half back.
+ * A thread starts on the constant unborn cache, whose bins are empty and full at once, so that its
+ * first call ends here. After its death, and in checking mode, it is on the uncached one, and every
+ * call goes to a heap.
+ * Owns: the thread records, the table of heaps, and which thread uses which heap.
+ * Threads: functions work on the calling thread's record unless they say otherwise. Takes THREADS
+ * at birth and death, the own THREAD lock while an array is exchanged.
+ * Boundary: heap/heap, core/meta; pthread keys for the end of a thread.
+ */
+#ifndef HK_HEAP_THREAD_H
+#define HK_HEAP_THREAD_H
+
+#include <hakmem.h>
+
+#include "../core/bin.h"
+#include "heap.h"
+
+struct hk_thread {
+    struct hk_cache cache;               /* owner; first: hk_cache points to it */
+    void **floor[HK_CLASS_COUNT];        /* lock:THREAD; the oldest block of each bin */
+    uint16_t capacity[HK_CLASS_COUNT];   /* lock:THREAD; ceil - floor; 0: no array */
+    void **seen[HK_CLASS_COUNT];         /* owner; top at the last look */
+    struct hk_heap *heap;                /* const while the thread lives */
+    size_t capacity_bytes;               /* owner; sum of capacity times block size */
+    uint32_t slow_calls;                 /* owner; since birth */
+    uint32_t trim_seen;                  /* owner; the value of hk_thread_trims it has obeyed */
+    struct hk_lock lock;                 /* rank THREAD */
+    struct hk_thread *next;              /* lock:THREADS */
+    struct hk_thread *prev;              /* lock:THREADS */
+};
+
+/* The calling thread's cache: a thread's own, or one of the two constant ones. */
+extern HK_THREAD_LOCAL struct hk_cache *hk_cache;
+
+/* The calling thread's record, made at the first call; NULL where it has none: checking mode, after
+ * its death, without memory. */
+struct hk_thread *hk_thread_get(void);
+
+/* A heap for a caller without a record; NULL without memory. */
+struct hk_heap *hk_thread_any_heap(void);
+
+/* One block of a class whose bin is empty; NULL without memory. */
+void *hk_thread_refill(unsigned class);
+
+/* As hk_thread_refill, but takes a single block, which may be known to be zero. */
+struct hk_block hk_thread_take_one(unsigned class);
+
+/* Frees a block of a class whose bin is full. `function` is named if it is bad. */
+void hk_thread_flush(const char *function, unsigned class, void *block);
+
+/* Puts up to `count` blocks of a class into the record's bin; returns how many were added. */
+uint32_t hk_thread_fill(struct hk_thread *thread, unsigned class, uint32_t count);
+
+/* Brings all cached blocks of the calling thread home. */
+void hk_thread_empty(struct hk_thread *thread);
+
+/* Asks all other threads to empty their caches at their next slow path. */
+void hk_thread_ask_trim(void);
+
+/* Calls `visit` for each heap, or for each thread's record (under the THREADS and its THREAD lock:
+ * floor and capacity stand still, tops move). */
+void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *arg);
+void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg);
+
+/* Blocks in a bin of a record visited by hk_thread_each. */
+uint32_t hk_thread_cached(const struct hk_thread *thread, unsigned class);
+
+/* How many blocks of a class threads held when they ended, on a slowly moving average. */
+uint32_t hk_thread_usual(unsigned class);
+
+/* Reads the options if the environment was not there at the first allocation. */
+void hk_thread_start_late(void);
+
+void hk_thread_fork_prepare(void);
+void hk_thread_fork_parent(void);
+void hk_thread_fork_child(void);
+
+#endif

@@ -1,0 +1,72 @@
+/* os/os.h - the OS boundary.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: everything that hakmem asks of the operating system. No other file makes memory
+ * system calls; tests link tests/fake_os.c in place of os_linux.c.
+ * Owns: the counts of its own calls.
+ * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock is held,
+ * except wait and wake, which locks are made of.
+ * Boundary: libc's system call wrappers. Never allocates from hakmem; keeps errno.
+ */
+#ifndef HK_OS_OS_H
+#define HK_OS_OS_H
+
+#include "../base/compiler.h"
+
+/* Counts since the start; `bytes_mapped` is of now. All are read and written relaxed: statistics. */
+struct hk_os_counts {
+    uint64_t map_calls;
+    uint64_t unmap_calls;
+    uint64_t remap_calls;
+    uint64_t purge_calls;
+    uint64_t bytes_mapped;
+    uint64_t bytes_mapped_peak;
+    uint64_t bytes_purged;
+};
+extern struct hk_os_counts hk_os_counts; /* atomic */
+
+/* Maps `bytes` (a multiple of the page size) of zeroed memory aligned to `align`, a power of two.
+ * NULL when there is no memory. The only function that maps memory. */
+void *hak_os_map_boundary(size_t bytes, size_t align);
+
+/* Unmaps a whole mapping or a page-aligned part of one. */
+void hk_os_unmap(void *start, size_t bytes);
+
+/* Resizes a mapping where it is; false if that is impossible: nothing changed then. */
+bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
+
+/* Moves the pages of a mapping, without copying, to `to`, an unused mapping of `new_bytes` that they
+ * replace. False if that is impossible: both mappings are intact then. */
+bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
+
+/* Gives the pages of a range back; the range stays mapped and reads as zero. False if the OS
+ * refused (locked memory): the contents are then unchanged. */
+bool hk_os_purge(void *start, size_t bytes);
+
+/* Bytes of a page; constant while the process lives. */
+size_t hk_os_page_bytes(void);
+
+/* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
+unsigned hk_os_cpus(void);
+
+/* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
+uint64_t hk_os_now_ms(void);
+
+/* Sleeps while *word == expected, until woken (or for no reason). */
+void hk_os_wait(uint32_t *word, uint32_t expected);
+/* Wakes one thread that sleeps on the word. */
+void hk_os_wake(uint32_t *word);
+
+/* Writes text to standard error. */
+void hk_os_write_error(const char *text, size_t bytes);
+
+/* The environment as a NULL-terminated array of "NAME=value"; NULL when it is not there yet (the
+ * loader is still at work) or must not be trusted (set-uid programs). */
+char *const *hk_os_environment(void);
+/* True when the environment is not there yet, but will be once constructors run. */
+bool hk_os_environment_is_early(void);
+
+HK_NORETURN void hk_os_abort(void);
+
+#endif

@@ -1,0 +1,203 @@
+/* os/os_linux.c - the OS boundary on Linux. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "os.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../base/atomic.h"
+#include "../base/bits.h"
+
+extern char **environ;
+
+struct hk_os_counts hk_os_counts;
+
+/* Where the next mapping would lie directly below the last aligned one. Relaxed: only a hint. */
+static uintptr_t os_map_hint;
+
+static void os_count_mapped(size_t bytes) {
+    /* relaxed: statistics */
+    hk_max_relaxed(&hk_os_counts.bytes_mapped_peak,
+                   hk_add_relaxed(&hk_os_counts.bytes_mapped, bytes));
+}
+
+static void *os_map(void *hint, size_t bytes) {
+    hk_add_relaxed(&hk_os_counts.map_calls, 1); /* relaxed: statistics */
+    void *p =
+        mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p == MAP_FAILED ? NULL : p;
+}
+
+static void os_unmap(void *start, size_t bytes) {
+    if (bytes == 0)
+        return;
+    hk_add_relaxed(&hk_os_counts.unmap_calls, 1); /* relaxed: statistics */
+    munmap(start, bytes);
+}
+
+/* Maps more than is needed and unmaps what is over on both sides. */
+static void *os_map_trimmed(size_t bytes, size_t align) {
+    size_t over = bytes + align - hk_os_page_bytes();
+    char *p = over < bytes ? NULL : os_map(NULL, over);
+    if (p == NULL)
+        return NULL;
+    char *start = (char *)hk_round_up((uintptr_t)p, align);
+    os_unmap(p, (size_t)(start - p));
+    os_unmap(start + bytes, (size_t)(p + over - (start + bytes)));
+    return start;
+}
+
+void *hak_os_map_boundary(size_t bytes, size_t align) {
+    int saved = errno;
+    uintptr_t hint = hk_load_relaxed(&os_map_hint); /* relaxed: only a hint */
+    hint = hint > bytes ? (hint - bytes) & ~(align - 1) : 0;
+    void *p = os_map((void *)hint, bytes);
+    if (p != NULL && ((uintptr_t)p & (align - 1)) != 0) {
+        os_unmap(p, bytes);
+        p = os_map_trimmed(bytes, align);
+    }
+    if (p != NULL) {
+        os_count_mapped(bytes);
+        if (align > hk_os_page_bytes())
+            hk_store_relaxed(&os_map_hint, (uintptr_t)p); /* relaxed: only a hint */
+    }
+    errno = saved;
+    return p;
+}
+
+void hk_os_unmap(void *start, size_t bytes) {
+    int saved = errno;
+    os_unmap(start, bytes);
+    hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+    errno = saved;
+}
+
+bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
+    int saved = errno;
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
+    bool done = mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
+    if (done && new_bytes >= old_bytes)
+        os_count_mapped(new_bytes - old_bytes);
+    else if (done)
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes - new_bytes); /* relaxed: statistics */
+    errno = saved;
+    return done;
+}
+
+bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
+    int saved = errno;
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
+    bool done =
+        mremap(start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
+    if (done)
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes); /* relaxed: statistics */
+    errno = saved;
+    return done;
+}
+
+bool hk_os_purge(void *start, size_t bytes) {
+    int saved = errno;
+    hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics */
+    bool done = madvise(start, bytes, MADV_DONTNEED) == 0;
+    if (done)
+        hk_add_relaxed(&hk_os_counts.bytes_purged, bytes); /* relaxed: statistics */
+    errno = saved;
+    return done;
+}
+
+size_t hk_os_page_bytes(void) {
+    static size_t page_bytes; /* relaxed: every thread computes the same value */
+    size_t bytes = hk_load_relaxed(&page_bytes);
+    if (hk_unlikely(bytes == 0)) {
+        bytes = (size_t)sysconf(_SC_PAGESIZE);
+        hk_store_relaxed(&page_bytes, bytes);
+    }
+    return bytes;
+}
+
+/* The whole CPUs that the cgroup's quota amounts to, rounded up; UINT_MAX without a quota. The file
+ * reads "max 100000" or "<quota> <period>" (Linux, cgroup v2, cpu.max). */
+static unsigned os_cgroup_cpus(void) {
+    char text[64];
+    int fd = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return ~0u;
+    ssize_t bytes = read(fd, text, sizeof text - 1);
+    close(fd);
+    text[bytes > 0 ? bytes : 0] = 0;
+    char *end = text;
+    unsigned long quota = strtoul(text, &end, 10);
+    unsigned long period = end == text ? 0 : strtoul(end, NULL, 10);
+    if (period == 0)
+        return ~0u;
+    return (unsigned)((quota + period - 1) / period);
+}
+
+unsigned hk_os_cpus(void) {
+    int saved = errno;
+    unsigned long mask[1024 / (8 * sizeof(long))]; /* the kernel's largest usual cpumask */
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    unsigned cpus = 0;
+    for (long i = 0; i < bytes / (long)sizeof(long); i++)
+        cpus += (unsigned)__builtin_popcountl(mask[i]);
+    if (cpus == 0) {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        cpus = online > 0 ? (unsigned)online : 1;
+    }
+    if (cpus > 1) {
+        unsigned quota = os_cgroup_cpus();
+        cpus = quota < cpus ? quota : cpus;
+    }
+    errno = saved;
+    return cpus > 0 ? cpus : 1;
+}
+
+uint64_t hk_os_now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void hk_os_wait(uint32_t *word, uint32_t expected) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+    errno = saved;
+}
+
+void hk_os_wake(uint32_t *word) {
+    int saved = errno;
+    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    errno = saved;
+}
+
+void hk_os_write_error(const char *text, size_t bytes) {
+    int saved = errno;
+    while (bytes > 0) {
+        ssize_t n = write(STDERR_FILENO, text, bytes);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            break;
+        text += n;
+        bytes -= (size_t)n;
+    }
+    errno = saved;
+}
+
+static bool os_environment_is_trusted(void) { return getauxval(AT_SECURE) == 0; }
+
+char *const *hk_os_environment(void) { return os_environment_is_trusted() ? environ : NULL; }
+
+bool hk_os_environment_is_early(void) { return environ == NULL; }
+
+void hk_os_abort(void) { abort(); }
