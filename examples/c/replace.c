@@ -121,7 +121,8 @@ int main(int argc, char **argv) {
     printf("counted %lu words in %.2f s, %" PRIu64 " bytes requested\n", total, seconds, requested);
     printf("bytes live: %" PRIu64 " before, %" PRIu64 " with the table, %" PRIu64 " after\n",
            live_before, live_full, live_after);
-    hak_report(HAK_REPORT_TEXT, NULL, NULL); /* NULL: to standard error */
+    fflush(stdout); /* the report goes past stdio, to standard error */
+    hak_report(HAK_REPORT_TEXT, NULL, NULL);
 
     if (total != words) {
         fprintf(stderr, "replace: %lu words went in, %lu came out\n", words, total);
