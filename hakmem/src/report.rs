@@ -26,7 +26,8 @@ pub struct Report(Format);
 /// All statistics in the given form: the counters of [`stats`](crate::stats()), of each size class,
 /// and the options.
 ///
-/// They are taken when the result is displayed, and written in pieces.
+/// They are taken when the result is displayed, and then written in pieces, with no lock held: the
+/// formatter may allocate.
 ///
 /// ```
 /// eprintln!("{}", hakmem::report(hakmem::Format::Text));
@@ -47,8 +48,9 @@ impl fmt::Display for Report {
             formatter,
             result: Ok(()),
         };
-        // SAFETY: `write` takes a pointer to a Sink, and the sink outlives the call. The pieces are
-        // written without a lock held, so a formatter that allocates does no harm.
+        // SAFETY: `write` takes a pointer to a Sink, and the sink outlives the call. The statistics
+        // are collected before the first piece and no lock is held from then on, so a formatter
+        // that allocates does no harm.
         unsafe { sys::hak_report(format, Some(write), (&raw mut sink).cast()) };
         sink.result
     }

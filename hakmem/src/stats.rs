@@ -123,7 +123,7 @@ pub fn stats() -> Stats {
     stats.into()
 }
 
-/// The counters of each size class, the smallest first.
+/// The counters of each size class: of rising sizes from 16 bytes on, and at the end that of 8 bytes.
 ///
 /// ```
 /// let fullest = hakmem::class_stats().max_by_key(|class| class.blocks_live * class.block_bytes);
