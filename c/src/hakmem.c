@@ -9,14 +9,15 @@
 #define _GNU_SOURCE
 #endif
 
-/* The OS boundary, locks, error lines. */
+/* The OS boundary, locks, assertions. */
 #include "os/os_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 
-/* Memory for our own structures; options; which sizes there are. */
+/* Memory for our own structures; options, errors; which sizes there are. */
 #include "core/meta.c"
 #include "core/options.c"
+#include "core/error.c"
 #include "core/size_class.c"
 
 /* Blocks, slabs, what is at an address, chunks, large blocks. */

@@ -12,7 +12,7 @@ static HK_SLOW void *alloc_no_memory(void) {
 }
 
 /* From the bin, or from below when that is empty. */
-static inline void *alloc_small(unsigned class) {
+static inline void *alloc_small(size_t class) {
     void *block = hk_bin_pop(&hk_cache->bins[class]);
     if (hk_unlikely(block == NULL))
         block = hk_thread_refill(class);
@@ -31,14 +31,14 @@ static struct hk_block alloc_large(size_t size, size_t align) {
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size) {
-    unsigned class = hk_class_of(size);
+    size_t class = hk_class_of(size);
     if (hk_likely(class != HK_CLASS_NONE))
         return alloc_small(class);
     return alloc_large(size, HK_MALLOC_ALIGN).start;
 }
 
 HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
-    unsigned class = hk_class_of_layout(size, align);
+    size_t class = hk_class_of_layout(size, align);
     if (hk_likely(class != HK_CLASS_NONE))
         return alloc_small(class);
     return alloc_large(size, align).start;
@@ -46,7 +46,7 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
 
 /* A block of which the first `size` bytes are zero. A bin's blocks may hold anything; from Pool on,
  * where that saves much, a block that comes from below says whether it is zero already. */
-static void *alloc_zeroed(unsigned class, size_t size, size_t align) {
+static void *alloc_zeroed(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE) {
         block = alloc_large(size, align);

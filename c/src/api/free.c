@@ -1,20 +1,20 @@
 /* api/free.c - free and sized free. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <hakmem.h>
 
+#include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
-#include "../os/check.h"
 #include "front.h"
 
 /* A block of which the window does not know the class. */
 static void free_by_span(const char *function, void *block) {
     struct hk_span *span = hk_registry_find(block);
     if (hk_unlikely(span == NULL))
-        hk_bad_pointer(function, block, "not a block of this allocator, or already free");
+        hk_bad_pointer(function, block, HK_CAUSE_ALIEN);
     else if (span->class != HK_CLASS_NONE)
         hk_thread_flush(function, span->class, block);
     else if (hk_unlikely((uintptr_t)block != span->base))
-        hk_bad_pointer(function, block, "inside a block, not its start");
+        hk_bad_pointer(function, block, HK_CAUSE_INSIDE);
     else
         hk_large_free(span);
 }
@@ -22,7 +22,7 @@ static void free_by_span(const char *function, void *block) {
 HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
-    unsigned class = hk_registry_class(block);
+    size_t class = hk_registry_class(block);
     if (class != HK_CLASS_NONE)
         hk_thread_flush("free", class, block);
     else
@@ -30,18 +30,18 @@ HK_NOINLINE void hk_free_slow(void *block) {
 }
 
 /* Checking mode: whether the block has the class that the caller's layout stands for. */
-static bool free_layout_matches(const char *function, void *block, unsigned class) {
+static bool free_layout_matches(const char *function, void *block, size_t class) {
     if (!hk_heap_check(function, block))
         return false;
     if (hk_registry_find(block)->class == class)
         return true;
-    hk_bad_pointer(function, block, "size or alignment differ from the allocation's");
+    hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);
     return false;
 }
 
 /* A sized free that the bin could not take. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    unsigned class = hk_class_of_layout(size, align);
+    size_t class = hk_class_of_layout(size, align);
     if (hk_option(HK_OPTION_checks) && !free_layout_matches(function, block, class))
         return;
     if (class == HK_CLASS_NONE)
@@ -59,7 +59,7 @@ void hak_free(void *ptr) { hk_front_free(ptr); }
 void hak_free_sized(void *ptr, size_t size) {
     if (ptr == NULL)
         return;
-    if (!hk_bin_push(&hk_cache->bins[hk_front_class(size, HK_MALLOC_ALIGN)], ptr))
+    if (!hk_bin_push(hk_front_bin(size, HK_MALLOC_ALIGN), ptr))
         free_sized_slow("free_sized", ptr, size, HK_MALLOC_ALIGN);
 }
 

@@ -37,21 +37,24 @@ HK_FAST void hk_front_free(void *block) {
         hk_free_slow(block);
 }
 
-/* The class of a small layout, or HK_CLASS_NONE, whose bin is always empty and full. */
-HK_FAST unsigned hk_front_class(size_t size, size_t align) {
+/* The bin for a small layout; for others that of HK_CLASS_NONE, which is always empty and full. */
+HK_FAST struct hk_bin *hk_front_bin(size_t size, size_t align) {
+    struct hk_bin *bins = hk_cache->bins;
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
-        return HK_CLASS_NONE;
-    return hk_unlikely(size <= 8) && align <= 8 && size > 0 ? HK_CLASS_8 : hk_class_of_tiny(size);
+        return &bins[HK_CLASS_NONE];
+    if (hk_unlikely(size <= 8))
+        return &bins[align <= 8 ? HK_CLASS_8 : HK_CLASS_16];
+    return &bins[hk_class_of_tiny(size)];
 }
 
 HK_FAST void *hk_front_alloc(size_t size, size_t align) {
-    void *block = hk_bin_pop(&hk_cache->bins[hk_front_class(size, align)]);
+    void *block = hk_bin_pop(hk_front_bin(size, align));
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
 /* `block` is not NULL. */
 HK_FAST void hk_front_dealloc(void *block, size_t size, size_t align) {
-    if (hk_unlikely(!hk_bin_push(&hk_cache->bins[hk_front_class(size, align)], block)))
+    if (hk_unlikely(!hk_bin_push(hk_front_bin(size, align), block)))
         hk_dealloc_slow(block, size, align);
 }
 

@@ -16,12 +16,12 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
 #endif
 
-#include "../os/os.h"
 #include "front.h"
 
 /* ---- C ------------------------------------------------------------------------------------------- */
@@ -55,9 +55,12 @@ HAK_API void *memalign(size_t alignment, size_t size) {
     }
     return hak_aligned_alloc(alignment, size);
 }
-HAK_API void *valloc(size_t size) { return hak_aligned_alloc(hk_os_page_bytes(), size); }
+
+static size_t override_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
+
+HAK_API void *valloc(size_t size) { return hak_aligned_alloc(override_page_bytes(), size); }
 HAK_API void *pvalloc(size_t size) {
-    size_t page = hk_os_page_bytes();
+    size_t page = override_page_bytes();
     if (size > SIZE_MAX - page) {
         errno = ENOMEM;
         return NULL;
@@ -156,7 +159,7 @@ static HK_SLOW void *override_new_failed(size_t size, size_t align) {
         if (!override_handle_failure()) {
             if (override_throw_bad_alloc != NULL)
                 override_throw_bad_alloc();
-            hk_os_abort();
+            abort();
         }
         block = hk_front_alloc(size, align);
     }

@@ -3,14 +3,14 @@
 #include <hakmem.h>
 #include <string.h>
 
+#include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
-#include "../os/check.h"
 #include "front.h"
 
 /* What is known of a block: its span if it is large, else its class. */
 struct resize_block {
-    unsigned class;
+    size_t class;
     struct hk_span *span;
 };
 
@@ -25,11 +25,11 @@ static bool resize_find(const char *function, const void *block, struct resize_b
         return true;
     struct hk_span *span = hk_registry_find(block);
     if (hk_unlikely(span == NULL)) {
-        hk_bad_pointer(function, block, "not a block of this allocator, or already free");
+        hk_bad_pointer(function, block, HK_CAUSE_ALIEN);
         return false;
     }
     if (hk_unlikely(span->class == HK_CLASS_NONE && (uintptr_t)block != span->base)) {
-        hk_bad_pointer(function, block, "inside a block, not its start");
+        hk_bad_pointer(function, block, HK_CAUSE_INSIDE);
         return false;
     }
     found->class = span->class;
@@ -49,7 +49,7 @@ static void *resize(const char *function, void *block, size_t size, size_t align
         errno = EINVAL;
         return NULL;
     }
-    unsigned class = hk_class_of_layout(size, align);
+    size_t class = hk_class_of_layout(size, align);
     if (class == found.class && class != HK_CLASS_NONE)
         return block;
     if (class == HK_CLASS_NONE && found.class == HK_CLASS_NONE) {
@@ -88,7 +88,7 @@ void *hak_reallocarray(void *ptr, size_t count, size_t size) {
 }
 
 void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_size) {
-    unsigned class = hk_class_of_layout(old_size, align);
+    size_t class = hk_class_of_layout(old_size, align);
     if (hk_unlikely(class == HK_CLASS_NONE || hk_option(HK_OPTION_checks)))
         return resize("hak_realloc_layout", ptr, new_size, align);
     if (class == hk_class_of_layout(new_size, align))

@@ -91,8 +91,6 @@ static bool option_parse(const struct option_row *row, const char *text, size_t 
 
 static void option_store(int option, uint64_t value) {
     hk_store_relaxed(&hk_option_values[option], value); /* relaxed: a setting */
-    if (option == HK_OPTION_on_error)
-        hk_store_relaxed(&hk_check_continues, (uint32_t)value); /* relaxed: a setting */
 }
 
 static void option_print(int option, uint64_t value, struct hk_text *text) {

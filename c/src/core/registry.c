@@ -14,7 +14,7 @@ struct registry_leaf {
     struct hk_span *spans[REGISTRY_LEAF_SPANS]; /* atomic */
 };
 
-uintptr_t hk_window_base;
+uintptr_t hk_window_shift;
 uint8_t hk_window_classes[HK_WINDOW_GRANULES];
 
 static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
@@ -37,7 +37,7 @@ void hk_registry_place_window(uintptr_t first_chunk) {
     uintptr_t base = first_chunk > below ? first_chunk - below : 0;
     uintptr_t unset = 0;
     /* relaxed: see hk_registry_class; it keeps its first value */
-    hk_cas_relaxed(&hk_window_base, &unset, base & ~(HK_GRANULE_BYTES - 1));
+    hk_cas_relaxed(&hk_window_shift, &unset, -(base & ~(HK_GRANULE_BYTES - 1)));
 }
 
 /* The leaf for a granule, made if need be; NULL without memory. */
@@ -61,10 +61,11 @@ static uint32_t registry_granules(const struct hk_span *span) {
     return span->class == HK_CLASS_NONE ? 1 : span->granules;
 }
 
-static void registry_store_class(uintptr_t address, unsigned class) {
-    uintptr_t offset = address - hk_load_relaxed(&hk_window_base); /* relaxed: constant by now */
-    if (offset >> HK_WINDOW_SHIFT == 0) /* relaxed store: see hk_registry_class */
-        hk_store_relaxed(&hk_window_classes[offset >> HK_GRANULE_SHIFT], (uint8_t)class);
+static void registry_store_class(uintptr_t address, size_t class) {
+    /* relaxed: constant by now; and see hk_registry_class */
+    size_t granule = (address + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
+    if (granule < HK_WINDOW_GRANULES)
+        hk_store_relaxed(&hk_window_classes[granule], (uint8_t)class);
 }
 
 bool hk_registry_reserve(uintptr_t address) {

@@ -18,17 +18,18 @@
 #define HK_WINDOW_SHIFT 40
 #define HK_WINDOW_GRANULES ((size_t)1 << (HK_WINDOW_SHIFT - HK_GRANULE_SHIFT))
 
-extern uintptr_t hk_window_base;                        /* atomic: set once, before the first block */
-extern uint8_t hk_window_classes[HK_WINDOW_GRANULES];   /* atomic */
+/* What to add to an address for its place in the window; set once, before the first block. */
+extern uintptr_t hk_window_shift;                     /* atomic */
+extern uint8_t hk_window_classes[HK_WINDOW_GRANULES]; /* atomic */
 
 /* The class of the slab that `p` points into; HK_CLASS_NONE if that is not known from the window:
  * NULL, a large block, outside the window, not ours. relaxed: whoever has a pointer to a block has
  * synchronised with its allocation, which came after the byte was stored. */
-HK_FAST unsigned hk_registry_class(const void *p) {
-    uintptr_t offset = (uintptr_t)p - hk_load_relaxed(&hk_window_base);
-    if (hk_unlikely(offset >> HK_WINDOW_SHIFT))
+HK_FAST size_t hk_registry_class(const void *p) {
+    size_t granule = ((uintptr_t)p + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
+    if (hk_unlikely(granule >= HK_WINDOW_GRANULES))
         return HK_CLASS_NONE;
-    return hk_load_relaxed(&hk_window_classes[offset >> HK_GRANULE_SHIFT]);
+    return hk_load_relaxed(&hk_window_classes[granule]);
 }
 
 /* The span that `p` points into (for large blocks: into their first granule); NULL if none. */

@@ -48,24 +48,26 @@ extern const struct hk_class hk_classes[HK_CLASS_COUNT]; /* const; row 0 is all 
 extern const uint8_t hk_class_by_128[HK_MID_MAX / 128];
 extern const uint8_t hk_class_by_4096[HK_CLASS_MAX_BYTES / 4096];
 
+/* The functions of the hot path give classes as size_t: an index that needs no widening. */
+
 /* 1 <= size <= HK_TINY_MAX. */
-HK_FAST unsigned hk_class_of_tiny(size_t size) { return (unsigned)((size + 15) / 16); }
+HK_FAST size_t hk_class_of_tiny(size_t size) { return (size + 15) / 16; }
 
 /* HK_TINY_MAX < size <= HK_CLASS_MAX_BYTES. */
-HK_FAST unsigned hk_class_of_mid(size_t size) {
+HK_FAST size_t hk_class_of_mid(size_t size) {
     return size <= HK_MID_MAX ? hk_class_by_128[(size - 1) / 128]
                               : hk_class_by_4096[(size - 1) / 4096];
 }
 
 /* The class for malloc(size); HK_CLASS_NONE if it is too large for any. */
-HK_FAST unsigned hk_class_of(size_t size) {
+HK_FAST size_t hk_class_of(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX))
         return hk_class_of_tiny(size + (size == 0));
     return size <= HK_CLASS_MAX_BYTES ? hk_class_of_mid(size) : HK_CLASS_NONE;
 }
 
 /* The class for a size and an alignment (a power of two); HK_CLASS_NONE if none serves them. */
-HK_FAST unsigned hk_class_of_layout(size_t size, size_t align) {
+HK_FAST size_t hk_class_of_layout(size_t size, size_t align) {
     if (hk_likely(align <= HK_MALLOC_ALIGN)) {
         if (size <= 8 && align <= 8)
             return HK_CLASS_8;

@@ -5,11 +5,11 @@
 
 #include "meta.h"
 
-static size_t span_bytes(unsigned class) {
+static size_t span_bytes(size_t class) {
     return sizeof(struct hk_span) + HK_WORDS(hk_classes[class].blocks) * sizeof(uint64_t);
 }
 
-struct hk_span *hk_span_create(unsigned class) {
+struct hk_span *hk_span_create(size_t class) {
     struct hk_span *span = hk_meta_alloc(span_bytes(class));
     if (span != NULL) {
         memset(span, 0, span_bytes(class));

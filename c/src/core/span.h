@@ -40,7 +40,7 @@ struct hk_block {
 
 /* A descriptor for a slab of a class (or, HK_CLASS_NONE, a large block), its bits clear; the caller
  * fills the rest. NULL without memory. */
-struct hk_span *hk_span_create(unsigned class);
+struct hk_span *hk_span_create(size_t class);
 void hk_span_destroy(struct hk_span *span);
 
 #endif

@@ -3,10 +3,10 @@
 
 #include <string.h>
 
+#include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
 #include "../heap/thread.h"
-#include "../os/check.h"
 #include "../os/os.h"
 
 static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_class *hc) {
@@ -25,20 +25,20 @@ static void stats_add_heap(void *arg, struct hk_heap *heap) {
     struct hk_stats_all *all = arg;
     all->total.heaps++;
     all->total.bytes_dirty += hk_arena_dirty_bytes(&heap->arena);
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
         stats_add_heap_class(&all->classes[class], &heap->classes[class]);
 }
 
 static void stats_add_thread(void *arg, struct hk_thread *thread) {
     struct hk_stats_all *all = arg;
     all->total.threads++;
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
         all->classes[class].blocks_cached += hk_thread_cached(thread, class);
 }
 
 /* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
 static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *stats,
-                               unsigned class) {
+                               size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint64_t out = stats->blocks_live;
     uint64_t blocks = stats->slabs * row->blocks;
@@ -67,7 +67,7 @@ static void stats_add_os(struct hak_stats *total) {
     total->remap_calls = hk_load_relaxed(&hk_os_counts.remap_calls);
     total->purge_calls = hk_load_relaxed(&hk_os_counts.purge_calls);
     total->lock_waits = hk_load_relaxed(&hk_lock_waits);
-    total->errors = hk_load_relaxed(&hk_check_errors);
+    total->errors = hk_load_relaxed(&hk_errors);
 }
 
 void hk_stats_collect(struct hk_stats_all *all) {
@@ -75,7 +75,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     struct hak_stats *total = &all->total;
     hk_thread_each(stats_add_thread, all);
     hk_thread_each_heap(stats_add_heap, all);
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
         stats_finish_class(total, &all->classes[class], class);
     total->bytes_large = hk_large_live_bytes();
     total->bytes_live += total->bytes_large;

@@ -27,7 +27,7 @@ static void validate_fault(struct validation *validation, const char *words, con
 
 /* Returns what is wrong with a class of a heap, or NULL. Under the class lock. */
 static const char *validate_class_locked(const struct hk_heap_class *hc, struct hk_heap *heap,
-                                         unsigned class) {
+                                         size_t class) {
     uint32_t listed = 0;
     uint32_t empty = 0;
     uint64_t out = 0;
@@ -69,7 +69,7 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
 
 static void validate_heap(void *arg, struct hk_heap *heap) {
     struct validation *validation = arg;
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         const char *fault = validate_class_locked(hc, heap, class);
@@ -88,7 +88,7 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
 
 /* Blocks in the calling thread's bins are out of their slabs. */
 static void validate_thread(struct validation *validation, const struct hk_thread *thread) {
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         for (void **at = thread->floor[class]; at < thread->cache.bins[class].top; at++) {
             const struct hk_span *slab = hk_registry_find(*at);
             bool out = false;

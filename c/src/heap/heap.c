@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../core/error.h"
 #include "../core/meta.h"
 #include "../core/registry.h"
 #include "../os/check.h"
@@ -55,7 +56,7 @@ static void class_remove(struct hk_heap_class *hc, struct hk_span *slab) {
 
 /* ---- Slabs come and go (no lock held) ----------------------------------------------------------- */
 
-static struct hk_span *slab_create(struct hk_heap *heap, unsigned class) {
+static struct hk_span *slab_create(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = hk_span_create(class);
     if (slab == NULL)
         return NULL;
@@ -91,7 +92,7 @@ static void slabs_release(struct hk_span *slab) {
 }
 
 /* Adds a slab to the heap; false without memory. */
-static bool class_grow(struct hk_heap *heap, unsigned class) {
+static bool class_grow(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = slab_create(heap, class);
     if (slab == NULL)
         return false;
@@ -128,7 +129,7 @@ static uint32_t class_take_from_slabs(struct hk_heap_class *hc, void **to, uint3
     return taken;
 }
 
-uint32_t hk_heap_take(struct hk_heap *heap, unsigned class, void **to, uint32_t count) {
+uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t count) {
     struct hk_heap_class *hc = &heap->classes[class];
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
@@ -145,7 +146,7 @@ uint32_t hk_heap_take(struct hk_heap *heap, unsigned class, void **to, uint32_t 
     return 0;
 }
 
-struct hk_block hk_heap_take_one(struct hk_heap *heap, unsigned class) {
+struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_block block = {NULL, false};
     do {
@@ -168,9 +169,9 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, unsigned class) {
 /* ---- Giving ------------------------------------------------------------------------------------- */
 
 static const char *const give_causes[] = {
-    [HK_SLAB_NOT_A_BLOCK] = "not a block of this allocator",
-    [HK_SLAB_INSIDE_BLOCK] = "inside a block, not its start",
-    [HK_SLAB_ALREADY_FREE] = "already free (double free)",
+    [HK_SLAB_NOT_A_BLOCK] = HK_CAUSE_ALIEN,
+    [HK_SLAB_INSIDE_BLOCK] = HK_CAUSE_INSIDE,
+    [HK_SLAB_ALREADY_FREE] = HK_CAUSE_FREE,
 };
 
 /* Puts a block into its slab. A slab that gets empty and is not kept is moved to *released. */
@@ -197,14 +198,14 @@ static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *
 }
 
 /* Pointers that the inbox has room for. */
-static uint32_t class_inbox_room(struct hk_heap_class *hc, unsigned class) {
+static uint32_t class_inbox_room(struct hk_heap_class *hc, size_t class) {
     return hc->inbox != NULL ? hk_classes[class].inbox - hc->inbox_count : 0;
 }
 
 /* One batch on its way home. */
 struct give_batch {
     const char *function;
-    unsigned class;
+    size_t class;
     uint32_t count;
     void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
     struct hk_span *slabs[HK_BATCH_MAX]; /* and where they belong */
@@ -274,7 +275,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
 }
 
 /* Gives a heap class its inbox, if it has none. Without memory it does without. */
-static void class_make_inbox(struct hk_heap_class *hc, unsigned class) {
+static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
     if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
         return;
     size_t bytes = hk_classes[class].inbox * sizeof(void *);
@@ -290,7 +291,7 @@ static void class_make_inbox(struct hk_heap_class *hc, unsigned class) {
         hk_meta_free(inbox, bytes);
 }
 
-void hk_heap_give(const char *function, unsigned class, void *const *blocks, uint32_t count) {
+void hk_heap_give(const char *function, size_t class, void *const *blocks, uint32_t count) {
     hk_assert(count <= HK_BATCH_MAX);
     struct give_batch batch;
     batch.function = function;
@@ -305,7 +306,7 @@ void hk_heap_give(const char *function, unsigned class, void *const *blocks, uin
         hk_bad_pointer(function, batch.bad[i], give_causes[batch.bad_result[i]]);
 }
 
-void hk_heap_give_one(const char *function, unsigned class, void *block) {
+void hk_heap_give_one(const char *function, size_t class, void *block) {
     struct hk_span *slab = hk_registry_find(block);
     struct hk_span *released = NULL;
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
@@ -368,6 +369,6 @@ static void class_trim(struct hk_heap_class *hc) {
 }
 
 void hk_heap_trim(struct hk_heap *heap) {
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
         class_trim(&heap->classes[class]);
 }

@@ -46,18 +46,18 @@ struct hk_heap *hk_heap_create(void);
 
 /* Takes up to `count` blocks of a class into `to`: from the inbox, else from slabs, else from a new
  * slab. Returns how many; 0 only without memory. */
-uint32_t hk_heap_take(struct hk_heap *heap, unsigned class, void **to, uint32_t count);
+uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t count);
 
 /* Takes one block, saying whether it is zero. */
-struct hk_block hk_heap_take_one(struct hk_heap *heap, unsigned class);
+struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class);
 
 /* Brings blocks of one class home (at most HK_BATCH_MAX), each to the heap it came from. `function`
  * is named if one of them turns out to be bad. */
-void hk_heap_give(const char *function, unsigned class, void *const *blocks, uint32_t count);
+void hk_heap_give(const char *function, size_t class, void *const *blocks, uint32_t count);
 
 /* Brings one block straight to its slab, so that a double free is always seen. `class` is what the
  * caller takes the block for. */
-void hk_heap_give_one(const char *function, unsigned class, void *block);
+void hk_heap_give_one(const char *function, size_t class, void *block);
 
 /* Reports `block` unless it is the start of a live block. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);

@@ -4,7 +4,7 @@
 #include "thread.h"
 
 /* Blocks of a class that the set wants in a bin. */
-static uint32_t prewarm_count(unsigned class, enum hak_prewarm_set set) {
+static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
     const struct hk_class *row = &hk_classes[class];
     enum hak_prewarm_set tier = row->block_bytes <= HK_TINY_MAX ? HAK_PREWARM_TINY : HAK_PREWARM_POOL;
     if (set == HAK_PREWARM_ADAPTIVE)
@@ -14,7 +14,7 @@ static uint32_t prewarm_count(unsigned class, enum hak_prewarm_set set) {
 
 size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set) {
     size_t bytes = 0;
-    for (unsigned class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; class++) {
         uint32_t want = prewarm_count(class, set);
         uint32_t have = hk_thread_cached(thread, class);
         if (have < want)

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "../core/error.h"
 #include "../core/meta.h"
 #include "../core/options.h"
 #include "../os/check.h"
@@ -146,7 +147,7 @@ static size_t thread_share(void) {
 
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
  * memory: nothing changed. */
-static bool thread_set_capacity(struct hk_thread *thread, unsigned class, uint32_t capacity) {
+static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     struct hk_bin *bin = &thread->cache.bins[class];
     struct hk_bin fresh = HK_BIN_WITHOUT_ARRAY;
     void **old_floor = thread->floor[class];
@@ -176,7 +177,7 @@ static bool thread_set_capacity(struct hk_thread *thread, unsigned class, uint32
 
 /* Takes the `count` oldest blocks out of a bin and brings them home. The bin lets go of them first:
  * were it the other way round, a fork in between would give the child blocks that are free twice. */
-static void thread_send_home(struct hk_thread *thread, const char *function, unsigned class,
+static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
                              uint32_t count) {
     struct hk_bin *bin = &thread->cache.bins[class];
     void **floor = thread->floor[class];
@@ -192,13 +193,13 @@ static void thread_send_home(struct hk_thread *thread, const char *function, uns
     }
 }
 
-static uint32_t thread_blocks(const struct hk_thread *thread, unsigned class) {
+static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
 }
 
 /* Halves the bins that were not used since the last look. */
 static void thread_look(struct hk_thread *thread) {
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         uint32_t capacity = thread->capacity[class];
         if (capacity == 0)
             continue;
@@ -214,14 +215,14 @@ static void thread_look(struct hk_thread *thread) {
 }
 
 /* Raises a bin's capacity if the thread's share allows it. */
-static void thread_raise_capacity(struct hk_thread *thread, unsigned class, uint32_t capacity) {
+static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     size_t more = (capacity - thread->capacity[class]) * (size_t)hk_classes[class].block_bytes;
     if (thread->capacity_bytes + more <= thread_share())
         thread_set_capacity(thread, class, capacity);
 }
 
 /* Doubles a bin's capacity, to the depth of its class. */
-static void thread_grow(struct hk_thread *thread, unsigned class) {
+static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t old = thread->capacity[class];
     uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
@@ -233,7 +234,7 @@ static void thread_grow(struct hk_thread *thread, unsigned class) {
 /* ---- Birth and death ------------------------------------------------------------------------------- */
 
 static void thread_note_usual(const struct hk_thread *thread) {
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         /* relaxed: an average that may miss a thread */
         uint32_t usual = hk_load_relaxed(&threads.usual[class]);
         uint32_t blocks = thread->capacity[class] / 2u;
@@ -241,12 +242,12 @@ static void thread_note_usual(const struct hk_thread *thread) {
     }
 }
 
-uint32_t hk_thread_usual(unsigned class) {
+uint32_t hk_thread_usual(size_t class) {
     return hk_load_relaxed(&threads.usual[class]); /* relaxed: an average */
 }
 
 void hk_thread_empty(struct hk_thread *thread) {
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         thread_send_home(thread, "free", class, thread_blocks(thread, class));
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
@@ -289,7 +290,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     if (thread == NULL)
         return NULL;
     memset(thread, 0, sizeof *thread);
-    for (unsigned class = 0; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 0; class < HK_CLASS_COUNT; class++) {
         thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
         thread->floor[class] = thread->cache.bins[class].top;
     }
@@ -343,7 +344,7 @@ static void thread_tick(struct hk_thread *thread) {
 
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
 
-uint32_t hk_thread_fill(struct hk_thread *thread, unsigned class, uint32_t count) {
+uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) {
     const struct hk_class *row = &hk_classes[class];
     struct hk_bin *bin = &thread->cache.bins[class];
     uint32_t have = thread_blocks(thread, class);
@@ -362,7 +363,7 @@ uint32_t hk_thread_fill(struct hk_thread *thread, unsigned class, uint32_t count
     return added;
 }
 
-void *hk_thread_refill(unsigned class) {
+void *hk_thread_refill(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
@@ -382,14 +383,14 @@ void *hk_thread_refill(unsigned class) {
     return *bin->top;
 }
 
-struct hk_block hk_thread_take_one(unsigned class) {
+struct hk_block hk_thread_take_one(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     struct hk_block none = {NULL, false};
     return heap != NULL ? hk_heap_take_one(heap, class) : none;
 }
 
-void hk_thread_flush(const char *function, unsigned class, void *block) {
+void hk_thread_flush(const char *function, size_t class, void *block) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL)) {
         hk_heap_give_one(function, class, block);
@@ -397,7 +398,7 @@ void hk_thread_flush(const char *function, unsigned class, void *block) {
     }
     struct hk_bin *bin = &thread->cache.bins[class];
     if (hk_unlikely(thread_blocks(thread, class) > 0 && bin->top[-1] == block)) {
-        hk_bad_pointer(function, block, "already free (double free)");
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
         return;
     }
     thread_tick(thread);
@@ -426,7 +427,7 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
     hk_unlock(&threads.lock, HK_RANK_THREADS);
 }
 
-uint32_t hk_thread_cached(const struct hk_thread *thread, unsigned class) {
+uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
     /* relaxed: only counted */
     return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
 }

@@ -46,16 +46,16 @@ struct hk_thread *hk_thread_get(void);
 struct hk_heap *hk_thread_any_heap(void);
 
 /* One block of a class whose bin is empty; NULL without memory. */
-void *hk_thread_refill(unsigned class);
+void *hk_thread_refill(size_t class);
 
 /* As hk_thread_refill, but takes a single block, which may be known to be zero. */
-struct hk_block hk_thread_take_one(unsigned class);
+struct hk_block hk_thread_take_one(size_t class);
 
 /* Frees a block of a class whose bin is full. `function` is named if it is bad. */
-void hk_thread_flush(const char *function, unsigned class, void *block);
+void hk_thread_flush(const char *function, size_t class, void *block);
 
 /* Puts up to `count` blocks of a class into the record's bin; returns how many were added. */
-uint32_t hk_thread_fill(struct hk_thread *thread, unsigned class, uint32_t count);
+uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count);
 
 /* Brings all cached blocks of the calling thread home. */
 void hk_thread_empty(struct hk_thread *thread);
@@ -69,10 +69,10 @@ void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *a
 void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg);
 
 /* Blocks in a bin of a record visited by hk_thread_each. */
-uint32_t hk_thread_cached(const struct hk_thread *thread, unsigned class);
+uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class);
 
 /* How many blocks of a class threads held when they ended, on a slowly moving average. */
-uint32_t hk_thread_usual(unsigned class);
+uint32_t hk_thread_usual(size_t class);
 
 /* Reads the options if the environment was not there at the first allocation. */
 void hk_thread_start_late(void);

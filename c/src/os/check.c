@@ -1,15 +1,11 @@
-/* os/check.c - error lines. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* os/check.c - assertions, text. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "check.h"
 
 #include <string.h>
 
-#include "../base/atomic.h"
 #include "os.h"
 
 enum { CHECK_LINE_BYTES = 256 };
-
-uint64_t hk_check_errors;
-uint32_t hk_check_continues;
 
 void hk_text_add_bytes(struct hk_text *text, const char *words, size_t bytes) {
     size_t room = (size_t)(text->end - text->at);
@@ -39,22 +35,6 @@ void hk_text_add_number(struct hk_text *text, uint64_t number) {
 void hk_text_add_pointer(struct hk_text *text, const void *pointer) {
     hk_text_add(text, "0x");
     text_add_digits(text, (uintptr_t)pointer, 16);
-}
-
-void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
-    char line[CHECK_LINE_BYTES];
-    struct hk_text text = {line, line + sizeof line - 1};
-    hk_text_add(&text, "hakmem: ");
-    hk_text_add(&text, function);
-    hk_text_add(&text, "(): ");
-    hk_text_add_pointer(&text, pointer);
-    hk_text_add(&text, ": ");
-    hk_text_add(&text, cause);
-    *text.at++ = '\n';
-    hk_os_write_error(line, (size_t)(text.at - line));
-    hk_add_relaxed(&hk_check_errors, 1); /* relaxed: a statistic */
-    if (!hk_load_relaxed(&hk_check_continues)) /* relaxed: an option, orders nothing */
-        hk_os_abort();
 }
 
 void hk_assert_failed(const char *condition, const char *file, int line_number) {

@@ -1,0 +1,27 @@
+/* core/error.c - the program's mistakes. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "error.h"
+
+#include "../os/check.h"
+#include "../os/os.h"
+#include "options.h"
+
+enum { ERROR_LINE_BYTES = 256 };
+
+uint64_t hk_errors;
+
+void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
+    char line[ERROR_LINE_BYTES];
+    struct hk_text text = {line, line + sizeof line - 1};
+    hk_text_add(&text, "hakmem: ");
+    hk_text_add(&text, function);
+    hk_text_add(&text, "(): ");
+    hk_text_add_pointer(&text, pointer);
+    hk_text_add(&text, ": ");
+    hk_text_add(&text, cause);
+    *text.at++ = '\n';
+    hk_os_write_error(line, (size_t)(text.at - line));
+    hk_add_relaxed(&hk_errors, 1); /* relaxed: a statistic */
+    enum { ON_ERROR_ABORT = 0 };
+    if (hk_option(HK_OPTION_on_error) == ON_ERROR_ABORT)
+        hk_os_abort();
+}

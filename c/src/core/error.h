@@ -1,0 +1,25 @@
+/* core/error.h - the program's mistakes.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: the one line that names the public function, the pointer and the cause; then the end of
+ * the process, or not, as the option on_error says.
+ * Owns: the count of errors. Threads: any, no lock held. Boundary: os/check, hk_os_write_error.
+ */
+#ifndef HK_CORE_ERROR_H
+#define HK_CORE_ERROR_H
+
+#include "../base/compiler.h"
+
+extern uint64_t hk_errors; /* atomic: reported so far */
+
+/* The causes, worded once. */
+#define HK_CAUSE_ALIEN "not a block of this allocator, or already free"
+#define HK_CAUSE_INSIDE "inside a block, not its start"
+#define HK_CAUSE_FREE "already free (double free)"
+#define HK_CAUSE_LAYOUT "size or alignment differ from the allocation's"
+
+/* Prints "hakmem: <function>(): <pointer>: <cause>" and aborts, or returns. */
+HK_SLOW void hk_bad_pointer(const char *function, const void *pointer, const char *cause);
+
+#endif
