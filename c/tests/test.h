@@ -73,7 +73,7 @@ struct test_place {
 static struct test_state test_state;
 static __thread struct test_place test_place;
 
-static void TEST_UNUSED test_register(struct test_case *test) {
+static TEST_UNUSED void test_register(struct test_case *test) {
     if (!test_state.last)
         test_state.last = &test_state.first;
     *test_state.last = test;
@@ -88,7 +88,7 @@ static void TEST_UNUSED test_register(struct test_case *test) {
     }                                                                                              \
     static void name_(void)
 
-__attribute__((format(printf, 1, 2))) static void TEST_UNUSED test_print(const char *format, ...) {
+__attribute__((format(printf, 1, 2))) static TEST_UNUSED void test_print(const char *format, ...) {
     char line[8192];
     va_list args;
     va_start(args, format);
@@ -106,7 +106,7 @@ __attribute__((format(printf, 1, 2))) static void TEST_UNUSED test_print(const c
 }
 
 /* Counts a failure; says whether it is to be printed: one wrong loop must not print a million lines. */
-static int TEST_UNUSED test_failed_and_prints(void) {
+static TEST_UNUSED int test_failed_and_prints(void) {
     enum { PRINTED = 8 };
     unsigned before = __atomic_fetch_add(&test_state.failures, 1, __ATOMIC_RELAXED);
     if (before == PRINTED)
@@ -114,7 +114,7 @@ static int TEST_UNUSED test_failed_and_prints(void) {
     return before < PRINTED;
 }
 
-static void TEST_UNUSED test_print_place(void) {
+static TEST_UNUSED void test_print_place(void) {
     if (!test_place.names)
         return;
     test_print("    at %s =", test_place.names);
@@ -124,14 +124,14 @@ static void TEST_UNUSED test_print_place(void) {
     test_print("\n");
 }
 
-static void TEST_UNUSED test_fail(const char *file, int line, const char *expression) {
+static TEST_UNUSED void test_fail(const char *file, int line, const char *expression) {
     if (!test_failed_and_prints())
         return;
     test_print("    %s:%d: failed: %s\n", file, line, expression);
     test_print_place();
 }
 
-static void TEST_UNUSED test_fail_values(const char *file, int line, const char *expression,
+static TEST_UNUSED void test_fail_values(const char *file, int line, const char *expression,
                                          uint64_t a, uint64_t b) {
     if (!test_failed_and_prints())
         return;
@@ -141,7 +141,7 @@ static void TEST_UNUSED test_fail_values(const char *file, int line, const char 
     test_print_place();
 }
 
-static void TEST_UNUSED test_fail_strings(const char *file, int line, const char *expression,
+static TEST_UNUSED void test_fail_strings(const char *file, int line, const char *expression,
                                           const char *a, const char *b) {
     if (!test_failed_and_prints())
         return;
@@ -150,7 +150,7 @@ static void TEST_UNUSED test_fail_strings(const char *file, int line, const char
     test_print_place();
 }
 
-__attribute__((noreturn)) static void TEST_UNUSED test_leave(void) {
+__attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
     if (pthread_equal(pthread_self(), test_state.runner))
         longjmp(test_state.end, 1);
     test_print("    (failed outside the test's own thread: the program ends)\n");
@@ -221,7 +221,7 @@ __attribute__((noreturn)) static void TEST_UNUSED test_leave(void) {
     })
 
 /* The seed of a test: HAKMEM_TEST_SEED, or else `usual`. Printed when the test fails. */
-static uint64_t TEST_UNUSED test_seed(uint64_t usual) {
+static TEST_UNUSED uint64_t test_seed(uint64_t usual) {
     const char *text = getenv("HAKMEM_TEST_SEED");
     if (!text)
         text = getenv("TEST_SEED");
@@ -231,27 +231,27 @@ static uint64_t TEST_UNUSED test_seed(uint64_t usual) {
 }
 
 /* splitmix64 */
-static uint64_t TEST_UNUSED test_random(uint64_t *state) {
+static TEST_UNUSED uint64_t test_random(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
     return z ^ (z >> 31);
 }
 
-static uint64_t TEST_UNUSED test_now_ns(void) {
+static TEST_UNUSED uint64_t test_now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void TEST_UNUSED test_sleep_ms(unsigned ms) {
+static TEST_UNUSED void test_sleep_ms(unsigned ms) {
     struct timespec t = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     while (nanosleep(&t, &t) != 0 && errno == EINTR)
         ;
 }
 
 /* Field `index` of /proc/self/statm in bytes: 0 is address space, 1 is resident memory. */
-static size_t TEST_UNUSED test_statm(int index) {
+static TEST_UNUSED size_t test_statm(int index) {
     char text[256] = "";
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     if (fd < 0)
@@ -267,22 +267,22 @@ static size_t TEST_UNUSED test_statm(int index) {
     return pages * (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static size_t TEST_UNUSED test_rss(void) { return test_statm(1); }
+static TEST_UNUSED size_t test_rss(void) { return test_statm(1); }
 
 /* A pattern that depends on the position, so that moved or mixed contents show. */
-static unsigned char TEST_UNUSED test_byte(uint64_t key, size_t at) {
+static TEST_UNUSED unsigned char test_byte(uint64_t key, size_t at) {
     return (unsigned char)((key * 0x9e3779b97f4a7c15u >> 56) + at + (at >> 8) * 7 +
                            (at >> 16) * 13);
 }
 
-static void TEST_UNUSED test_fill(void *block, size_t bytes, uint64_t key) {
+static TEST_UNUSED void test_fill(void *block, size_t bytes, uint64_t key) {
     unsigned char *p = (unsigned char *)block;
     for (size_t i = 0; i < bytes; i++)
         p[i] = test_byte(key, i);
 }
 
 /* The first position where the pattern is broken, or `bytes`. */
-static size_t TEST_UNUSED test_intact(const void *block, size_t bytes, uint64_t key) {
+static TEST_UNUSED size_t test_intact(const void *block, size_t bytes, uint64_t key) {
     const unsigned char *p = (const unsigned char *)block;
     for (size_t i = 0; i < bytes; i++)
         if (p[i] != test_byte(key, i))
@@ -291,7 +291,7 @@ static size_t TEST_UNUSED test_intact(const void *block, size_t bytes, uint64_t 
 }
 
 /* The first position that is not zero, or `bytes`. */
-static size_t TEST_UNUSED test_zeros(const void *block, size_t bytes) {
+static TEST_UNUSED size_t test_zeros(const void *block, size_t bytes) {
     const unsigned char *p = (const unsigned char *)block;
     for (size_t i = 0; i < bytes; i++)
         if (p[i] != 0)
@@ -300,7 +300,7 @@ static size_t TEST_UNUSED test_zeros(const void *block, size_t bytes) {
 }
 
 /* Memory that does not come from the allocator under test. */
-static void *TEST_UNUSED test_map(size_t bytes) {
+static TEST_UNUSED void *test_map(size_t bytes) {
     void *p = mmap(TEST_NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) {
         test_print("    test_map: no memory\n");
@@ -309,7 +309,7 @@ static void *TEST_UNUSED test_map(size_t bytes) {
     return p;
 }
 
-static pthread_t TEST_UNUSED test_thread(void *(*run)(void *), void *arg) {
+static TEST_UNUSED pthread_t test_thread(void *(*run)(void *), void *arg) {
     pthread_t thread;
     int error = pthread_create(&thread, TEST_NULL, run, arg);
     if (error) {
@@ -330,10 +330,10 @@ struct test_child {
 static void **test_told;
 
 /* Tells the parent a pointer, before the child dies from it. */
-static void TEST_UNUSED test_tell(void *pointer) { *test_told = pointer; }
+static TEST_UNUSED void test_tell(void *pointer) { *test_told = pointer; }
 
 /* Runs body(arg) in a forked child. Failed checks in it end in exit status 99. */
-static struct test_child TEST_UNUSED test_in_child(void (*body)(void *), void *arg) {
+static TEST_UNUSED struct test_child test_in_child(void (*body)(void *), void *arg) {
     enum { SECONDS = 50, CHECKS_FAILED = 99 };
     struct test_child child;
     memset(&child, 0, sizeof child);
@@ -396,9 +396,10 @@ static struct test_child TEST_UNUSED test_in_child(void (*body)(void *), void *a
 
 #ifndef TEST_NO_MAIN
 int main(void) {
-    unsigned passed = 0, failed = 0, skipped = 0;
+    static unsigned passed, failed, skipped; /* static: kept over longjmp */
+    static struct test_case *test;
     test_state.runner = pthread_self();
-    for (struct test_case *test = test_state.first; test; test = test->next) {
+    for (test = test_state.first; test; test = test->next) {
         test_state.failures = 0;
         test_state.skip = TEST_NULL;
         test_state.seed_used = 0;

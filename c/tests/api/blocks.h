@@ -14,12 +14,12 @@
 /* The first, the last class; block size of a class by the library's own account. */
 enum { FIRST_CLASS = 1 };
 
-static size_t TEST_UNUSED class_bytes(unsigned index) {
+static TEST_UNUSED size_t class_bytes(unsigned index) {
     struct hak_class_stats stats;
     return hak_class_stats(index, &stats, sizeof stats) == 0 ? (size_t)stats.block_bytes : 0;
 }
 
-static unsigned TEST_UNUSED class_last(void) {
+static TEST_UNUSED unsigned class_last(void) {
     unsigned index = FIRST_CLASS;
     while (class_bytes(index + 1))
         index++;
@@ -35,7 +35,7 @@ static const size_t large_sizes[] = {
 enum { GRID_SIZES_MAX = 1024 };
 
 /* Every class boundary -1, 0, +1, and the large sizes, ascending by group. Returns their number. */
-static size_t TEST_UNUSED grid_sizes(size_t *sizes) {
+static TEST_UNUSED size_t grid_sizes(size_t *sizes) {
     size_t n = 0;
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
         size_t boundary = class_bytes(index);
@@ -61,7 +61,7 @@ struct block {
  * a grid at 2 MiB alignment would otherwise need gigabytes. */
 enum { WHOLE_BYTES = 64 * 1024, END_BYTES = 4096, SPOT_STEP = 16 * 1024, SPOT_BYTES = 8 };
 
-static void TEST_UNUSED block_fill(const struct block *b) {
+static TEST_UNUSED void block_fill(const struct block *b) {
     if (b->bytes <= WHOLE_BYTES) {
         test_fill(b->start, b->bytes, b->key);
         return;
@@ -72,7 +72,7 @@ static void TEST_UNUSED block_fill(const struct block *b) {
     test_fill(b->start + b->bytes - END_BYTES, END_BYTES, b->key);
 }
 
-static int TEST_UNUSED block_intact(const struct block *b) {
+static TEST_UNUSED int block_intact(const struct block *b) {
     if (b->bytes <= WHOLE_BYTES)
         return test_intact(b->start, b->bytes, b->key) == b->bytes;
     int intact = test_intact(b->start, END_BYTES, b->key) == END_BYTES;
@@ -82,13 +82,13 @@ static int TEST_UNUSED block_intact(const struct block *b) {
     return intact && test_intact(b->start + b->bytes - END_BYTES, END_BYTES, b->key) == END_BYTES;
 }
 
-static int TEST_UNUSED block_compare(const void *a, const void *b) {
+static TEST_UNUSED int block_compare(const void *a, const void *b) {
     const struct block *left = (const struct block *)a, *right = (const struct block *)b;
     return left->start < right->start ? -1 : left->start > right->start;
 }
 
 /* Sorts by address (heap sort: qsort of libc may allocate). */
-static void TEST_UNUSED blocks_sort(struct block *blocks, size_t count) {
+static TEST_UNUSED void blocks_sort(struct block *blocks, size_t count) {
     for (size_t n = count, root = count / 2; n > 1;) {
         if (root > 0) {
             root--;
@@ -111,7 +111,7 @@ static void TEST_UNUSED blocks_sort(struct block *blocks, size_t count) {
 }
 
 /* Sorts the blocks and checks that no two of them share a byte. */
-static void TEST_UNUSED blocks_check_apart(struct block *blocks, size_t count) {
+static TEST_UNUSED void blocks_check_apart(struct block *blocks, size_t count) {
     blocks_sort(blocks, count);
     for (size_t i = 1; i < count; i++) {
         AT("size align", blocks[i].size, blocks[i].align);
@@ -120,7 +120,7 @@ static void TEST_UNUSED blocks_check_apart(struct block *blocks, size_t count) {
 }
 
 /* Leaves memory of all classes and of many large sizes free and full of non-zero bytes. */
-static void TEST_UNUSED dirty_free_memory(void) {
+static TEST_UNUSED void dirty_free_memory(void) {
     enum { PER_CLASS = 24 };
     unsigned char *blocks[PER_CLASS];
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
@@ -140,19 +140,24 @@ static void TEST_UNUSED dirty_free_memory(void) {
     }
 }
 
-static uint64_t TEST_UNUSED bytes_live(void) {
+static TEST_UNUSED int with_checks(void) {
+    const char *value = getenv("HAKMEM_CHECKS");
+    return value && strcmp(value, "1") == 0;
+}
+
+static TEST_UNUSED uint64_t bytes_live(void) {
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
     return stats.bytes_live;
 }
 
-static uint64_t TEST_UNUSED class_live(unsigned index) {
+static TEST_UNUSED uint64_t class_live(unsigned index) {
     struct hak_class_stats stats;
     return hak_class_stats(index, &stats, sizeof stats) == 0 ? stats.blocks_live : UINT64_MAX;
 }
 
 /* The class whose blocks have exactly `bytes`, 0 if there is none. */
-static unsigned TEST_UNUSED class_of_bytes(size_t bytes) {
+static TEST_UNUSED unsigned class_of_bytes(size_t bytes) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++)
         if (class_bytes(index) == bytes)
             return index;

@@ -137,6 +137,7 @@ TEST(prewarming_does_not_touch_the_blocks) {
 static void *prewarm_accounts(void *arg) {
     uint64_t live = bytes_live();
     struct hak_stats before, after;
+    hak_trim(); /* blocks in inboxes are cached already */
     hak_stats(&before, sizeof before);
     size_t added = hak_prewarm(HAK_PREWARM_ALL);
     hak_stats(&after, sizeof after);

@@ -118,7 +118,8 @@ TEST(the_sums_of_a_snapshot_hold) {
     CHECK_LE(stats.bytes_slabs, stats.bytes_mapped);
     CHECK_LE(stats.bytes_mapped, stats.bytes_mapped_peak);
     CHECK_LE(stats.bytes_metadata, stats.bytes_mapped);
-    CHECK(stats.heaps >= 1 && stats.threads >= 1);
+    if (!with_checks())
+        CHECK(stats.heaps >= 1 && stats.threads >= 1);
     for (size_t i = 0; i < count; i++)
         hak_free(held[i]);
 }
@@ -145,6 +146,8 @@ TEST(counts_of_refills_and_flushes_grow_with_the_work) {
         hak_free(blocks[i]);
     hak_class_stats(index, &after, sizeof after);
     struct hak_stats all_after = stats_now();
+    if (with_checks())
+        SKIP("with checks=1 there are no caches to refill");
     CHECK(after.refills > before.refills);
     CHECK(after.flushes > before.flushes);
     CHECK_LE(after.refills - before.refills, COUNT);
@@ -200,8 +203,27 @@ static void *consume(void *arg) {
     return NULL;
 }
 
+static pthread_barrier_t all_alive;
+
+static void *wait_for_all(void *arg) {
+    pthread_barrier_wait(&all_alive);
+    return arg;
+}
+
+/* libc keeps the thread-local storage of ended threads, which is of our heap, for later ones: as many
+ * threads as the test will have must have been alive once, before blocks are counted. */
+static void make_libc_keep_threads(void) {
+    pthread_t threads[2 * PAIRS];
+    pthread_barrier_init(&all_alive, NULL, TEST_COUNT(threads));
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(wait_for_all, NULL);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+}
+
 TEST(bytes_live_is_exact_after_producers_and_consumers) {
     pthread_t threads[2 * PAIRS];
+    make_libc_keep_threads();
     uint64_t start = bytes_live();
     struct hak_stats before = stats_now();
     for (size_t i = 0; i < PAIRS; i++) {
@@ -213,7 +235,8 @@ TEST(bytes_live_is_exact_after_producers_and_consumers) {
     struct hak_stats after = stats_now();
     CHECK_EQ(after.bytes_live, start);
     CHECK_EQ(after.threads, before.threads);
-    CHECK(after.inbox_deliveries > before.inbox_deliveries);
+    if (!with_checks())
+        CHECK(after.inbox_deliveries > before.inbox_deliveries);
     CHECK_EQ(hak_validate(), 0);
 }
 

@@ -27,24 +27,24 @@ struct mistake {
     enum seen seen;
 };
 
-static int TEST_UNUSED with_checks(void) {
+static TEST_UNUSED int with_checks(void) {
     const char *value = getenv("HAKMEM_CHECKS");
     return value && strcmp(value, "1") == 0;
 }
 
-static uint64_t TEST_UNUSED errors_reported(void) {
+static TEST_UNUSED uint64_t errors_reported(void) {
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
     return stats.errors;
 }
 
-static void TEST_UNUSED mistake_abort(void *arg) {
+static TEST_UNUSED void mistake_abort(void *arg) {
     const struct mistake *mistake = (const struct mistake *)arg;
     mistake->make();
     hak_trim();
 }
 
-static void TEST_UNUSED mistake_continue(void *arg) {
+static TEST_UNUSED void mistake_continue(void *arg) {
     const struct mistake *mistake = (const struct mistake *)arg;
     enum { COUNT = 3000 };
     static unsigned char *blocks[COUNT];
@@ -66,7 +66,7 @@ static void TEST_UNUSED mistake_continue(void *arg) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-static void TEST_UNUSED check_line(const struct mistake *mistake, const struct test_child *child) {
+static TEST_UNUSED void check_line(const struct mistake *mistake, const struct test_child *child) {
     char line[256];
     CHECK(child->pointer);
     /* When the cache goes home, the function that does it is named. */
@@ -80,7 +80,7 @@ static void TEST_UNUSED check_line(const struct mistake *mistake, const struct t
     CHECK(strncmp(child->errors, "hakmem: ", 8) == 0 && end && end[1] == '\0');
 }
 
-static void TEST_UNUSED check_mistake(void (*make)(void), const char *function, const char *cause,
+static TEST_UNUSED void check_mistake(void (*make)(void), const char *function, const char *cause,
                                       enum seen seen) {
     struct mistake mistake = {make, function, cause, seen};
     if (seen == WITH_CHECKS && !with_checks())
