@@ -4,61 +4,66 @@
 #include <string.h>
 
 #include "../core/large.h"
+#include "../heap/purge.h"
 #include "front.h"
-
-static HK_SLOW void *alloc_no_memory(void) {
-    errno = ENOMEM;
-    return NULL;
-}
 
 /* From the bin, or from below when that is empty. */
 static inline void *alloc_small(size_t class) {
     void *block = hk_bin_pop(&hk_cache->bins[class]);
-    if (hk_unlikely(block == NULL))
-        block = hk_thread_refill(class);
-    return hk_likely(block != NULL) ? block : alloc_no_memory();
+    return hk_likely(block != NULL) ? block : hk_thread_refill(class);
 }
 
 static struct hk_block alloc_large(size_t size, size_t align) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    struct hk_block none = {NULL, false};
+    return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
+}
+
+/* A block that may be known to be zero. From Pool on, where that saves much, a block that does not
+ * come from a bin knows. */
+static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
-    if (heap != NULL)
-        block = hk_large_alloc(&heap->arena, heap, size, align);
+    if (class == HK_CLASS_NONE)
+        return alloc_large(size, align);
+    block.start = hk_bin_pop(&hk_cache->bins[class]);
+    if (block.start == NULL && size > HK_MID_MAX)
+        return hk_thread_take_one(class);
     if (block.start == NULL)
-        alloc_no_memory();
+        block.start = hk_thread_refill(class);
     return block;
 }
 
+/* There is no memory: tries again after what is cached and free has been given back. */
+static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t align) {
+    struct hk_block block = {NULL, false};
+    if (hk_purge_for(size))
+        block = alloc_block(class, size, align);
+    if (block.start == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+/* The way of every allocation that the front could not serve. */
+static inline void *alloc_any(size_t class, size_t size, size_t align) {
+    void *block = hk_likely(class != HK_CLASS_NONE) ? alloc_small(class)
+                                                    : alloc_large(size, align).start;
+    return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
+}
+
 HK_NOINLINE void *hk_malloc_slow(size_t size) {
-    size_t class = hk_class_of(size);
-    if (hk_likely(class != HK_CLASS_NONE))
-        return alloc_small(class);
-    return alloc_large(size, HK_MALLOC_ALIGN).start;
+    return alloc_any(hk_class_of(size), size, HK_MALLOC_ALIGN);
 }
 
 HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
-    size_t class = hk_class_of_layout(size, align);
-    if (hk_likely(class != HK_CLASS_NONE))
-        return alloc_small(class);
-    return alloc_large(size, align).start;
+    return alloc_any(hk_class_of_layout(size, align), size, align);
 }
 
-/* A block of which the first `size` bytes are zero. A bin's blocks may hold anything; from Pool on,
- * where that saves much, a block that comes from below says whether it is zero already. */
+/* A block of which the first `size` bytes are zero. */
 static void *alloc_zeroed(size_t class, size_t size, size_t align) {
-    struct hk_block block = {NULL, false};
-    if (class == HK_CLASS_NONE) {
-        block = alloc_large(size, align);
-    } else if (size <= HK_MID_MAX) {
-        block.start = alloc_small(class);
-    } else {
-        block.start = hk_bin_pop(&hk_cache->bins[class]);
-        if (block.start == NULL)
-            block = hk_thread_take_one(class);
-        if (block.start == NULL)
-            alloc_no_memory();
-    }
+    struct hk_block block = alloc_block(class, size, align);
+    if (hk_unlikely(block.start == NULL))
+        block = alloc_again(class, size, align);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, size);
     return block.start;
@@ -66,8 +71,10 @@ static void *alloc_zeroed(size_t class, size_t size, size_t align) {
 
 HK_NOINLINE void *hk_calloc_slow(size_t count, size_t size) {
     size_t bytes;
-    if (__builtin_mul_overflow(count, size, &bytes))
-        return alloc_no_memory();
+    if (hk_unlikely(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
     return alloc_zeroed(hk_class_of(bytes), bytes, HK_MALLOC_ALIGN);
 }
 

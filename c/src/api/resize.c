@@ -89,7 +89,15 @@ void *hak_reallocarray(void *ptr, size_t count, size_t size) {
 
 void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_size) {
     size_t class = hk_class_of_layout(old_size, align);
-    if (hk_unlikely(class == HK_CLASS_NONE || hk_option(HK_OPTION_checks)))
+    if (hk_unlikely(hk_option(HK_OPTION_checks))) {
+        struct resize_block found;
+        if (resize_find("hak_realloc_layout", ptr, &found) && found.class != class) {
+            hk_bad_pointer("hak_realloc_layout", ptr, HK_CAUSE_LAYOUT);
+            errno = EINVAL;
+            return NULL;
+        }
+    }
+    if (class == HK_CLASS_NONE)
         return resize("hak_realloc_layout", ptr, new_size, align);
     if (class == hk_class_of_layout(new_size, align))
         return ptr;

@@ -176,10 +176,11 @@ void hk_large_free(struct hk_span *span) {
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
+    if (bytes > HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES)
+        return false;
     uint32_t granules = large_granules(bytes);
     if (granules > span->granules) {
-        if (granules > HK_ARENA_GRANULES_MAX ||
-            !hk_arena_extend(span->chunk, span->base, span->granules, granules - span->granules))
+        if (!hk_arena_extend(span->chunk, span->base, span->granules, granules - span->granules))
             return false;
     } else if (granules < span->granules) {
         hk_arena_give(span->chunk, span->base + granules * HK_GRANULE_BYTES,

@@ -48,6 +48,14 @@ size_t hk_purge_all(void) {
     return bytes;
 }
 
+bool hk_purge_for(size_t bytes) {
+    /* relaxed: a statistic. More than is mapped cannot come free. */
+    if (bytes >= hk_load_relaxed(&hk_os_counts.bytes_mapped))
+        return false;
+    hk_purge_all();
+    return true;
+}
+
 void hk_purge_fork_prepare(void) { hk_lock_fork(&purge.lock); }
 void hk_purge_fork_parent(void) { hk_unlock_fork(&purge.lock); }
 void hk_purge_fork_child(void) { hk_lock_reset(&purge.lock); }

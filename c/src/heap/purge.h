@@ -18,6 +18,10 @@ void hk_purge_tick(void);
 /* Gives back everything that can be given back. Returns the bytes. */
 size_t hk_purge_all(void);
 
+/* After an allocation of `bytes` failed: gives back what can be given back, and says whether trying
+ * again makes sense. */
+bool hk_purge_for(size_t bytes);
+
 void hk_purge_fork_prepare(void);
 void hk_purge_fork_parent(void);
 void hk_purge_fork_child(void);

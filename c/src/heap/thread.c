@@ -13,9 +13,8 @@
 #include "purge.h"
 
 enum {
-    THREAD_REFILL_BYTES = 64 * 1024, /* at most this much in a refill, but one block */
-    THREAD_LOOK_CALLS = 64,          /* slow calls between two looks at idle bins or at the clock */
-    THREAD_SHARE_MIN = 64 * 1024,    /* bytes that any thread may cache, however many there are */
+    THREAD_LOOK_CALLS = 64,       /* slow calls between two looks at idle bins or at the clock */
+    THREAD_SHARE_MIN = 64 * 1024, /* bytes that any thread may cache, however many there are */
 };
 
 static const struct hk_cache thread_unborn = {
@@ -197,7 +196,7 @@ static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
 }
 
-/* Halves the bins that were not used since the last look. */
+/* Halves the bins that were not used since the last look: no slow call, and the same top. */
 static void thread_look(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
         uint32_t capacity = thread->capacity[class];
@@ -328,8 +327,9 @@ struct hk_thread *hk_thread_get(void) {
 
 /* ---- Slow paths ------------------------------------------------------------------------------------ */
 
-/* What every slow call does besides its own work. */
-static void thread_tick(struct hk_thread *thread) {
+/* What every slow call for a class does besides its own work. */
+static void thread_tick(struct hk_thread *thread, size_t class) {
+    thread->seen[class] = NULL;
     uint32_t trims = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
     if (hk_unlikely(trims != thread->trim_seen)) {
         thread->trim_seen = trims;
@@ -367,16 +367,13 @@ void *hk_thread_refill(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
-    thread_tick(thread);
+    thread_tick(thread, class);
     struct hk_bin *bin = &thread->cache.bins[class];
     thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0)
         return hk_heap_take_one(thread->heap, class).start;
-    uint32_t most = THREAD_REFILL_BYTES / hk_classes[class].block_bytes;
-    uint32_t want = (capacity + 1) / 2;
-    want = want < most ? want : most > 0 ? most : 1;
-    uint32_t got = hk_heap_take(thread->heap, class, bin->top, want);
+    uint32_t got = hk_heap_take(thread->heap, class, bin->top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
     hk_bin_set_top(bin, bin->top + got - 1);
@@ -401,7 +398,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, HK_CAUSE_FREE);
         return;
     }
-    thread_tick(thread);
+    thread_tick(thread, class);
     if (bin->top == bin->ceil)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];

@@ -25,7 +25,7 @@ struct hk_thread {
     struct hk_cache cache;               /* owner; first: hk_cache points to it */
     void **floor[HK_CLASS_COUNT];        /* lock:THREAD; the oldest block of each bin */
     uint16_t capacity[HK_CLASS_COUNT];   /* lock:THREAD; ceil - floor; 0: no array */
-    void **seen[HK_CLASS_COUNT];         /* owner; top at the last look */
+    void **seen[HK_CLASS_COUNT];         /* owner; top at the last look, NULL after a slow call */
     struct hk_heap *heap;                /* const while the thread lives */
     size_t capacity_bytes;               /* owner; sum of capacity times block size */
     uint32_t slow_calls;                 /* owner; since birth */
