@@ -174,7 +174,7 @@ unsafe extern "C" {
     pub fn hak_option_get(name: *const c_char, value: *mut c_char, value_bytes: usize) -> c_int;
 }
 
-/// What [`hak_stats`] reports. Bytes are of now unless said otherwise; counts are since the start
+/// What [`hak_stats()`] reports. Bytes are of now unless said otherwise; counts are since the start
 /// of the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,7 +225,7 @@ pub struct hak_stats {
     pub errors: u64,
 }
 
-/// What [`hak_class_stats`] reports: one row of the size-class table, with what is in use now.
+/// What [`hak_class_stats()`] reports: one row of the size-class table, with what is in use now.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct hak_class_stats {
@@ -241,13 +241,13 @@ pub struct hak_class_stats {
     pub blocks_cached: u64,
     /// Free blocks in slabs.
     pub blocks_free: u64,
-    /// As in [`hak_stats`](struct@hak_stats).
+    /// As in [`struct@hak_stats`].
     pub refills: u64,
-    /// As in [`hak_stats`](struct@hak_stats).
+    /// As in [`struct@hak_stats`].
     pub flushes: u64,
-    /// As in [`hak_stats`](struct@hak_stats).
+    /// As in [`struct@hak_stats`].
     pub inbox_deliveries: u64,
-    /// As in [`hak_stats`](struct@hak_stats).
+    /// As in [`struct@hak_stats`].
     pub inbox_saves: u64,
 }
 
@@ -261,7 +261,7 @@ pub const HAK_REPORT_JSON: hak_report_format = 1;
 // Observation.
 unsafe extern "C" {
     /// Fills the first `stats_bytes` bytes of `*stats`; give the size of
-    /// [`hak_stats`](struct@hak_stats).
+    /// [`struct@hak_stats`].
     ///
     /// # Safety
     ///
