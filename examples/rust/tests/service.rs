@@ -108,6 +108,10 @@ async fn answers_its_clients(executable: &str, allocator: &str) {
         allocator == "hakmem",
         "{stats}"
     );
+
+    let (status, _) = client.ask(Method::DELETE, "/documents", "").await;
+    assert_eq!(status, StatusCode::NO_CONTENT);
+    assert_eq!(client.get("/search?q=red").await.1["total"], 0);
     client.stop();
 }
 

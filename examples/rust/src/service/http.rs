@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Allocator;
-use super::index::{Document, Found, Index};
+use super::index::{Document, Found, Index, Prepared};
 use crate::process;
 
 const LIMIT_DEFAULT: usize = 10;
@@ -28,7 +28,10 @@ pub(super) fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
         allocator,
     };
     Router::new()
-        .route("/documents", post(add_documents))
+        .route(
+            "/documents",
+            post(add_documents).delete(remove_all_documents),
+        )
         .route("/documents/{id}", get(get_document).delete(remove_document))
         .route("/search", get(search))
         .route("/stats", get(stats))
@@ -110,8 +113,9 @@ async fn add_documents(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<Added>), Error> {
     let documents = serde_json::Deserializer::from_slice(&body?)
-        .into_iter()
-        .collect::<Result<Vec<Document>, _>>()
+        .into_iter::<Document>()
+        .map(|document| document.map(Prepared::from))
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|error| Error::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     if documents.is_empty() {
         return Err(Error::new(
@@ -142,6 +146,14 @@ async fn get_document(
     let Path(id) = id?;
     let document = service.index().get(&id);
     document.map(Json).ok_or_else(|| Error::no_document(&id))
+}
+
+/// `DELETE /documents`
+async fn remove_all_documents(State(service): State<Service>) -> StatusCode {
+    let removed = std::mem::take(&mut *service.index_mut());
+    // Takes a while: neither the other requests nor this one's answer wait for it.
+    tokio::task::spawn_blocking(|| drop(removed));
+    StatusCode::NO_CONTENT
 }
 
 /// `DELETE /documents/{id}`

@@ -19,6 +19,20 @@ pub struct Document {
     pub fields: Map<String, Value>,
 }
 
+/// A document whose words have been counted, ready for [`Index::insert`].
+#[derive(Debug)]
+pub struct Prepared {
+    document: Document,
+    counts: HashMap<String, u32>,
+}
+
+impl From<Document> for Prepared {
+    fn from(document: Document) -> Self {
+        let counts = word_counts(&document);
+        Self { document, counts }
+    }
+}
+
 /// A document that a search found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hit {
@@ -56,20 +70,19 @@ impl Index {
     /// # Panics
     ///
     /// With more than `u32::MAX` documents.
-    pub fn insert(&mut self, document: Document) -> Option<Arc<Document>> {
+    pub fn insert(&mut self, prepared: Prepared) -> Option<Arc<Document>> {
+        let Prepared { document, counts } = prepared;
         let replaced = self.remove(&document.id);
         let slot = self.free_slots.pop().unwrap_or_else(|| {
             self.slots.push(None);
             Slot::try_from(self.slots.len() - 1).expect("fewer than 2^32 documents")
         });
-        for_each_word(&document, |word| {
-            *self
-                .occurrences
+        for (word, count) in counts {
+            self.occurrences
                 .entry(word)
                 .or_default()
-                .entry(slot)
-                .or_default() += 1;
-        });
+                .insert(slot, count);
+        }
         self.slot_of_id.insert(document.id.clone(), slot);
         self.slots[slot as usize] = Some(Arc::new(document));
         replaced
@@ -80,14 +93,14 @@ impl Index {
         let slot = self.slot_of_id.remove(id)?;
         let document = self.slots[slot as usize].take()?;
         self.free_slots.push(slot);
-        for_each_word(&document, |word| {
-            if let Some(slots) = self.occurrences.get_mut(&word) {
+        for word in word_counts(&document).keys() {
+            if let Some(slots) = self.occurrences.get_mut(word) {
                 slots.remove(&slot);
                 if slots.is_empty() {
-                    self.occurrences.remove(&word);
+                    self.occurrences.remove(word);
                 }
             }
-        });
+        }
         Some(document)
     }
 
@@ -162,16 +175,21 @@ fn words(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_lowercase)
 }
 
-fn for_each_word(document: &Document, mut action: impl FnMut(String)) {
+/// The words of a document, and how often each of them occurs.
+fn word_counts(document: &Document) -> HashMap<String, u32> {
+    let mut counts = HashMap::new();
     let mut values: Vec<&Value> = document.fields.values().collect();
     while let Some(value) = values.pop() {
         match value {
-            Value::String(text) => words(text).for_each(&mut action),
+            Value::String(text) => {
+                words(text).for_each(|word| *counts.entry(word).or_default() += 1);
+            }
             Value::Array(items) => values.extend(items),
             Value::Object(fields) => values.extend(fields.values()),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
+    counts
 }
 
 #[cfg(test)]
@@ -179,8 +197,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn document(value: Value) -> Document {
-        serde_json::from_value(value).unwrap()
+    fn document(value: Value) -> Prepared {
+        Prepared::from(serde_json::from_value::<Document>(value).unwrap())
     }
 
     fn ids(found: &Found) -> Vec<&str> {

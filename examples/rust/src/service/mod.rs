@@ -7,6 +7,7 @@
 //! | `POST /documents`, body: a JSON object with an `id`, or many of them (JSON lines) | 201 and counts |
 //! | `GET /documents/{id}` | the document |
 //! | `DELETE /documents/{id}` | 204 |
+//! | `DELETE /documents` | 204, and no document is left |
 //! | `GET /search?q=words&limit=10` | the documents in which all words occur, best first |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
 

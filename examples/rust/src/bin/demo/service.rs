@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
 use hakmem_examples::client::Connection;
 use hakmem_examples::load::Report;
@@ -23,7 +24,7 @@ use crate::table::{Better, Row, grouped};
 pub(crate) const CONNECTIONS: usize = 16;
 /// A load that takes longer than this is cut off.
 const SECONDS_PER_LOAD: u64 = 15;
-/// How long the service stays idle before its memory is looked at again.
+/// From the deletion of all documents to the last look at the memory.
 const IDLE: Duration = Duration::from_secs(2);
 /// Executables, beside this one.
 const ALLOCATORS: [(&str, &str); 2] = [("system", "service-system"), ("hakmem", "service")];
@@ -105,11 +106,18 @@ fn measure(folder: &Path, executable: &str, load: &Load, seed: u64) -> anyhow::R
     let report = run_load(folder.join("load"), &service, load, seed)?;
     let cpu = process::cpu_time(service.pid())?;
     let memory = Memory::of(service.pid())?;
+    let statistics = ask(&service, Method::GET, "/stats", StatusCode::OK)?;
+    ask(
+        &service,
+        Method::DELETE,
+        "/documents",
+        StatusCode::NO_CONTENT,
+    )?;
     thread::sleep(IDLE);
     let memory_idle = Memory::of(service.pid())?;
-    let statistics = get_statistics(&service)?;
     let status = service.stop()?;
     ensure!(status.success(), "{executable} ended with {status}");
+    let statistics = parse_statistics(&statistics)?;
     Ok(Round {
         report,
         cpu,
@@ -140,16 +148,25 @@ fn run_load(
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn get_statistics(service: &ServiceProcess) -> anyhow::Result<Option<Statistics>> {
+fn ask(
+    service: &ServiceProcess,
+    method: Method,
+    path: &str,
+    expected: StatusCode,
+) -> anyhow::Result<Bytes> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let (status, body) = runtime.block_on(async {
         let mut connection = Connection::open(service.address()).await?;
-        connection.ask(Method::GET, "/stats", String::new()).await
+        connection.ask(method, path, String::new()).await
     })?;
-    ensure!(status == StatusCode::OK, "/stats answered {status}");
-    let mut stats: Value = serde_json::from_slice(&body)?;
+    ensure!(status == expected, "{path} answered {status}");
+    Ok(body)
+}
+
+fn parse_statistics(stats: &[u8]) -> anyhow::Result<Option<Statistics>> {
+    let mut stats: Value = serde_json::from_slice(stats)?;
     match stats["statistics"].take() {
         Value::Null => Ok(None),
         mut statistics => Ok(serde_json::from_value(statistics["stats"].take())?),
@@ -160,7 +177,7 @@ impl Rounds {
     /// The lines of the table.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let [system, hakmem] = &self.0;
-        let row = |name, decimals, better, quantity: fn(&Round) -> f64| {
+        let row = |name: &str, decimals, better, quantity: fn(&Round) -> f64| {
             Row::medians(name, decimals, better, [system, hakmem], quantity)
         };
         vec![
@@ -174,9 +191,12 @@ impl Rounds {
             row("peak RSS, MiB", 1, Better::Less, |r| {
                 mib(r.memory.rss_peak_bytes)
             }),
-            row("RSS after 2 s idle, MiB", 1, Better::Less, |r| {
-                mib(r.memory_idle.rss_bytes)
-            }),
+            row(
+                &format!("RSS {} s after all is deleted, MiB", IDLE.as_secs()),
+                1,
+                Better::Less,
+                |r| mib(r.memory_idle.rss_bytes),
+            ),
         ]
     }
 

@@ -9,7 +9,7 @@ pub(crate) enum Row {
     Title(String),
     /// A quantity, measured on both allocators.
     Quantity {
-        name: &'static str,
+        name: String,
         decimals: usize,
         better: Better,
         system: f64,
@@ -27,14 +27,14 @@ pub(crate) enum Better {
 impl Row {
     /// A quantity of which both allocators have several samples: their medians.
     pub(crate) fn medians<S>(
-        name: &'static str,
+        name: &str,
         decimals: usize,
         better: Better,
         [system, hakmem]: [&[S]; 2],
         quantity: impl Fn(&S) -> f64,
     ) -> Self {
         Self::Quantity {
-            name,
+            name: name.to_owned(),
             decimals,
             better,
             system: median(system.iter().map(&quantity)),
