@@ -319,6 +319,28 @@ static TEST_UNUSED pthread_t test_thread(void *(*run)(void *), void *arg) {
     return thread;
 }
 
+static TEST_UNUSED void *test_wait_at(void *barrier) {
+    pthread_barrier_wait((pthread_barrier_t *)barrier);
+    return TEST_NULL;
+}
+
+/* libc keeps the thread-local storage of ended threads for later ones, and it is of the heap under
+ * test. A test that counts live blocks exactly first has as many threads alive at once as it will
+ * need. */
+static TEST_UNUSED void test_let_libc_keep_threads(size_t count) {
+    enum { THREADS_MOST = 64 };
+    pthread_t threads[THREADS_MOST];
+    pthread_barrier_t barrier;
+    if (count > THREADS_MOST)
+        count = THREADS_MOST;
+    pthread_barrier_init(&barrier, TEST_NULL, (unsigned)count);
+    for (size_t i = 0; i < count; i++)
+        threads[i] = test_thread(test_wait_at, &barrier);
+    for (size_t i = 0; i < count; i++)
+        pthread_join(threads[i], TEST_NULL);
+    pthread_barrier_destroy(&barrier);
+}
+
 /* ---- Children, for tests of what a process dies from -------------------------------------------- */
 
 struct test_child {

@@ -203,27 +203,9 @@ static void *consume(void *arg) {
     return NULL;
 }
 
-static pthread_barrier_t all_alive;
-
-static void *wait_for_all(void *arg) {
-    pthread_barrier_wait(&all_alive);
-    return arg;
-}
-
-/* libc keeps the thread-local storage of ended threads, which is of our heap, for later ones: as many
- * threads as the test will have must have been alive once, before blocks are counted. */
-static void make_libc_keep_threads(void) {
-    pthread_t threads[2 * PAIRS];
-    pthread_barrier_init(&all_alive, NULL, TEST_COUNT(threads));
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        threads[i] = test_thread(wait_for_all, NULL);
-    for (size_t i = 0; i < TEST_COUNT(threads); i++)
-        pthread_join(threads[i], NULL);
-}
-
 TEST(bytes_live_is_exact_after_producers_and_consumers) {
     pthread_t threads[2 * PAIRS];
-    make_libc_keep_threads();
+    test_let_libc_keep_threads(TEST_COUNT(threads));
     uint64_t start = bytes_live();
     struct hak_stats before = stats_now();
     for (size_t i = 0; i < PAIRS; i++) {

@@ -48,9 +48,13 @@ int main() {
     return 0;
 }
 END
+# link_without_runtime NAME: the C compiler links, so that no C++ library is.
+link_without_runtime() {
+    "$TEST_CXX" -std=c++17 -fno-exceptions -fno-rtti -c "$scratch/$1.cpp" -o "$scratch/$1.o" &&
+        "$TEST_CC" "$scratch/$1.o" "$archive" -pthread -o "$scratch/$1"
+}
 link_bare() {
-    "$TEST_CXX" -std=c++17 -fno-exceptions -fno-rtti -nostdlib++ "$scratch/bare.cpp" "$archive" \
-        -pthread -o "$scratch/bare" && "$scratch/bare"
+    link_without_runtime bare && "$scratch/bare"
 }
 check a_cxx_program_without_its_runtime_has_the_operators link_bare
 
@@ -67,8 +71,7 @@ int main() {
 }
 END
 abort_bare() {
-    "$TEST_CXX" -std=c++17 -fno-exceptions -nostdlib++ "$scratch/absurd.cpp" "$archive" -pthread \
-        -o "$scratch/absurd" || return 1
+    link_without_runtime absurd || return 1
     (ulimit -c 0; "$scratch/absurd") 2>"$scratch/errors"
     local status=$?
     cat "$scratch/errors"

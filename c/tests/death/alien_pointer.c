@@ -75,12 +75,10 @@ TEST(given_to_realloc) { check_mistake(realloc_alien, "realloc", NOT_OURS, AT_ON
 TEST(given_to_malloc_usable_size) {
     check_mistake(usable_size_alien, "malloc_usable_size", NOT_OURS, AT_ONCE);
 }
-TEST(given_to_hak_free) { check_mistake(hak_free_alien, "hak_free", NOT_OURS, AT_ONCE); }
+TEST(given_to_hak_free) { check_mistake(hak_free_alien, "free", NOT_OURS, AT_ONCE); }
 TEST(given_to_hak_usable_size) {
-    check_mistake(hak_usable_size_alien, "hak_usable_size", NOT_OURS, AT_ONCE);
+    check_mistake(hak_usable_size_alien, "malloc_usable_size", NOT_OURS, AT_ONCE);
 }
-TEST(given_to_hak_realloc) { check_mistake(hak_realloc_alien, "hak_realloc", NOT_OURS, AT_ONCE); }
-TEST(given_to_hak_free_sized) {
-    check_mistake(free_sized_alien, "hak_free_sized", NOT_OURS, AT_FLUSH);
-}
+TEST(given_to_hak_realloc) { check_mistake(hak_realloc_alien, "realloc", NOT_OURS, AT_ONCE); }
+TEST(given_to_hak_free_sized) { check_mistake(free_sized_alien, "free_sized", NOT_OURS, AT_FLUSH); }
 TEST(given_to_hak_dealloc) { check_mistake(dealloc_alien, "hak_dealloc", NOT_OURS, AT_FLUSH); }

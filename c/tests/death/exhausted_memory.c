@@ -188,6 +188,7 @@ static void start_thread_when_exhausted(void *arg) {
         CHECK(answered);
     }
     free_all(list);
+    hak_trim(); /* the stack of a thread needs address space */
     pthread_join(test_thread(allocate_in_new_thread, &answered), NULL);
     CHECK(answered);
 }

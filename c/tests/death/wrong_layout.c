@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// variant: HAKMEM_CHECKS=1
+// env: HAKMEM_CHECKS=1
 #include "death.h"
 
 void free_sized(void *ptr, size_t size);
@@ -19,13 +19,13 @@ static void large_for_small(void) { free_sized_wrong(100, 1024 * 1024); }
 static void small_for_large(void) { free_sized_wrong(1024 * 1024, 100); }
 
 TEST(free_sized_of_another_class) {
-    check_mistake(small_for_small, "free_sized", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(small_for_small, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(free_sized_of_a_small_block_as_large) {
-    check_mistake(large_for_small, "free_sized", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(large_for_small, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(free_sized_of_a_large_block_as_small) {
-    check_mistake(small_for_large, "free_sized", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(small_for_large, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
 
 static void aligned_wrong(void) {
@@ -35,7 +35,7 @@ static void aligned_wrong(void) {
 }
 
 TEST(free_aligned_sized_with_another_alignment) {
-    check_mistake(aligned_wrong, "free_aligned_sized", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(aligned_wrong, "free_aligned_sized", OTHER_LAYOUT, AT_ONCE);
 }
 
 static void dealloc_wrong_size(void) {
@@ -58,11 +58,11 @@ static void realloc_layout_wrong_size(void) {
 }
 
 TEST(hak_dealloc_with_another_size) {
-    check_mistake(dealloc_wrong_size, "hak_dealloc", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(dealloc_wrong_size, "hak_dealloc", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(hak_dealloc_with_another_alignment) {
-    check_mistake(dealloc_wrong_align, "hak_dealloc", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(dealloc_wrong_align, "hak_dealloc", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(hak_realloc_layout_with_another_size) {
-    check_mistake(realloc_layout_wrong_size, "hak_realloc_layout", OTHER_LAYOUT, WITH_CHECKS);
+    check_mistake(realloc_layout_wrong_size, "hak_realloc_layout", OTHER_LAYOUT, AT_ONCE);
 }

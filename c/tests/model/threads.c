@@ -8,6 +8,8 @@
 // variant: HAKMEM_PREWARM=adaptive HAKMEM_PURGE_DELAY_MS=0
 #include "model.h"
 
+enum { THREADS_MOST = 8 };
+
 static uint64_t bytes_live(void) {
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
@@ -28,6 +30,7 @@ static void *run_model(void *arg) {
 }
 
 TEST(models_in_several_threads_do_not_disturb_one_another) {
+    test_let_libc_keep_threads(THREADS_MOST);
     uint64_t seed = test_seed(7), live = bytes_live();
     pthread_t threads[MODELS];
     for (size_t i = 0; i < MODELS; i++)
@@ -122,6 +125,7 @@ static void *travel_long(void *arg) {
 }
 
 TEST(blocks_freed_by_other_threads_are_intact_and_counted) {
+    test_let_libc_keep_threads(THREADS_MOST);
     uint64_t seed = test_seed(11), live = bytes_live();
     pthread_t threads[TRAVELLERS];
     for (size_t i = 0; i < TRAVELLERS; i++)
@@ -143,6 +147,7 @@ static void *travel_short(void *arg) {
 }
 
 TEST(hundreds_of_short_threads_leave_blocks_behind) {
+    test_let_libc_keep_threads(THREADS_MOST);
     uint64_t seed = test_seed(13), live = bytes_live();
     pthread_t threads[AT_ONCE];
     for (size_t i = 0; i < SHORT_THREADS; i++) {
@@ -169,6 +174,7 @@ static void *travel_and_sign_off(void *arg) {
 }
 
 TEST(trim_stats_and_validate_may_be_called_while_threads_work) {
+    test_let_libc_keep_threads(THREADS_MOST);
     uint64_t seed = test_seed(17), live = bytes_live();
     pthread_t threads[3];
     __atomic_store_n(&travelling, TEST_COUNT(threads), __ATOMIC_RELEASE);

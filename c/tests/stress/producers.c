@@ -50,6 +50,7 @@ static void *consume_all(void *arg) {
 /* Blocks must find their way back: the consumer may not pile up what producers ask the OS for. */
 TEST(one_thread_frees_what_others_allocate_in_bounded_memory) {
     struct hak_stats before, after;
+    test_let_libc_keep_threads(PRODUCERS);
     hak_stats(&before, sizeof before);
     pthread_t threads[PRODUCERS];
     for (size_t i = 0; i < PRODUCERS; i++)

@@ -1,0 +1,249 @@
+/* fake_os.c - an OS boundary for tests. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "fake_os.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+#include "os/lock.h"
+
+enum { FAKE_OS_MAPPINGS_MAX = 4096 };
+
+struct fake_mapping {
+    uintptr_t start;
+    size_t bytes;
+};
+
+struct hk_os_counts hk_os_counts;
+struct fake_os fake_os = {.page_bytes = 4096, .cpus = 1, .now_ms = 1000000};
+
+static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static struct fake_mapping fake_mappings[FAKE_OS_MAPPINGS_MAX];
+static size_t fake_count;
+static uint64_t fake_fail_first, fake_fail_count;
+static size_t fake_errors_bytes;
+
+/* ---- The contract ------------------------------------------------------------------------------ */
+
+static void fake_broken(const char *call, const char *what) {
+    fprintf(stderr, "fake_os: %s: %s\n%s", call, what, fake_os.errors);
+    abort();
+}
+
+static bool fake_is_whole_pages(uintptr_t start, size_t bytes) {
+    return bytes > 0 && ((start | bytes) & (fake_os.page_bytes - 1)) == 0;
+}
+
+/* Debug builds of the core know which locks a thread holds: taking a rank asserts that no lower one
+ * is held. */
+static void fake_check_no_lock(void) {
+    hk_lock_note_taken(HK_RANK_PROCESS);
+    hk_lock_note_released(HK_RANK_PROCESS);
+}
+
+static void fake_enter(const char *call, const void *start, size_t bytes) {
+    fake_check_no_lock();
+    if (!fake_is_whole_pages((uintptr_t)start, bytes))
+        fake_broken(call, "not whole pages");
+    pthread_mutex_lock(&fake_mutex);
+}
+
+static void fake_leave(void) { pthread_mutex_unlock(&fake_mutex); }
+
+/* ---- The table of mappings (under the mutex) --------------------------------------------------- */
+
+static void fake_add(uintptr_t start, size_t bytes) {
+    if (fake_count == FAKE_OS_MAPPINGS_MAX)
+        fake_broken("map", "more mappings than the table holds");
+    fake_mappings[fake_count++] = (struct fake_mapping){start, bytes};
+    hk_os_counts.bytes_mapped += bytes;
+    if (hk_os_counts.bytes_mapped > hk_os_counts.bytes_mapped_peak)
+        hk_os_counts.bytes_mapped_peak = hk_os_counts.bytes_mapped;
+}
+
+/* The mapping that holds all of a range; NULL if there is none. */
+static struct fake_mapping *fake_holder(uintptr_t start, size_t bytes) {
+    for (size_t i = 0; i < fake_count; i++) {
+        uintptr_t offset = start - fake_mappings[i].start;
+        if (offset < fake_mappings[i].bytes && bytes <= fake_mappings[i].bytes - offset)
+            return &fake_mappings[i];
+    }
+    return NULL;
+}
+
+/* Removes a range, which lies in one mapping; what is left of that on both sides stays. */
+static void fake_remove(const char *call, uintptr_t start, size_t bytes) {
+    struct fake_mapping *holder = fake_holder(start, bytes);
+    if (holder == NULL)
+        fake_broken(call, "not mapped");
+    struct fake_mapping whole = *holder;
+    *holder = fake_mappings[--fake_count];
+    hk_os_counts.bytes_mapped -= whole.bytes;
+    if (start > whole.start)
+        fake_add(whole.start, start - whole.start);
+    if (start + bytes < whole.start + whole.bytes)
+        fake_add(start + bytes, whole.start + whole.bytes - (start + bytes));
+}
+
+size_t fake_os_mapped(void) {
+    size_t bytes = 0;
+    pthread_mutex_lock(&fake_mutex);
+    for (size_t i = 0; i < fake_count; i++)
+        bytes += fake_mappings[i].bytes;
+    pthread_mutex_unlock(&fake_mutex);
+    return bytes;
+}
+
+bool fake_os_is_mapped(const void *start, size_t bytes) {
+    pthread_mutex_lock(&fake_mutex);
+    bool mapped = fake_holder((uintptr_t)start, bytes) != NULL;
+    pthread_mutex_unlock(&fake_mutex);
+    return mapped;
+}
+
+/* ---- Memory ------------------------------------------------------------------------------------ */
+
+void fake_os_fail_maps(uint64_t first, uint64_t count) {
+    pthread_mutex_lock(&fake_mutex);
+    fake_fail_first = fake_os.map_calls + first;
+    fake_fail_count = count;
+    pthread_mutex_unlock(&fake_mutex);
+}
+
+/* Real memory at `at`, or, if that is 0, anywhere at a multiple of `align`. */
+static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    if (at != 0) {
+        char *p = mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        if (p != MAP_FAILED && (uintptr_t)p != at)
+            fake_broken("map", "the place asked for is taken");
+        return p == MAP_FAILED ? NULL : p;
+    }
+    if (bytes + align < bytes)
+        return NULL;
+    char *p = mmap(NULL, bytes + align, PROT_READ | PROT_WRITE, flags, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    char *start = (char *)hk_round_up((uintptr_t)p, align);
+    if (start > p)
+        munmap(p, (size_t)(start - p));
+    if (p + align > start)
+        munmap(start + bytes, (size_t)(p + align - start));
+    return start;
+}
+
+void *hak_os_map_boundary(size_t bytes, size_t align) {
+    fake_enter("map", NULL, bytes);
+    if (!hk_is_power_of_two(align) || align < fake_os.page_bytes)
+        fake_broken("map", "no alignment");
+    fake_os.map_calls++;
+    hk_os_counts.map_calls++;
+    char *p = NULL;
+    if (fake_fail_count == 0 || fake_os.map_calls - fake_fail_first >= fake_fail_count) {
+        bool placed = fake_os.chunks_at != 0 && align > fake_os.page_bytes;
+        uintptr_t at = placed ? hk_round_up(fake_os.chunks_at, align) : 0;
+        p = fake_memory(at, bytes, align);
+        if (placed)
+            fake_os.chunks_at = at + bytes;
+    }
+    if (p != NULL)
+        fake_add((uintptr_t)p, bytes);
+    fake_leave();
+    return p;
+}
+
+void hk_os_unmap(void *start, size_t bytes) {
+    fake_enter("unmap", start, bytes);
+    hk_os_counts.unmap_calls++;
+    fake_remove("unmap", (uintptr_t)start, bytes);
+    munmap(start, bytes);
+    fake_leave();
+}
+
+bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
+    fake_enter("resize", start, old_bytes);
+    if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
+        fake_broken("resize", "not a mapping");
+    hk_os_counts.remap_calls++;
+    bool done = !fake_os.resize_fails && mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
+    if (done) {
+        fake_remove("resize", (uintptr_t)start, old_bytes);
+        fake_add((uintptr_t)start, new_bytes);
+    }
+    fake_leave();
+    return done;
+}
+
+bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
+    fake_enter("move", start, old_bytes);
+    if (!fake_holder((uintptr_t)start, old_bytes) || !fake_holder((uintptr_t)to, new_bytes))
+        fake_broken("move", "not mapped");
+    hk_os_counts.remap_calls++;
+    bool done = !fake_os.move_fails && mremap(start, old_bytes, new_bytes,
+                                              MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
+    if (done)
+        fake_remove("move", (uintptr_t)start, old_bytes);
+    fake_leave();
+    return done;
+}
+
+bool hk_os_purge(void *start, size_t bytes) {
+    fake_enter("purge", start, bytes);
+    if (!fake_holder((uintptr_t)start, bytes))
+        fake_broken("purge", "not mapped");
+    hk_os_counts.purge_calls++;
+    bool done = !fake_os.purge_fails && madvise(start, bytes, MADV_DONTNEED) == 0;
+    if (done) {
+        hk_os_counts.bytes_purged += bytes;
+        fake_os.longest_purge = bytes > fake_os.longest_purge ? bytes : fake_os.longest_purge;
+    }
+    fake_leave();
+    return done;
+}
+
+/* ---- The rest ---------------------------------------------------------------------------------- */
+
+size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
+unsigned hk_os_cpus(void) { return fake_os.cpus; }
+uint64_t hk_os_now_ms(void) { return fake_os.now_ms; }
+char *const *hk_os_environment(void) { return fake_os.environment; }
+bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
+
+void hk_os_wait(uint32_t *word, uint32_t expected) {
+    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
+}
+
+void hk_os_wake(uint32_t *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0); }
+
+void hk_os_write_error(const char *text, size_t bytes) {
+    pthread_mutex_lock(&fake_mutex);
+    size_t room = sizeof fake_os.errors - 1 - fake_errors_bytes;
+    bytes = bytes < room ? bytes : room;
+    memcpy(fake_os.errors + fake_errors_bytes, text, bytes);
+    fake_errors_bytes += bytes;
+    fake_os.errors[fake_errors_bytes] = 0;
+    pthread_mutex_unlock(&fake_mutex);
+}
+
+const char *fake_os_take_errors(void) {
+    static char taken[FAKE_OS_ERRORS_BYTES];
+    pthread_mutex_lock(&fake_mutex);
+    memcpy(taken, fake_os.errors, fake_errors_bytes + 1);
+    fake_os.errors[0] = 0;
+    fake_errors_bytes = 0;
+    pthread_mutex_unlock(&fake_mutex);
+    return taken;
+}
+
+void hk_os_abort(void) {
+    if (fake_os.catches_abort)
+        longjmp(fake_os.aborted, 1);
+    fake_broken("abort", "not expected; what was written to standard error:");
+    abort();
+}

@@ -1,0 +1,74 @@
+/* fake_os.h - an OS boundary that tests command and look into.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: os/os.h over real memory, linked in place of os/os_linux.c. It fails when told to,
+ * reports the CPUs, pages, time and environment it is given, keeps what is written to standard
+ * error, and knows every mapping. A call that breaks the contract of os.h ends the program: memory
+ * calls while a lock is held (other than PURGE, which is there for that), sizes that are not whole
+ * pages, ranges that are not mapped.
+ * Owns: the table of mappings. Threads: any; settings are changed while no other thread runs.
+ * Boundary: libc.
+ */
+#ifndef FAKE_OS_H
+#define FAKE_OS_H
+
+#include <setjmp.h>
+
+#include "os/os.h"
+
+enum { FAKE_OS_ERRORS_BYTES = 65536 };
+
+struct fake_os {
+    /* What it reports. */
+    size_t page_bytes;        /* 4096; any multiple of that */
+    unsigned cpus;            /* 1 */
+    uint64_t now_ms;          /* 1000000 */
+    char *const *environment; /* NULL, as in a set-uid program */
+    bool environment_is_early;
+
+    /* What goes wrong. */
+    bool resize_fails;
+    bool move_fails;
+    bool purge_fails;
+
+    /* Where the next mapping goes that is aligned to more than a page; moves up. 0: anywhere. */
+    uintptr_t chunks_at;
+
+    /* What was seen. */
+    uint64_t map_calls;                /* failed ones too */
+    uint64_t longest_purge;            /* bytes */
+    char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
+
+    jmp_buf aborted; /* see FAKE_OS_ABORTS */
+    bool catches_abort;
+};
+extern struct fake_os fake_os;
+
+/* From now on the map calls number `first` to `first + count - 1` (the next one is 1) fail; a count
+ * of 0 lets all succeed. */
+void fake_os_fail_maps(uint64_t first, uint64_t count);
+#define FAKE_OS_ALL UINT64_MAX
+
+/* Bytes mapped now. */
+size_t fake_os_mapped(void);
+
+/* Whether all of a range is mapped. */
+bool fake_os_is_mapped(const void *start, size_t bytes);
+
+/* The text written to standard error since the last call; valid until the next. */
+const char *fake_os_take_errors(void);
+
+/* Whether the statement ends in hk_os_abort. No other thread may run meanwhile. */
+#define FAKE_OS_ABORTS(statement)                                                                  \
+    __extension__({                                                                                \
+        fake_os.catches_abort = true;                                                              \
+        volatile bool fake_os_aborted = setjmp(fake_os.aborted) != 0;                              \
+        if (!fake_os_aborted) {                                                                    \
+            statement;                                                                             \
+        }                                                                                          \
+        fake_os.catches_abort = false;                                                             \
+        fake_os_aborted;                                                                           \
+    })
+
+#endif
