@@ -1,0 +1,113 @@
+/* unit/lock.c - exclusion, waiting, and the order of locks.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "fresh.h"
+#include "os/lock.h"
+
+enum { THREADS = 4, ROUNDS = 20000 };
+
+static struct hk_lock lock;
+static uint64_t counter; /* under the lock; two fields, so that a torn update shows */
+static uint64_t counter_twice;
+
+static void *count_up(void *arg) {
+    for (int i = 0; i < ROUNDS; i++) {
+        hk_lock(&lock, HK_RANK_META);
+        CHECK_EQ(counter_twice, counter * 2);
+        counter++;
+        if (i % 64 == 0)
+            sched_yield();
+        counter_twice = counter * 2;
+        hk_unlock(&lock, HK_RANK_META);
+    }
+    return arg;
+}
+
+TEST(threads_that_count_under_a_lock_lose_nothing) {
+    pthread_t threads[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        threads[i] = test_thread(count_up, NULL);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(counter, THREADS * ROUNDS);
+    CHECK_EQ(lock.word, 0);
+}
+
+static void *take_and_release(void *arg) {
+    hk_lock(arg, HK_RANK_META);
+    hk_unlock(arg, HK_RANK_META);
+    return NULL;
+}
+
+TEST(a_thread_that_has_to_wait_sleeps_and_is_counted) {
+    struct hk_lock held = {0};
+    uint64_t before = hk_load_relaxed(&hk_lock_waits);
+    hk_lock(&held, HK_RANK_META);
+    pthread_t thread = test_thread(take_and_release, &held);
+    while (hk_load_relaxed(&hk_lock_waits) == before)
+        test_sleep_ms(1);
+    CHECK_EQ(hk_load_relaxed(&held.word), 2);
+    hk_unlock(&held, HK_RANK_META);
+    pthread_join(thread, NULL);
+    CHECK_EQ(held.word, 0);
+}
+
+TEST(a_lock_without_contention_never_sleeps) {
+    struct hk_lock own = {0};
+    uint64_t before = hk_load_relaxed(&hk_lock_waits);
+    for (int i = 0; i < 1000; i++)
+        take_and_release(&own);
+    CHECK_EQ(hk_load_relaxed(&hk_lock_waits), before);
+}
+
+TEST(trying_takes_a_free_lock_and_leaves_a_held_one) {
+    struct hk_lock own = {0};
+    CHECK(hk_lock_try(&own, HK_RANK_META));
+    CHECK(!hk_lock_try(&own, HK_RANK_META));
+    hk_unlock(&own, HK_RANK_META);
+    CHECK(hk_lock_try(&own, HK_RANK_META));
+    hk_unlock(&own, HK_RANK_META);
+}
+
+TEST(a_forked_child_frees_a_lock_by_resetting_it) {
+    struct hk_lock own = {0};
+    hk_lock_fork(&own);
+    CHECK_EQ(own.word, 1);
+    hk_lock_reset(&own);
+    CHECK(hk_lock_try(&own, HK_RANK_META));
+    hk_unlock(&own, HK_RANK_META);
+    hk_lock_fork(&own);
+    hk_unlock_fork(&own);
+    CHECK_EQ(own.word, 0);
+}
+
+static struct hk_lock by_rank[HK_RANK_COUNT];
+
+TEST(locks_can_be_held_together_in_the_order_of_their_table) {
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
+        hk_lock(&by_rank[rank], rank);
+    for (int rank = HK_RANK_COUNT; rank-- > 0;)
+        hk_unlock(&by_rank[rank], rank);
+}
+
+TEST_FRESH(taking_locks_out_of_order_aborts_with_the_place) {
+    hk_lock(&by_rank[HK_RANK_ARENA], HK_RANK_ARENA);
+    CHECK(FAKE_OS_ABORTS(hk_lock(&by_rank[HK_RANK_CLASS], HK_RANK_CLASS)));
+    const char *errors = fake_os_take_errors();
+    CHECK_CONTAINS(errors, "hakmem: internal error: ");
+    CHECK_CONTAINS(errors, "lock.c:");
+}
+
+TEST_FRESH(taking_two_locks_of_one_rank_aborts) {
+    hk_lock(&by_rank[HK_RANK_CLASS], HK_RANK_CLASS);
+    struct hk_lock other = {0};
+    CHECK(FAKE_OS_ABORTS(hk_lock(&other, HK_RANK_CLASS)));
+    CHECK_CONTAINS(fake_os_take_errors(), "lock.c:");
+}
+
+TEST_FRESH(releasing_a_lock_that_is_not_held_aborts) {
+    CHECK(FAKE_OS_ABORTS(hk_unlock(&by_rank[HK_RANK_META], HK_RANK_META)));
+    CHECK_CONTAINS(fake_os_take_errors(), "lock.c:");
+}
