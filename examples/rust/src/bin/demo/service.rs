@@ -182,6 +182,9 @@ impl Rounds {
         };
         vec![
             Row::Title(format!("HTTP service, {} rounds", system.len())),
+            row("documents loaded/s", 0, Better::More, |r| {
+                r.report.documents as f64 / r.report.loading_seconds
+            }),
             row("requests/s", 0, Better::More, |r| {
                 r.report.requests_per_second()
             }),
