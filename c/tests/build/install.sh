@@ -8,9 +8,11 @@ cd "$TEST_ROOT" || exit 1
 
 prefix=/opt/hakmem stage=$scratch/stage
 place=$stage$prefix
+built=${TEST_BUILD#"$TEST_ROOT"/}
+# -o: what is installed is what the other tests use at this moment, never built anew.
 make_quietly() {
-    make --no-print-directory -s CC="$TEST_CC" PREFIX=$prefix LIBDIR=$prefix/lib/arch \
-        DESTDIR="$stage" "$@"
+    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX=$prefix \
+        LIBDIR=$prefix/lib/arch DESTDIR="$stage" "$@"
 }
 check install make_quietly install
 
