@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
@@ -211,9 +212,20 @@ bool hk_os_purge(void *start, size_t bytes) {
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
-uint64_t hk_os_now_ms(void) { return fake_os.now_ms; }
+uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
+void hk_os_name_thread(const char *name) { (void)name; }
+void hk_os_keep_error(void) {}
 char *const *hk_os_environment(void) { return fake_os.environment; }
 bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
+
+void hk_os_sleep_ms(uint64_t ms) {
+    const struct timespec tick = {0, 500000};
+    uint64_t end = hk_os_now_ms() + ms;
+    __atomic_add_fetch(&fake_os.sleepers, 1, __ATOMIC_SEQ_CST);
+    while (hk_os_now_ms() < end)
+        nanosleep(&tick, NULL);
+    __atomic_sub_fetch(&fake_os.sleepers, 1, __ATOMIC_SEQ_CST);
+}
 
 void hk_os_wait(uint32_t *word, uint32_t expected) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);

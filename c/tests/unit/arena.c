@@ -1,0 +1,345 @@
+/* unit/arena.c - granules: taken, given, extended, aged, purged, unmapped.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+// timeout: 120
+#include "core/arena.h"
+
+#include "core/meta.h"
+#include "core/options.h"
+#include "fresh.h"
+
+#define MIB ((size_t)1 << 20)
+
+static struct hk_arena arena;
+
+static struct hk_granules take(uint32_t granules) {
+    struct hk_granules run = hk_arena_take(&arena, granules);
+    REQUIRE(run.chunk != NULL);
+    return run;
+}
+
+static void give(struct hk_granules run, uint32_t granules) {
+    hk_arena_give(run.chunk, run.base, granules);
+}
+
+/* Mapped bytes that are not the core's own structures. */
+static size_t mapped_for_chunks(void) { return fake_os_mapped() - hk_meta_bytes(); }
+
+TEST_FRESH(granules_are_aligned_zero_and_inside_their_chunk) {
+    for (uint32_t granules = 1; granules <= HK_ARENA_GRANULES_MAX; granules++) {
+        struct hk_granules run = take(granules);
+        AT("granules", granules);
+        CHECK(run.zero);
+        CHECK_EQ(run.base % HK_GRANULE_BYTES, 0);
+        CHECK(run.base >= run.chunk->base);
+        CHECK(run.base + granules * HK_GRANULE_BYTES <=
+              run.chunk->base + run.chunk->granules * HK_GRANULE_BYTES);
+        CHECK_EQ(test_zeros((void *)run.base, granules * HK_GRANULE_BYTES),
+                 granules * HK_GRANULE_BYTES);
+        test_fill((void *)run.base, 4096, granules);
+        CHECK(hk_arena_valid(&arena));
+    }
+}
+
+/* The sizes in MiB of the first six chunks, filled one after another. */
+static void check_chunks(const char *init, const char *max, const char *levels,
+                         const uint32_t expected[6]) {
+    CHECK_EQ(hk_option_set("pool_tls_arena_mb_init", init), 0);
+    CHECK_EQ(hk_option_set("pool_tls_arena_mb_max", max), 0);
+    CHECK_EQ(hk_option_set("pool_tls_arena_growth_levels", levels), 0);
+    for (int i = 0; i < 6; i++) {
+        uint32_t granules = take(1).chunk->granules;
+        AT("chunk", i);
+        CHECK_EQ(granules * HK_GRANULE_BYTES, expected[i] * MIB);
+        for (uint32_t used = 1; used < granules; used++)
+            take(1);
+    }
+}
+
+TEST_FRESH(chunks_double_from_1_to_8_mib_by_default) {
+    check_chunks("1", "8", "3", (uint32_t[]){1, 2, 4, 8, 8, 8});
+}
+TEST_FRESH(chunks_start_as_large_as_the_option_says) {
+    check_chunks("4", "8", "3", (uint32_t[]){4, 8, 8, 8, 8, 8});
+}
+TEST_FRESH(chunks_double_as_often_as_the_option_says) {
+    check_chunks("1", "64", "2", (uint32_t[]){1, 2, 4, 4, 4, 4});
+}
+TEST_FRESH(without_growth_levels_all_chunks_are_equal) {
+    check_chunks("2", "64", "0", (uint32_t[]){2, 2, 2, 2, 2, 2});
+}
+TEST_FRESH(the_largest_chunk_limits_the_first_too) {
+    check_chunks("16", "4", "3", (uint32_t[]){4, 4, 4, 4, 4, 4});
+}
+
+TEST_FRESH(a_chunk_is_as_large_as_the_run_it_was_mapped_for) {
+    CHECK_EQ(take(HK_ARENA_GRANULES_MAX).chunk->granules, HK_ARENA_GRANULES_MAX);
+    CHECK_EQ(take(33).chunk->granules, 3 * MIB / HK_GRANULE_BYTES); /* above the 2 MiB of its turn */
+}
+
+TEST_FRESH(given_granules_are_taken_again_before_untouched_ones) {
+    struct hk_granules first = take(3), second = take(1);
+    give(first, 3);
+    struct hk_granules again = take(3);
+    CHECK_EQ(again.base, first.base);
+    CHECK(!again.zero);
+    give(second, 1);
+    give(again, 3);
+    CHECK_EQ(take(4).base, first.base); /* free runs side by side are one */
+    CHECK_EQ(fake_os.map_calls, 2);     /* a chunk and its descriptor */
+}
+
+TEST_FRESH(a_run_that_is_partly_dirty_is_not_called_zero) {
+    struct hk_granules first = take(2);
+    give(first, 2);
+    struct hk_granules run = take(5);
+    CHECK_EQ(run.base, first.base);
+    CHECK(!run.zero);
+}
+
+TEST_FRESH(the_fullest_chunk_that_has_room_is_used_first) {
+    struct hk_granules small = take(16); /* all of the first chunk */
+    struct hk_granules large = take(2);
+    give(small, 16);
+    struct hk_granules kept = take(10); /* leaves 6 granules in the small chunk, 30 in the other */
+    CHECK(kept.chunk == small.chunk);
+    CHECK(take(6).chunk == small.chunk);
+    CHECK(take(6).chunk == large.chunk);
+}
+
+TEST_FRESH(a_run_grows_into_free_granules_behind_it_only) {
+    struct hk_granules a = take(2), b = take(2);
+    CHECK_EQ(b.base, a.base + 2 * HK_GRANULE_BYTES);
+    CHECK(!hk_arena_extend(a.chunk, a.base, 2, 1));
+    CHECK(hk_arena_extend(b.chunk, b.base, 2, 12)); /* to the end of the chunk */
+    CHECK(!hk_arena_extend(b.chunk, b.base, 14, 1));
+    give(b, 14);
+    CHECK(!hk_arena_extend(a.chunk, a.base, 2, 15));
+    CHECK(hk_arena_extend(a.chunk, a.base, 2, 14));
+    CHECK(hk_arena_valid(&arena));
+    CHECK(take(1).chunk != a.chunk);
+}
+
+/* ---- Against a model --------------------------------------------------------------------------- */
+
+enum { RUNS = 60 };
+
+struct model_run {
+    struct hk_granules run;
+    uint32_t granules; /* 0: no run */
+    uint64_t key;      /* of the pattern in its first bytes */
+};
+
+static void check_runs_apart(const struct model_run *runs) {
+    for (int i = 0; i < RUNS; i++) {
+        for (int j = 0; j < i; j++) {
+            uintptr_t a = runs[i].run.base, b = runs[j].run.base;
+            CHECK(runs[i].granules == 0 || runs[j].granules == 0 ||
+                  a + runs[i].granules * HK_GRANULE_BYTES <= b ||
+                  b + runs[j].granules * HK_GRANULE_BYTES <= a);
+        }
+    }
+}
+
+static void model_take(struct model_run *run, uint64_t *seed) {
+    run->granules = (uint32_t)(test_random(seed) % (test_random(seed) % 4 ? 8 : 64) + 1);
+    run->run = take(run->granules);
+    run->key = test_random(seed);
+    if (run->run.zero)
+        for (uint32_t i = 0; i < run->granules; i++)
+            CHECK_EQ(test_zeros((char *)run->run.base + i * HK_GRANULE_BYTES, 64), 64);
+    for (uint32_t i = 0; i < run->granules; i++)
+        test_fill((char *)run->run.base + i * HK_GRANULE_BYTES, 64, run->key);
+}
+
+static void model_give_part(struct model_run *run, uint32_t part) {
+    uint32_t left = run->granules - part;
+    for (uint32_t i = 0; i < run->granules; i++)
+        CHECK_EQ(test_intact((char *)run->run.base + i * HK_GRANULE_BYTES, 64, run->key), 64);
+    hk_arena_give(run->run.chunk, run->run.base + left * HK_GRANULE_BYTES, part);
+    run->granules = left;
+}
+
+static void model_extend(struct model_run *run, uint32_t more) {
+    if (!hk_arena_extend(run->run.chunk, run->run.base, run->granules, more))
+        return;
+    for (uint32_t i = run->granules; i < run->granules + more; i++)
+        test_fill((char *)run->run.base + i * HK_GRANULE_BYTES, 64, run->key);
+    run->granules += more;
+}
+
+TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents_whole) {
+    static struct model_run runs[RUNS];
+    uint64_t seed = test_seed(3);
+    for (int step = 0; step < 20000; step++) {
+        struct model_run *run = &runs[test_random(&seed) % RUNS];
+        AT("step", step);
+        if (run->granules == 0)
+            model_take(run, &seed);
+        else if (test_random(&seed) % 3 == 0)
+            model_extend(run, (uint32_t)(test_random(&seed) % 5 + 1));
+        else
+            model_give_part(run, (uint32_t)(test_random(&seed) % run->granules + 1));
+        if (step % 100 == 0) {
+            hk_arena_purge(&arena, test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
+            check_runs_apart(runs);
+            CHECK(hk_arena_valid(&arena));
+        }
+    }
+    for (int i = 0; i < RUNS; i++)
+        if (runs[i].granules > 0)
+            model_give_part(&runs[i], runs[i].granules);
+    hk_arena_purge(&arena, HK_PURGE_ALL);
+    CHECK_EQ(mapped_for_chunks(), 0);
+    CHECK_EQ(hk_arena_dirty_bytes(&arena), 0);
+}
+
+/* ---- Giving back ------------------------------------------------------------------------------- */
+
+TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
+    struct hk_granules kept = take(1), freed = take(4);
+    test_fill((void *)freed.base, 100, 1);
+    give(freed, 4);
+    CHECK_EQ(hk_arena_dirty_bytes(&arena), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(hk_arena_dirty_bytes(&arena), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(hk_arena_dirty_bytes(&arena), 0);
+    CHECK_EQ(hk_os_counts.purge_calls, 1);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK(fake_os_is_mapped((void *)kept.base, HK_GRANULE_BYTES));
+    struct hk_granules again = take(4);
+    CHECK(again.base == freed.base && again.zero);
+    CHECK_EQ(test_zeros((void *)again.base, 100), 100);
+}
+
+TEST_FRESH(granules_used_between_two_looks_start_to_age_anew) {
+    take(1);
+    struct hk_granules run = take(4);
+    give(run, 4);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    give(take(2), 2); /* the first half */
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(untouched_granules_are_not_purged) {
+    take(1);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(hk_os_counts.purge_calls, 0);
+}
+
+TEST_FRESH(granules_that_the_os_refuses_to_purge_stay_dirty) {
+    take(1);
+    struct hk_granules run = take(4);
+    give(run, 4);
+    fake_os.purge_fails = true;
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(hk_arena_dirty_bytes(&arena), 4 * HK_GRANULE_BYTES);
+    CHECK(hk_arena_valid(&arena));
+    struct hk_granules again = take(4);
+    CHECK(again.base == run.base && !again.zero);
+    give(again, 4);
+    fake_os.purge_fails = false;
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
+    struct hk_granules whole = take(16), part = take(3);
+    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    give(whole, 16);
+    give(take(1), 1);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 1 * MIB);
+    CHECK_EQ(mapped_for_chunks(), 2 * MIB);
+    CHECK(fake_os_is_mapped((void *)part.base, 3 * HK_GRANULE_BYTES));
+    CHECK(hk_arena_valid(&arena));
+    take(16);
+    CHECK_EQ(mapped_for_chunks(), 2 * MIB);
+}
+
+static uint32_t count_granule(void *count, uintptr_t base) {
+    CHECK_EQ(base % HK_GRANULE_BYTES, 0);
+    ++*(uint32_t *)count;
+    return 1;
+}
+
+TEST_FRESH(a_visit_sees_every_granule_in_use) {
+    struct hk_granules run = take(5);
+    take(3);
+    take(40);
+    give(run, 5);
+    uint32_t count = 0;
+    hk_arena_visit(&arena, count_granule, &count);
+    CHECK_EQ(count, 43);
+}
+
+/* ---- Without memory ---------------------------------------------------------------------------- */
+
+TEST_FRESH(without_memory_there_are_no_granules_and_nothing_is_lost) {
+    for (uint64_t nth = 1; nth <= 2; nth++) { /* the descriptor; then the chunk */
+        fake_os_fail_maps(nth, FAKE_OS_ALL);
+        AT("failing from", nth);
+        CHECK(hk_arena_take(&arena, 1).chunk == NULL);
+        CHECK(hk_arena_valid(&arena));
+        CHECK_EQ(mapped_for_chunks(), 0);
+    }
+    fake_os_fail_maps(0, 0);
+    take(1);
+    CHECK_EQ(mapped_for_chunks(), 1 * MIB);
+}
+
+TEST_FRESH(when_a_chunk_of_full_size_is_refused_the_smallest_that_serves_is_tried) {
+    take(16);
+    take(32);
+    fake_os_fail_maps(1, 1); /* the chunk of 4 MiB */
+    CHECK_EQ(take(1).chunk->granules * HK_GRANULE_BYTES, MIB);
+    fake_os_fail_maps(1, 1);
+    CHECK_EQ(take(20).chunk->granules * HK_GRANULE_BYTES, 2 * MIB);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
+    struct hk_chunk *chunk = take(3).chunk;
+    CHECK(hk_arena_valid(&arena));
+    chunk->touched[0] &= ~(uint64_t)1; /* in use, but said to be untouched */
+    CHECK(!hk_arena_valid(&arena));
+    chunk->touched[0] |= 1;
+    chunk->longest--;
+    CHECK(!hk_arena_valid(&arena));
+    chunk->longest++;
+    CHECK(hk_arena_valid(&arena));
+}
+
+/* ---- Threads ----------------------------------------------------------------------------------- */
+
+static void *take_and_give(void *key) {
+    uint64_t seed = (uintptr_t)key;
+    for (int i = 0; i < 3000; i++) {
+        uint32_t granules = (uint32_t)(test_random(&seed) % 20 + 1);
+        struct hk_granules run = take(granules);
+        memcpy((void *)run.base, &key, sizeof key);
+        sched_yield();
+        CHECK(memcmp((void *)run.base, &key, sizeof key) == 0);
+        give(run, granules);
+    }
+    return NULL;
+}
+
+TEST_FRESH(threads_and_a_purge_at_the_same_time_never_share_granules) {
+    pthread_t threads[3];
+    for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(take_and_give, (void *)(i + 1));
+    for (int i = 0; i < 300; i++)
+        hk_arena_purge(&arena, i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    CHECK(hk_arena_valid(&arena));
+    hk_arena_purge(&arena, HK_PURGE_ALL);
+    CHECK_EQ(mapped_for_chunks(), 0);
+}
