@@ -33,6 +33,7 @@
 #include "heap/thread.c"
 #include "heap/prewarm.c"
 #include "heap/purge.c"
+#include "heap/helper.c"
 #include "heap/fork.c"
 
 /* Observation. */

@@ -17,6 +17,7 @@ static struct hk_block alloc_large(size_t size, size_t align) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     struct hk_block none = {NULL, false};
+    hk_thread_tick();
     return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
 }
 

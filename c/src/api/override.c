@@ -94,8 +94,8 @@ HAK_API struct mallinfo2 mallinfo2(void) {
     struct mallinfo2 info = {0};
     info.arena = stats.bytes_slabs;
     info.hblkhd = stats.bytes_large;
-    info.uordblks = stats.bytes_live;
-    info.fordblks = stats.bytes_mapped - stats.bytes_metadata - stats.bytes_live;
+    info.uordblks = stats.bytes_live - stats.bytes_large;
+    info.fordblks = stats.bytes_slabs - info.uordblks;
     info.fsmblks = stats.bytes_cached;
     info.keepcost = stats.bytes_dirty;
     return info;

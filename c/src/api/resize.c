@@ -91,8 +91,10 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
     size_t class = hk_class_of_layout(old_size, align);
     if (hk_unlikely(hk_option(HK_OPTION_checks))) {
         struct resize_block found;
-        if (resize_find("hak_realloc_layout", ptr, &found) && found.class != class) {
+        bool known = resize_find("hak_realloc_layout", ptr, &found);
+        if (known && found.class != class)
             hk_bad_pointer("hak_realloc_layout", ptr, HK_CAUSE_LAYOUT);
+        if (!known || found.class != class) {
             errno = EINVAL;
             return NULL;
         }

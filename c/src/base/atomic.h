@@ -28,6 +28,10 @@
 #define hk_cas_acq_rel(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* Keeps the compiler from moving stores across it: for a reader that sees the thread stopped between
+ * two instructions, as a forked child does. */
+#define hk_fence_stopped() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
 /* Tells the processor that this is a spin loop. */
 HK_FAST void hk_relax(void) {
 #if defined(__x86_64__)

@@ -11,6 +11,11 @@
 
 enum { ARENA_MIB = 1 << 20 };
 
+static uint64_t arena_touched_bytes; /* atomic */
+
+/* relaxed: a statistic */
+uint64_t hk_arena_touched_bytes(void) { return hk_load_relaxed(&arena_touched_bytes); }
+
 static uint32_t chunk_words(const struct hk_chunk *chunk) { return HK_WORDS(chunk->granules); }
 
 static size_t chunk_descriptor_bytes(uint32_t granules) {
@@ -107,8 +112,18 @@ static struct hk_run chunk_choose(const struct hk_chunk *chunk, uint32_t granule
     return choice;
 }
 
+static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run run) {
+    size_t granules = 0;
+    for (uint32_t i = run.start; i < run.start + run.count; i++)
+        granules += hk_bit_get(chunk->touched, i);
+    return granules * HK_GRANULE_BYTES;
+}
+
 static void chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     chunk_mark(chunk, run, true);
+    /* relaxed: a statistic */
+    hk_add_relaxed(&arena_touched_bytes,
+                   run.count * HK_GRANULE_BYTES - chunk_touched_bytes(chunk, run));
     hk_bits_fill(chunk->touched, run, true);
     hk_bits_fill(chunk->aged, run, false);
 }
@@ -248,6 +263,7 @@ static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which) {
         if (done) {
             hk_bits_fill(chunk->touched, run, false);
             hk_bits_fill(chunk->aged, run, false);
+            hk_sub_relaxed(&arena_touched_bytes, run_bytes); /* relaxed: a statistic */
             bytes += run_bytes;
         }
         chunk_mark(chunk, run, false);
@@ -275,10 +291,9 @@ static size_t arena_unmap_free_chunks(struct hk_arena *arena) {
     size_t bytes = 0;
     struct hk_chunk *chunk;
     while ((chunk = arena_detach_free_chunk(arena)) != NULL) {
-        uint32_t touched = 0;
-        for (uint32_t i = 0; i < chunk_words(chunk); i++)
-            touched += (uint32_t)__builtin_popcountll(chunk->touched[i]);
-        bytes += touched * HK_GRANULE_BYTES;
+        size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
+        hk_sub_relaxed(&arena_touched_bytes, touched); /* relaxed: a statistic */
+        bytes += touched;
         hk_os_unmap((void *)chunk->base, chunk->granules * HK_GRANULE_BYTES);
         hk_meta_free(chunk, chunk_descriptor_bytes(chunk->granules));
     }

@@ -52,6 +52,9 @@ struct hk_granules {
 /* Which dirty granules to give back. */
 enum hk_purge { HK_PURGE_AGED, HK_PURGE_ALL };
 
+/* Bytes of granules that were touched, in all arenas: about what they hold of RSS. A statistic. */
+uint64_t hk_arena_touched_bytes(void);
+
 /* The largest run that an arena serves. */
 #define HK_ARENA_GRANULES_MAX 64u /* 4 MiB */
 

@@ -52,6 +52,7 @@ HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
     if (hk_unlikely(top == bin->ceil) || hk_unlikely(top[-1] == block))
         return false;
     *top = block;
+    hk_fence_stopped(); /* a forked child's copy never counts a slot that is not written */
     hk_bin_set_top(bin, top + 1);
     return true;
 }

@@ -34,10 +34,12 @@ struct hk_span *hk_registry_find(const void *p) {
 void hk_registry_place_window(uintptr_t first_chunk) {
     /* Mappings of Linux grow downwards: three quarters of the window lie below the first. */
     uintptr_t below = (UINT64_C(3) << HK_WINDOW_SHIFT) / 4;
-    uintptr_t base = first_chunk > below ? first_chunk - below : 0;
+    uintptr_t base = HK_GRANULE_BYTES; /* not 0, which would leave the window unset */
+    if (first_chunk > below + base)
+        base = (first_chunk - below) & ~(HK_GRANULE_BYTES - 1);
     uintptr_t unset = 0;
     /* relaxed: see hk_registry_class; it keeps its first value */
-    hk_cas_relaxed(&hk_window_shift, &unset, -(base & ~(HK_GRANULE_BYTES - 1)));
+    hk_cas_relaxed(&hk_window_shift, &unset, -base);
 }
 
 /* The leaf for a granule, made if need be; NULL without memory. */

@@ -23,6 +23,7 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     uint32_t taken = 0;
     uint32_t want = count < slab->free ? count : slab->free;
     uint32_t word = slab->low;
+    slab->looks = 0;
     while (taken < want) {
         taken += slab_take_word(&slab->bits[word], slab_block(slab, (size_t)word * HK_WORD_BITS),
                                 block_bytes, to + taken, want - taken);
@@ -49,6 +50,32 @@ struct hk_block hk_slab_take_one(struct hk_span *slab) {
     struct hk_block block = {NULL, slab->fresh && slab->free == 0};
     hk_slab_take(slab, &block.start, 1);
     return block;
+}
+
+uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]) {
+    if (!slab->fresh) { /* the unused part holds what its granules held before */
+        struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
+        hk_bits_fill(slab->bits, unused, true);
+        slab->free = (uint16_t)(slab->free + unused.count);
+        slab->bump = slab->blocks;
+    }
+    uint32_t taken = slab->free;
+    for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
+        bits[i] = slab->bits[i];
+        slab->bits[i] = 0;
+    }
+    slab->free = 0;
+    slab->low = (uint16_t)HK_WORDS(slab->blocks);
+    return taken;
+}
+
+void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]) {
+    for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
+        /* A bit that is set by now was given by a double free. */
+        slab->free = (uint16_t)(slab->free + __builtin_popcountll(bits[i] & ~slab->bits[i]));
+        slab->bits[i] |= bits[i];
+    }
+    slab->low = 0;
 }
 
 /* Finds the bit of a block; HK_SLAB_DONE if it is a block below `bump`. */
@@ -81,6 +108,7 @@ enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block) {
     uint64_t bit = UINT64_C(1) << (index % HK_WORD_BITS);
     if (hk_unlikely(slab->bits[word] & bit))
         return HK_SLAB_ALREADY_FREE;
+    slab->looks = 0;
     slab->bits[word] |= bit;
     slab->low = word < slab->low ? (uint16_t)word : slab->low;
     slab->free++;

@@ -12,6 +12,12 @@
 
 #include "span.h"
 
+enum {
+    HK_SLAB_WORDS_MAX = HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
+    HK_SLAB_AGED = 2,   /* looks after which a slab's free pages may go */
+    HK_SLAB_PURGED = 3, /* they are gone, and nothing was taken or given since */
+};
+
 enum hk_slab_result {
     HK_SLAB_DONE,
     HK_SLAB_NOT_A_BLOCK,  /* outside the slab, or in its unused part */
@@ -36,6 +42,11 @@ uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count);
 
 /* Takes one block; the slab is not exhausted. */
 struct hk_block hk_slab_take_one(struct hk_span *slab);
+
+/* Takes all blocks that are free and may hold something else than zero, as bits; returns how many.
+ * hk_slab_give_all undoes it. */
+uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
+void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
 /* Takes back a block that is out. Anything else changes nothing. */
 enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block);

@@ -48,7 +48,7 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
     }
     if (hc->last != prev)
         return "wrong end of the list of slabs";
-    if (listed > hc->slabs || empty != hc->empty)
+    if (listed != hc->listed || listed > hc->slabs || empty != hc->empty)
         return "wrong count of slabs";
     if (hc->blocks_out != out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
         return "wrong count of blocks";

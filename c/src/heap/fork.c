@@ -5,6 +5,7 @@
 
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "helper.h"
 #include "purge.h"
 #include "thread.h"
 
@@ -56,6 +57,7 @@ static void fork_child(void) {
     hk_large_fork_child();
     hk_thread_each_heap(fork_reset_heap, NULL);
     hk_purge_fork_child();
+    hk_helper_fork_child();
     hk_thread_fork_child();
 }
 

@@ -7,6 +7,7 @@
 #include "../core/meta.h"
 #include "../core/registry.h"
 #include "../os/check.h"
+#include "../os/os.h"
 
 enum {
     HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
@@ -31,6 +32,7 @@ static void class_push_first(struct hk_heap_class *hc, struct hk_span *slab) {
     else
         hc->last = slab;
     hc->first = slab;
+    hc->listed++;
 }
 
 static void class_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
@@ -41,6 +43,7 @@ static void class_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
     else
         hc->first = slab;
     hc->last = slab;
+    hc->listed++;
 }
 
 static void class_remove(struct hk_heap_class *hc, struct hk_span *slab) {
@@ -52,6 +55,7 @@ static void class_remove(struct hk_heap_class *hc, struct hk_span *slab) {
         slab->next->prev = slab->prev;
     else
         hc->last = slab->prev;
+    hc->listed--;
 }
 
 /* ---- Slabs come and go (no lock held) ----------------------------------------------------------- */
@@ -139,6 +143,7 @@ uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t co
         else
             taken += class_take_from_slabs(hc, to + taken, count - taken);
         hc->refills += taken > 0;
+        hc->uses++;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         if (taken > 0)
             return taken;
@@ -151,6 +156,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     struct hk_block block = {NULL, false};
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
+        hc->uses++;
         if (class_take_from_inbox(hc, &block.start, 1) == 0 && hc->first != NULL) {
             struct hk_span *slab = hc->first;
             hc->empty -= hk_slab_is_empty(slab);
@@ -174,7 +180,25 @@ static const char *const give_causes[] = {
     [HK_SLAB_ALREADY_FREE] = HK_CAUSE_FREE,
 };
 
-/* Puts a block into its slab. A slab that gets empty and is not kept is moved to *released. */
+/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to *released
+ * if it is empty and one empty slab is kept already. */
+static void class_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
+                        struct hk_span **released) {
+    if (was_exhausted)
+        class_push_last(hc, slab);
+    if (!hk_slab_is_empty(slab))
+        return;
+    if (hc->empty < HEAP_EMPTY_KEPT) {
+        hc->empty++;
+        return;
+    }
+    class_remove(hc, slab);
+    hc->slabs--;
+    slab->next = *released;
+    *released = slab;
+}
+
+/* Puts a block into its slab. */
 static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab, void *block,
                                       struct hk_span **released) {
     bool was_exhausted = hk_slab_is_exhausted(slab);
@@ -182,18 +206,7 @@ static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *
     if (hk_unlikely(result != HK_SLAB_DONE))
         return result;
     hc->blocks_out--;
-    if (was_exhausted)
-        class_push_last(hc, slab);
-    if (hk_slab_is_empty(slab)) {
-        if (hc->empty == HEAP_EMPTY_KEPT) {
-            class_remove(hc, slab);
-            hc->slabs--;
-            slab->next = *released;
-            *released = slab;
-        } else {
-            hc->empty++;
-        }
-    }
+    class_place(hc, slab, was_exhausted, released);
     return HK_SLAB_DONE;
 }
 
@@ -254,6 +267,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     uint32_t room = class_inbox_room(hc, batch->class);
     hc->deliveries += room > 0;
     hc->flushes++;
+    hc->uses++;
     for (uint32_t i = 0; i < batch->count; i++) {
         struct hk_span *slab = batch->slabs[i];
         void *block = batch->blocks[i];
@@ -314,6 +328,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         struct hk_heap *heap = slab->owner;
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
+        hc->uses++;
         result = class_give(hc, slab, block, &released);
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
@@ -339,18 +354,10 @@ bool hk_heap_check(const char *function, const void *block) {
     return result == HK_SLAB_DONE;
 }
 
-/* ---- Trim ---------------------------------------------------------------------------------------- */
+/* ---- Ageing -------------------------------------------------------------------------------------- */
 
-static void class_trim(struct hk_heap_class *hc) {
-    struct hk_span *released = NULL;
-    void *bad = NULL;
-    hk_lock(&hc->lock, HK_RANK_CLASS);
-    while (hc->inbox_count > 0) {
-        void *block = hc->inbox[--hc->inbox_count];
-        struct hk_span *slab = hk_registry_find(block);
-        if (slab == NULL || class_give(hc, slab, block, &released) != HK_SLAB_DONE)
-            bad = block;
-    }
+/* Takes the empty slabs out of the list. Under the lock. */
+static struct hk_span *class_detach_empty(struct hk_heap_class *hc, struct hk_span *released) {
     for (struct hk_span *slab = hc->first; slab != NULL && hc->empty > 0;) {
         struct hk_span *next = slab->next;
         if (hk_slab_is_empty(slab)) {
@@ -362,13 +369,104 @@ static void class_trim(struct hk_heap_class *hc) {
         }
         slab = next;
     }
+    return released;
+}
+
+/* Empties the inbox and releases the empty slabs of a class that rests. */
+static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge which,
+                       struct hk_heap_look *look) {
+    struct hk_span *released = NULL;
+    void *bad = NULL;
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    bool rests = which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
+    hc->uses_seen = hc->uses;
+    while (rests && hc->inbox_count > 0) {
+        void *block = hc->inbox[--hc->inbox_count];
+        struct hk_span *slab = hk_registry_find(block);
+        if (slab == NULL || slab->class != class ||
+            class_give(hc, slab, block, &released) != HK_SLAB_DONE)
+            bad = block;
+    }
+    if (rests && hc->empty > 0)
+        released = class_detach_empty(hc, released);
+    look->waiting += hc->inbox_count + hc->empty;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     slabs_release(released);
     if (hk_unlikely(bad != NULL))
-        hk_bad_pointer("free", bad, give_causes[HK_SLAB_ALREADY_FREE]);
+        hk_bad_pointer("free", bad, HK_CAUSE_FREE);
 }
 
-void hk_heap_trim(struct hk_heap *heap) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
-        class_trim(&heap->classes[class]);
+/* Gives back the OS pages that lie wholly in the blocks `bits` of a slab. */
+static size_t slab_purge_pages(const struct hk_span *slab, const uint64_t *bits) {
+    size_t block_bytes = hk_classes[slab->class].block_bytes;
+    size_t page = hk_os_page_bytes();
+    size_t purged = 0;
+    for (uint32_t at = 0; at < slab->blocks;) {
+        struct hk_run run = hk_bits_run(bits, slab->blocks, at, true);
+        at = run.start + run.count;
+        uintptr_t start = hk_round_up(slab->base + run.start * block_bytes, page);
+        uintptr_t end = (slab->base + at * block_bytes) & ~(page - 1);
+        if (run.count > 0 && start < end && hk_os_purge((void *)start, end - start))
+            purged += end - start;
+    }
+    return purged;
+}
+
+/* Purges the free pages of a slab. Its free blocks are taken meanwhile, so that nobody gets one
+ * while the lock is not held; so the slab cannot get empty either, and stays. Called and returns
+ * under the lock. */
+static size_t class_purge_slab(struct hk_heap_class *hc, struct hk_span *slab,
+                               struct hk_span **released) {
+    uint64_t bits[HK_SLAB_WORDS_MAX];
+    uint32_t taken = hk_slab_take_all(slab, bits);
+    if (taken == 0)
+        return 0;
+    hc->blocks_out += taken;
+    if (hk_slab_is_exhausted(slab))
+        class_remove(hc, slab);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    size_t purged = slab_purge_pages(slab, bits);
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    bool was_exhausted = hk_slab_is_exhausted(slab);
+    uint32_t free_before = slab->free;
+    hk_slab_give_all(slab, bits);
+    hc->blocks_out -= slab->free - free_before;
+    class_place(hc, slab, was_exhausted, released);
+    return purged;
+}
+
+/* Looks once at each slab in the list; each goes to its end, so that the order stays. */
+static void class_age_slabs(struct hk_heap_class *hc, enum hk_purge which,
+                            struct hk_heap_look *look) {
+    struct hk_span *released = NULL;
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    for (uint32_t left = hc->listed; left > 0 && hc->first != NULL; left--) {
+        struct hk_span *slab = hc->first;
+        class_remove(hc, slab);
+        class_push_last(hc, slab);
+        if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED)
+            continue;
+        slab->looks++;
+        if (slab->looks >= HK_SLAB_AGED || which == HK_PURGE_ALL) {
+            slab->looks = HK_SLAB_PURGED;
+            look->purged_bytes += class_purge_slab(hc, slab, &released);
+        } else {
+            look->waiting++;
+        }
+        /* Let others in between. */
+        hk_unlock(&hc->lock, HK_RANK_CLASS);
+        hk_lock(&hc->lock, HK_RANK_CLASS);
+    }
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    slabs_release(released);
+}
+
+void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        struct hk_heap_class *hc = &heap->classes[class];
+        class_rest(hc, class, which, look);
+        class_age_slabs(hc, which, look);
+    }
+    look->purged_bytes += hk_arena_purge(&heap->arena, which);
+    look->waiting += hk_arena_dirty_bytes(&heap->arena) > 0;
 }

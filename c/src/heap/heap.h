@@ -8,7 +8,8 @@
  * Owns: its arena, slabs and inboxes. A heap is never destroyed; when its threads end it waits for
  * the next.
  * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
- * arena while no lock is held. Boundary: core/arena, core/slab, core/registry, core/meta.
+ * arena while no lock is held. Boundary: core/arena, core/slab, core/registry, core/meta,
+ * hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
 #define HK_HEAP_HEAP_H
@@ -27,7 +28,10 @@ struct hk_heap_class {
     struct hk_span *first;    /* lock:CLASS; slabs that are not exhausted; taken from the front */
     struct hk_span *last;     /* lock:CLASS */
     uint32_t slabs;           /* lock:CLASS; all, exhausted ones too */
+    uint32_t listed;          /* lock:CLASS; in the list */
     uint32_t empty;           /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
+    uint32_t uses;            /* lock:CLASS; rises with each take and give */
+    uint32_t uses_seen;       /* lock:CLASS; at the last look */
     uint64_t blocks_out;      /* lock:CLASS; sum of bump - free over the slabs; inbox included */
     uint64_t refills;         /* lock:CLASS; statistics, as in struct hak_class_stats */
     uint64_t flushes;         /* lock:CLASS */
@@ -62,7 +66,15 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
 /* Reports `block` unless it is the start of a live block. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);
 
-/* Empties the inboxes and releases the empty slabs. */
-void hk_heap_trim(struct hk_heap *heap);
+/* What a look at a heap found. */
+struct hk_heap_look {
+    size_t purged_bytes; /* given back to the OS */
+    size_t waiting;      /* things that a later look may give back */
+};
+
+/* Ages what is free. Classes that were not used since the last look (HK_PURGE_ALL: all) empty their
+ * inbox and release their empty slabs; slabs that were not used for two looks (all) give back the
+ * whole OS pages that lie in free blocks; then the arena's dirty granules age. Adds to *look. */
+void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look);
 
 #endif

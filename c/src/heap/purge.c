@@ -11,13 +11,24 @@ static struct {
     uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
 } purge;
 
-static void purge_aged_heap(void *bytes, struct hk_heap *heap) {
-    *(size_t *)bytes += hk_arena_purge(&heap->arena, HK_PURGE_AGED);
+static void purge_aged_heap(void *look, struct hk_heap *heap) {
+    hk_heap_age(heap, HK_PURGE_AGED, look);
 }
 
-static void purge_whole_heap(void *bytes, struct hk_heap *heap) {
-    hk_heap_trim(heap);
-    *(size_t *)bytes += hk_arena_purge(&heap->arena, HK_PURGE_ALL);
+static void purge_whole_heap(void *look, struct hk_heap *heap) {
+    hk_heap_age(heap, HK_PURGE_ALL, look);
+}
+
+/* One look at everything. Under the PURGE lock. */
+static struct hk_heap_look purge_look(uint64_t now) {
+    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
+    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
+    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: a time, orders nothing */
+    struct hk_heap_look look = {0, 0};
+    hk_thread_each_heap(purge_aged_heap, &look);
+    look.purged_bytes += hk_large_purge(now > delay ? now - delay : 0);
+    look.waiting += hk_large_cached_bytes() > 0;
+    return look;
 }
 
 void hk_purge_tick(void) {
@@ -26,13 +37,15 @@ void hk_purge_tick(void) {
         return;
     if (!hk_lock_try(&purge.lock, HK_RANK_PURGE))
         return;
-    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
-    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
-    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: as above */
-    size_t bytes = 0;
-    hk_thread_each_heap(purge_aged_heap, &bytes);
-    hk_large_purge(now > delay ? now - delay : 0);
+    purge_look(now);
     hk_unlock(&purge.lock, HK_RANK_PURGE);
+}
+
+bool hk_purge_step(void) {
+    hk_lock(&purge.lock, HK_RANK_PURGE);
+    struct hk_heap_look look = purge_look(hk_os_now_ms());
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    return look.waiting > 0;
 }
 
 size_t hk_purge_all(void) {
@@ -40,12 +53,12 @@ size_t hk_purge_all(void) {
     struct hk_thread *thread = hk_thread_get();
     if (thread != NULL)
         hk_thread_empty(thread);
-    size_t bytes = 0;
+    struct hk_heap_look look = {0, 0};
     hk_lock(&purge.lock, HK_RANK_PURGE);
-    hk_thread_each_heap(purge_whole_heap, &bytes);
-    bytes += hk_large_purge(UINT64_MAX);
+    hk_thread_each_heap(purge_whole_heap, &look);
+    look.purged_bytes += hk_large_purge(UINT64_MAX);
     hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return bytes;
+    return look.purged_bytes;
 }
 
 bool hk_purge_for(size_t bytes) {

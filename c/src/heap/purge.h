@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the ageing of free runs and of kept mappings, driven by ticks of slow paths, and the
- * trim that gives back everything now.
+ * What it is: the looks that age what is free, driven by ticks of slow paths in a busy program and by
+ * heap/helper in an idle one, and the trim that gives back everything now.
  * Owns: the time of the next look. Threads: any; one at a time does the work, under the PURGE lock.
  * Boundary: heap/thread, heap/heap, core/arena, core/large.
  */
@@ -14,6 +14,9 @@
 
 /* Gives back what is old enough, if it is time to look. No lock is held. */
 void hk_purge_tick(void);
+
+/* Looks now. True if a later look may give back more. */
+bool hk_purge_step(void);
 
 /* Gives back everything that can be given back. Returns the bytes. */
 size_t hk_purge_all(void);

@@ -9,12 +9,16 @@
 #include "../core/options.h"
 #include "../os/check.h"
 #include "../os/os.h"
+#include "helper.h"
 #include "prewarm.h"
 #include "purge.h"
 
 enum {
-    THREAD_LOOK_CALLS = 64,       /* slow calls between two looks at idle bins or at the clock */
-    THREAD_SHARE_MIN = 64 * 1024, /* bytes that any thread may cache, however many there are */
+    THREAD_LOOK_CALLS = 64,        /* slow calls between two looks at idle bins or at the clock */
+    THREAD_START_MAX = 256 * 1024, /* bytes that a thread may cache at first */
+    THREAD_START_MIN = 8 * 1024,   /* the same with very many threads */
+    THREAD_START_PART = 16,        /* all starts together are this part of the total */
+    THREAD_EARNED_PART = 64,       /* of the bytes moved, the part that may be cached on top */
 };
 
 static const struct hk_cache thread_unborn = {
@@ -69,11 +73,14 @@ static HK_SLOW void threads_start(void) {
 }
 
 void hk_thread_start_late(void) {
+    threads_start();
     hk_lock(&threads.start_lock, HK_RANK_PROCESS);
     if (threads.options_pending) {
         hk_options_read();
         threads.options_pending = false;
     }
+    if (hk_option(HK_OPTION_stats))
+        hk_os_keep_error();
     hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
 }
 
@@ -135,13 +142,18 @@ void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *a
 /* Bytes of an array with its NULL slot; the allocator of metadata rounds up to whole lines. */
 static size_t array_bytes(uint32_t capacity) { return ((size_t)capacity + 1) * sizeof(void *); }
 
-/* The share of one thread in what all caches may hold. */
-static size_t thread_share(void) {
+static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
+
+/* What a thread may cache: a start, which is smaller the more threads there are, and a part of what
+ * it has moved; at most its share of what all may hold, and the limit of one. */
+static size_t thread_share(const struct hk_thread *thread) {
     uint32_t count = hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
-    size_t share = (hk_option(HK_OPTION_cache_total_mb) << 20) / (count > 0 ? count : 1);
-    share = share > THREAD_SHARE_MIN ? share : THREAD_SHARE_MIN;
-    size_t most = hk_option(HK_OPTION_thread_cache_kb) << 10;
-    return share < most ? share : most;
+    size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
+    size_t start = size_min(total / THREAD_START_PART / (count + 1), THREAD_START_MAX);
+    start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
+    size_t most = size_min(total / (count + 1), hk_option(HK_OPTION_thread_cache_kb) << 10);
+    return size_min(start + thread->moved_bytes / THREAD_EARNED_PART,
+                    most > start ? most : start);
 }
 
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
@@ -174,22 +186,31 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     return true;
 }
 
-/* Takes the `count` oldest blocks out of a bin and brings them home. The bin lets go of them first:
- * were it the other way round, a fork in between would give the child blocks that are free twice. */
-static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
-                             uint32_t count) {
+/* Takes the `count` oldest blocks of a bin out of it, under the thread's lock: a fork waits for it,
+ * and so never sees the bin half moved. */
+static void thread_take_oldest(struct hk_thread *thread, size_t class, void **to, uint32_t count) {
     struct hk_bin *bin = &thread->cache.bins[class];
     void **floor = thread->floor[class];
+    size_t left = (size_t)(bin->top - floor) - count;
+    hk_lock(&thread->lock, HK_RANK_THREAD);
+    memcpy(to, floor, count * sizeof *to);
+    memmove(floor, floor + count, left * sizeof *floor);
+    hk_bin_set_top(bin, floor + left);
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+}
+
+/* Brings the `count` oldest blocks of a bin home. */
+static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
+                             uint32_t count) {
     void *batch[HK_BATCH_MAX];
+    thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
-        size_t left = (size_t)(bin->top - floor) - n;
-        memcpy(batch, floor, n * sizeof *batch);
-        memmove(floor, floor + n, left * sizeof *floor);
-        hk_bin_set_top(bin, floor + left);
+        thread_take_oldest(thread, class, batch, n);
         hk_heap_give(function, class, batch, n);
         count -= n;
     }
+    hk_helper_work();
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
@@ -216,7 +237,7 @@ static void thread_look(struct hk_thread *thread) {
 /* Raises a bin's capacity if the thread's share allows it. */
 static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     size_t more = (capacity - thread->capacity[class]) * (size_t)hk_classes[class].block_bytes;
-    if (thread->capacity_bytes + more <= thread_share())
+    if (thread->capacity_bytes + more <= thread_share(thread))
         thread_set_capacity(thread, class, capacity);
 }
 
@@ -327,19 +348,25 @@ struct hk_thread *hk_thread_get(void) {
 
 /* ---- Slow paths ------------------------------------------------------------------------------------ */
 
-/* What every slow call for a class does besides its own work. */
-static void thread_tick(struct hk_thread *thread, size_t class) {
-    thread->seen[class] = NULL;
+/* What every slow call does besides its own work. */
+static void thread_tick(struct hk_thread *thread) {
     uint32_t trims = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
     if (hk_unlikely(trims != thread->trim_seen)) {
         thread->trim_seen = trims;
         hk_thread_empty(thread);
     }
     if (++thread->slow_calls % THREAD_LOOK_CALLS == 0) {
-        if (thread->capacity_bytes > thread_share() / 2)
+        if (thread->capacity_bytes > thread_share(thread) / 2)
             thread_look(thread);
         hk_purge_tick();
     }
+}
+
+void hk_thread_tick(void) {
+    struct hk_thread *thread = hk_thread_get();
+    if (thread != NULL)
+        thread_tick(thread);
+    hk_helper_want();
 }
 
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
@@ -367,15 +394,23 @@ void *hk_thread_refill(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
-    thread_tick(thread, class);
+    thread_tick(thread);
+    hk_helper_want();
+    thread->seen[class] = NULL;
     struct hk_bin *bin = &thread->cache.bins[class];
+    void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
+    if (block != NULL)
+        return block;
     thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
-    if (capacity == 0)
+    if (capacity == 0) {
+        thread->moved_bytes += hk_classes[class].block_bytes;
         return hk_heap_take_one(thread->heap, class).start;
+    }
     uint32_t got = hk_heap_take(thread->heap, class, bin->top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
+    thread->moved_bytes += got * (size_t)hk_classes[class].block_bytes;
     hk_bin_set_top(bin, bin->top + got - 1);
     return *bin->top;
 }
@@ -398,11 +433,13 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, HK_CAUSE_FREE);
         return;
     }
-    thread_tick(thread, class);
+    thread_tick(thread);
+    thread->seen[class] = NULL;
     if (bin->top == bin->ceil)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
+        thread->moved_bytes += hk_classes[class].block_bytes;
         hk_heap_give_one(function, class, block);
         return;
     }

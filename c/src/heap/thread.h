@@ -4,7 +4,9 @@
  *
  * What it is: one bin for each class, their arrays, and the slow paths that fill and empty them.
  * Arrays start small and double each time a bin runs empty or full, to the depth of its class and
- * within the thread's share of memory; bins that were not used since the last look give half back.
+ * within the thread's share of memory, which it earns by the bytes that its slow paths move: a
+ * thread that does little holds little, even if it then sleeps for ever. Bins that were not used
+ * since the last look give half back.
  * A thread starts on the constant unborn cache, whose bins are empty and full at once, so that its
  * first call ends here. After its death, and in checking mode, it is on the uncached one, and every
  * call goes to a heap.
@@ -28,8 +30,9 @@ struct hk_thread {
     void **seen[HK_CLASS_COUNT];         /* owner; top at the last look, NULL after a slow call */
     struct hk_heap *heap;                /* const while the thread lives */
     size_t capacity_bytes;               /* owner; sum of capacity times block size */
+    size_t moved_bytes;                  /* owner; of blocks through refills and flushes */
     uint32_t slow_calls;                 /* owner; since birth */
-    uint32_t trim_seen;                  /* owner; the value of hk_thread_trims it has obeyed */
+    uint32_t trim_seen;                  /* owner; the latest hk_thread_ask_trim it has obeyed */
     struct hk_lock lock;                 /* rank THREAD */
     struct hk_thread *next;              /* lock:THREADS */
     struct hk_thread *prev;              /* lock:THREADS */
@@ -54,6 +57,9 @@ struct hk_block hk_thread_take_one(size_t class);
 /* Frees a block of a class whose bin is full. `function` is named if it is bad. */
 void hk_thread_flush(const char *function, size_t class, void *block);
 
+/* For allocations that pass the bins by: the upkeep that every slow path does. */
+void hk_thread_tick(void);
+
 /* Puts up to `count` blocks of a class into the record's bin; returns how many were added. */
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count);
 
@@ -74,7 +80,8 @@ uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class);
 /* How many blocks of a class threads held when they ended, on a slowly moving average. */
 uint32_t hk_thread_usual(size_t class);
 
-/* Reads the options if the environment was not there at the first allocation. */
+/* From the constructor: starts what the first allocation would have started, and reads the options
+ * again if the environment was not there then. */
 void hk_thread_start_late(void);
 
 void hk_thread_fork_prepare(void);

@@ -5,8 +5,8 @@
  * What it is: everything that hakmem asks of the operating system. No other file makes memory
  * system calls; tests link tests/fake_os.c in place of os_linux.c.
  * Owns: the counts of its own calls.
- * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock is held,
- * except wait and wake, which locks are made of.
+ * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
+ * PROCESS is held, except wait and wake, which locks are made of.
  * Boundary: libc's system call wrappers. Never allocates from hakmem; keeps errno.
  */
 #ifndef HK_OS_OS_H
@@ -53,6 +53,12 @@ unsigned hk_os_cpus(void);
 /* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
 
+/* Sleeps for that long, or less if something else ends the sleep. */
+void hk_os_sleep_ms(uint64_t ms);
+
+/* Names the calling thread for debuggers; at most 15 bytes. */
+void hk_os_name_thread(const char *name);
+
 /* Sleeps while *word == expected, until woken (or for no reason). */
 void hk_os_wait(uint32_t *word, uint32_t expected);
 /* Wakes one thread that sleeps on the word. */
@@ -60,6 +66,9 @@ void hk_os_wake(uint32_t *word);
 
 /* Writes text to standard error. */
 void hk_os_write_error(const char *text, size_t bytes);
+
+/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. */
+void hk_os_keep_error(void);
 
 /* The environment as a NULL-terminated array of "NAME=value"; NULL when it is not there yet (the
  * loader is still at work) or must not be trusted (set-uid programs). */

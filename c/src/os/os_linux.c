@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +170,13 @@ uint64_t hk_os_now_ms(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
+void hk_os_sleep_ms(uint64_t ms) {
+    struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+}
+
+void hk_os_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+
 void hk_os_wait(uint32_t *word, uint32_t expected) {
     int saved = errno;
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
@@ -180,10 +189,31 @@ void hk_os_wake(uint32_t *word) {
     errno = saved;
 }
 
+/* The duplicate of standard error, and which file it was then: its number may be another's by now. */
+static int os_kept_error = -1;
+static struct stat os_kept_file;
+
+void hk_os_keep_error(void) {
+    int saved = errno;
+    if (fstat(STDERR_FILENO, &os_kept_file) == 0)
+        os_kept_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    errno = saved;
+}
+
+static int os_error_file(void) {
+    struct stat now;
+    if (os_kept_error >= 0 && fcntl(STDERR_FILENO, F_GETFD) < 0 &&
+        fstat(os_kept_error, &now) == 0 && now.st_dev == os_kept_file.st_dev &&
+        now.st_ino == os_kept_file.st_ino)
+        return os_kept_error;
+    return STDERR_FILENO;
+}
+
 void hk_os_write_error(const char *text, size_t bytes) {
     int saved = errno;
+    int file = os_error_file();
     while (bytes > 0) {
-        ssize_t n = write(STDERR_FILENO, text, bytes);
+        ssize_t n = write(file, text, bytes);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
