@@ -1,0 +1,79 @@
+# counts.sh - memory system calls of the benchmark programs, and what an idle process holds.
+#
+# SPDX-License-Identifier: MIT OR Apache-2.0
+# timeout: 120
+source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
+
+# ---- mmap + munmap + madvise -----------------------------------------------------------------------
+
+# calls PROGRAM...: of the program and its threads, the loader's own work included.
+calls() {
+    strace -f -qq -e trace=mmap,munmap,madvise -o "$scratch/trace" -E "LD_PRELOAD=$library" "$@" \
+        >/dev/null 2>"$scratch/errors" || return
+    grep -cE '(mmap|munmap|madvise)\(' "$scratch/trace"
+}
+
+# limit MOST PROGRAM ARGUMENT...
+limit() {
+    local most=$1 name=$2 count
+    shift 2
+    local label=${name}_$(tr ' ' _ <<<"$*")_makes_at_most_${most}_calls
+    if ! installed strace; then
+        skip "$label" "not installed: strace"
+    elif ! strace -qq -o /dev/null true 2>/dev/null; then
+        skip "$label" "strace may not trace here"
+    elif ! [[ -x $TEST_ROOT/build/bench/$name ]]; then
+        skip "$label" "the benchmark programs are not built"
+    elif count=$(calls "$TEST_ROOT/build/bench/$name" "$@"); then
+        echo "    $name $*: $count calls"
+        check_at_most "$label" "$count" "$most"
+    else
+        not_ok "$label" "$(cat "$scratch/errors")"
+    fi
+}
+
+if [[ -f $TEST_ROOT/benches/c/Makefile ]]; then
+    check the_benchmark_programs_build make -s -C "$TEST_ROOT/benches/c" CC="$TEST_CC"
+fi
+limit 20 bench_random_mixed 100000 256 42
+limit 40 bench_pool_tls 1 100000 256 42
+limit 120 bench_pool_tls 4 50000 256 42
+
+# ---- An idle process -------------------------------------------------------------------------------
+
+cat >"$scratch/idle.c" <<'END'
+#include <stdlib.h>
+#include <unistd.h>
+int main(void) {
+    free(malloc(1));
+    write(1, "x", 1);
+    pause();
+    return 0;
+}
+END
+
+# idle_kib COMMAND...: resident KiB once it idles.
+idle_kib() {
+    local kib
+    coproc idle { exec "$@"; }
+    local pid=$idle_PID
+    read -r -n 1 -u "${idle[0]}"
+    kib=$(awk '/^VmRSS:/ { print $2 }' "/proc/$pid/status")
+    kill "$pid"
+    wait "$pid" 2>/dev/null
+    echo "$kib"
+}
+
+build_idle() {
+    "$TEST_CC" -O1 -fno-builtin "$scratch/idle.c" -o "$scratch/idle" &&
+        "$TEST_CC" -O1 -fno-builtin "$scratch/idle.c" "$archive" -pthread -o "$scratch/idle_linked"
+}
+check the_idle_program_compiles build_idle
+plain=$(idle_kib "$scratch/idle")
+linked=$(idle_kib "$scratch/idle_linked")
+preloaded=$(idle_kib env LD_PRELOAD="$library" "$scratch/idle")
+echo "    an idle process: $plain KiB with libc's malloc, $linked linked, $preloaded preloaded"
+check_at_most an_idle_process_that_links_the_archive_holds_at_most_half_a_mb_more $((linked - plain)) 512
+check_at_most an_idle_process_that_preloads_holds_at_most_half_a_mb_more $((preloaded - plain)) 512
+
+finish
