@@ -4,13 +4,14 @@
 //! |---|---|---|---|---|
 //! | [`PREWARM`] | `prewarm` | `off` | `off`, `tiny`, `pool`, `all`, `adaptive` | any time |
 //! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 2048 | 0 to 1048576 | any time |
-//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 128 | 1 to 1048576 | any time |
+//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 32 | 1 to 1048576 | any time |
 //! | [`HEAPS`] | `heaps` | 0 | 0 to 256 | at start |
 //! | [`POOL_TLS_ARENA_MB_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
 //! | [`POOL_TLS_ARENA_MB_MAX`] | `pool_tls_arena_mb_max` | 8 | 1 to 64 | any time |
 //! | [`POOL_TLS_ARENA_GROWTH_LEVELS`] | `pool_tls_arena_growth_levels` | 3 | 0 to 16 | any time |
 //! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
 //! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
+//! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
 //! | [`CHECKS`] | `checks` | 0 | 0, 1 | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
@@ -109,6 +110,9 @@ options! {
     LARGE_CACHE_MB: u64 = c"large_cache_mb";
     /// Milliseconds that free memory is kept before it is given back; 0 means at the next chance.
     PURGE_DELAY_MS: u64 = c"purge_delay_ms";
+    /// MiB in use from which on a helper thread gives free memory back while the program is idle; 0
+    /// means never.
+    PURGE_THREAD_MB: u64 = c"purge_thread_mb";
     /// No thread caches, every free checked, sized frees compared. Slow.
     CHECKS: bool = c"checks";
     /// What to do after a bad pointer was reported.

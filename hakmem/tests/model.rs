@@ -119,12 +119,13 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A case is hundreds of operations, so that few cases suffice.
+/// A case is hundreds of operations: a fifth of the usual number suffices.
 fn config() -> ProptestConfig {
+    let usual = ProptestConfig::default();
     ProptestConfig {
-        cases: 48,
+        cases: usual.cases.div_ceil(5),
         failure_persistence: None,
-        ..ProptestConfig::default()
+        ..usual
     }
 }
 
@@ -147,5 +148,45 @@ proptest! {
                 scope.spawn(|| Model::run(operations));
             }
         });
+    }
+}
+
+/// Options that make the allocator take other paths. They are read at the start of a process, so
+/// this runs the tests above again, with fewer cases.
+#[test]
+#[cfg(not(hakmem_system))]
+fn so_it_is_with_other_options() {
+    let program = std::env::current_exe().expect("a test has a path");
+    for options in [
+        &[("HAKMEM_CHECKS", "1")][..],
+        &[("HAKMEM_PREWARM", "all")],
+        &[("HAKMEM_PREWARM", "adaptive"), ("HAKMEM_HEAPS", "1")],
+        &[
+            ("HAKMEM_PURGE_DELAY_MS", "0"),
+            ("HAKMEM_LARGE_CACHE_MB", "0"),
+        ],
+        &[
+            ("HAKMEM_THREAD_CACHE_KB", "0"),
+            ("HAKMEM_POOL_TLS_ARENA_MB_MAX", "1"),
+        ],
+    ] {
+        let output = std::process::Command::new(&program)
+            .args(["--skip", "so_it_is_with_other_options"])
+            .envs(options.iter().copied())
+            .env("PROPTEST_CASES", "20")
+            .output()
+            .expect("the tests run again");
+        let (out, errors) = (&output.stdout, &output.stderr);
+        let text = [
+            String::from_utf8_lossy(out),
+            String::from_utf8_lossy(errors),
+        ]
+        .concat();
+        assert!(
+            output.status.success(),
+            "{options:?}: {}\n{text}",
+            output.status
+        );
+        assert!(text.contains(" 2 passed; 0 failed"), "{options:?}: {text}");
     }
 }
