@@ -1,0 +1,313 @@
+/* unit/large.c - blocks above the largest class: where they lie, how they are resized and reused.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "core/large.h"
+
+#include "core/meta.h"
+#include "core/options.h"
+#include "core/registry.h"
+#include "fresh.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define FAR ((uintptr_t)1 << 45) /* nothing else is mapped near it */
+
+static struct hk_arena arena;
+
+static struct hk_span *span_of(const void *block) {
+    struct hk_span *span = hk_registry_find(block);
+    REQUIRE(span != NULL);
+    return span;
+}
+
+static void *allocate(size_t size) {
+    struct hk_block block = hk_large_alloc(&arena, &arena, size, 16);
+    REQUIRE(block.start != NULL);
+    return block.start;
+}
+
+static void release(void *block) { hk_large_free(span_of(block)); }
+
+static void keep_for_reuse(const char *mib) { CHECK_EQ(hk_option_set("large_cache_mb", mib), 0); }
+
+TEST_FRESH(blocks_to_4_mib_are_granules_of_the_arena_and_larger_ones_mappings) {
+    void *small = allocate(4 * MIB), *large = allocate(4 * MIB + 1);
+    CHECK(span_of(small)->chunk != NULL && span_of(small)->owner == &arena);
+    CHECK(span_of(large)->chunk == NULL);
+    CHECK_EQ(span_of(small)->bytes, 4 * MIB);
+    CHECK_EQ(span_of(large)->bytes, 4 * MIB + 4096);
+    CHECK_EQ(hk_large_live_bytes(), 8 * MIB + 4096);
+    release(small);
+    release(large);
+    CHECK_EQ(hk_large_live_bytes(), 0);
+    CHECK(hk_registry_find(small) == NULL && hk_registry_find(large) == NULL);
+}
+
+TEST_FRESH(every_size_is_aligned_and_writable_to_its_end) {
+    static const size_t sizes[] = {256 * KIB + 1, 300 * KIB, MIB - 1, MIB, 4 * MIB, 5 * MIB};
+    for (size_t align = 16; align <= 8 * MIB; align *= 2) {
+        for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+            struct hk_block block = hk_large_alloc(&arena, &arena, sizes[i], align);
+            AT("size align", sizes[i], align);
+            REQUIRE(block.start != NULL);
+            CHECK_EQ((uintptr_t)block.start % align, 0);
+            CHECK_EQ((uintptr_t)block.start % HK_GRANULE_BYTES, 0);
+            size_t usable = span_of(block.start)->bytes;
+            CHECK_GE(usable, sizes[i]);
+            CHECK(fake_os_is_mapped(block.start, usable));
+            memset((char *)block.start + usable - 16, 1, 16);
+            release(block.start);
+        }
+    }
+}
+
+TEST_FRESH(size_zero_with_a_large_alignment_is_a_block_of_its_own) {
+    struct hk_block a = hk_large_alloc(&arena, &arena, 0, 128 * KIB);
+    struct hk_block b = hk_large_alloc(&arena, &arena, 0, 128 * KIB);
+    CHECK(a.start != NULL && b.start != NULL && a.start != b.start);
+    release(a.start);
+    release(b.start);
+}
+
+TEST_FRESH(memory_is_called_zero_only_while_it_is) {
+    struct hk_block block = hk_large_alloc(&arena, &arena, MIB, 16);
+    CHECK(block.zero);
+    memset(block.start, 1, MIB);
+    release(block.start);
+    struct hk_block again = hk_large_alloc(&arena, &arena, MIB, 16);
+    CHECK(again.start == block.start && !again.zero);
+
+    block = hk_large_alloc(&arena, &arena, 8 * MIB, 16);
+    CHECK(block.zero);
+    memset(block.start, 1, MIB);
+    release(block.start);
+    again = hk_large_alloc(&arena, &arena, 8 * MIB, 16);
+    CHECK(again.start == block.start && !again.zero);
+}
+
+TEST_FRESH(absurd_sizes_are_refused) {
+    CHECK(hk_large_alloc(&arena, &arena, SIZE_MAX, 16).start == NULL);
+    CHECK(hk_large_alloc(&arena, &arena, (size_t)PTRDIFF_MAX + 1, 16).start == NULL);
+    CHECK(hk_large_alloc(&arena, &arena, PTRDIFF_MAX, 16).start == NULL);
+    CHECK(hk_large_alloc(&arena, &arena, MIB, (size_t)1 << 62).start == NULL);
+    void *block = allocate(MIB), *mapping = allocate(8 * MIB);
+    static const size_t sizes[] = {SIZE_MAX, (size_t)PTRDIFF_MAX + 1, PTRDIFF_MAX, (size_t)1 << 48,
+                                   (size_t)1 << 52};
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        AT("size", i);
+        CHECK(hk_large_resize(span_of(block), sizes[i], 16) == NULL);
+        CHECK(hk_large_resize(span_of(mapping), sizes[i], 16) == NULL);
+    }
+    CHECK_EQ(span_of(block)->bytes, MIB);
+    CHECK_EQ(span_of(mapping)->bytes, 8 * MIB);
+    CHECK(hk_arena_valid(&arena));
+}
+
+/* ---- Kept mappings ------------------------------------------------------------------------------ */
+
+TEST_FRESH(a_freed_mapping_serves_a_block_that_is_up_to_a_quarter_smaller) {
+    void *block = allocate(10 * MIB);
+    release(block);
+    CHECK_EQ(hk_large_cached_bytes(), 10 * MIB);
+    CHECK(allocate(10 * MIB + 4096) != block);
+    CHECK(allocate(7 * MIB) != block);
+    CHECK(allocate(8 * MIB) == block);
+    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(span_of(block)->bytes, 10 * MIB);
+}
+
+TEST_FRESH(the_smallest_kept_mapping_that_fits_is_reused) {
+    void *blocks[] = {allocate(12 * MIB), allocate(11 * MIB), allocate(10 * MIB)};
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        release(blocks[i]);
+    CHECK(allocate(10 * MIB + 1) == blocks[1]);
+    CHECK(allocate(10 * MIB) == blocks[2]);
+    CHECK(allocate(10 * MIB) == blocks[0]);
+}
+
+TEST_FRESH(a_kept_mapping_is_reused_only_where_its_alignment_is_enough) {
+    fake_os.chunks_at = FAR + 64 * KIB;
+    void *block = allocate(8 * MIB);
+    release(block);
+    struct hk_block aligned = hk_large_alloc(&arena, &arena, 8 * MIB, MIB);
+    CHECK(aligned.start != block && aligned.zero);
+    CHECK(hk_large_alloc(&arena, &arena, 8 * MIB, 64 * KIB).start == block);
+}
+
+TEST_FRESH(the_oldest_mappings_are_unmapped_when_the_limit_is_reached) {
+    keep_for_reuse("20");
+    void *a = allocate(8 * MIB), *b = allocate(8 * MIB), *c = allocate(8 * MIB);
+    release(a);
+    release(b);
+    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    release(c);
+    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    CHECK(!fake_os_is_mapped(a, 4096) && fake_os_is_mapped(b, 8 * MIB));
+    void *whole = allocate(21 * MIB);
+    release(whole);
+    CHECK(!fake_os_is_mapped(whole, 4096));
+    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+}
+
+TEST_FRESH(with_a_limit_of_zero_nothing_is_kept) {
+    keep_for_reuse("0");
+    void *block = allocate(5 * MIB);
+    release(block);
+    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK(!fake_os_is_mapped(block, 4096));
+}
+
+TEST_FRESH(only_so_many_mappings_are_kept_and_none_is_lost) {
+    enum { BLOCKS = 40 };
+    keep_for_reuse("1000");
+    void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = allocate(5 * MIB);
+    size_t others = fake_os_mapped() - BLOCKS * 5 * MIB;
+    for (int i = 0; i < BLOCKS; i++)
+        release(blocks[i]);
+    CHECK(hk_large_cached_bytes() >= 5 * MIB && hk_large_cached_bytes() < BLOCKS * 5 * MIB);
+    CHECK_EQ(fake_os_mapped(), others + hk_large_cached_bytes());
+    size_t kept = hk_large_cached_bytes();
+    CHECK_EQ(hk_large_purge(UINT64_MAX), kept);
+    CHECK_EQ(fake_os_mapped(), others);
+    CHECK_EQ(hk_large_cached_bytes(), 0);
+}
+
+TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
+    fake_os.now_ms = 1000;
+    void *old = allocate(5 * MIB), *young = allocate(5 * MIB);
+    release(old);
+    fake_os.now_ms = 1500;
+    release(young);
+    CHECK_EQ(hk_large_purge(1000), 0);
+    CHECK_EQ(hk_large_purge(1500), 5 * MIB);
+    CHECK(!fake_os_is_mapped(old, 4096) && fake_os_is_mapped(young, 5 * MIB));
+    CHECK_EQ(hk_large_purge(1501), 5 * MIB);
+    CHECK_EQ(hk_large_cached_bytes(), 0);
+}
+
+/* ---- Resizing ------------------------------------------------------------------------------------ */
+
+static void check_resized(void *block, size_t old_size, size_t size, bool stays) {
+    struct hk_span *span = span_of(block);
+    test_fill(block, old_size, 7);
+    unsigned char *resized = hk_large_resize(span, size, 16);
+    REQUIRE(resized != NULL);
+    CHECK_EQ(resized == block, stays);
+    size_t least = old_size < size ? old_size : size;
+    CHECK_EQ(test_intact(resized, least, 7), least);
+    CHECK(span_of(resized) == span);
+    CHECK_GE(span->bytes, size);
+    CHECK(fake_os_is_mapped(resized, span->bytes));
+    memset(resized, 1, span->bytes);
+    CHECK_EQ(hk_large_live_bytes(), span->bytes);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(a_block_grows_into_free_granules_behind_it) {
+    void *block = allocate(300 * KIB);
+    check_resized(block, 300 * KIB, 310 * KIB, true); /* inside its last granule */
+    check_resized(block, 310 * KIB, 900 * KIB, true);
+    CHECK_EQ(span_of(block)->granules, 15);
+    release(block);
+    CHECK_EQ(hk_large_live_bytes(), 0);
+}
+
+TEST_FRESH(a_block_does_not_grow_over_its_neighbour) {
+    void *block = allocate(300 * KIB), *neighbour = allocate(300 * KIB);
+    test_fill(neighbour, 300 * KIB, 8);
+    CHECK(hk_large_resize(span_of(block), 400 * KIB, 16) == NULL);
+    CHECK_EQ(span_of(block)->bytes, 300 * KIB);
+    CHECK(hk_large_resize(span_of(block), 5 * MIB, 16) == NULL);
+    CHECK_EQ(test_intact(neighbour, 300 * KIB, 8), 300 * KIB);
+    release(neighbour);
+    check_resized(block, 300 * KIB, 400 * KIB, true);
+}
+
+TEST_FRESH(a_block_that_shrinks_leaves_its_granules_to_others) {
+    void *block = allocate(900 * KIB);
+    check_resized(block, 900 * KIB, 300 * KIB, true);
+    CHECK((char *)allocate(300 * KIB) == (char *)block + 320 * KIB);
+}
+
+TEST_FRESH(a_mapping_grows_in_place_with_a_reserve_and_keeps_it) {
+    fake_os.chunks_at = FAR;
+    void *block = allocate(8 * MIB);
+    check_resized(block, 8 * MIB, 9 * MIB, true);
+    size_t bytes = span_of(block)->bytes;
+    CHECK(bytes > 9 * MIB && bytes <= 9 * MIB + 2 * MIB);
+    uint64_t calls = hk_os_counts.remap_calls;
+    check_resized(block, 9 * MIB, bytes, true);
+    check_resized(block, 9 * MIB, 9 * MIB - 100, true);
+    CHECK_EQ(hk_os_counts.remap_calls, calls);
+}
+
+TEST_FRESH(a_mapping_that_cannot_grow_in_place_moves_without_a_copy) {
+    fake_os.resize_fails = true;
+    void *block = allocate(8 * MIB);
+    check_resized(block, 8 * MIB, 16 * MIB, false);
+    CHECK(hk_registry_find(block) == NULL);
+    CHECK(!fake_os_is_mapped(block, 4096));
+}
+
+TEST_FRESH(a_mapping_keeps_its_alignment_when_it_moves) {
+    fake_os.resize_fails = true;
+    struct hk_block block = hk_large_alloc(&arena, &arena, 8 * MIB, 4 * MIB);
+    char *moved = hk_large_resize(span_of(block.start), 20 * MIB, 4 * MIB);
+    CHECK(moved != NULL && moved != block.start);
+    CHECK_EQ((uintptr_t)moved % (4 * MIB), 0);
+}
+
+TEST_FRESH(a_mapping_that_shrinks_gives_its_end_back) {
+    void *block = allocate(40 * MIB);
+    size_t before = fake_os_mapped();
+    check_resized(block, 40 * MIB, 10 * MIB, true);
+    CHECK_EQ(fake_os_mapped(), before - 30 * MIB);
+    CHECK(hk_large_resize(span_of(block), 300 * KIB, 16) == NULL); /* for an arena: is copied */
+    CHECK_EQ(span_of(block)->bytes, 10 * MIB);
+}
+
+TEST_FRESH(a_resize_that_fails_changes_nothing) {
+    fake_os.resize_fails = true;
+    unsigned char *block = allocate(8 * MIB);
+    test_fill(block, 8 * MIB, 9);
+    size_t mapped = fake_os_mapped();
+    fake_os_fail_maps(1, FAKE_OS_ALL); /* no room to move to */
+    CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
+    fake_os_fail_maps(0, 0);
+    fake_os.move_fails = true; /* room, but the OS does not move */
+    CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
+    fake_os.move_fails = false;
+    fake_os.chunks_at = FAR; /* room, but no leaf of the registry for it */
+    fake_os_fail_maps(2, 1);
+    CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
+    CHECK_EQ(fake_os_mapped(), mapped);
+    CHECK_EQ(span_of(block)->bytes, 8 * MIB);
+    CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
+    CHECK_EQ(test_intact(block, 8 * MIB, 9), 8 * MIB);
+}
+
+/* ---- Without memory ------------------------------------------------------------------------------ */
+
+TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
+    static const size_t sizes[] = {300 * KIB, 8 * MIB};
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        for (uint64_t nth = 1; nth <= 5; nth++) {
+            fake_os_fail_maps(nth, FAKE_OS_ALL);
+            struct hk_block block = hk_large_alloc(&arena, &arena, sizes[i], 16);
+            fake_os_fail_maps(0, 0);
+            AT("size nth", sizes[i], nth);
+            if (block.start != NULL)
+                release(block.start);
+            hk_large_purge(UINT64_MAX);
+            hk_arena_purge(&arena, HK_PURGE_ALL);
+            CHECK_EQ(hk_large_live_bytes(), 0);
+            CHECK_EQ(hk_large_cached_bytes(), 0);
+            CHECK_EQ((fake_os_mapped() - hk_meta_bytes()) % (512 * KIB), 0); /* leaves only */
+            CHECK(fake_os_mapped() - hk_meta_bytes() <= 2 * 512 * KIB);
+        }
+    }
+}
