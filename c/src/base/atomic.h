@@ -28,6 +28,10 @@
 #define hk_cas_acq_rel(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* Orders all before it ahead of all after it, for every thread that has a full fence too: where two
+ * threads each store and then look at what the other stored. */
+#define hk_fence_full() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
 /* Keeps the compiler from moving stores across it: for a reader that sees the thread stopped between
  * two instructions, as a forked child does. */
 #define hk_fence_stopped() __atomic_signal_fence(__ATOMIC_SEQ_CST)

@@ -20,9 +20,9 @@ const struct hk_class hk_classes[HK_CLASS_COUNT] = {
         (granules) * CLASS_GRANULE / (bytes),                                                      \
         depth,                                                                                     \
         granules,                                                                                  \
-        CLASS_MIN(depth, CLASS_MIN(CLASS_INITIAL_MAX,                                              \
-                                   CLASS_AT_LEAST_1(CLASS_INITIAL_BYTES / (bytes)))),              \
-        CLASS_MIN(CLASS_INBOX_MAX, CLASS_INBOX_BYTES / (bytes)),                                   \
+        (uint8_t)CLASS_MIN(depth, CLASS_MIN(CLASS_INITIAL_MAX,                                     \
+                                            CLASS_AT_LEAST_1(CLASS_INITIAL_BYTES / (bytes)))),     \
+        (uint8_t)CLASS_MIN(CLASS_INBOX_MAX, CLASS_INBOX_BYTES / (bytes)),                          \
         prewarm,                                                                                   \
     },
 #include "size_class.def"

@@ -34,8 +34,10 @@ static bool helper_is_wanted(void) {
 static void helper_settle(void) {
     do {
         hk_os_sleep_ms(hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
-        /* relaxed: what is freed from here on sets it again; the locks of the look order the rest */
+        /* Full: the look sees all that was freed by a thread that saw SOME; pairs with the fence in
+         * hk_helper_work. */
         hk_store_relaxed(&helper.work, HELPER_WORK_NONE);
+        hk_fence_full();
     } while (hk_purge_step());
 }
 
@@ -84,6 +86,7 @@ void hk_helper_want(void) {
 }
 
 void hk_helper_work(void) {
+    hk_fence_full(); /* what was freed is visible before the word is read; see helper_settle */
     if (hk_load_relaxed(&helper.work) != HELPER_WORK_NONE) /* relaxed: only whether to wake */
         return;
     hk_store_relaxed(&helper.work, HELPER_WORK_SOME); /* relaxed: the wake orders */

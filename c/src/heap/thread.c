@@ -144,16 +144,17 @@ static size_t array_bytes(uint32_t capacity) { return ((size_t)capacity + 1) * s
 
 static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 
-/* What a thread may cache: a start, which is smaller the more threads there are, and a part of what
- * it has moved; at most its share of what all may hold, and the limit of one. */
+/* What a thread may cache: a start, smaller the more threads there are, and a part of what it has
+ * moved, both within its part of what all may hold and within the limit of one. */
 static size_t thread_share(const struct hk_thread *thread) {
-    uint32_t count = hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
+    uint32_t count = hk_load_relaxed(&threads.count) + 1; /* relaxed: a size, orders nothing */
     size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
-    size_t start = size_min(total / THREAD_START_PART / (count + 1), THREAD_START_MAX);
+    size_t start = size_min(total / THREAD_START_PART / count, THREAD_START_MAX);
     start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
-    size_t most = size_min(total / (count + 1), hk_option(HK_OPTION_thread_cache_kb) << 10);
-    return size_min(start + thread->moved_bytes / THREAD_EARNED_PART,
-                    most > start ? most : start);
+    size_t part = total / count;
+    size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;
+    size_t share = size_min(earned, part > start ? part : start);
+    return size_min(share, hk_option(HK_OPTION_thread_cache_kb) << 10);
 }
 
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without

@@ -59,20 +59,32 @@ static void *os_map_trimmed(size_t bytes, size_t align) {
     return start;
 }
 
+/* Below the last aligned mapping, where the next one is likely to be aligned as well. */
+static void *os_map_at_hint(size_t bytes, size_t align) {
+    uintptr_t hint = hk_load_relaxed(&os_map_hint); /* relaxed: only a hint */
+    if (hint <= bytes)
+        return NULL;
+    void *p = os_map((void *)((hint - bytes) & ~(align - 1)), bytes);
+    if (p == NULL || ((uintptr_t)p & (align - 1)) == 0)
+        return p;
+    os_unmap(p, bytes);
+    return NULL;
+}
+
 void *hak_os_map_boundary(size_t bytes, size_t align) {
     int saved = errno;
-    uintptr_t hint = hk_load_relaxed(&os_map_hint); /* relaxed: only a hint */
-    hint = hint > bytes ? (hint - bytes) & ~(align - 1) : 0;
-    void *p = os_map((void *)hint, bytes);
-    if (p != NULL && ((uintptr_t)p & (align - 1)) != 0) {
-        os_unmap(p, bytes);
-        p = os_map_trimmed(bytes, align);
-    }
-    if (p != NULL) {
-        os_count_mapped(bytes);
-        if (align > hk_os_page_bytes())
+    void *p = NULL;
+    if (align <= hk_os_page_bytes()) {
+        p = os_map(NULL, bytes);
+    } else {
+        p = os_map_at_hint(bytes, align);
+        if (p == NULL)
+            p = os_map_trimmed(bytes, align);
+        if (p != NULL)
             hk_store_relaxed(&os_map_hint, (uintptr_t)p); /* relaxed: only a hint */
     }
+    if (p != NULL)
+        os_count_mapped(bytes);
     errno = saved;
     return p;
 }
