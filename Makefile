@@ -136,12 +136,9 @@ demo: libs need-cargo
 # ---- Documentation and format -----------------------------------------------------------------------
 
 .PHONY: docs format format-check
-docs: c/docs/options.md
-
-c/docs/options.md: c/tools/options c/src/core/options.def
-	$(call say,DOC,$@)
-	@mkdir -p $(@D)
-	$(Q)c/tools/options markdown > $@
+docs:
+	@mkdir -p build
+	$(Q)c/tools/options update
 
 FORMATTED = $(wildcard c/include/*.[ch] c/src/*.[ch] c/src/*/*.[ch] c/tests/*.[ch] c/tests/*/*.[ch] \
                        c/tools/*.[ch] examples/c/*.[ch] benches/c/*.[ch])
@@ -211,7 +208,7 @@ help:
 	@echo 'make bench        the criterion benchmarks'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
-	@echo 'make docs         regenerates c/docs/options.md'
+	@echo 'make docs         puts the options into c/docs/options.md and README.md'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make clean        removes build/ and target/'
 	@echo ''
