@@ -23,16 +23,16 @@ struct Arguments {
     #[arg(long, default_value = "build")]
     build: PathBuf,
     /// Rounds of the HTTP service on each allocator.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// Documents that the service keeps.
     #[arg(long, default_value_t = 20_000)]
     documents: usize,
     /// Requests of a round.
-    #[arg(long, default_value_t = 60_000)]
+    #[arg(long, default_value_t = 40_000)]
     requests: usize,
     /// Seconds after which no further round of the service begins.
-    #[arg(long, default_value_t = 110)]
+    #[arg(long, default_value_t = 90)]
     seconds: u64,
 }
 
