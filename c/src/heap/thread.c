@@ -55,8 +55,7 @@ static void thread_end(void *record);
 static void threads_read_options(void) {
     hk_options_read();
     uint32_t heaps = (uint32_t)hk_option(HK_OPTION_heaps);
-    uint32_t usual = 4 * hk_os_cpus();
-    heaps = heaps != 0 ? heaps : usual;
+    heaps = heaps != 0 ? heaps : hk_os_cpus();
     threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
 }
 
