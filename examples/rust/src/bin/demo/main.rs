@@ -23,8 +23,8 @@ struct Arguments {
     #[arg(long, default_value = "build")]
     build: PathBuf,
     /// Rounds of the HTTP service on each allocator.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    #[arg(long, default_value_t = 5, value_parser = parse_rounds)]
+    rounds: usize,
     /// Documents that the service keeps.
     #[arg(long, default_value_t = 20_000)]
     documents: usize,
@@ -34,6 +34,13 @@ struct Arguments {
     /// Seconds after which no further round of the service begins.
     #[arg(long, default_value_t = 90)]
     seconds: u64,
+}
+
+fn parse_rounds(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(rounds @ 1..=100) => Ok(rounds),
+        _ => Err("not a number from 1 to 100".to_owned()),
+    }
 }
 
 fn main() -> anyhow::Result<()> {

@@ -70,7 +70,7 @@ struct Statistics {
 pub(crate) struct Rounds([Vec<Round>; 2]);
 
 /// Runs the rounds on both allocators in turn; none begins after `time`.
-pub(crate) fn compare(load: &Load, count: u32, time: Duration) -> anyhow::Result<Rounds> {
+pub(crate) fn compare(load: &Load, count: usize, time: Duration) -> anyhow::Result<Rounds> {
     let folder = std::env::current_exe()?.with_file_name("");
     let start = Instant::now();
     let mut rounds = Rounds([Vec::new(), Vec::new()]);
@@ -80,20 +80,24 @@ pub(crate) fn compare(load: &Load, count: u32, time: Duration) -> anyhow::Result
             break;
         }
         // The order alternates, so that neither allocator always has the machine as the other left it.
-        let first = number as usize % 2;
+        let first = number % 2;
         for (turn, which) in [first, 1 - first].into_iter().enumerate() {
             let (allocator, executable) = ALLOCATORS[which];
             print!("   round {} of {count}  {allocator}  ", number + 1);
             std::io::stdout().flush()?;
-            let round = measure(&folder, executable, load, u64::from(number))?;
-            let done = number as usize * 2 + turn + 1;
-            let left = start.elapsed() * (count as usize * 2 - done) as u32 / done as u32;
+            let round = measure(&folder, executable, load, number)?;
+            let done = number * 2 + turn + 1;
+            let left = start.elapsed().as_secs_f64() * (count * 2 - done) as f64 / done as f64;
             println!(
-                "{:>9} requests/s  p99 {:.2} ms  peak {:.1} MiB  {:>4} s left",
+                "{:>9} requests/s  p99 {:.2} ms  peak {:.1} MiB  {left:>4.0} s left{}",
                 grouped(round.report.requests_per_second(), 0),
                 round.report.p99_ms,
                 mib(round.memory.rss_peak_bytes),
-                left.as_secs(),
+                if round.report.complete {
+                    ""
+                } else {
+                    "  (cut off by time)"
+                },
             );
             rounds.0[which].push(round);
         }
@@ -101,7 +105,7 @@ pub(crate) fn compare(load: &Load, count: u32, time: Duration) -> anyhow::Result
     Ok(rounds)
 }
 
-fn measure(folder: &Path, executable: &str, load: &Load, seed: u64) -> anyhow::Result<Round> {
+fn measure(folder: &Path, executable: &str, load: &Load, seed: usize) -> anyhow::Result<Round> {
     let service = ServiceProcess::start(&folder.join(executable), &[])?;
     let report = run_load(folder.join("load"), &service, load, seed)?;
     let cpu = process::cpu_time(service.pid())?;
@@ -131,7 +135,7 @@ fn run_load(
     executable: PathBuf,
     service: &ServiceProcess,
     load: &Load,
-    seed: u64,
+    seed: usize,
 ) -> anyhow::Result<Report> {
     let output = Command::new(&executable)
         .arg("--json")
