@@ -14,10 +14,11 @@
 #include "os/lock.c"
 #include "os/check.c"
 
-/* Memory for our own structures; options, errors; which sizes there are. */
+/* Memory for our own structures; options, errors, limits; which sizes there are. */
 #include "core/meta.c"
 #include "core/options.c"
 #include "core/error.c"
+#include "core/usage.c"
 #include "core/size_class.c"
 
 /* Blocks, slabs, what is at an address, chunks, large blocks. */

@@ -8,13 +8,20 @@
 #include "meta.h"
 #include "options.h"
 #include "registry.h"
+#include "usage.h"
 
-enum { ARENA_MIB = 1 << 20 };
+enum {
+    ARENA_MIB = 1 << 20,
+    ARENA_HUGE_BYTES = 2 << 20, /* a huge page of x86-64, and of aarch64 with 4 KiB pages */
+    ARENA_HUGE_GRANULES = ARENA_HUGE_BYTES >> HK_GRANULE_SHIFT,
+    ARENA_HUGE_DENSE = ARENA_HUGE_GRANULES * 3 / 4, /* in use from which it stays whole */
+};
 
-static uint64_t arena_touched_bytes; /* atomic */
+static uint64_t arena_huge_bytes; /* atomic */
 
-/* relaxed: a statistic */
-uint64_t hk_arena_touched_bytes(void) { return hk_load_relaxed(&arena_touched_bytes); }
+uint64_t hk_arena_huge_bytes(void) {
+    return hk_load_relaxed(&arena_huge_bytes); /* relaxed: a statistic */
+}
 
 static uint32_t chunk_words(const struct hk_chunk *chunk) { return HK_WORDS(chunk->granules); }
 
@@ -119,13 +126,15 @@ static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run ru
     return granules * HK_GRANULE_BYTES;
 }
 
-static void chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
+/* Marks a run used and touched; false, nothing done, beyond the hard limit. */
+static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
+    size_t untouched = run.count * HK_GRANULE_BYTES - chunk_touched_bytes(chunk, run);
+    if (!hk_usage_add(untouched))
+        return false;
     chunk_mark(chunk, run, true);
-    /* relaxed: a statistic */
-    hk_add_relaxed(&arena_touched_bytes,
-                   run.count * HK_GRANULE_BYTES - chunk_touched_bytes(chunk, run));
     hk_bits_fill(chunk->touched, run, true);
     hk_bits_fill(chunk->aged, run, false);
+    return true;
 }
 
 static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t granules) {
@@ -137,9 +146,10 @@ static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t g
     hk_assert(run.count == granules);
     uint32_t end = run.start + run.count;
     taken.zero = hk_bits_find(chunk->touched, end, run.start, true) == end;
-    taken.base = chunk->base + run.start * HK_GRANULE_BYTES;
-    taken.chunk = chunk;
-    chunk_hand_out(chunk, run);
+    if (chunk_hand_out(chunk, run)) {
+        taken.base = chunk->base + run.start * HK_GRANULE_BYTES;
+        taken.chunk = chunk;
+    }
     return taken;
 }
 
@@ -155,12 +165,20 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     return (uint32_t)(mib * (ARENA_MIB / HK_GRANULE_BYTES));
 }
 
+/* Chunks of whole huge pages, once so much is in use that they will be filled. */
+static bool arena_wants_huge(size_t bytes) {
+    uint64_t threshold = hk_option(HK_OPTION_huge_page_mb) * ARENA_MIB;
+    return threshold != 0 && bytes % ARENA_HUGE_BYTES == 0 && hk_usage_bytes() >= threshold;
+}
+
 static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules) {
     size_t descriptor_bytes = chunk_descriptor_bytes(granules);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
         return NULL;
-    void *base = hak_os_map_boundary(granules * HK_GRANULE_BYTES, HK_GRANULE_BYTES);
+    size_t bytes = granules * HK_GRANULE_BYTES;
+    bool huge = arena_wants_huge(bytes);
+    void *base = hak_os_map_boundary(bytes, huge ? ARENA_HUGE_BYTES : HK_GRANULE_BYTES);
     if (base == NULL) {
         hk_meta_free(chunk, descriptor_bytes);
         return NULL;
@@ -173,8 +191,21 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules) 
     chunk->used = chunk->bits;
     chunk->touched = chunk->used + HK_WORDS(granules);
     chunk->aged = chunk->touched + HK_WORDS(granules);
+    chunk->huge = huge;
+    if (huge) {
+        hk_os_want_huge(base, bytes);
+        hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
+    }
     hk_registry_place_window(chunk->base);
     return chunk;
+}
+
+/* No chunk would help. */
+static bool arena_is_at_limit(uint32_t granules) {
+    bool allowed = hk_usage_add(granules * HK_GRANULE_BYTES);
+    if (allowed)
+        hk_usage_sub(granules * HK_GRANULE_BYTES);
+    return !allowed;
 }
 
 struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules) {
@@ -183,7 +214,7 @@ struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules) {
     struct hk_granules taken = arena_take_existing(arena, granules);
     uint32_t size = arena_next_chunk(arena->chunks_mapped, granules);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
-    if (taken.chunk != NULL)
+    if (taken.chunk != NULL || arena_is_at_limit(granules))
         return taken;
 
     struct hk_chunk *chunk = chunk_create(arena, size);
@@ -220,14 +251,23 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
     struct hk_run run = chunk_run(chunk, base + granules * HK_GRANULE_BYTES, more);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     uint32_t end = run.start + run.count;
-    bool free = end <= chunk->granules && hk_bits_find(chunk->used, end, run.start, true) == end;
-    if (free)
-        chunk_hand_out(chunk, run);
+    bool taken = end <= chunk->granules &&
+                 hk_bits_find(chunk->used, end, run.start, true) == end &&
+                 chunk_hand_out(chunk, run);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
-    return free;
+    return taken;
 }
 
 /* ---- Giving back to the OS --------------------------------------------------------------------- */
+
+/* Whether granule `i` lies in a huge page that is worth keeping whole. */
+static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
+    if (!chunk->huge)
+        return false;
+    uint32_t start = i / ARENA_HUGE_GRANULES * ARENA_HUGE_GRANULES;
+    uint64_t half = chunk->used[start / HK_WORD_BITS] >> (start % HK_WORD_BITS);
+    return __builtin_popcount((uint32_t)half) >= ARENA_HUGE_DENSE;
+}
 
 /* The next run of granules, from `from` on, that is free, touched and (unless all are wanted) was so
  * at the last look. Updates `aged` up to the end of what it returns. */
@@ -235,7 +275,8 @@ static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enu
     struct hk_run purge = {chunk->granules, 0};
     for (uint32_t i = from; i < chunk->granules; i++) {
         bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
-        bool wanted = dirty && (which == HK_PURGE_ALL || hk_bit_get(chunk->aged, i));
+        bool wanted = dirty && (which == HK_PURGE_ALL || (hk_bit_get(chunk->aged, i) &&
+                                                          !chunk_is_dense_at(chunk, i)));
         if (wanted && purge.count == 0)
             purge.start = i;
         if (wanted)
@@ -263,7 +304,7 @@ static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which) {
         if (done) {
             hk_bits_fill(chunk->touched, run, false);
             hk_bits_fill(chunk->aged, run, false);
-            hk_sub_relaxed(&arena_touched_bytes, run_bytes); /* relaxed: a statistic */
+            hk_usage_sub(run_bytes);
             bytes += run_bytes;
         }
         chunk_mark(chunk, run, false);
@@ -292,8 +333,10 @@ static size_t arena_unmap_free_chunks(struct hk_arena *arena) {
     struct hk_chunk *chunk;
     while ((chunk = arena_detach_free_chunk(arena)) != NULL) {
         size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
-        hk_sub_relaxed(&arena_touched_bytes, touched); /* relaxed: a statistic */
+        hk_usage_sub(touched);
         bytes += touched;
+        if (chunk->huge) /* relaxed: a statistic */
+            hk_sub_relaxed(&arena_huge_bytes, chunk->granules * HK_GRANULE_BYTES);
         hk_os_unmap((void *)chunk->base, chunk->granules * HK_GRANULE_BYTES);
         hk_meta_free(chunk, chunk_descriptor_bytes(chunk->granules));
     }

@@ -5,7 +5,9 @@
  * What it is: asks the OS for chunks (1, 2, 4, 8 MiB by default), hands out runs of granules, and
  * knows by two bits a granule which are in use and which were touched since they last read as zero.
  * Free runs need no merging: they are runs of clear bits. Free and touched granules are dirty; they
- * go back to the OS when they have been free for two looks of hk_arena_age in a row.
+ * go back to the OS when they have been free for two looks of hk_arena_purge in a row. Once much is
+ * in use (option huge_page_mb), further chunks ask for huge pages; a huge page that is mostly in use
+ * is not broken up by purging.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
  * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, the window's place.
  */
@@ -24,6 +26,7 @@ struct hk_chunk {
     uintptr_t base;          /* const */
     struct hk_arena *arena;  /* const */
     uint32_t granules;       /* const */
+    bool huge;               /* const; it asked for huge pages */
     uint32_t longest;        /* lock:ARENA; granules of the longest free run */
     struct hk_chunk *next;   /* lock:ARENA; the bucket's list */
     struct hk_chunk *prev;   /* lock:ARENA */
@@ -52,8 +55,8 @@ struct hk_granules {
 /* Which dirty granules to give back. */
 enum hk_purge { HK_PURGE_AGED, HK_PURGE_ALL };
 
-/* Bytes of granules that were touched, in all arenas: about what they hold of RSS. A statistic. */
-uint64_t hk_arena_touched_bytes(void);
+/* Address space of chunks that asked for huge pages, in all arenas. A statistic. */
+uint64_t hk_arena_huge_bytes(void);
 
 /* The largest run that an arena serves. */
 #define HK_ARENA_GRANULES_MAX 64u /* 4 MiB */

@@ -5,6 +5,7 @@
 #include "../os/os.h"
 #include "options.h"
 #include "registry.h"
+#include "usage.h"
 
 enum {
     LARGE_CACHE_SLOTS = 16,
@@ -80,6 +81,7 @@ static struct large_mapping large_evict(uint64_t before_ms, size_t bytes) {
 }
 
 static size_t large_unmap(struct large_mapping mapping) {
+    hk_usage_sub(mapping.bytes);
     hk_os_unmap((void *)mapping.base, mapping.bytes);
     return mapping.bytes;
 }
@@ -118,6 +120,16 @@ static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }
 
+/* A new mapping, within the hard limit. */
+static void *large_map_new(size_t bytes, size_t align) {
+    if (!hk_usage_add(bytes))
+        return NULL;
+    void *start = hak_os_map_boundary(bytes, align);
+    if (start == NULL)
+        hk_usage_sub(bytes);
+    return start;
+}
+
 /* Memory for a block of `bytes`, noted in the span. */
 static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, size_t bytes,
                                  size_t align) {
@@ -136,7 +148,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
         return (struct hk_block){(void *)kept.base, false};
     }
     span->bytes = bytes;
-    return (struct hk_block){hak_os_map_boundary(bytes, align), true};
+    return (struct hk_block){large_map_new(bytes, align), true};
 }
 
 static void large_unmap_span(const struct hk_span *span) {
@@ -216,9 +228,16 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
         return false; /* small enough for an arena: worth a copy */
     if (bytes > span->bytes)
         bytes = hk_round_up(bytes + bytes / LARGE_GROWTH_SLACK, hk_os_page_bytes());
-    if (!hk_os_resize((void *)span->base, span->bytes, bytes) &&
-        !large_move_mapping(span, bytes, align))
+    size_t more = bytes > span->bytes ? bytes - span->bytes : 0;
+    if (!hk_usage_add(more))
         return false;
+    if (!hk_os_resize((void *)span->base, span->bytes, bytes) &&
+        !large_move_mapping(span, bytes, align)) {
+        hk_usage_sub(more);
+        return false;
+    }
+    if (more == 0)
+        hk_usage_sub(span->bytes - bytes);
     span->bytes = bytes;
     return true;
 }

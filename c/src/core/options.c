@@ -82,10 +82,26 @@ static bool option_parse_number(const char *text, size_t bytes, uint64_t *value)
     return bytes > 0;
 }
 
+static bool option_is_size(const struct option_row *row) {
+    return row->choices != NULL && row->choices[0] == '%';
+}
+
+/* Bytes, or "80%" of the cgroup's limit; without such a limit, no limit. */
+static bool option_parse_size(const char *text, size_t bytes, uint64_t *value) {
+    if (bytes == 0 || text[bytes - 1] != '%')
+        return option_parse_number(text, bytes, value);
+    uint64_t percent;
+    if (!option_parse_number(text, bytes - 1, &percent) || percent > 100)
+        return false;
+    *value = hk_os_memory_limit() / 100 * percent;
+    return true;
+}
+
 static bool option_parse(const struct option_row *row, const char *text, size_t bytes,
                          uint64_t *value) {
-    bool parsed = row->choices != NULL ? option_parse_choice(row->choices, text, bytes, value)
-                                       : option_parse_number(text, bytes, value);
+    bool parsed = option_is_size(row)     ? option_parse_size(text, bytes, value)
+                  : row->choices != NULL ? option_parse_choice(row->choices, text, bytes, value)
+                                         : option_parse_number(text, bytes, value);
     return parsed && *value >= row->least && *value <= row->most;
 }
 
@@ -95,7 +111,7 @@ static void option_store(int option, uint64_t value) {
 
 static void option_print(int option, uint64_t value, struct hk_text *text) {
     const char *choices = option_rows[option].choices;
-    if (choices == NULL) {
+    if (choices == NULL || option_is_size(&option_rows[option])) {
         hk_text_add_number(text, value);
         return;
     }
@@ -111,7 +127,9 @@ static void option_warn(int option, const char *given, size_t bytes) {
     struct hk_text text = {line, line + sizeof line - 1};
     hk_text_add(&text, "hakmem: ");
     hk_text_add_bytes(&text, given, bytes < 64 ? bytes : 64);
-    if (row->choices != NULL) {
+    if (option_is_size(row)) {
+        hk_text_add(&text, ": not a number of bytes, or of per cent to 100%");
+    } else if (row->choices != NULL) {
         hk_text_add(&text, ": not one of ");
         hk_text_add(&text, row->choices);
     } else {

@@ -5,9 +5,8 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include "../core/arena.h"
-#include "../core/large.h"
 #include "../core/options.h"
+#include "../core/usage.h"
 #include "../os/os.h"
 #include "purge.h"
 
@@ -26,8 +25,7 @@ static struct {
 
 static bool helper_is_wanted(void) {
     uint64_t threshold = hk_option(HK_OPTION_purge_thread_mb) << 20;
-    return threshold != 0 &&
-           hk_arena_touched_bytes() + hk_large_live_bytes() + hk_large_cached_bytes() >= threshold;
+    return threshold != 0 && hk_usage_bytes() >= threshold;
 }
 
 /* Until nothing is left that waits for its time. */

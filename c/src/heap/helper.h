@@ -8,7 +8,7 @@
  * free, looks twice a purge delay while something is, and ends when the process has become small
  * again. A forked child starts without it and gets its own in the same way.
  * Owns: the thread and the word that it sleeps on. Threads: any, no lock held.
- * Boundary: heap/purge, core/arena, core/large; pthread_create.
+ * Boundary: heap/purge, core/usage; pthread_create.
  */
 #ifndef HK_HEAP_HELPER_H
 #define HK_HEAP_HELPER_H

@@ -3,12 +3,14 @@
 
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../core/usage.h"
 #include "../os/os.h"
 #include "thread.h"
 
 static struct {
     struct hk_lock lock; /* rank PURGE */
     uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
+    uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
 } purge;
 
 static void purge_aged_heap(void *look, struct hk_heap *heap) {
@@ -31,8 +33,17 @@ static struct hk_heap_look purge_look(uint64_t now) {
     return look;
 }
 
+/* Above the soft limit everything goes, but not again and again in the same millisecond. */
+static void purge_if_high(uint64_t now) {
+    if (hk_likely(!hk_usage_is_high()) || now == hk_load_relaxed(&purge.high_ms))
+        return;
+    hk_store_relaxed(&purge.high_ms, now); /* relaxed: a time, orders nothing */
+    hk_purge_all();
+}
+
 void hk_purge_tick(void) {
     uint64_t now = hk_os_now_ms();
+    purge_if_high(now);
     if (now < hk_load_relaxed(&purge.next_ms)) /* relaxed: a time, orders nothing */
         return;
     if (!hk_lock_try(&purge.lock, HK_RANK_PURGE))

@@ -143,6 +143,9 @@ static size_t array_bytes(uint32_t capacity) { return ((size_t)capacity + 1) * s
 
 static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 
+/* The most that one thread may cache; pre-warming, which is asked for, need not earn it. */
+static size_t thread_limit(void) { return hk_option(HK_OPTION_thread_cache_kb) << 10; }
+
 /* What a thread may cache: a start, smaller the more threads there are, and a part of what it has
  * moved, both within its part of what all may hold and within the limit of one. */
 static size_t thread_share(const struct hk_thread *thread) {
@@ -153,7 +156,7 @@ static size_t thread_share(const struct hk_thread *thread) {
     size_t part = total / count;
     size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;
     size_t share = size_min(earned, part > start ? part : start);
-    return size_min(share, hk_option(HK_OPTION_thread_cache_kb) << 10);
+    return size_min(share, thread_limit());
 }
 
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
@@ -234,10 +237,11 @@ static void thread_look(struct hk_thread *thread) {
     }
 }
 
-/* Raises a bin's capacity if the thread's share allows it. */
-static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
+/* Raises a bin's capacity, if the thread then holds at most `share` bytes. */
+static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
+                                  size_t share) {
     size_t more = (capacity - thread->capacity[class]) * (size_t)hk_classes[class].block_bytes;
-    if (thread->capacity_bytes + more <= thread_share(thread))
+    if (thread->capacity_bytes + more <= share)
         thread_set_capacity(thread, class, capacity);
 }
 
@@ -248,7 +252,7 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
     capacity = capacity < row->depth ? capacity : row->depth;
     if (capacity > old)
-        thread_raise_capacity(thread, class, capacity);
+        thread_raise_capacity(thread, class, capacity, thread_share(thread));
 }
 
 /* ---- Birth and death ------------------------------------------------------------------------------- */
@@ -377,7 +381,7 @@ uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) 
     uint32_t have = thread_blocks(thread, class);
     uint32_t want = have + count < row->depth ? have + count : row->depth;
     if (want > thread->capacity[class])
-        thread_raise_capacity(thread, class, want);
+        thread_raise_capacity(thread, class, want, thread_limit());
     want = want < thread->capacity[class] ? want : thread->capacity[class];
     uint32_t added = 0;
     while (have + added < want) {

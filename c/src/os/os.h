@@ -50,6 +50,12 @@ size_t hk_os_page_bytes(void);
 /* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
 unsigned hk_os_cpus(void);
 
+/* The memory limit of this process's cgroup (version 2) and those above it, in bytes; 0 if none. */
+uint64_t hk_os_memory_limit(void);
+
+/* Asks for huge pages in a range; a hint. */
+void hk_os_want_huge(void *start, size_t bytes);
+
 /* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
 

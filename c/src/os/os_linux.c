@@ -9,6 +9,7 @@
 #include <linux/futex.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -139,22 +140,66 @@ size_t hk_os_page_bytes(void) {
     return bytes;
 }
 
+/* The beginning of a file as text; false if it cannot be read. */
+static bool os_read_file(const char *path, char *text, size_t text_bytes) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    ssize_t bytes = read(fd, text, text_bytes - 1);
+    close(fd);
+    text[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0;
+}
+
 /* The whole CPUs that the cgroup's quota amounts to, rounded up; UINT_MAX without a quota. The file
  * reads "max 100000" or "<quota> <period>" (Linux, cgroup v2, cpu.max). */
 static unsigned os_cgroup_cpus(void) {
     char text[64];
-    int fd = open("/sys/fs/cgroup/cpu.max", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
+    if (!os_read_file("/sys/fs/cgroup/cpu.max", text, sizeof text))
         return ~0u;
-    ssize_t bytes = read(fd, text, sizeof text - 1);
-    close(fd);
-    text[bytes > 0 ? bytes : 0] = 0;
     char *end = text;
     unsigned long quota = strtoul(text, &end, 10);
     unsigned long period = end == text ? 0 : strtoul(end, NULL, 10);
     if (period == 0)
         return ~0u;
     return (unsigned)((quota + period - 1) / period);
+}
+
+/* The least memory.max from the process's own cgroup up to the root. /proc/self/cgroup has a line
+ * "0::/path" for cgroup v2. */
+uint64_t hk_os_memory_limit(void) {
+    static const char root[] = "/sys/fs/cgroup", file[] = "/memory.max";
+    char cgroups[512], path[sizeof root + sizeof cgroups + sizeof file], text[64];
+    int saved = errno;
+    uint64_t limit = 0;
+    char *own = os_read_file("/proc/self/cgroup", cgroups, sizeof cgroups)
+                    ? strstr(cgroups, "0::/")
+                    : NULL;
+    own = own != NULL ? own + 3 : cgroups;
+    own[own != cgroups ? strcspn(own, "\n") : 0] = 0;
+    for (;;) {
+        size_t bytes = strlen(own);
+        memcpy(path, root, sizeof root - 1);
+        memcpy(path + sizeof root - 1, own, bytes);
+        memcpy(path + sizeof root - 1 + bytes, file, sizeof file);
+        if (os_read_file(path, text, sizeof text) && text[0] != 'm') { /* not "max" */
+            uint64_t max = strtoull(text, NULL, 10);
+            limit = limit == 0 || max < limit ? max : limit;
+        }
+        char *last = strrchr(own, '/');
+        if (last == NULL)
+            break;
+        *last = 0;
+    }
+    errno = saved;
+    return limit;
+}
+
+void hk_os_want_huge(void *start, size_t bytes) {
+    int saved = errno;
+    hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics, of madvise */
+    madvise(start, bytes, MADV_HUGEPAGE);
+    errno = saved;
 }
 
 unsigned hk_os_cpus(void) {

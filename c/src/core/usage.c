@@ -1,0 +1,25 @@
+/* core/usage.c - how much memory is in use. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "usage.h"
+
+#include "options.h"
+
+/* All relaxed: a count on its own; what it counts is published elsewhere. */
+static uint64_t usage_bytes; /* atomic */
+
+bool hk_usage_add(size_t bytes) {
+    uint64_t limit = hk_option(HK_OPTION_limit_hard);
+    uint64_t now = hk_add_relaxed(&usage_bytes, bytes); /* relaxed: see above */
+    if (hk_likely(limit == 0 || now <= limit || bytes == 0))
+        return true;
+    hk_usage_sub(bytes);
+    return false;
+}
+
+void hk_usage_sub(size_t bytes) { hk_sub_relaxed(&usage_bytes, bytes); /* relaxed: see above */ }
+
+uint64_t hk_usage_bytes(void) { return hk_load_relaxed(&usage_bytes); /* relaxed: see above */ }
+
+bool hk_usage_is_high(void) {
+    uint64_t limit = hk_option(HK_OPTION_limit_soft);
+    return limit != 0 && hk_usage_bytes() > limit;
+}
