@@ -25,6 +25,9 @@ struct Arguments {
     /// Rounds of the HTTP service on each allocator.
     #[arg(long, default_value_t = 5, value_parser = parse_rounds)]
     rounds: usize,
+    /// Runs of each other program on each allocator.
+    #[arg(long, default_value_t = 3, value_parser = parse_rounds)]
+    program_rounds: usize,
     /// Documents that the service keeps.
     #[arg(long, default_value_t = 20_000)]
     documents: usize,
@@ -62,10 +65,10 @@ fn main() -> anyhow::Result<()> {
     let http = service::compare(&load, arguments.rounds, time)?;
 
     println!("\n2. A C program linked with libhakmem.a");
-    let linked = programs::compare_linked(&build)?;
+    let linked = programs::compare_linked(&build, arguments.program_rounds)?;
 
     println!("\n3. Programs as they are installed, with LD_PRELOAD=libhakmem.so");
-    let preloaded = programs::compare_preloaded(&build)?;
+    let preloaded = programs::compare_preloaded(&build, arguments.program_rounds)?;
 
     println!("\nAll together, medians:\n");
     let rows: Vec<Row> = [http.rows(), linked, preloaded].concat();

@@ -13,8 +13,6 @@ use hakmem_examples::process::Run;
 
 use crate::table::{Better, Row, grouped, median};
 
-/// Runs of each program on each allocator.
-const ROUNDS: usize = 3;
 /// Most programs to preload.
 const PRELOADED_MAX: usize = 2;
 /// No run takes longer than this.
@@ -87,13 +85,13 @@ impl Build {
 }
 
 /// A program that says that its malloc is hakmem's, and one that measures it.
-pub(crate) fn compare_linked(build: &Build) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn compare_linked(build: &Build, rounds: usize) -> anyhow::Result<Vec<Row>> {
     for line in text(&run(&mut Command::new(&build.replace))?.stdout).lines() {
         println!("   {line}");
     }
 
     let mut samples: [Vec<(f64, f64)>; 2] = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (samples, executable) in samples.iter_mut().zip([&build.bench, &build.bench_linked]) {
             let output = run(Command::new(executable).args(BENCH_ARGUMENTS))?.stdout;
             let number = |name| number_after(&text(&output), name);
@@ -123,13 +121,18 @@ pub(crate) fn compare_linked(build: &Build) -> anyhow::Result<Vec<Row>> {
 }
 
 /// The first programs of the list that are installed.
-pub(crate) fn compare_preloaded(build: &Build) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn compare_preloaded(build: &Build, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let installed = PRELOADED
         .iter()
         .filter(|(program, _)| is_installed(program));
     let mut rows = Vec::new();
     for (program, arguments) in installed.take(PRELOADED_MAX) {
-        rows.extend(compare_one_preloaded(program, arguments, &build.library)?);
+        rows.extend(compare_one_preloaded(
+            program,
+            arguments,
+            &build.library,
+            rounds,
+        )?);
     }
     if rows.is_empty() {
         let names = PRELOADED.map(|(program, _)| program);
@@ -142,6 +145,7 @@ fn compare_one_preloaded(
     program: &str,
     arguments: &[&str],
     library: &Path,
+    rounds: usize,
 ) -> anyhow::Result<Vec<Row>> {
     let command = |preload: Option<&Path>| {
         let mut command = Command::new(program);
@@ -157,7 +161,7 @@ fn compare_one_preloaded(
     );
 
     let mut samples: [Vec<Run>; 2] = Default::default();
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         for (samples, preload) in samples.iter_mut().zip([None, Some(library)]) {
             let run = run(&mut command(preload))?;
             ensure!(
