@@ -32,11 +32,15 @@ HK_NOINLINE void hk_free_slow(void *block) {
         free_by_span("free", block);
 }
 
-/* Checking mode: whether the block has the class that the caller's layout stands for. */
-static bool free_layout_matches(const char *function, void *block, size_t class) {
+/* Checking mode: whether the block is what the caller's layout stands for. */
+static bool free_layout_matches(const char *function, void *block, size_t class, size_t size) {
     if (!hk_heap_check(function, block))
         return false;
-    if (hk_registry_find(block)->class == class)
+    const struct hk_span *span = hk_registry_find(block);
+    bool matches = span->class == class;
+    if (matches && class == HK_CLASS_NONE)
+        matches = hk_large_may_have(span, size);
+    if (matches)
         return true;
     hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);
     return false;
@@ -45,7 +49,7 @@ static bool free_layout_matches(const char *function, void *block, size_t class)
 /* A sized free that the bin could not take. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
     size_t class = hk_class_of_layout(size, align);
-    if (hk_option(HK_OPTION_checks) && !free_layout_matches(function, block, class))
+    if (hk_option(HK_OPTION_checks) && !free_layout_matches(function, block, class, size))
         return;
     if (class == HK_CLASS_NONE)
         free_by_span(function, block);

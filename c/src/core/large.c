@@ -226,8 +226,6 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
         return true; /* the reserve of earlier growth */
     if (bytes < HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES / 2)
         return false; /* small enough for an arena: worth a copy */
-    if (bytes > span->bytes)
-        bytes = hk_round_up(bytes + bytes / LARGE_GROWTH_SLACK, hk_os_page_bytes());
     size_t more = bytes > span->bytes ? bytes - span->bytes : 0;
     if (!hk_usage_add(more))
         return false;
@@ -247,12 +245,19 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
         return NULL;
     size_t bytes = hk_round_up(size, hk_os_page_bytes());
     size_t old_bytes = span->bytes;
+    size_t reserve = bytes > old_bytes ? hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES) : 0;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
-                                    : large_resize_mapping(span, bytes, align);
+                                    : large_resize_mapping(span, bytes + reserve, align) ||
+                                          large_resize_mapping(span, bytes, align);
     if (!done)
         return NULL;
     hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
     return (void *)span->base;
+}
+
+bool hk_large_may_have(const struct hk_span *span, size_t size) {
+    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
+    return span->chunk != NULL ? span->bytes == bytes : span->bytes >= bytes;
 }
 
 /* ---- Fork -------------------------------------------------------------------------------------- */

@@ -26,6 +26,10 @@ void hk_large_free(struct hk_span *span);
  * start, or NULL if that is impossible: nothing changed then. */
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
 
+/* Whether a large block may have been asked for with `size` bytes: exact to a page in an arena; a
+ * mapping may have a reserve. */
+bool hk_large_may_have(const struct hk_span *span, size_t size);
+
 /* Gives kept mappings back to the OS: those freed before `before_ms`. Returns their bytes. */
 size_t hk_large_purge(uint64_t before_ms);
 

@@ -61,4 +61,10 @@ static void fork_child(void) {
     hk_thread_fork_child();
 }
 
-void hk_fork_install(void) { pthread_atfork(fork_prepare, fork_parent, fork_child); }
+void hk_fork_install(void) {
+    static uint32_t installed; /* atomic */
+    uint32_t no = 0;
+    /* relaxed: decides who registers; nothing is published by it */
+    if (!hk_load_relaxed(&installed) && hk_cas_relaxed(&installed, &no, 1))
+        pthread_atfork(fork_prepare, fork_parent, fork_child);
+}

@@ -8,7 +8,8 @@
 #ifndef HK_HEAP_FORK_H
 #define HK_HEAP_FORK_H
 
-/* Registers the handlers; once, when the process or the library starts. */
+/* Registers the handlers, at the first call. That should come early: handlers that others register
+ * before may not allocate, as they run while all locks are held. */
 void hk_fork_install(void);
 
 #endif

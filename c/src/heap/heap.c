@@ -237,7 +237,6 @@ static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_r
 /* Finds the slab of each block. A wrong class means that the pointer lies in somebody else's slab
  * by now. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
-    const struct hk_class *class = &hk_classes[batch->class];
     struct hk_span *slab = NULL;
     batch->count = 0;
     batch->bad_count = 0;
@@ -245,16 +244,13 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
         void *block = blocks[i];
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
             slab = hk_registry_find(block);
-        uint32_t offset = slab != NULL ? (uint32_t)((uintptr_t)block - slab->base) : 0;
         if (hk_unlikely(slab == NULL || slab->class != batch->class)) {
             batch_note_bad(batch, block, HK_SLAB_NOT_A_BLOCK);
             slab = NULL;
-        } else if (hk_unlikely(hk_class_index(class, offset) * class->block_bytes != offset)) {
-            batch_note_bad(batch, block, HK_SLAB_INSIDE_BLOCK);
-        } else {
-            batch->slabs[batch->count] = slab;
-            batch->blocks[batch->count++] = block;
+            continue;
         }
+        batch->slabs[batch->count] = slab;
+        batch->blocks[batch->count++] = block;
     }
 }
 
@@ -274,14 +270,17 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
         if (slab->owner != heap) {
             batch->slabs[left] = slab;
             batch->blocks[left++] = block;
-        } else if (room > 0) {
+            continue;
+        }
+        enum hk_slab_result result = HK_SLAB_DONE;
+        if (room == 0) {
+            result = class_give(hc, slab, block, &released);
+        } else if ((result = hk_slab_look(slab, block)) == HK_SLAB_DONE) {
             hc->inbox[hc->inbox_count++] = block;
             room--;
-        } else {
-            enum hk_slab_result result = class_give(hc, slab, block, &released);
-            if (hk_unlikely(result != HK_SLAB_DONE))
-                batch_note_bad(batch, block, result);
         }
+        if (hk_unlikely(result != HK_SLAB_DONE))
+            batch_note_bad(batch, block, result);
     }
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;

@@ -7,6 +7,8 @@
 #include "../os/os.h"
 #include "thread.h"
 
+enum { PURGE_ADDRESS_BITS = 47 }; /* a block of more bytes fits no address space */
+
 static struct {
     struct hk_lock lock; /* rank PURGE */
     uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
@@ -73,8 +75,7 @@ size_t hk_purge_all(void) {
 }
 
 bool hk_purge_for(size_t bytes) {
-    /* relaxed: a statistic. More than is mapped cannot come free. */
-    if (bytes >= hk_load_relaxed(&hk_os_counts.bytes_mapped))
+    if (bytes >> PURGE_ADDRESS_BITS != 0)
         return false;
     hk_purge_all();
     return true;

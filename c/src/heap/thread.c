@@ -9,12 +9,15 @@
 #include "../core/options.h"
 #include "../os/check.h"
 #include "../os/os.h"
+#include "fork.h"
 #include "helper.h"
 #include "prewarm.h"
 #include "purge.h"
 
 enum {
-    THREAD_LOOK_CALLS = 64,        /* slow calls between two looks at idle bins or at the clock */
+    THREAD_LOOK_CALLS = 64,        /* slow calls between two looks at idle bins */
+    THREAD_CLOCK_CALLS = 16,       /* slow calls between two looks at the clock */
+    THREAD_UNBORN_FREES = 32,      /* frees that do not give birth to a thread */
     THREAD_START_MAX = 256 * 1024, /* bytes that a thread may cache at first */
     THREAD_START_MIN = 8 * 1024,   /* the same with very many threads */
     THREAD_START_PART = 16,        /* all starts together are this part of the total */
@@ -30,6 +33,10 @@ static const struct hk_cache thread_uncached = {
 #define THREAD_CONSTANT(cache) ((struct hk_cache *)(uintptr_t)&(cache))
 
 HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
+
+/* Frees of a thread that was not born yet. libc frees what threads before it left behind in a thread
+ * that is past its destructors: born then, it would never end. */
+static HK_THREAD_LOCAL uint32_t thread_unborn_frees;
 
 static struct {
     struct hk_lock start_lock; /* rank PROCESS */
@@ -220,20 +227,32 @@ static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
 }
 
+/* Halves a bin. */
+static void thread_halve(struct hk_thread *thread, size_t class) {
+    uint32_t half = thread->capacity[class] / 2u;
+    uint32_t blocks = thread_blocks(thread, class);
+    if (blocks > half)
+        thread_send_home(thread, "free", class, blocks - half);
+    thread_set_capacity(thread, class, half);
+}
+
 /* Halves the bins that were not used since the last look: no slow call, and the same top. */
 static void thread_look(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
-        uint32_t capacity = thread->capacity[class];
-        if (capacity == 0)
-            continue;
-        if (thread->cache.bins[class].top == thread->seen[class]) {
-            uint32_t blocks = thread_blocks(thread, class);
-            uint32_t half = capacity / 2;
-            if (blocks > half)
-                thread_send_home(thread, "free", class, blocks - half);
-            thread_set_capacity(thread, class, half);
-        }
+        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
+            thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
+    }
+}
+
+/* Halves the next bin, in turn, that has grown: room for one that has nothing yet. */
+static void thread_make_room(struct hk_thread *thread) {
+    for (unsigned tries = 1; tries < HK_CLASS_COUNT; tries++) {
+        size_t class = thread->hand = (uint8_t)(thread->hand % (HK_CLASS_COUNT - 1) + 1);
+        if (thread->capacity[class] > hk_classes[class].initial) {
+            thread_halve(thread, class);
+            return;
+        }
     }
 }
 
@@ -245,14 +264,19 @@ static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32
         thread_set_capacity(thread, class, capacity);
 }
 
-/* Doubles a bin's capacity, to the depth of its class. */
+/* Doubles a bin's capacity, to the depth of its class. A bin that has nothing takes from others. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t old = thread->capacity[class];
     uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
     capacity = capacity < row->depth ? capacity : row->depth;
-    if (capacity > old)
+    if (capacity <= old)
+        return;
+    thread_raise_capacity(thread, class, capacity, thread_share(thread));
+    if (thread->capacity[class] == 0) {
+        thread_make_room(thread);
         thread_raise_capacity(thread, class, capacity, thread_share(thread));
+    }
 }
 
 /* ---- Birth and death ------------------------------------------------------------------------------- */
@@ -337,7 +361,8 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         return NULL;
     }
     hk_cache = &thread->cache;
-    /* May allocate; the cache is in place by now. */
+    /* These may allocate; the cache is in place by now. */
+    hk_fork_install();
     pthread_setspecific(threads.key, thread);
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
     return thread;
@@ -359,11 +384,12 @@ static void thread_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_thread_empty(thread);
     }
-    if (++thread->slow_calls % THREAD_LOOK_CALLS == 0) {
-        if (thread->capacity_bytes > thread_share(thread) / 2)
-            thread_look(thread);
+    thread->slow_calls++;
+    if (thread->slow_calls % THREAD_CLOCK_CALLS == 0)
         hk_purge_tick();
-    }
+    if (thread->slow_calls % THREAD_LOOK_CALLS == 0 &&
+        thread->capacity_bytes > thread_share(thread) / 2)
+        thread_look(thread);
 }
 
 void hk_thread_tick(void) {
@@ -426,8 +452,15 @@ struct hk_block hk_thread_take_one(size_t class) {
     return heap != NULL ? hk_heap_take_one(heap, class) : none;
 }
 
+/* The record for a free; a thread that has only freed a little is not worth one yet. */
+static struct hk_thread *thread_get_to_free(void) {
+    if (hk_cache == &thread_unborn && thread_unborn_frees++ < THREAD_UNBORN_FREES)
+        return NULL;
+    return hk_thread_get();
+}
+
 void hk_thread_flush(const char *function, size_t class, void *block) {
-    struct hk_thread *thread = hk_thread_get();
+    struct hk_thread *thread = thread_get_to_free();
     if (hk_unlikely(thread == NULL)) {
         hk_heap_give_one(function, class, block);
         return;

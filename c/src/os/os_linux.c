@@ -247,22 +247,25 @@ void hk_os_wake(uint32_t *word) {
 }
 
 /* The duplicate of standard error, and which file it was then: its number may be another's by now. */
-static int os_kept_error = -1;
-static struct stat os_kept_file;
+static int os_kept_error = -1;    /* atomic */
+static struct stat os_kept_file; /* const once os_kept_error is set */
 
 void hk_os_keep_error(void) {
     int saved = errno;
+    /* release: publishes os_kept_file; pairs with the acquire in os_error_file */
     if (fstat(STDERR_FILENO, &os_kept_file) == 0)
-        os_kept_error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+        hk_store_release(&os_kept_error,
+                         fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
     errno = saved;
 }
 
 static int os_error_file(void) {
     struct stat now;
-    if (os_kept_error >= 0 && fcntl(STDERR_FILENO, F_GETFD) < 0 &&
-        fstat(os_kept_error, &now) == 0 && now.st_dev == os_kept_file.st_dev &&
+    int kept = hk_load_acquire(&os_kept_error); /* acquire: as above */
+    if (kept >= 0 && fcntl(STDERR_FILENO, F_GETFD) < 0 && fstat(kept, &now) == 0 &&
+        now.st_dev == os_kept_file.st_dev &&
         now.st_ino == os_kept_file.st_ino)
-        return os_kept_error;
+        return kept;
     return STDERR_FILENO;
 }
 
