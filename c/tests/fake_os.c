@@ -200,18 +200,26 @@ bool hk_os_purge(void *start, size_t bytes) {
         fake_broken("purge", "not mapped");
     hk_os_counts.purge_calls++;
     bool done = !fake_os.purge_fails && madvise(start, bytes, MADV_DONTNEED) == 0;
-    if (done) {
+    if (done)
         hk_os_counts.bytes_purged += bytes;
-        fake_os.longest_purge = bytes > fake_os.longest_purge ? bytes : fake_os.longest_purge;
-    }
     fake_leave();
     return done;
+}
+
+void hk_os_want_huge(void *start, size_t bytes) {
+    fake_enter("want_huge", start, bytes);
+    if (!fake_holder((uintptr_t)start, bytes))
+        fake_broken("want_huge", "not mapped");
+    hk_os_counts.purge_calls++;
+    fake_os.huge_bytes += bytes;
+    fake_leave();
 }
 
 /* ---- The rest ---------------------------------------------------------------------------------- */
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
+uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
 void hk_os_name_thread(const char *name) { (void)name; }
 void hk_os_keep_error(void) {}

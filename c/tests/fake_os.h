@@ -23,6 +23,7 @@ struct fake_os {
     /* What it reports. */
     size_t page_bytes;        /* 4096; any multiple of that */
     unsigned cpus;            /* 1 */
+    uint64_t memory_limit;    /* 0: none */
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
@@ -37,8 +38,8 @@ struct fake_os {
 
     /* What was seen. */
     uint64_t map_calls;                /* failed ones too */
+    uint64_t huge_bytes;               /* for which huge pages were asked */
     uint32_t sleepers;                 /* atomic; threads in hk_os_sleep_ms */
-    uint64_t longest_purge;            /* bytes */
     char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
 
     jmp_buf aborted; /* see FAKE_OS_ABORTS */

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+// env: HAKMEM_PURGE_THREAD_MB=0
 // timeout: 120
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_PREWARM=all

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+// env: HAKMEM_PURGE_THREAD_MB=0
 // variant: HAKMEM_CHECKS=1
-// flags: -Wno-alloc-size-larger-than
+// flags: -Wno-alloc-size-larger-than -Wno-use-after-free
 #include "blocks.h"
 
 #include <malloc.h>

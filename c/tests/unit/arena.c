@@ -8,6 +8,7 @@
 
 #include "core/meta.h"
 #include "core/options.h"
+#include "core/usage.h"
 #include "fresh.h"
 
 #define MIB ((size_t)1 << 20)
@@ -194,6 +195,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
     hk_arena_purge(&arena, HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
     CHECK_EQ(hk_arena_dirty_bytes(&arena), 0);
+    CHECK_EQ(hk_usage_bytes(), 0);
 }
 
 /* ---- Giving back ------------------------------------------------------------------------------- */
@@ -277,6 +279,59 @@ TEST_FRESH(a_visit_sees_every_granule_in_use) {
     uint32_t count = 0;
     hk_arena_visit(&arena, count_granule, &count);
     CHECK_EQ(count, 43);
+}
+
+/* ---- Huge pages and limits ---------------------------------------------------------------------- */
+
+TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "4"), 0);
+    struct hk_granules small = take(16), medium = take(32), large = take(64);
+    CHECK(!small.chunk->huge && !medium.chunk->huge && !large.chunk->huge);
+    CHECK_EQ(fake_os.huge_bytes, 0);
+    struct hk_granules huge = take(1);
+    CHECK(huge.chunk->huge);
+    CHECK_EQ(huge.chunk->base % (2 * MIB), 0);
+    CHECK_EQ(fake_os.huge_bytes, 8 * MIB);
+    CHECK_EQ(hk_arena_huge_bytes(), 8 * MIB);
+    give(huge, 1);
+    hk_arena_purge(&arena, HK_PURGE_ALL);
+    CHECK_EQ(hk_arena_huge_bytes(), 0);
+}
+
+TEST_FRESH(with_the_option_at_zero_no_chunk_asks_for_huge_pages) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0);
+    for (int i = 0; i < 20; i++)
+        take(64);
+    CHECK_EQ(fake_os.huge_bytes, 0);
+}
+
+TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
+    take(16);
+    struct hk_granules first = take(32); /* all of a chunk of one huge page */
+    CHECK(first.chunk->huge);
+    hk_arena_give(first.chunk, first.base, 4);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+    hk_arena_give(first.chunk, first.base + 4 * HK_GRANULE_BYTES, 20);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
+    CHECK_EQ(hk_option_set("limit_hard", "1048576"), 0);
+    struct hk_granules run = take(10);
+    CHECK_EQ(hk_usage_bytes(), 10 * HK_GRANULE_BYTES);
+    CHECK(hk_arena_take(&arena, 7).chunk == NULL);
+    CHECK(!hk_arena_extend(run.chunk, run.base, 10, 7));
+    CHECK(hk_arena_extend(run.chunk, run.base, 10, 6));
+    CHECK_EQ(hk_usage_bytes(), MIB);
+    CHECK(hk_arena_take(&arena, 1).chunk == NULL);
+    give(run, 16);
+    CHECK_EQ(hk_usage_bytes(), MIB); /* dirty: it is still there */
+    CHECK_EQ(take(16).base, run.base);
+    CHECK_EQ(fake_os.map_calls, 2);
 }
 
 /* ---- Without memory ---------------------------------------------------------------------------- */

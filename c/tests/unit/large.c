@@ -8,6 +8,7 @@
 #include "core/meta.h"
 #include "core/options.h"
 #include "core/registry.h"
+#include "core/usage.h"
 #include "fresh.h"
 
 #define KIB ((size_t)1 << 10)
@@ -287,7 +288,25 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     CHECK_EQ(fake_os_mapped(), mapped);
     CHECK_EQ(span_of(block)->bytes, 8 * MIB);
     CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
+    CHECK_EQ(hk_usage_bytes(), 8 * MIB);
     CHECK_EQ(test_intact(block, 8 * MIB, 9), 8 * MIB);
+}
+
+TEST_FRESH(the_hard_limit_holds_for_mappings_new_and_grown) {
+    CHECK_EQ(hk_option_set("limit_hard", "20971520"), 0); /* 20 MiB */
+    keep_for_reuse("0");
+    void *block = allocate(10 * MIB);
+    CHECK_EQ(hk_usage_bytes(), 10 * MIB);
+    CHECK(hk_large_alloc(&arena, &arena, 11 * MIB, 16).start == NULL);
+    CHECK(hk_large_resize(span_of(block), 21 * MIB, 16) == NULL);
+    CHECK_EQ(span_of(block)->bytes, 10 * MIB);
+    check_resized(block, 10 * MIB, 5 * MIB, true);
+    CHECK_EQ(hk_usage_bytes(), 5 * MIB);
+    release(block);
+    CHECK_EQ(hk_usage_bytes(), 0);
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    CHECK(hk_large_alloc(&arena, &arena, 11 * MIB, 16).start == NULL);
+    CHECK_EQ(hk_usage_bytes(), 0);
 }
 
 /* ---- Without memory ------------------------------------------------------------------------------ */

@@ -103,6 +103,28 @@ TEST_FRESH(a_choice_is_a_whole_word_of_the_list) {
     }
 }
 
+TEST_FRESH(a_limit_is_bytes_or_per_cent_of_the_memory_of_the_process) {
+    fake_os.memory_limit = 1000000;
+    READ(NULL, "HAKMEM_LIMIT_SOFT=80%", "HAKMEM_LIMIT_HARD=900001", NULL);
+    CHECK_EQ(hk_option(HK_OPTION_limit_soft), 800000);
+    CHECK_EQ(hk_option(HK_OPTION_limit_hard), 900001);
+    char value[32];
+    CHECK_EQ(hk_option_get("limit_soft", value, sizeof value), 0);
+    CHECK_STR(value, "800000");
+    static const char *const wrong[] = {"", "%", "101%", "-1%", "80%%", "8 %", "9223372036854775808"};
+    for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
+        AT("wrong", i);
+        CHECK_EQ(hk_option_set("limit_soft", wrong[i]), EINVAL);
+    }
+    CHECK_EQ(hk_option_set("limit_soft", "100%"), 0);
+    CHECK_EQ(hk_option(HK_OPTION_limit_soft), 1000000);
+    fake_os.memory_limit = 0;
+    CHECK_EQ(hk_option_set("limit_soft", "80%"), 0);
+    CHECK_EQ(hk_option(HK_OPTION_limit_soft), 0);
+    READ(NULL, "HAKMEM_LIMIT_HARD=lots", NULL);
+    CHECK_CONTAINS(fake_os_take_errors(), "hakmem: HAKMEM_LIMIT_HARD=lots: not a number of bytes");
+}
+
 TEST_FRESH(an_option_without_a_value_or_without_a_row_warns) {
     READ("heap=1 heapss=1 =1 stats", "HAKMEM_HEAPS", "HAKMEM_=1", NULL);
     CHECK_STR(fake_os_take_errors(), "hakmem: heap: there is no such option\n"

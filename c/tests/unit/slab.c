@@ -154,6 +154,36 @@ TEST(a_block_is_known_to_be_zero_only_if_it_was_never_out_and_the_slab_was_fresh
     CHECK(!hk_slab_take_one(slab).zero);
 }
 
+TEST(all_free_blocks_can_be_taken_as_bits_and_come_back) {
+    struct hk_span *slab = make_slab(HK_CLASS_1024);
+    void *taken[40];
+    uint64_t bits[HK_SLAB_WORDS_MAX];
+    hk_slab_take(slab, taken, 40);
+    for (int i = 0; i < 40; i += 2)
+        hk_slab_give(slab, taken[i]);
+    CHECK_EQ(hk_slab_take_all(slab, bits), 20); /* those never used hold zero: nothing to do */
+    CHECK_EQ(bits[0], 0x5555555555);
+    CHECK(hk_slab_valid(slab) && slab->free == 0);
+    CHECK_EQ(hk_slab_give(slab, taken[1]), HK_SLAB_DONE); /* meanwhile, by its owner */
+    hk_slab_give_all(slab, bits);
+    CHECK(hk_slab_valid(slab));
+    CHECK_EQ(slab->free, 21);
+    CHECK_EQ(hk_slab_take_one(slab).start, taken[0]);
+    CHECK_EQ(hk_slab_take_one(slab).start, taken[1]);
+}
+
+TEST(blocks_never_used_count_as_free_where_the_slab_was_not_fresh) {
+    struct hk_span *slab = make_slab(HK_CLASS_1024);
+    uint64_t bits[HK_SLAB_WORDS_MAX];
+    slab->fresh = false;
+    hk_slab_take_one(slab);
+    CHECK_EQ(hk_slab_take_all(slab, bits), slab->blocks - 1u);
+    CHECK(hk_slab_valid(slab) && hk_slab_is_exhausted(slab));
+    hk_slab_give_all(slab, bits);
+    CHECK(hk_slab_valid(slab));
+    CHECK_EQ(hk_slab_available(slab), slab->blocks - 1u);
+}
+
 TEST(broken_counts_and_bits_are_noticed) {
     struct hk_span *slab = make_slab(HK_CLASS_64);
     void *taken[200];

@@ -1,0 +1,381 @@
+/* unit/heap.c - batches between heaps and threads: slabs, inboxes, ageing, bad pointers.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "heap/heap.h"
+
+#include "core/error.h"
+#include "core/large.h"
+#include "core/meta.h"
+#include "core/options.h"
+#include "core/registry.h"
+#include "fresh.h"
+
+enum { CLASS = HK_CLASS_64 };
+#define INBOX ((uint32_t)hk_classes[CLASS].inbox)
+#define IN_A_SLAB (HK_GRANULE_BYTES / 64)
+
+static struct hk_heap *make_heap(void) {
+    struct hk_heap *heap = hk_heap_create();
+    REQUIRE(heap != NULL);
+    return heap;
+}
+
+static void take(struct hk_heap *heap, size_t class, void **to, uint32_t count) {
+    for (uint32_t taken = 0; taken < count;) {
+        uint32_t n = hk_heap_take(heap, class, to + taken, count - taken);
+        REQUIRE(n > 0);
+        taken += n;
+    }
+}
+
+static void give_singly(size_t class, void *const *blocks, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++)
+        hk_heap_give_one("free", class, blocks[i]);
+}
+
+static struct hk_heap_look look(struct hk_heap *heap, enum hk_purge which) {
+    struct hk_heap_look found = {0, 0};
+    hk_heap_age(heap, which, &found);
+    return found;
+}
+
+static void continue_after_errors(void) { CHECK_EQ(hk_option_set("on_error", "continue"), 0); }
+
+/* ---- Taking ------------------------------------------------------------------------------------ */
+
+TEST_FRESH(blocks_of_every_class_are_apart_and_belong_to_the_heap) {
+    struct hk_heap *heap = make_heap();
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        void *blocks[64];
+        size_t bytes = hk_classes[class].block_bytes;
+        take(heap, class, blocks, TEST_COUNT(blocks));
+        for (uint32_t i = 0; i < TEST_COUNT(blocks); i++) {
+            const struct hk_span *slab = hk_registry_find(blocks[i]);
+            AT("class block", class, i);
+            CHECK(slab != NULL && slab->owner == heap && slab->class == class);
+            CHECK_EQ(hk_registry_class(blocks[i]), class);
+            test_fill(blocks[i], bytes, i);
+        }
+        for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
+            CHECK_EQ(test_intact(blocks[i], bytes, i), bytes);
+        CHECK_EQ(heap->classes[class].blocks_out, TEST_COUNT(blocks));
+    }
+}
+
+TEST_FRESH(a_single_block_is_called_zero_while_it_was_never_used) {
+    struct hk_heap *heap = make_heap();
+    struct hk_block first = hk_heap_take_one(heap, HK_CLASS_53248);
+    CHECK(first.start != NULL && first.zero);
+    hk_heap_give_one("free", HK_CLASS_53248, first.start);
+    struct hk_block again = hk_heap_take_one(heap, HK_CLASS_53248);
+    CHECK(again.start == first.start && !again.zero);
+    CHECK(hk_heap_take_one(heap, HK_CLASS_53248).zero);
+}
+
+/* ---- Giving ------------------------------------------------------------------------------------ */
+
+TEST_FRESH(a_batch_fills_the_inbox_first_and_then_the_slabs) {
+    struct hk_heap *heap = make_heap();
+    struct hk_heap_class *hc = &heap->classes[CLASS];
+    void *blocks[200];
+    take(heap, CLASS, blocks, 200);
+    hk_heap_give("free", CLASS, blocks, 200);
+    CHECK_EQ(hc->inbox_count, INBOX);
+    CHECK_EQ(hc->blocks_out, INBOX); /* those in the inbox are out of their slabs */
+    CHECK_EQ(hc->deliveries, 1);
+    CHECK_EQ(hc->flushes, 1);
+    take(heap, CLASS, blocks, 1);
+    hk_heap_give("free", CLASS, blocks, 1);
+    CHECK_EQ(hc->deliveries, 2);
+}
+
+TEST_FRESH(a_refill_that_the_inbox_can_serve_looks_at_no_slab) {
+    struct hk_heap *heap = make_heap();
+    struct hk_heap_class *hc = &heap->classes[CLASS];
+    void *blocks[20], *again[20];
+    take(heap, CLASS, blocks, 20);
+    hk_heap_give("free", CLASS, blocks, 10);
+    CHECK_EQ(hk_heap_take(heap, CLASS, again, 20), 10); /* half is enough */
+    CHECK_EQ(hc->saves, 1);
+    CHECK_EQ(hc->inbox_count, 0);
+    for (int i = 0; i < 10; i++) {
+        bool found = false;
+        for (int j = 0; j < 10; j++)
+            found |= again[i] == blocks[j];
+        CHECK(found);
+    }
+    hk_heap_give("free", CLASS, blocks + 10, 3);
+    CHECK_EQ(hk_heap_take(heap, CLASS, again, 20), 20); /* 3 are not: slabs add the rest */
+    CHECK_EQ(hc->saves, 1);
+}
+
+TEST_FRESH(each_block_of_a_mixed_batch_goes_to_the_heap_it_came_from) {
+    struct hk_heap *heaps[3] = {make_heap(), make_heap(), make_heap()};
+    void *batch[60];
+    for (int i = 0; i < 60; i++)
+        take(heaps[i % 3], CLASS, &batch[i], 1);
+    hk_heap_give("free", CLASS, batch, 60);
+    for (int i = 0; i < 3; i++) {
+        struct hk_heap_class *hc = &heaps[i]->classes[CLASS];
+        CHECK_EQ(hc->inbox_count, 20);
+        for (uint32_t k = 0; k < 20; k++)
+            CHECK(((struct hk_span *)hk_registry_find(hc->inbox[k]))->owner == heaps[i]);
+    }
+}
+
+TEST_FRESH(a_heap_without_memory_for_its_inbox_gives_to_its_slabs) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[20];
+    take(heap, CLASS, blocks, 20);
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    while (hk_meta_alloc(INBOX * sizeof(void *)) != NULL) /* use up what is there */
+        ;
+    hk_heap_give("free", CLASS, blocks, 20);
+    CHECK(heap->classes[CLASS].inbox == NULL);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+}
+
+TEST_FRESH(one_empty_slab_is_kept_and_the_others_are_released) {
+    struct hk_heap *heap = make_heap();
+    struct hk_heap_class *hc = &heap->classes[CLASS];
+    static void *blocks[4 * IN_A_SLAB];
+    take(heap, CLASS, blocks, TEST_COUNT(blocks));
+    CHECK_EQ(hc->slabs, 4);
+    CHECK_EQ(hc->listed, 0); /* all exhausted */
+    give_singly(CLASS, blocks, TEST_COUNT(blocks));
+    CHECK_EQ(hc->slabs, 1);
+    CHECK_EQ(hc->empty, 1);
+    CHECK_EQ(hc->blocks_out, 0);
+    uint32_t known = 0;
+    for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
+        known += hk_registry_find(blocks[i]) != NULL;
+    CHECK_EQ(known, IN_A_SLAB);
+    look(heap, HK_PURGE_ALL);
+    CHECK_EQ(hc->slabs, 0);
+    CHECK_EQ(fake_os_mapped() - hk_meta_bytes() - 512 * 1024, 0); /* a leaf of the registry */
+}
+
+TEST_FRESH(slabs_with_free_blocks_are_used_before_a_new_one_is_made) {
+    struct hk_heap *heap = make_heap();
+    static void *blocks[3 * IN_A_SLAB];
+    take(heap, CLASS, blocks, TEST_COUNT(blocks));
+    give_singly(CLASS, &blocks[10], 1);
+    give_singly(CLASS, &blocks[IN_A_SLAB + 10], 1);
+    void *again[2];
+    take(heap, CLASS, again, 2);
+    CHECK(again[0] == blocks[10] && again[1] == blocks[IN_A_SLAB + 10]);
+    CHECK_EQ(heap->classes[CLASS].slabs, 3);
+}
+
+/* ---- Bad pointers -------------------------------------------------------------------------------- */
+
+TEST_FRESH(a_double_free_is_found_when_the_block_reaches_its_slab) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[2];
+    take(heap, CLASS, blocks, 2);
+    continue_after_errors();
+    hk_heap_give_one("free", CLASS, blocks[0]);
+    hk_heap_give_one("hak_dealloc", CLASS, blocks[0]);
+    char line[100];
+    snprintf(line, sizeof line, "hakmem: hak_dealloc(): %p: already free (double free)\n",
+             blocks[0]);
+    CHECK_STR(fake_os_take_errors(), line);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
+}
+
+TEST_FRESH(a_block_that_was_freed_twice_into_the_inbox_is_found_when_that_is_emptied) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[3];
+    take(heap, CLASS, blocks, 2);
+    blocks[2] = blocks[0];
+    continue_after_errors();
+    hk_heap_give("free", CLASS, blocks, 3);
+    look(heap, HK_PURGE_ALL);
+    CHECK_CONTAINS(fake_os_take_errors(), "already free (double free)\n");
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+}
+
+TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[4], *other;
+    static char alien[64];
+    take(heap, CLASS, blocks, 4);
+    take(heap, HK_CLASS_128, &other, 1);
+    continue_after_errors();
+    void *batch[] = {blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other, blocks[3]};
+    hk_heap_give("free", CLASS, batch, TEST_COUNT(batch));
+    char lines[400];
+    snprintf(lines, sizeof lines,
+             "hakmem: free(): %p: " HK_CAUSE_INSIDE "\nhakmem: free(): %p: " HK_CAUSE_ALIEN
+             "\nhakmem: free(): %p: " HK_CAUSE_ALIEN "\n",
+             batch[1], batch[3], batch[5]);
+    CHECK_STR(fake_os_take_errors(), lines);
+    CHECK_EQ(heap->classes[CLASS].inbox_count, 4);
+    CHECK_EQ(heap->classes[HK_CLASS_128].blocks_out, 1);
+}
+
+TEST_FRESH(a_batch_of_nothing_but_bad_pointers_is_survived) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[HK_BATCH_MAX];
+    take(heap, CLASS, blocks, 1);
+    for (uint32_t i = 1; i < HK_BATCH_MAX; i++)
+        blocks[i] = (char *)blocks[0] + 1;
+    blocks[0] = blocks[1];
+    continue_after_errors();
+    hk_heap_give("free", CLASS, blocks, HK_BATCH_MAX);
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
+}
+
+TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[2];
+    take(heap, CLASS, blocks, 2);
+    char *large = hk_large_alloc(&heap->arena, heap, 1 << 20, 16).start;
+    hk_heap_give_one("free", CLASS, blocks[1]);
+    continue_after_errors();
+    CHECK(hk_heap_check("free", blocks[0]));
+    CHECK(hk_heap_check("free", large));
+    CHECK_STR(fake_os_take_errors(), "");
+    CHECK(!hk_heap_check("free", blocks[1]));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
+    CHECK(!hk_heap_check("free", (char *)blocks[0] + 16));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
+    CHECK(!hk_heap_check("free", large + 16));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
+    CHECK(!hk_heap_check("free", (char *)blocks[0] + 32768)); /* never used */
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
+    CHECK(!hk_heap_check("free", &heap));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
+    CHECK(!hk_heap_check("free", NULL));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
+}
+
+/* ---- Ageing -------------------------------------------------------------------------------------- */
+
+TEST_FRESH(a_class_that_rests_between_two_looks_empties_its_inbox) {
+    struct hk_heap *heap = make_heap();
+    struct hk_heap_class *hc = &heap->classes[CLASS];
+    void *blocks[20];
+    take(heap, CLASS, blocks, 20);
+    hk_heap_give("free", CLASS, blocks, 10);
+    CHECK(look(heap, HK_PURGE_AGED).waiting > 0);
+    CHECK_EQ(hc->inbox_count, 10);
+    hk_heap_give("free", CLASS, blocks + 10, 5);
+    look(heap, HK_PURGE_AGED);
+    CHECK_EQ(hc->inbox_count, 15); /* it was used in between */
+    look(heap, HK_PURGE_AGED);
+    CHECK_EQ(hc->inbox_count, 0);
+    CHECK_EQ(hc->blocks_out, 5);
+}
+
+TEST_FRESH(a_heap_at_rest_comes_to_have_nothing_left_to_give_back) {
+    struct hk_heap *heap = make_heap();
+    static void *blocks[3 * IN_A_SLAB];
+    take(heap, CLASS, blocks, TEST_COUNT(blocks));
+    for (uint32_t i = 0; i + 100 <= TEST_COUNT(blocks); i += 100)
+        hk_heap_give("free", CLASS, blocks + i, 100);
+    int looks = 0;
+    while (look(heap, HK_PURGE_AGED).waiting > 0)
+        REQUIRE(++looks < 20);
+    CHECK_EQ(hk_arena_dirty_bytes(&heap->arena), 0);
+    uint64_t purges = hk_os_counts.purge_calls;
+    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, 0);
+    CHECK_EQ(hk_os_counts.purge_calls, purges);
+}
+
+/* Frees the blocks `from` to `end` of a full slab of 64 blocks of 1 KiB and ages it. */
+static void check_pages_purged(uint32_t from, uint32_t end, size_t purged) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[64];
+    take(heap, HK_CLASS_1024, blocks, 64);
+    for (uint32_t i = 0; i < 64; i++)
+        test_fill(blocks[i], 1024, i);
+    give_singly(HK_CLASS_1024, blocks + from, end - from);
+    AT("from end page", from, end, fake_os.page_bytes);
+    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, 0);
+    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, purged);
+    CHECK_EQ(look(heap, HK_PURGE_ALL).purged_bytes, 0);
+    size_t zero_bytes = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        if (i < from || i >= end)
+            CHECK_EQ(test_intact(blocks[i], 1024, i), 1024);
+        else
+            zero_bytes += test_zeros(blocks[i], 1024) == 1024 ? 1024 : 0;
+    }
+    CHECK_EQ(zero_bytes, purged);
+    CHECK_EQ(heap->classes[HK_CLASS_1024].blocks_out, 64 - (end - from));
+    void *again;
+    take(heap, HK_CLASS_1024, &again, 1);
+    CHECK(again == blocks[from]);
+}
+
+TEST_FRESH(whole_pages_of_free_blocks_in_a_used_slab_go_back_at_the_second_look) {
+    check_pages_purged(0, 16, 16 * 1024);
+    check_pages_purged(1, 16, 12 * 1024);
+    check_pages_purged(5, 10, 0);
+    check_pages_purged(30, 63, 28 * 1024);
+}
+
+TEST_FRESH(of_pages_of_16_and_64_kib_only_whole_free_ones_go_back) {
+    fake_os.page_bytes = 16384;
+    check_pages_purged(0, 33, 32 * 1024);
+    check_pages_purged(1, 33, 16 * 1024);
+    fake_os.page_bytes = 65536;
+    check_pages_purged(0, 63, 0);
+}
+
+/* ---- Without memory, and with threads ----------------------------------------------------------- */
+
+TEST_FRESH(without_memory_nothing_is_taken_and_the_heap_stays_as_it_was) {
+    struct hk_heap *heap = make_heap();
+    struct hk_heap_class *hc = &heap->classes[HK_CLASS_262144];
+    void *block;
+    for (uint64_t first = 1; first <= 2; first++) { /* no chunk; then a chunk, but no leaf for it */
+        fake_os_fail_maps(first, FAKE_OS_ALL);
+        AT("failing from", first);
+        CHECK_EQ(hk_heap_take(heap, HK_CLASS_262144, &block, 1), 0);
+        CHECK(hk_heap_take_one(heap, HK_CLASS_262144).start == NULL);
+        CHECK(hc->slabs == 0 && hc->blocks_out == 0 && hc->first == NULL);
+    }
+    fake_os_fail_maps(0, 0);
+    take(heap, HK_CLASS_262144, &block, 1);
+    CHECK(hc->slabs == 1 && hc->blocks_out == 1);
+}
+
+static struct hk_heap *shared[2];
+
+static void *take_and_give(void *key) {
+    uint64_t seed = (uintptr_t)key;
+    for (int round = 0; round < 400; round++) {
+        void *blocks[40];
+        uint32_t n = hk_heap_take(shared[test_random(&seed) % 2], HK_CLASS_1024, blocks, 40);
+        for (uint32_t i = 0; i < n; i++)
+            test_fill(blocks[i], 1024, (uintptr_t)key);
+        sched_yield();
+        for (uint32_t i = 0; i < n; i++)
+            CHECK_EQ(test_intact(blocks[i], 1024, (uintptr_t)key), 1024);
+        hk_heap_give("free", HK_CLASS_1024, blocks, n);
+    }
+    return NULL;
+}
+
+TEST_FRESH(threads_that_share_heaps_with_ageing_never_share_blocks) {
+    pthread_t threads[3];
+    shared[0] = make_heap();
+    shared[1] = make_heap();
+    for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(take_and_give, (void *)(i + 1));
+    for (int i = 0; i < 200; i++)
+        look(shared[i % 2], i % 5 ? HK_PURGE_AGED : HK_PURGE_ALL);
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    for (int i = 0; i < 2; i++) {
+        look(shared[i], HK_PURGE_ALL);
+        CHECK_EQ(shared[i]->classes[HK_CLASS_1024].blocks_out, 0);
+        CHECK_EQ(shared[i]->classes[HK_CLASS_1024].slabs, 0);
+        CHECK(hk_arena_valid(&shared[i]->arena));
+    }
+}

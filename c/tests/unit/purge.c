@@ -1,0 +1,234 @@
+/* unit/purge.c - when memory goes back: ticks, the helper thread, trim.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * The clock stands still unless a test moves it.
+ */
+// link: fake_os
+#include "heap/purge.h"
+
+#include <hakmem.h>
+
+#include "core/options.h"
+#include "debug/validate.h"
+#include "fresh.h"
+#include "heap/thread.h"
+
+#define MIB ((size_t)1 << 20)
+
+static void set(const char *name, const char *value) { CHECK_EQ(hak_option_set(name, value), 0); }
+
+static struct hak_stats stats(void) {
+    struct hak_stats now;
+    hak_stats(&now, sizeof now);
+    return now;
+}
+
+static void pass_ms(uint64_t ms) { __atomic_add_fetch(&fake_os.now_ms, ms, __ATOMIC_SEQ_CST); }
+
+/* Leaves `mib` MiB of arena granules behind that were used and are free. */
+static void leave_dirty(size_t mib) {
+    enum { MAX = 64 };
+    void *blocks[MAX];
+    for (size_t i = 0; i < mib; i++) {
+        blocks[i] = hak_malloc(MIB);
+        test_fill(blocks[i], MIB, i);
+    }
+    for (size_t i = 0; i < mib; i++)
+        hak_free(blocks[i]);
+}
+
+TEST_FRESH(memory_goes_back_after_half_a_delay_to_a_whole_one) {
+    set("purge_thread_mb", "0");
+    hk_purge_tick();
+    leave_dirty(8);
+    pass_ms(501);
+    hk_purge_tick(); /* sees it for the first time */
+    CHECK_EQ(hk_os_counts.bytes_purged, 0);
+    hk_purge_tick();
+    pass_ms(500);
+    hk_purge_tick(); /* too early for another look */
+    CHECK_EQ(hk_os_counts.bytes_purged, 0);
+    pass_ms(1);
+    hk_purge_tick();
+    CHECK_EQ(hk_os_counts.bytes_purged, 8 * MIB);
+    CHECK_EQ(stats().bytes_dirty, 0);
+}
+
+TEST_FRESH(the_delay_is_an_option) {
+    set("purge_thread_mb", "0");
+    set("purge_delay_ms", "100");
+    hk_purge_tick();
+    leave_dirty(4);
+    for (int look = 0; look < 2; look++) {
+        pass_ms(51);
+        hk_purge_tick();
+    }
+    CHECK_EQ(hk_os_counts.bytes_purged, 4 * MIB);
+}
+
+TEST_FRESH(slow_paths_of_a_busy_program_look_by_themselves) {
+    set("purge_thread_mb", "0");
+    leave_dirty(8);
+    for (int i = 0; i < 4; i++) {
+        pass_ms(600);
+        for (int k = 0; k < 65; k++) {
+            void *block = hak_malloc(300000);
+            hak_free(block);
+        }
+    }
+    CHECK(hk_os_counts.bytes_purged >= 7 * MIB);
+}
+
+TEST_FRESH(kept_mappings_go_back_after_the_delay) {
+    set("purge_thread_mb", "0");
+    hak_free(hak_malloc(10 * MIB));
+    CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
+    hk_purge_tick();
+    CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
+    pass_ms(1001);
+    hk_purge_tick();
+    CHECK_EQ(stats().bytes_large_cached, 0);
+}
+
+TEST_FRESH(a_step_says_whether_anything_is_left_to_wait_for) {
+    set("purge_thread_mb", "0");
+    leave_dirty(2);
+    int steps = 0;
+    while (hk_purge_step()) {
+        pass_ms(501);
+        REQUIRE(++steps < 10);
+    }
+    CHECK(steps > 0);
+    CHECK_EQ(stats().bytes_dirty, 0);
+    CHECK(!hk_purge_step());
+}
+
+/* ---- The helper thread --------------------------------------------------------------------------- */
+
+static unsigned helpers(void) { return __atomic_load_n(&fake_os.sleepers, __ATOMIC_SEQ_CST); }
+
+static bool helper_sleeps(void) {
+    for (int ms = 0; ms < 2000 && helpers() == 0; ms++)
+        test_sleep_ms(1);
+    return helpers() > 0;
+}
+
+TEST_FRESH(a_helper_thread_gives_memory_back_while_the_program_is_idle) {
+    set("purge_thread_mb", "8");
+    leave_dirty(20);
+    REQUIRE(helper_sleeps());
+    CHECK_EQ(hk_os_counts.bytes_purged, 0);
+    for (int ms = 0; ms < 5000 && stats().bytes_dirty > 0; ms++) {
+        pass_ms(100);
+        test_sleep_ms(1);
+    }
+    CHECK_EQ(stats().bytes_dirty, 0);
+    CHECK_GE(hk_os_counts.bytes_purged, 20 * MIB);
+}
+
+TEST_FRESH(a_small_process_has_no_helper_thread) {
+    set("purge_thread_mb", "64");
+    leave_dirty(20);
+    test_sleep_ms(30);
+    CHECK_EQ(helpers(), 0);
+}
+
+TEST_FRESH(with_the_option_at_zero_there_is_no_helper_thread) {
+    set("purge_thread_mb", "0");
+    leave_dirty(40);
+    test_sleep_ms(30);
+    CHECK_EQ(helpers(), 0);
+}
+
+/* ---- Limits -------------------------------------------------------------------------------------- */
+
+TEST_FRESH(above_the_soft_limit_everything_free_goes_at_the_next_look) {
+    set("purge_thread_mb", "0");
+    set("limit_soft", "8388608");
+    leave_dirty(7);
+    hk_purge_tick();
+    CHECK_EQ(hk_os_counts.bytes_purged, 0);
+    void *live = hak_malloc(10 * MIB);
+    pass_ms(1);
+    hk_purge_tick();
+    CHECK_EQ(stats().bytes_dirty, 0);
+    memset(live, 1, 10 * MIB);
+    hak_free(live);
+}
+
+TEST_FRESH(beyond_the_hard_limit_allocations_fail_and_succeed_again_after_frees) {
+    set("purge_thread_mb", "0");
+    set("limit_hard", "16777216");
+    void *blocks[40];
+    int count = 0;
+    while (count < 40 && (blocks[count] = hak_malloc(MIB)) != NULL)
+        count++;
+    CHECK(count >= 12 && count <= 16);
+    errno = 0;
+    CHECK(hak_malloc(MIB) == NULL);
+    CHECK_EQ(errno, ENOMEM);
+    hak_free(blocks[--count]);
+    CHECK((blocks[count++] = hak_malloc(MIB)) != NULL);
+    while (count > 0)
+        hak_free(blocks[--count]);
+    void *other = hak_malloc(12 * MIB); /* needs what the others left behind */
+    CHECK(other != NULL);
+    hak_free(other);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* ---- Trim ---------------------------------------------------------------------------------------- */
+
+TEST_FRESH(a_trim_gives_back_all_that_is_free_and_says_how_much) {
+    set("purge_thread_mb", "0");
+    leave_dirty(8);
+    hak_free(hak_malloc(10 * MIB));
+    hak_free(hak_malloc(100));
+    size_t bytes = hak_trim();
+    CHECK_GE(bytes, 18 * MIB);
+    struct hak_stats after = stats();
+    CHECK_EQ(after.bytes_dirty, 0);
+    CHECK_EQ(after.bytes_cached, 0);
+    CHECK_EQ(after.bytes_slabs, 0);
+    CHECK_EQ(after.bytes_large_cached, 0);
+    CHECK(after.bytes_mapped <= after.bytes_metadata + MIB); /* the registry's leaves */
+    CHECK_EQ(hak_trim(), 0);
+}
+
+TEST_FRESH(a_trim_leaves_live_blocks_alone) {
+    set("purge_thread_mb", "0");
+    enum { BLOCKS = 2000 };
+    static unsigned char *blocks[BLOCKS];
+    static const size_t sizes[] = {16, 300, 1024, 5000, 20000, 70000, 300000};
+    for (int i = 0; i < BLOCKS; i++) {
+        size_t size = sizes[i % TEST_COUNT(sizes)];
+        blocks[i] = hak_malloc(size);
+        test_fill(blocks[i], size, (uint64_t)i);
+    }
+    for (int i = 0; i < BLOCKS; i++)
+        if (i % 16 != 0)
+            hak_free(blocks[i]);
+    CHECK(hak_trim() > 0);
+    for (int i = 0; i < BLOCKS; i += 16) {
+        size_t size = sizes[i % TEST_COUNT(sizes)];
+        AT("block", i);
+        CHECK_EQ(test_intact(blocks[i], size, (uint64_t)i), size);
+        hak_free(blocks[i]);
+    }
+    CHECK_EQ(hk_validate(), 0);
+    hak_trim();
+    CHECK_EQ(stats().bytes_slabs, 0);
+}
+
+TEST_FRESH(a_trim_that_the_os_refuses_reports_nothing_and_breaks_nothing) {
+    set("purge_thread_mb", "0");
+    void *kept = hak_malloc(MIB);
+    leave_dirty(1);
+    fake_os.purge_fails = true;
+    hak_trim();
+    CHECK_EQ(hk_os_counts.bytes_purged, 0);
+    CHECK_EQ(hk_validate(), 0);
+    memset(kept, 1, MIB);
+    hak_free(kept);
+}

@@ -1,0 +1,241 @@
+/* unit/stats.c - the statistics, and the reports of them, against what was done.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "debug/stats.h"
+
+#include "core/error.h"
+#include "core/options.h"
+#include "fresh.h"
+
+#define MIB ((size_t)1 << 20)
+
+static struct hak_stats stats(void) {
+    struct hak_stats now;
+    hak_stats(&now, sizeof now);
+    return now;
+}
+
+static struct hak_class_stats class_stats(unsigned class) {
+    struct hak_class_stats now;
+    CHECK_EQ(hak_class_stats(class, &now, sizeof now), 0);
+    return now;
+}
+
+TEST_FRESH(before_the_first_allocation_everything_is_zero) {
+    struct hak_stats now = stats(), zero;
+    memset(&zero, 0, sizeof zero);
+    CHECK(memcmp(&now, &zero, sizeof now) == 0);
+}
+
+TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
+    enum { PER_CLASS = 5 };
+    void *blocks[HK_CLASS_COUNT][PER_CLASS];
+    size_t expected = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        size_t bytes = hk_classes[class].block_bytes;
+        for (int i = 0; i < PER_CLASS; i++) {
+            blocks[class][i] = hak_alloc(bytes, bytes == 8 ? 8 : 16);
+            expected += bytes;
+            AT("bytes", bytes);
+            CHECK_EQ(stats().bytes_live, expected);
+        }
+        CHECK_EQ(class_stats((unsigned)class).blocks_live, PER_CLASS);
+    }
+    void *large = hak_malloc(MIB), *mapping = hak_malloc(10 * MIB);
+    CHECK_EQ(stats().bytes_live, expected + 11 * MIB);
+    CHECK_EQ(stats().bytes_large, 11 * MIB);
+    hak_free(large);
+    hak_free(mapping);
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+        for (int i = 0; i < PER_CLASS; i++)
+            hak_free(blocks[class][i]);
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
+}
+
+static void check_class_sums(void) {
+    struct hak_stats total = stats();
+    uint64_t live = total.bytes_large, cached = 0, slabs = 0, refills = 0, flushes = 0;
+    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+        struct hak_class_stats row = class_stats(class);
+        AT("class", class);
+        CHECK_EQ(row.block_bytes, hk_classes[class].block_bytes);
+        CHECK_EQ(row.slab_bytes, hk_classes[class].granules * HK_GRANULE_BYTES);
+        CHECK_EQ(row.blocks_live + row.blocks_cached + row.blocks_free,
+                 row.slabs * hk_classes[class].blocks);
+        live += row.blocks_live * row.block_bytes;
+        cached += row.blocks_cached * row.block_bytes;
+        slabs += row.slabs * row.slab_bytes;
+        refills += row.refills;
+        flushes += row.flushes;
+    }
+    CHECK_EQ(total.bytes_live, live);
+    CHECK_EQ(total.bytes_cached, cached);
+    CHECK_EQ(total.bytes_slabs, slabs);
+    CHECK_EQ(total.refills, refills);
+    CHECK_EQ(total.flushes, flushes);
+    CHECK_EQ(total.bytes_mapped, fake_os_mapped());
+    CHECK_GE(total.bytes_mapped_peak, total.bytes_mapped);
+    CHECK_EQ(total.map_calls, fake_os.map_calls);
+}
+
+TEST_FRESH(the_sums_over_the_classes_are_the_totals_whatever_happens) {
+    enum { BLOCKS = 400 };
+    static void *blocks[BLOCKS];
+    uint64_t seed = test_seed(4);
+    for (int step = 0; step < 20000; step++) {
+        size_t i = test_random(&seed) % BLOCKS;
+        hak_free(blocks[i]);
+        blocks[i] = hak_malloc(test_random(&seed) % ((size_t)16 << test_random(&seed) % 15));
+        if (step % 500 == 0)
+            check_class_sums();
+    }
+    check_class_sums();
+}
+
+TEST_FRESH(a_class_that_does_not_exist_is_an_error) {
+    struct hak_class_stats row;
+    CHECK_EQ(hak_class_stats(0, &row, sizeof row), EINVAL);
+    CHECK_EQ(hak_class_stats(HK_CLASS_COUNT, &row, sizeof row), EINVAL);
+    CHECK_EQ(hak_class_stats(UINT32_MAX, &row, sizeof row), EINVAL);
+}
+
+TEST_FRESH(a_caller_with_a_shorter_or_longer_struct_gets_what_both_know) {
+    hak_free(hak_malloc(100));
+    struct hak_stats whole = stats();
+    unsigned char room[sizeof whole + 16];
+    memset(room, 0xee, sizeof room);
+    hak_stats((struct hak_stats *)(void *)room, 24);
+    CHECK(memcmp(room, &whole, 24) == 0);
+    CHECK_EQ(room[24], 0xee);
+    hak_stats((struct hak_stats *)(void *)room, sizeof whole + 8);
+    CHECK_EQ(test_zeros(room + sizeof whole, 8), 8);
+    CHECK_EQ(room[sizeof whole + 8], 0xee);
+}
+
+TEST_FRESH(errors_are_counted) {
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    void *block = hak_malloc(100);
+    hak_free((char *)block + 1000000000);
+    hak_free(block);
+    hak_free(block);
+    CHECK_EQ(stats().errors, 2);
+    fake_os_take_errors();
+}
+
+/* ---- Reports ------------------------------------------------------------------------------------- */
+
+enum { REPORT_BYTES = 256 * 1024 };
+static char report[REPORT_BYTES];
+static size_t report_bytes;
+
+static void append(void *arg, const char *text, size_t bytes) {
+    CHECK(arg == &report_bytes);
+    REQUIRE(bytes < REPORT_BYTES - report_bytes);
+    memcpy(report + report_bytes, text, bytes);
+    report_bytes += bytes;
+    report[report_bytes] = 0;
+}
+
+static const char *make_report(enum hak_report_format format) {
+    report_bytes = 0;
+    hak_report(format, append, &report_bytes);
+    return report;
+}
+
+static const char *const stat_names[] = {
+#define STAT(field, unit, words) #field,
+#include "core/stats.def"
+#undef STAT
+};
+static const char *const stat_words[] = {
+#define STAT(field, unit, words) words,
+#include "core/stats.def"
+#undef STAT
+};
+static const char *const option_names[] = {
+#define OPTION(name, ...) #name,
+#include "core/options.def"
+#undef OPTION
+};
+
+TEST_FRESH(the_text_report_has_every_statistic_option_and_class_in_use) {
+    void *block = hak_malloc(3000);
+    const char *text = make_report(HAK_REPORT_TEXT);
+    CHECK_CONTAINS(text, "hakmem " HAK_VERSION_STRING "\n");
+    for (size_t i = 0; i < TEST_COUNT(stat_words); i++)
+        CHECK_CONTAINS(text, stat_words[i]);
+    for (size_t i = 0; i < TEST_COUNT(option_names); i++) {
+        char pair[100];
+        snprintf(pair, sizeof pair, " %s=", option_names[i]);
+        CHECK_CONTAINS(text, pair);
+    }
+    CHECK_CONTAINS(text, "\n        3072 ");
+    CHECK(strstr(text, "\n        2304 ") == NULL);
+    CHECK_EQ(text[report_bytes - 1], '\n');
+    hak_free(block);
+}
+
+TEST_FRESH(without_a_writer_the_report_goes_to_standard_error) {
+    hak_report(HAK_REPORT_TEXT, NULL, NULL);
+    CHECK_CONTAINS(fake_os_take_errors(), "in live blocks\n");
+}
+
+/* The number behind "name": in the report; counts how often the name occurs. */
+static uint64_t json_number(const char *json, const char *name, int *count) {
+    char key[100];
+    uint64_t number = UINT64_MAX;
+    *count = 0;
+    snprintf(key, sizeof key, "\"%s\":", name);
+    for (const char *at = json; (at = strstr(at, key)) != NULL; at += strlen(key))
+        if ((*count)++ == 0)
+            number = strtoull(at + strlen(key), NULL, 10);
+    return number;
+}
+
+/* Skips a JSON value; NULL if it is none. */
+static const char *json_skip(const char *at) {
+    if (*at == '"') {
+        at = strchr(at + 1, '"');
+        return at != NULL ? at + 1 : NULL;
+    }
+    if (*at != '{' && *at != '[') {
+        size_t digits = strspn(at, "0123456789");
+        return digits > 0 ? at + digits : NULL;
+    }
+    char close = *at == '{' ? '}' : ']';
+    for (at++; *at != close; at += *at == ',') {
+        if (close == '}' && ((at = json_skip(at)) == NULL || *at++ != ':'))
+            return NULL;
+        if ((at = json_skip(at)) == NULL || (*at != ',' && *at != close))
+            return NULL;
+    }
+    return at + 1;
+}
+
+TEST_FRESH(the_json_report_is_json_with_every_statistic_option_and_class) {
+    void *blocks[10];
+    for (int i = 0; i < 10; i++)
+        blocks[i] = hak_malloc(3000);
+    const char *json = make_report(HAK_REPORT_JSON);
+    const char *end = json_skip(json);
+    REQUIRE(end != NULL);
+    CHECK_STR(end, "\n");
+    int count;
+    for (size_t i = 0; i < TEST_COUNT(stat_names); i++) {
+        json_number(json, stat_names[i], &count);
+        CHECK_GE(count, 1);
+    }
+    CHECK_EQ(json_number(json, "bytes_live", &count), 10 * 3072);
+    CHECK_EQ(json_number(json, "map_calls", &count), fake_os.map_calls);
+    json_number(json, "block_bytes", &count);
+    CHECK_EQ(count, HK_CLASS_COUNT - 1);
+    for (size_t i = 0; i < TEST_COUNT(option_names); i++)
+        CHECK_CONTAINS(json, option_names[i]);
+    CHECK_CONTAINS(json, "\"prewarm\":\"off\"");
+    CHECK_CONTAINS(json, "\"version\":\"" HAK_VERSION_STRING "\"");
+    for (int i = 0; i < 10; i++)
+        hak_free(blocks[i]);
+}

@@ -1,0 +1,377 @@
+/* unit/thread.c - the cache of a thread from birth to death.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "heap/thread.h"
+
+#include "core/error.h"
+#include "core/options.h"
+#include "debug/validate.h"
+#include "fresh.h"
+
+static void set(const char *name, const char *value) { CHECK_EQ(hak_option_set(name, value), 0); }
+
+static struct hak_stats stats(void) {
+    struct hak_stats now;
+    hak_stats(&now, sizeof now);
+    return now;
+}
+
+static struct hk_thread *record(void) {
+    struct hk_thread *thread = hk_thread_get();
+    REQUIRE(thread != NULL);
+    return thread;
+}
+
+static uint32_t cached(size_t class) { return hk_thread_cached(record(), class); }
+
+static void run(void *(*body)(void *)) { pthread_join(test_thread(body, NULL), NULL); }
+
+/* ---- Birth --------------------------------------------------------------------------------------- */
+
+TEST_FRESH(the_first_call_gives_a_thread_its_cache) {
+    CHECK_EQ(stats().threads, 0);
+    CHECK_EQ(fake_os.map_calls, 0);
+    void *block = hak_malloc(100);
+    CHECK(block != NULL);
+    CHECK_EQ(stats().threads, 1);
+    CHECK_EQ(stats().heaps, 1);
+    hak_free(block);
+    CHECK_EQ(cached(HK_CLASS_112), hk_classes[HK_CLASS_112].initial / 2 + 1);
+}
+
+static void *attach(void *barrier) {
+    hak_free(hak_malloc(100));
+    pthread_barrier_wait(barrier);
+    pthread_barrier_wait(barrier);
+    return NULL;
+}
+
+static void check_heaps(unsigned threads, uint64_t heaps) {
+    enum { MAX = 12 };
+    pthread_t ids[MAX];
+    pthread_barrier_t barrier;
+    pthread_barrier_init(&barrier, NULL, threads + 1);
+    for (unsigned i = 0; i < threads; i++)
+        ids[i] = test_thread(attach, &barrier);
+    pthread_barrier_wait(&barrier);
+    AT("threads", threads);
+    CHECK_EQ(stats().threads, threads);
+    CHECK_EQ(stats().heaps, heaps);
+    pthread_barrier_wait(&barrier);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+    CHECK_EQ(stats().threads, 0);
+}
+
+TEST_FRESH(each_thread_has_a_heap_of_its_own_while_there_are_cpus) {
+    fake_os.cpus = 8;
+    check_heaps(1, 1);
+    check_heaps(5, 5);
+    check_heaps(12, 8);
+    check_heaps(3, 8); /* heaps wait for the next threads */
+}
+
+TEST_FRESH(the_number_of_heaps_is_an_option) {
+    char *environment[] = {"HAKMEM_HEAPS=3", NULL};
+    fake_os.environment = environment;
+    check_heaps(7, 3);
+}
+
+TEST_FRESH(without_memory_at_birth_a_thread_gets_its_cache_later) {
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    CHECK(hk_thread_get() == NULL);
+    CHECK(hk_thread_any_heap() == NULL);
+    errno = 0;
+    CHECK(hak_malloc(100) == NULL);
+    CHECK_EQ(errno, ENOMEM);
+    fake_os_fail_maps(0, 0);
+    CHECK(hak_malloc(100) != NULL);
+    CHECK_EQ(stats().threads, 1);
+}
+
+TEST_FRESH(in_checking_mode_no_thread_has_a_cache) {
+    char *environment[] = {"HAKMEM_CHECKS=1", NULL};
+    fake_os.environment = environment;
+    void *block = hak_malloc(100);
+    hak_free(block);
+    CHECK(hk_thread_get() == NULL);
+    CHECK_EQ(stats().threads, 0);
+    CHECK(FAKE_OS_ABORTS(hak_free(block)));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
+}
+
+/* ---- Capacity ------------------------------------------------------------------------------------ */
+
+TEST_FRESH(a_bin_doubles_with_each_refill_up_to_the_depth_of_its_class) {
+    static void *blocks[4000];
+    uint32_t capacity = 0;
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+        blocks[i] = hak_malloc(64);
+        uint32_t now = record()->capacity[HK_CLASS_64];
+        uint32_t next = capacity == 0 ? hk_classes[HK_CLASS_64].initial : 2 * capacity + 1;
+        AT("block", i);
+        CHECK(now == capacity || now == next);
+        capacity = now;
+    }
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        hak_free(blocks[i]);
+    CHECK_EQ(record()->capacity[HK_CLASS_64], hk_classes[HK_CLASS_64].depth);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* Uses many blocks of every class; the most that was cached at any time. */
+static size_t use_all_classes(void) {
+    static void *blocks[600];
+    size_t most = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        size_t bytes = hk_classes[class].block_bytes;
+        size_t count = bytes > 65536 ? 20 : TEST_COUNT(blocks);
+        for (size_t i = 0; i < count; i++)
+            blocks[i] = hak_alloc(bytes, bytes == 8 ? 8 : 16);
+        for (size_t i = 0; i < count; i++)
+            hak_dealloc(blocks[i], bytes, bytes == 8 ? 8 : 16);
+        size_t held = 0;
+        for (size_t other = 1; other < HK_CLASS_COUNT; other++)
+            held += (size_t)cached(other) * hk_classes[other].block_bytes;
+        most = held > most ? held : most;
+    }
+    CHECK_EQ(hk_validate(), 0);
+    return most;
+}
+
+TEST_FRESH(a_thread_caches_no_more_than_two_mib_by_default) {
+    CHECK_LE(use_all_classes(), 2048 * 1024);
+}
+
+TEST_FRESH(the_limit_of_one_thread_is_an_option) {
+    set("thread_cache_kb", "512");
+    CHECK_LE(use_all_classes(), 512 * 1024);
+}
+
+TEST_FRESH(capacity_in_bytes_is_the_sum_over_the_bins) {
+    use_all_classes();
+    size_t bytes = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+        bytes += (size_t)record()->capacity[class] * hk_classes[class].block_bytes;
+    CHECK_EQ(record()->capacity_bytes, bytes);
+    hk_thread_empty(record());
+    CHECK_EQ(record()->capacity_bytes, 0);
+}
+
+static void allocate_and_free(size_t size, size_t count) {
+    static void *blocks[600];
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = hak_malloc(size);
+    for (size_t i = 0; i < count; i++)
+        hak_free(blocks[i]);
+}
+
+TEST_FRESH(a_bin_that_is_not_used_shrinks_while_others_use_more_than_half_of_the_limit) {
+    set("thread_cache_kb", "256");
+    allocate_and_free(32, 600);
+    uint32_t before = record()->capacity[HK_CLASS_32];
+    CHECK(before > 0);
+    for (int round = 0; round < 2000; round++)
+        allocate_and_free(2048, 600);
+    CHECK(record()->capacity[HK_CLASS_32] < before / 4);
+    CHECK_LE(cached(HK_CLASS_32), record()->capacity[HK_CLASS_32]);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* ---- Refill and flush ---------------------------------------------------------------------------- */
+
+TEST_FRESH(a_flush_sends_the_oldest_blocks_home_and_keeps_the_newest) {
+    void *blocks[64];
+    for (int i = 0; i < 64; i++)
+        blocks[i] = hak_malloc(262144);
+    uint64_t before = stats().flushes;
+    for (int i = 0; i < 64; i++)
+        hak_free(blocks[i]);
+    CHECK(stats().flushes > before || record()->capacity[HK_CLASS_262144] == 0);
+    if (cached(HK_CLASS_262144) > 0)
+        CHECK(hak_malloc(262144) == blocks[63]);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *free_given(void *block) {
+    hak_free(block);
+    return NULL;
+}
+
+TEST_FRESH(a_block_freed_by_another_thread_comes_home_when_that_ends) {
+    void *block = hak_malloc(100);
+    struct hk_heap *heap = record()->heap;
+    uint64_t deliveries = stats().inbox_deliveries;
+    pthread_join(test_thread(free_given, block), NULL);
+    CHECK_EQ(stats().inbox_deliveries, deliveries + 1);
+    CHECK_EQ(heap->classes[HK_CLASS_112].inbox_count, 1);
+    CHECK(heap->classes[HK_CLASS_112].inbox[0] == block);
+    CHECK_EQ(stats().bytes_live, 0);
+}
+
+TEST_FRESH(the_newest_block_freed_twice_is_reported) {
+    set("on_error", "continue");
+    void *block = hak_malloc(100), *other = hak_malloc(100);
+    hak_free(block);
+    hak_free(block);
+    CHECK_CONTAINS(fake_os_take_errors(), "hakmem: free(): ");
+    CHECK(hak_malloc(100) == block);
+    CHECK(hak_malloc(100) != block);
+    hak_free(other);
+}
+
+TEST_FRESH(without_memory_for_larger_arrays_the_bins_stay_as_they_are) {
+    static void *blocks[2000];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        blocks[i] = hak_malloc(16);
+    hk_thread_empty(record());
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        hak_free(blocks[i]);
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* ---- Death --------------------------------------------------------------------------------------- */
+
+static void *use_and_free(void *arg) {
+    (void)arg;
+    use_all_classes();
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_ends_returns_all_that_it_cached) {
+    run(use_and_free);
+    struct hak_stats after = stats();
+    CHECK_EQ(after.threads, 0);
+    CHECK_EQ(after.bytes_live, 0);
+    hak_trim(); /* this thread's own cache is empty; inboxes go too */
+    after = stats();
+    CHECK_EQ(after.bytes_cached, 0);
+    CHECK_EQ(after.bytes_slabs, 0);
+    CHECK_EQ(after.bytes_dirty, 0);
+    CHECK_EQ(after.bytes_mapped - after.bytes_metadata, fake_os_mapped() - after.bytes_metadata);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(metadata_does_not_grow_with_the_number_of_threads_that_ended) {
+    for (int i = 0; i < 5; i++)
+        run(use_and_free);
+    uint64_t before = stats().bytes_metadata;
+    for (int i = 0; i < 50; i++)
+        run(use_and_free);
+    CHECK_EQ(stats().bytes_metadata, before);
+}
+
+static pthread_key_t late_key;
+
+static void free_late(void *block) {
+    pthread_setspecific(late_key, NULL);
+    if (hk_thread_get() != NULL) { /* not dead yet: come again in the next round */
+        pthread_setspecific(late_key, block);
+        return;
+    }
+    hak_free(block);
+    hak_free(hak_malloc(100));
+    hak_free(hak_malloc(1000000));
+}
+
+static void *leave_late_block(void *arg) {
+    pthread_setspecific(late_key, hak_malloc(100));
+    return arg;
+}
+
+TEST_FRESH(destructors_that_run_after_the_cache_is_gone_may_allocate_and_free) {
+    pthread_key_create(&late_key, free_late);
+    run(leave_late_block);
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(stats().threads, 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* ---- Pre-warming --------------------------------------------------------------------------------- */
+
+TEST_FRESH(prewarming_fills_bins_to_the_counts_of_the_table_without_touching_blocks) {
+    size_t expected = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+        expected += (size_t)hk_classes[class].prewarm * hk_classes[class].block_bytes;
+    CHECK_EQ(hak_prewarm(HAK_PREWARM_ALL), expected);
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        AT("class", class);
+        CHECK_EQ(cached(class), hk_classes[class].prewarm);
+        for (uint32_t i = 0; i < cached(class); i++) {
+            unsigned char resident;
+            void *page = (void *)((uintptr_t)record()->floor[class][i] & ~(uintptr_t)4095);
+            CHECK_EQ(mincore(page, 1, &resident), 0);
+            CHECK_EQ(resident & 1, 0);
+        }
+    }
+    CHECK_EQ(hak_prewarm(HAK_PREWARM_ALL), 0);
+    CHECK_EQ(hak_prewarm(HAK_PREWARM_OFF), 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_prewarmed_thread_allocates_first_what_it_was_prewarmed_with) {
+    char *environment[] = {"HAKMEM_PREWARM=pool", NULL};
+    fake_os.environment = environment;
+    for (uint32_t i = 0; i < 12; i++)
+        CHECK(hak_malloc(24576) != NULL);
+    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+        const struct hk_bin *bin = &record()->cache.bins[class];
+        AT("class", class);
+        CHECK(bin->top <= bin->ceil);
+    }
+    CHECK_EQ(cached(HK_CLASS_24576), 0);
+    uint64_t refills = stats().refills;
+    CHECK(hak_malloc(49152) != NULL);
+    CHECK_EQ(stats().refills, refills);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *hold_some(void *arg) {
+    void *blocks[100];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        blocks[i] = hak_malloc(2000);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        hak_free(blocks[i]);
+    return arg;
+}
+
+TEST_FRESH(adaptive_prewarming_follows_what_earlier_threads_held) {
+    CHECK_EQ(hak_prewarm(HAK_PREWARM_ADAPTIVE), 0);
+    for (int i = 0; i < 8; i++)
+        run(hold_some);
+    uint32_t usual = hk_thread_usual(HK_CLASS_2048);
+    CHECK(usual >= 8 && usual <= hk_classes[HK_CLASS_2048].depth);
+    CHECK_EQ(hk_thread_usual(HK_CLASS_16384), 0);
+    CHECK_EQ(hak_prewarm(HAK_PREWARM_ADAPTIVE), usual * 2048);
+    CHECK_EQ(cached(HK_CLASS_2048), usual);
+}
+
+/* ---- Trim ---------------------------------------------------------------------------------------- */
+
+static pthread_barrier_t step;
+
+static void *work_around_a_trim(void *arg) {
+    void *block = hak_malloc(100);
+    hak_free(block);
+    hak_free(hak_malloc(5000));
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step); /* the other thread trims */
+    CHECK(cached(HK_CLASS_112) > 0);
+    hak_free(hak_malloc(300)); /* a slow path */
+    CHECK_EQ(cached(HK_CLASS_112), 0);
+    CHECK_EQ(cached(HK_CLASS_5120), 0);
+    return arg;
+}
+
+TEST_FRESH(a_thread_empties_its_cache_at_the_next_slow_path_after_a_trim_elsewhere) {
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(work_around_a_trim, NULL);
+    pthread_barrier_wait(&step);
+    hak_trim();
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+}
