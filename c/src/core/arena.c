@@ -17,10 +17,15 @@ enum {
     ARENA_HUGE_DENSE = ARENA_HUGE_GRANULES * 3 / 4, /* in use from which it stays whole */
 };
 
-static uint64_t arena_huge_bytes; /* atomic */
+static uint64_t arena_huge_bytes;  /* atomic */
+static uint64_t arena_dirty_bytes; /* atomic */
 
 uint64_t hk_arena_huge_bytes(void) {
     return hk_load_relaxed(&arena_huge_bytes); /* relaxed: a statistic */
+}
+
+uint64_t hk_arena_dirty_bytes(void) {
+    return hk_load_relaxed(&arena_dirty_bytes); /* relaxed: a statistic */
 }
 
 static uint32_t chunk_words(const struct hk_chunk *chunk) { return HK_WORDS(chunk->granules); }
@@ -128,9 +133,10 @@ static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run ru
 
 /* Marks a run used and touched; false, nothing done, beyond the hard limit. */
 static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
-    size_t untouched = run.count * HK_GRANULE_BYTES - chunk_touched_bytes(chunk, run);
-    if (!hk_usage_add(untouched))
+    size_t dirty = chunk_touched_bytes(chunk, run);
+    if (!hk_usage_add(run.count * HK_GRANULE_BYTES - dirty))
         return false;
+    hk_sub_relaxed(&arena_dirty_bytes, dirty); /* relaxed: a statistic */
     chunk_mark(chunk, run, true);
     hk_bits_fill(chunk->touched, run, true);
     hk_bits_fill(chunk->aged, run, false);
@@ -193,7 +199,7 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules) 
     chunk->aged = chunk->touched + HK_WORDS(granules);
     chunk->huge = huge;
     if (huge) {
-        hk_os_want_huge(base, bytes);
+        hk_os_set_huge(base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
     }
     hk_registry_place_window(chunk->base);
@@ -243,6 +249,7 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
     struct hk_run run = chunk_run(chunk, base, granules);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     chunk_mark(chunk, run, false);
+    hk_add_relaxed(&arena_dirty_bytes, granules * HK_GRANULE_BYTES); /* relaxed: a statistic */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
@@ -262,7 +269,7 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
 
 /* Whether granule `i` lies in a huge page that is worth keeping whole. */
 static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
-    if (!chunk->huge)
+    if (!hk_load_relaxed(&chunk->huge)) /* relaxed: stored by this thread or under the same lock */
         return false;
     uint32_t start = i / ARENA_HUGE_GRANULES * ARENA_HUGE_GRANULES;
     uint64_t half = chunk->used[start / HK_WORD_BITS] >> (start % HK_WORD_BITS);
@@ -288,6 +295,15 @@ static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enu
     return purge;
 }
 
+void hk_arena_stop_huge(struct hk_chunk *chunk) {
+    if (!hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at */
+        return;
+    size_t bytes = chunk->granules * HK_GRANULE_BYTES;
+    hk_os_set_huge((void *)chunk->base, bytes, HK_OS_HUGE_REFUSED);
+    hk_store_relaxed(&chunk->huge, false);    /* relaxed: as above */
+    hk_sub_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
+}
+
 /* Purges a chunk run by run. A run is marked used meanwhile, so that nobody takes it while the lock
  * is not held. */
 static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which) {
@@ -299,12 +315,14 @@ static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which) {
         chunk_mark(chunk, run, true);
         hk_unlock(&arena->lock, HK_RANK_ARENA);
         size_t run_bytes = run.count * HK_GRANULE_BYTES;
+        hk_arena_stop_huge(chunk);
         bool done = hk_os_purge((void *)(chunk->base + run.start * HK_GRANULE_BYTES), run_bytes);
         hk_lock(&arena->lock, HK_RANK_ARENA);
         if (done) {
             hk_bits_fill(chunk->touched, run, false);
             hk_bits_fill(chunk->aged, run, false);
             hk_usage_sub(run_bytes);
+            hk_sub_relaxed(&arena_dirty_bytes, run_bytes); /* relaxed: a statistic */
             bytes += run_bytes;
         }
         chunk_mark(chunk, run, false);
@@ -334,8 +352,9 @@ static size_t arena_unmap_free_chunks(struct hk_arena *arena) {
     while ((chunk = arena_detach_free_chunk(arena)) != NULL) {
         size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
         hk_usage_sub(touched);
+        hk_sub_relaxed(&arena_dirty_bytes, touched); /* relaxed: a statistic */
         bytes += touched;
-        if (chunk->huge) /* relaxed: a statistic */
+        if (hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at; a statistic */
             hk_sub_relaxed(&arena_huge_bytes, chunk->granules * HK_GRANULE_BYTES);
         hk_os_unmap((void *)chunk->base, chunk->granules * HK_GRANULE_BYTES);
         hk_meta_free(chunk, chunk_descriptor_bytes(chunk->granules));
@@ -355,17 +374,6 @@ size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which) {
 }
 
 /* ---- Looking ----------------------------------------------------------------------------------- */
-
-uint64_t hk_arena_dirty_bytes(struct hk_arena *arena) {
-    uint64_t granules = 0;
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older) {
-        for (uint32_t i = 0; i < chunk_words(chunk); i++)
-            granules += (uint64_t)__builtin_popcountll(chunk->touched[i] & ~chunk->used[i]);
-    }
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    return granules * HK_GRANULE_BYTES;
-}
 
 void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base),
                     void *arg) {

@@ -6,8 +6,9 @@
  * knows by two bits a granule which are in use and which were touched since they last read as zero.
  * Free runs need no merging: they are runs of clear bits. Free and touched granules are dirty; they
  * go back to the OS when they have been free for two looks of hk_arena_purge in a row. Once much is
- * in use (option huge_page_mb), further chunks ask for huge pages; a huge page that is mostly in use
- * is not broken up by purging.
+ * in use (option huge_page_mb), further chunks ask for huge pages. One that is mostly in use is not
+ * broken up by purging; a chunk that does give memory back asks for them no more, or the kernel would
+ * soon fill the holes again.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
  * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, the window's place.
  */
@@ -26,7 +27,7 @@ struct hk_chunk {
     uintptr_t base;          /* const */
     struct hk_arena *arena;  /* const */
     uint32_t granules;       /* const */
-    bool huge;               /* const; it asked for huge pages */
+    bool huge;               /* atomic, stored under PURGE; it asks for huge pages */
     uint32_t longest;        /* lock:ARENA; granules of the longest free run */
     struct hk_chunk *next;   /* lock:ARENA; the bucket's list */
     struct hk_chunk *prev;   /* lock:ARENA */
@@ -67,12 +68,15 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
 /* Takes the granules directly behind a run, if they are free. */
 bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, uint32_t more);
 
+/* To be called before pages of a chunk are given back. Under the PURGE lock. */
+void hk_arena_stop_huge(struct hk_chunk *chunk);
+
 /* Gives dirty granules back to the OS; with HK_PURGE_ALL also unmaps chunks that are all free.
  * Returns the bytes given back. */
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which);
 
-/* Bytes of free granules that were touched. Takes the lock. */
-uint64_t hk_arena_dirty_bytes(struct hk_arena *arena);
+/* Bytes of free granules that were touched, in all arenas. */
+uint64_t hk_arena_dirty_bytes(void);
 
 /* Calls `visit` for the base of each granule in use, under the lock; skips what it returns
  * (granules, at least 1). */

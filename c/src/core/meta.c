@@ -5,6 +5,7 @@
 #include "../os/check.h"
 #include "../os/lock.h"
 #include "../os/os.h"
+#include "usage.h"
 
 enum {
     META_MIN_SHIFT = 6, /* one cache line */
@@ -75,9 +76,13 @@ void *hk_meta_alloc(size_t bytes) {
         if (block != NULL)
             return block;
         size_t region_bytes = hk_round_up(meta_order_bytes(order), META_REGION_BYTES);
-        char *region = hak_os_map_boundary(region_bytes, hk_os_page_bytes());
-        if (region == NULL)
+        if (!hk_usage_add(region_bytes))
             return NULL;
+        char *region = hak_os_map_boundary(region_bytes, hk_os_page_bytes());
+        if (region == NULL) {
+            hk_usage_sub(region_bytes);
+            return NULL;
+        }
         hk_add_relaxed(&meta.bytes, region_bytes); /* relaxed: a statistic */
         meta_add_region(region, region_bytes);
     }

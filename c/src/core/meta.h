@@ -6,7 +6,7 @@
  * line up. All blocks are aligned to cache lines, so that no two structures share one.
  * Owns: mappings that hold metadata only; free metadata blocks are linked through their first word
  * (user memory never is).
- * Threads: any; takes the META lock. Boundary: hak_os_map_boundary.
+ * Threads: any; takes the META lock. Boundary: hak_os_map_boundary, core/usage.
  */
 #ifndef HK_CORE_META_H
 #define HK_CORE_META_H

@@ -24,7 +24,6 @@ static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_c
 static void stats_add_heap(void *arg, struct hk_heap *heap) {
     struct hk_stats_all *all = arg;
     all->total.heaps++;
-    all->total.bytes_dirty += hk_arena_dirty_bytes(&heap->arena);
     for (size_t class = 1; class < HK_CLASS_COUNT; class++)
         stats_add_heap_class(&all->classes[class], &heap->classes[class]);
 }
@@ -80,6 +79,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     total->bytes_large = hk_large_live_bytes();
     total->bytes_live += total->bytes_large;
     total->bytes_large_cached = hk_large_cached_bytes();
+    total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();
     stats_add_os(total);
 }

@@ -10,7 +10,8 @@ enum { VALIDATE_LINE_BYTES = 160 };
 
 struct validation {
     size_t faults;
-    struct hk_heap *heap;
+    struct hk_heap *heap; /* whose granules are being looked at */
+    size_t stray;         /* of them, those whose span is another's */
 };
 
 static void validate_fault(struct validation *validation, const char *words, const void *where) {
@@ -63,7 +64,7 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
         return 1;
     bool covered = base >= span->base && base - span->base < span->granules * HK_GRANULE_BYTES;
     if (!covered || span->owner != validation->heap)
-        validation->faults++;
+        validation->stray++;
     return covered ? span->granules : 1;
 }
 
@@ -79,10 +80,10 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
     }
     if (!hk_arena_valid(&heap->arena))
         validate_fault(validation, "bits of a chunk contradict each other", &heap->arena);
-    size_t before = validation->faults;
     validation->heap = heap;
+    validation->stray = 0;
     hk_arena_visit(&heap->arena, validate_granule, validation);
-    if (validation->faults != before)
+    if (validation->stray != 0)
         validate_fault(validation, "granules in use without their span", &heap->arena);
 }
 
@@ -105,7 +106,7 @@ static void validate_thread(struct validation *validation, const struct hk_threa
 }
 
 size_t hk_validate(void) {
-    struct validation validation = {0, NULL};
+    struct validation validation = {0, NULL, 0};
     struct hk_thread *thread = hk_thread_get();
     if (thread != NULL)
         validate_thread(&validation, thread);

@@ -12,6 +12,7 @@
 enum {
     HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
                             make and release it over and over */
+    HEAP_SPARSE_PART = 4, /* a slab with 1/4 free breaks up a huge page */
     HEAP_BAD_MAX = 16,   /* bad pointers of one batch that are reported, if the first does not abort */
 };
 
@@ -395,6 +396,13 @@ static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge whi
         hk_bad_pointer("free", bad, HK_CAUSE_FREE);
 }
 
+/* A slab that is mostly in use in a chunk with huge pages: its few free pages are not worth one. */
+static bool slab_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
+    /* relaxed: stored under PURGE, which is held */
+    return which == HK_PURGE_AGED && hk_load_relaxed(&slab->chunk->huge) &&
+           slab->free < slab->blocks / HEAP_SPARSE_PART;
+}
+
 /* Gives back the OS pages that lie wholly in the blocks `bits` of a slab. */
 static size_t slab_purge_pages(const struct hk_span *slab, const uint64_t *bits) {
     size_t block_bytes = hk_classes[slab->class].block_bytes;
@@ -405,7 +413,10 @@ static size_t slab_purge_pages(const struct hk_span *slab, const uint64_t *bits)
         at = run.start + run.count;
         uintptr_t start = hk_round_up(slab->base + run.start * block_bytes, page);
         uintptr_t end = (slab->base + at * block_bytes) & ~(page - 1);
-        if (run.count > 0 && start < end && hk_os_purge((void *)start, end - start))
+        if (run.count == 0 || start >= end)
+            continue;
+        hk_arena_stop_huge(slab->chunk);
+        if (hk_os_purge((void *)start, end - start))
             purged += end - start;
     }
     return purged;
@@ -443,7 +454,8 @@ static void class_age_slabs(struct hk_heap_class *hc, enum hk_purge which,
         struct hk_span *slab = hc->first;
         class_remove(hc, slab);
         class_push_last(hc, slab);
-        if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED)
+        if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED ||
+            slab_keeps_pages(slab, which))
             continue;
         slab->looks++;
         if (slab->looks >= HK_SLAB_AGED || which == HK_PURGE_ALL) {
@@ -467,5 +479,4 @@ void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look 
         class_age_slabs(hc, which, look);
     }
     look->purged_bytes += hk_arena_purge(&heap->arena, which);
-    look->waiting += hk_arena_dirty_bytes(&heap->arena) > 0;
 }

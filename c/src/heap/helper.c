@@ -5,13 +5,17 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include "../core/arena.h"
+#include "../core/large.h"
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
 #include "purge.h"
+#include "thread.h"
 
 enum {
     HELPER_STACK_BYTES = 64 * 1024,
+    HELPER_ALONE = 4, /* a program with one thread gets its second later */
     HELPER_WORK_NONE = 0,
     HELPER_WORK_SOME = 1,
 };
@@ -25,7 +29,14 @@ static struct {
 
 static bool helper_is_wanted(void) {
     uint64_t threshold = hk_option(HK_OPTION_purge_thread_mb) << 20;
-    return threshold != 0 && hk_usage_bytes() >= threshold;
+    uint64_t enough = hk_thread_count() > 1 ? threshold : HELPER_ALONE * threshold;
+    return threshold != 0 && (hk_usage_bytes() >= enough ||
+                              hk_arena_dirty_bytes() + hk_large_cached_bytes() >= threshold);
+}
+
+bool hk_helper_is_present(void) {
+    /* relaxed: only whether somebody else will look */
+    return hk_load_relaxed(&helper.state) == HELPER_PRESENT;
 }
 
 /* Until nothing is left that waits for its time. */
@@ -88,7 +99,7 @@ void hk_helper_work(void) {
     if (hk_load_relaxed(&helper.work) != HELPER_WORK_NONE) /* relaxed: only whether to wake */
         return;
     hk_store_relaxed(&helper.work, HELPER_WORK_SOME); /* relaxed: the wake orders */
-    if (hk_load_relaxed(&helper.state) == HELPER_PRESENT)
+    if (hk_helper_is_present())
         hk_os_wake(&helper.work);
 }
 

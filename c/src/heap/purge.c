@@ -5,6 +5,7 @@
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
+#include "helper.h"
 #include "thread.h"
 
 enum { PURGE_ADDRESS_BITS = 47 }; /* a block of more bytes fits no address space */
@@ -15,24 +16,17 @@ static struct {
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
 } purge;
 
+static void purge_aged_arena(void *arg, struct hk_heap *heap) {
+    (void)arg;
+    hk_arena_purge(&heap->arena, HK_PURGE_AGED);
+}
+
 static void purge_aged_heap(void *look, struct hk_heap *heap) {
     hk_heap_age(heap, HK_PURGE_AGED, look);
 }
 
 static void purge_whole_heap(void *look, struct hk_heap *heap) {
     hk_heap_age(heap, HK_PURGE_ALL, look);
-}
-
-/* One look at everything. Under the PURGE lock. */
-static struct hk_heap_look purge_look(uint64_t now) {
-    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
-    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
-    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: a time, orders nothing */
-    struct hk_heap_look look = {0, 0};
-    hk_thread_each_heap(purge_aged_heap, &look);
-    look.purged_bytes += hk_large_purge(now > delay ? now - delay : 0);
-    look.waiting += hk_large_cached_bytes() > 0;
-    return look;
 }
 
 /* Above the soft limit everything goes, but not again and again in the same millisecond. */
@@ -43,22 +37,37 @@ static void purge_if_high(uint64_t now) {
     hk_purge_all();
 }
 
+static size_t purge_aged_large(uint64_t now) {
+    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
+    return hk_large_purge(now > delay ? now - delay : 0);
+}
+
 void hk_purge_tick(void) {
     uint64_t now = hk_os_now_ms();
     purge_if_high(now);
+    if (hk_helper_is_present()) {
+        hk_helper_work();
+        return;
+    }
     if (now < hk_load_relaxed(&purge.next_ms)) /* relaxed: a time, orders nothing */
         return;
     if (!hk_lock_try(&purge.lock, HK_RANK_PURGE))
         return;
-    purge_look(now);
+    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
+    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
+    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: a time, orders nothing */
+    hk_thread_each_heap(purge_aged_arena, NULL);
+    purge_aged_large(now);
     hk_unlock(&purge.lock, HK_RANK_PURGE);
 }
 
 bool hk_purge_step(void) {
+    struct hk_heap_look look = {0, 0};
     hk_lock(&purge.lock, HK_RANK_PURGE);
-    struct hk_heap_look look = purge_look(hk_os_now_ms());
+    hk_thread_each_heap(purge_aged_heap, &look);
+    purge_aged_large(hk_os_now_ms());
     hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return look.waiting > 0;
+    return look.waiting > 0 || hk_arena_dirty_bytes() > 0 || hk_large_cached_bytes() > 0;
 }
 
 size_t hk_purge_all(void) {

@@ -12,10 +12,12 @@
 
 #include "../base/compiler.h"
 
-/* Gives back what is old enough, if it is time to look. No lock is held. */
+/* What a busy thread does now and then, no lock held. Where the helper is there it is only told; else
+ * free runs and kept mappings that are old enough go, if it is time to look: a few large calls. */
 void hk_purge_tick(void);
 
-/* Looks now. True if a later look may give back more. */
+/* The helper's look: the same, and resting inboxes and slabs too. True if a later look may give back
+ * more. */
 bool hk_purge_step(void);
 
 /* Gives back everything that can be given back. Returns the bytes. */

@@ -290,6 +290,10 @@ static void thread_note_usual(const struct hk_thread *thread) {
     }
 }
 
+uint32_t hk_thread_count(void) {
+    return hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
+}
+
 uint32_t hk_thread_usual(size_t class) {
     return hk_load_relaxed(&threads.usual[class]); /* relaxed: an average */
 }

@@ -78,6 +78,9 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 /* Blocks in a bin of a record visited by hk_thread_each. */
 uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class);
 
+/* Threads that have a record. */
+uint32_t hk_thread_count(void);
+
 /* How many blocks of a class threads held when they ended, on a slowly moving average. */
 uint32_t hk_thread_usual(size_t class);
 

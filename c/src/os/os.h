@@ -53,8 +53,10 @@ unsigned hk_os_cpus(void);
 /* The memory limit of this process's cgroup (version 2) and those above it, in bytes; 0 if none. */
 uint64_t hk_os_memory_limit(void);
 
-/* Asks for huge pages in a range; a hint. */
-void hk_os_want_huge(void *start, size_t bytes);
+/* Whether huge pages are asked for in a range, or refused, which keeps the kernel from filling holes
+ * with them. A hint. */
+enum hk_os_huge { HK_OS_HUGE_WANTED, HK_OS_HUGE_REFUSED };
+void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge);
 
 /* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);

@@ -195,10 +195,10 @@ uint64_t hk_os_memory_limit(void) {
     return limit;
 }
 
-void hk_os_want_huge(void *start, size_t bytes) {
+void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     int saved = errno;
     hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics, of madvise */
-    madvise(start, bytes, MADV_HUGEPAGE);
+    madvise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     errno = saved;
 }
 
