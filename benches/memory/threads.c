@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Many threads each allocate and free some memory, once, and then sleep. What does each of them hold,
+ * beyond a thread that never allocates? A child process with such threads comes first.
+ */
+#include "memory.h"
+
+#include <sys/wait.h>
+
+#define USAGE                                                                                      \
+    "threads [THREADS [KIB [SECONDS]]]\n"                                                          \
+    "  THREADS  (1000)\n"                                                                          \
+    "  KIB      that each allocates, in blocks of 16 B to 64 KiB  (1024)\n"                        \
+    "  SECONDS  asleep before the last look  (5)"
+
+#define ALLOWED_KB 24 /* a thread */
+#define BLOCKS_MAX 1024u
+
+static struct {
+    size_t bytes; /* of each thread; 0: it allocates nothing */
+    pthread_barrier_t done, end;
+} work;
+
+static void *body(void *argument) {
+    bench_rng rng = bench_rng_seeded(42, (uint64_t)(uintptr_t)argument);
+    void *blocks[BLOCKS_MAX];
+    memset(blocks, 0, sizeof blocks);
+    __asm__ volatile("" : : "r"(blocks) : "memory"); /* the same stack, whatever is allocated */
+    size_t count = 0;
+    for (size_t bytes = 0; bytes < work.bytes && count < BLOCKS_MAX;) {
+        size_t size = memory_size(&rng, 4, 16);
+        blocks[count++] = memory_block(size);
+        bytes += size;
+    }
+    for (size_t i = 0; i < count; i++)
+        memory_block_free(blocks[i]);
+    pthread_barrier_wait(&work.done);
+    pthread_barrier_wait(&work.end);
+    return NULL;
+}
+
+/* RSS once all threads have slept. */
+static uint64_t rss_of_threads(unsigned count, size_t bytes, uint64_t seconds) {
+    static pthread_t threads[BENCH_THREADS_MAX];
+    work.bytes = bytes;
+    bench_barrier_init(&work.done, count + 1);
+    bench_barrier_init(&work.end, count + 1);
+    memory_start(NULL);
+    for (unsigned i = 0; i < count; i++)
+        threads[i] = bench_thread_start(body, (void *)(uintptr_t)i);
+    pthread_barrier_wait(&work.done);
+    memory_sleep_ms(seconds * 1000);
+    uint64_t rss = memory_end();
+    pthread_barrier_wait(&work.end);
+    for (unsigned i = 0; i < count; i++)
+        bench_thread_join(threads[i]);
+    return rss;
+}
+
+/* The same in a child process, whose samples nobody sees. */
+static uint64_t rss_of_idle_threads(unsigned count) {
+    int ends[2];
+    if (pipe(ends) != 0)
+        bench_fail("pipe", errno);
+    pid_t child = fork();
+    if (child < 0)
+        bench_fail("fork", errno);
+    if (child == 0) {
+        int nowhere = open("/dev/null", O_WRONLY);
+        if (nowhere < 0 || dup2(nowhere, STDOUT_FILENO) < 0)
+            bench_fail("/dev/null", errno);
+        uint64_t rss = rss_of_threads(count, 0, 1);
+        _exit(write(ends[1], &rss, sizeof rss) != sizeof rss);
+    }
+    uint64_t rss;
+    int status;
+    close(ends[1]);
+    if (read(ends[0], &rss, sizeof rss) != sizeof rss || waitpid(child, &status, 0) != child)
+        bench_fail("the child process", EIO);
+    return rss;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 4)
+        bench_usage(USAGE);
+    unsigned count = argc > 1 ? (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE) : 1000;
+    size_t kib = argc > 2 ? bench_number(argv[2], 1, 1 << 20, USAGE) : 1024;
+    uint64_t seconds = argc > 3 ? bench_number(argv[3], 1, 3600, USAGE) : 5;
+    uint64_t idle = rss_of_idle_threads(count);
+    uint64_t rss = rss_of_threads(count, kib * BENCH_KIB, seconds);
+    memory_figure_without_limit("rss_per_idle_thread", (int64_t)(idle / count), "KiB");
+    memory_figure("more_per_thread", ((int64_t)rss - (int64_t)idle) / (int64_t)count, ALLOWED_KB,
+                  "KiB");
+    return EXIT_SUCCESS;
+}
