@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: archive preload shared static
-// flags: -Wno-alloc-size-larger-than -Wno-use-after-free
+// flags: -Wno-alloc-size-larger-than -Wno-use-after-free -fsized-deallocation
 // A static executable takes from libstdc++ only what it is asked for: the archive's references are weak.
 // libs: -Wl,-u,_ZSt17__throw_bad_allocv -Wl,-u,_ZSt15get_new_handlerv
 // variant: HAKMEM_CHECKS=1

@@ -185,6 +185,18 @@ TEST_FRESH(a_double_free_is_found_when_the_block_reaches_its_slab) {
     CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
 }
 
+TEST_FRESH(a_batch_with_a_block_that_is_free_already_reports_it) {
+    struct hk_heap *heap = make_heap();
+    void *blocks[3];
+    take(heap, CLASS, blocks, 3);
+    continue_after_errors();
+    hk_heap_give_one("free", CLASS, blocks[1]);
+    hk_heap_give("free", CLASS, blocks, 3);
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
+    CHECK_EQ(heap->classes[CLASS].inbox_count, 2);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 2);
+}
+
 TEST_FRESH(a_block_that_was_freed_twice_into_the_inbox_is_found_when_that_is_emptied) {
     struct hk_heap *heap = make_heap();
     void *blocks[3];
@@ -206,12 +218,17 @@ TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
     continue_after_errors();
     void *batch[] = {blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other, blocks[3]};
     hk_heap_give("free", CLASS, batch, TEST_COUNT(batch));
-    char lines[400];
-    snprintf(lines, sizeof lines,
-             "hakmem: free(): %p: " HK_CAUSE_INSIDE "\nhakmem: free(): %p: " HK_CAUSE_ALIEN
-             "\nhakmem: free(): %p: " HK_CAUSE_ALIEN "\n",
-             batch[1], batch[3], batch[5]);
-    CHECK_STR(fake_os_take_errors(), lines);
+    const char *errors = fake_os_take_errors();
+    static const struct {
+        int index;
+        const char *cause;
+    } bad[] = {{1, HK_CAUSE_INSIDE}, {3, HK_CAUSE_ALIEN}, {5, HK_CAUSE_ALIEN}};
+    for (size_t i = 0; i < TEST_COUNT(bad); i++) {
+        char line[200];
+        snprintf(line, sizeof line, "hakmem: free(): %p: %s\n", batch[bad[i].index], bad[i].cause);
+        CHECK_CONTAINS(errors, line);
+    }
+    CHECK_EQ(hk_errors, TEST_COUNT(bad));
     CHECK_EQ(heap->classes[CLASS].inbox_count, 4);
     CHECK_EQ(heap->classes[HK_CLASS_128].blocks_out, 1);
 }

@@ -246,6 +246,14 @@ TEST_FRESH(a_mapping_grows_in_place_with_a_reserve_and_keeps_it) {
     CHECK_EQ(hk_os_counts.remap_calls, calls);
 }
 
+TEST_FRESH(where_there_is_no_room_for_the_reserve_a_mapping_grows_without) {
+    fake_os.resize_fails = true;
+    void *block = allocate(8 * MIB);
+    fake_os_fail_maps(1, 1);
+    check_resized(block, 8 * MIB, 16 * MIB, false);
+    CHECK_EQ(hk_large_live_bytes(), 16 * MIB);
+}
+
 TEST_FRESH(a_mapping_that_cannot_grow_in_place_moves_without_a_copy) {
     fake_os.resize_fails = true;
     void *block = allocate(8 * MIB);
@@ -283,7 +291,7 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
     fake_os.move_fails = false;
     fake_os.chunks_at = FAR; /* room, but no leaf of the registry for it */
-    fake_os_fail_maps(2, 1);
+    fake_os_fail_maps(2, 2);
     CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
     CHECK_EQ(fake_os_mapped(), mapped);
     CHECK_EQ(span_of(block)->bytes, 8 * MIB);

@@ -195,20 +195,37 @@ TEST_FRESH(a_flush_sends_the_oldest_blocks_home_and_keeps_the_newest) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-static void *free_given(void *block) {
+static void *allocate_and_free_given(void *block) {
+    hak_free(hak_malloc(100));
     hak_free(block);
+    CHECK_EQ(stats().threads, 2);
     return NULL;
 }
 
-TEST_FRESH(a_block_freed_by_another_thread_comes_home_when_that_ends) {
+TEST_FRESH(a_block_freed_by_another_thread_is_in_the_inbox_when_that_has_ended) {
+    char *environment[] = {"HAKMEM_HEAPS=2", NULL};
+    fake_os.environment = environment;
     void *block = hak_malloc(100);
     struct hk_heap *heap = record()->heap;
     uint64_t deliveries = stats().inbox_deliveries;
-    pthread_join(test_thread(free_given, block), NULL);
-    CHECK_EQ(stats().inbox_deliveries, deliveries + 1);
+    pthread_join(test_thread(allocate_and_free_given, block), NULL);
+    CHECK(stats().inbox_deliveries > deliveries);
     CHECK_EQ(heap->classes[HK_CLASS_112].inbox_count, 1);
     CHECK(heap->classes[HK_CLASS_112].inbox[0] == block);
     CHECK_EQ(stats().bytes_live, 0);
+}
+
+static void *free_given(void *block) {
+    hak_free(block);
+    CHECK_EQ(stats().threads, 1);
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_only_frees_a_block_needs_no_cache_for_it) {
+    void *block = hak_malloc(100);
+    pthread_join(test_thread(free_given, block), NULL);
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(hk_validate(), 0);
 }
 
 TEST_FRESH(the_newest_block_freed_twice_is_reported) {

@@ -1,0 +1,213 @@
+/* unit/out_of_memory.c - one scenario, with every map call failing once, and from there on for ever.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Whatever fails: calls that get no memory return NULL and say ENOMEM, what was allocated before is
+ * intact, all invariants hold, and afterwards nothing stays mapped that nobody holds.
+ */
+// link: fake_os
+// timeout: 300
+#include <hakmem.h>
+
+#include "core/meta.h"
+#include "core/registry.h"
+#include "debug/validate.h"
+#include "fresh.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define LEAF_BYTES (((size_t)1 << 16) * sizeof(void *)) /* of the registry; leaves stay for ever */
+
+enum { SLOTS = 400 };
+
+static struct slot {
+    unsigned char *block;
+    size_t size;
+} slots[SLOTS];
+
+static unsigned failures_seen;
+
+static struct hak_stats stats(void) {
+    struct hak_stats now;
+    hak_stats(&now, sizeof now);
+    return now;
+}
+
+/* A call that returned NULL must have said why. */
+static void note_failure(void) {
+    CHECK_EQ(errno, ENOMEM);
+    failures_seen++;
+}
+
+static void fill(size_t i, void *block, size_t size) {
+    slots[i] = (struct slot){block, size};
+    test_fill(block, size, i);
+}
+
+static void check_slot(size_t i) {
+    AT("slot size", i, slots[i].size);
+    CHECK_EQ(test_intact(slots[i].block, slots[i].size, i), slots[i].size);
+}
+
+static void allocate(size_t i, size_t size) {
+    errno = 0;
+    void *block = hak_malloc(size);
+    if (block == NULL)
+        note_failure();
+    else
+        fill(i, block, size);
+}
+
+static void allocate_zeroed(size_t i, size_t size) {
+    errno = 0;
+    void *block = hak_calloc(1, size);
+    if (block == NULL) {
+        note_failure();
+        return;
+    }
+    CHECK_EQ(test_zeros(block, size), size);
+    fill(i, block, size);
+}
+
+static void allocate_aligned(size_t i, size_t size, size_t align) {
+    errno = 0;
+    void *block = hak_aligned_alloc(align, size);
+    if (block == NULL) {
+        note_failure();
+        return;
+    }
+    CHECK_EQ((uintptr_t)block % align, 0);
+    fill(i, block, size);
+}
+
+static void resize(size_t i, size_t size) {
+    if (slots[i].block == NULL)
+        return;
+    errno = 0;
+    unsigned char *block = hak_realloc(slots[i].block, size);
+    if (block == NULL) {
+        note_failure();
+        check_slot(i);
+        return;
+    }
+    size_t kept = slots[i].size < size ? slots[i].size : size;
+    CHECK_EQ(test_intact(block, kept, i), kept);
+    fill(i, block, size);
+}
+
+static void release(size_t i) {
+    if (slots[i].block == NULL)
+        return;
+    check_slot(i);
+    errno = 7;
+    hak_free(slots[i].block);
+    CHECK_EQ(errno, 7);
+    slots[i] = (struct slot){NULL, 0};
+}
+
+/* Slots 0 to 99. Frees half of them to the cache of a thread that then ends. */
+static void *work_in_thread(void *arg) {
+    for (size_t i = 0; i < 100; i++)
+        allocate(i, 16 + i * 97);
+    for (size_t i = 0; i < 100; i += 2)
+        release(i);
+    return arg;
+}
+
+static void scenario(void) {
+    hak_prewarm(HAK_PREWARM_TINY);
+    for (size_t i = 100; i < 200; i++)
+        allocate(i, (size_t)8 << i % 16);
+    pthread_join(test_thread(work_in_thread, NULL), NULL);
+    for (size_t i = 200; i < 220; i++)
+        allocate_zeroed(i, i * i * 5);
+    for (size_t i = 220; i < 240; i++)
+        allocate_aligned(i, i * 10, (size_t)16 << i % 14);
+    allocate(240, MIB);
+    allocate(241, 6 * MIB);
+    allocate_zeroed(242, 5 * MIB);
+    resize(240, 3 * MIB);
+    resize(241, 12 * MIB);
+    resize(242, 300 * KIB);
+    for (size_t i = 100; i < 200; i += 3)
+        resize(i, slots[i].size * 3 + 1);
+    for (size_t i = 1; i < 240; i += 2)
+        release(i);
+    hak_trim();
+    for (size_t i = 243; i < SLOTS; i++)
+        allocate(i, (i * 7919) % 60000);
+}
+
+/* The scenario with `count` map calls failing from the `first` on. */
+struct failing {
+    uint64_t first;
+    uint64_t count;
+};
+
+static uint32_t leaves_mapped(void) {
+    uint32_t leaves = 0;
+    static const uintptr_t leaf_reach = (uintptr_t)1 << 32;
+    for (uintptr_t at = 0; at < (uintptr_t)1 << 47; at += leaf_reach) {
+        /* Reserving what is there already maps nothing. */
+        fake_os_fail_maps(1, FAKE_OS_ALL);
+        leaves += hk_registry_reserve(at);
+    }
+    fake_os_fail_maps(0, 0);
+    return leaves;
+}
+
+static void run_failing(void *arg) {
+    struct failing *failing = arg;
+    fake_os_fail_maps(failing->first, failing->count);
+    scenario();
+    fake_os_fail_maps(0, 0);
+
+    CHECK_EQ(hk_validate(), 0);
+    size_t live = 0;
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (slots[i].block != NULL) {
+            check_slot(i);
+            live += hak_usable_size(slots[i].block);
+        }
+    }
+    CHECK_EQ(stats().bytes_live, live);
+    for (size_t i = 0; i < SLOTS; i++)
+        release(i);
+    hak_trim();
+    CHECK_EQ(hk_validate(), 0);
+    struct hak_stats after = stats();
+    CHECK_EQ(after.bytes_live, 0);
+    CHECK_EQ(after.bytes_cached, 0);
+    CHECK_EQ(after.bytes_slabs, 0);
+    CHECK_EQ(after.bytes_dirty, 0);
+    CHECK_EQ(fake_os_mapped(), hk_meta_bytes() + leaves_mapped() * LEAF_BYTES);
+    if (failing->first == 0)
+        CHECK_EQ(failures_seen, 0);
+    if (failing->first == 1 && failing->count == FAKE_OS_ALL)
+        CHECK(failures_seen > 300);
+    test_tell((void *)(uintptr_t)fake_os.map_calls);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+/* Map calls of the scenario when all succeed. */
+static uint64_t count_map_calls(void) {
+    struct failing none = {0, 0};
+    struct test_child child = test_in_child(run_failing, &none);
+    CHECK_EXITED(child);
+    return (uintptr_t)child.pointer;
+}
+
+static void check_all(uint64_t count) {
+    uint64_t calls = count_map_calls();
+    CHECK(calls >= 10);
+    for (uint64_t first = 1; first <= calls; first++) {
+        struct failing failing = {first, count};
+        struct test_child child = test_in_child(run_failing, &failing);
+        AT("first failing map call", first);
+        CHECK_EXITED(child);
+    }
+}
+
+TEST(any_single_map_call_may_fail) { check_all(1); }
+TEST(any_three_map_calls_in_a_row_may_fail) { check_all(3); }
+TEST(memory_may_end_at_any_map_call) { check_all(FAKE_OS_ALL); }
