@@ -120,12 +120,13 @@ enum hak_prewarm_set {
 };
 
 /* Fills the calling thread's cache so that its next allocations find blocks ready: less than 2 MB
- * of address space, no page of it touched. Returns the bytes of the blocks added, 0 when there is
+ * of blocks, no page of them touched. Returns the bytes of the blocks added, 0 when there is
  * no memory or nothing to add. */
 HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
-/* Gives back to the OS, now, all memory that can be given back: the calling thread's cache is
- * emptied, other threads are asked to empty theirs at their next slow path. Returns the bytes
+/* Gives back to the OS, now, all memory that can be given back, free pages between live blocks
+ * included: the calling thread's cache is emptied, other threads are asked to empty theirs at their
+ * next slow path. Returns the bytes
  * returned to the OS by this call. Safe at any time; costs page faults afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
@@ -166,9 +167,13 @@ struct hak_stats {
     uint64_t map_calls;          /* mmap */
     uint64_t unmap_calls;        /* munmap */
     uint64_t remap_calls;        /* mremap */
-    uint64_t purge_calls;        /* madvise */
+    uint64_t purge_calls;        /* madvise, for purging and for huge pages */
     uint64_t lock_waits;         /* times that a thread slept for a lock */
     uint64_t errors;             /* uses of bad pointers that were reported */
+    uint64_t bytes_used;         /* that pages of memory may stand behind: what limits count */
+    uint64_t bytes_huge;         /* in chunks that ask for huge pages */
+    uint64_t limit_soft;         /* the options, in bytes; 0: none */
+    uint64_t limit_hard;
 };
 
 /* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only ever
@@ -195,8 +200,8 @@ HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
 
 enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
 
-/* Writes all statistics through `write`, in pieces; `write` must not allocate from hakmem. With
- * `write` NULL to standard error. */
+/* Writes all statistics through `write`, in pieces; they are gathered before, and no lock is held
+ * while `write` runs. With `write` NULL to standard error. */
 HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;

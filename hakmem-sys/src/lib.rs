@@ -223,6 +223,14 @@ pub struct hak_stats {
     pub lock_waits: u64,
     /// Uses of bad pointers that were reported.
     pub errors: u64,
+    /// That pages of memory may stand behind: what limits count.
+    pub bytes_used: u64,
+    /// In chunks that ask for huge pages.
+    pub bytes_huge: u64,
+    /// The option `limit_soft`, in bytes; 0: none.
+    pub limit_soft: u64,
+    /// The option `limit_hard`, in bytes; 0: none.
+    pub limit_hard: u64,
 }
 
 /// What [`hak_class_stats()`] reports: one row of the size-class table, with what is in use now.

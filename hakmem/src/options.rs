@@ -12,6 +12,9 @@
 //! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
 //! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
 //! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
+//! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 32 | 0 to 1048576 | any time |
+//! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
+//! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
 //! | [`CHECKS`] | `checks` | 0 | 0, 1 | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
@@ -94,11 +97,11 @@ macro_rules! options {
 options! {
     /// Which blocks a new thread's cache is filled with.
     PREWARM: Prewarm = c"prewarm";
-    /// The most KiB of free blocks that one thread caches; 0 leaves one block a size.
+    /// The most KiB of free blocks that one thread caches; 0: none.
     THREAD_CACHE_KB: u64 = c"thread_cache_kb";
     /// The most MiB that all thread caches may hold together; each thread's share shrinks to fit.
     CACHE_TOTAL_MB: u64 = c"cache_total_mb";
-    /// Heaps that threads are spread over; 0 means four for each CPU that the process may use.
+    /// Heaps that threads are spread over; 0 means one for each CPU that the process may use.
     HEAPS: u64 = c"heaps";
     /// MiB of a heap's first chunk.
     POOL_TLS_ARENA_MB_INIT: u64 = c"pool_tls_arena_mb_init";
@@ -110,9 +113,16 @@ options! {
     LARGE_CACHE_MB: u64 = c"large_cache_mb";
     /// Milliseconds that free memory is kept before it is given back; 0 means at the next chance.
     PURGE_DELAY_MS: u64 = c"purge_delay_ms";
-    /// MiB in use from which on a helper thread gives free memory back while the program is idle; 0
-    /// means never.
+    /// MiB that must be free, or in use, for a thread to give memory back while the program is idle;
+    /// 0 means never.
     PURGE_THREAD_MB: u64 = c"purge_thread_mb";
+    /// MiB in use from which further chunks ask for huge pages; 0 means never.
+    HUGE_PAGE_MB: u64 = c"huge_page_mb";
+    /// Bytes in use above which everything free is given back; 0 means no limit. The environment
+    /// and [`conf!`](crate::conf!) also take per cent of the cgroup's limit, as `80%`.
+    LIMIT_SOFT: u64 = c"limit_soft";
+    /// Bytes in use above which allocations fail; otherwise as [`LIMIT_SOFT`].
+    LIMIT_HARD: u64 = c"limit_hard";
     /// No thread caches, every free checked, sized frees compared. Slow.
     CHECKS: bool = c"checks";
     /// What to do after a bad pointer was reported.

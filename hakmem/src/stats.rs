@@ -81,6 +81,14 @@ snapshot! {
     lock_waits,
     /// Uses of bad pointers that were reported.
     errors,
+    /// That pages of memory may stand behind: what limits count.
+    bytes_used,
+    /// In chunks that ask for huge pages.
+    bytes_huge,
+    /// The option `limit_soft`, in bytes; 0 means none.
+    limit_soft,
+    /// The option `limit_hard`, in bytes; 0 means none.
+    limit_hard,
 }
 
 snapshot! {

@@ -25,6 +25,7 @@ fn core_rows() -> Vec<Row> {
         let (kind, default, values) = match (choices, least, most) {
             ("NULL", "0", "1") => ("bool", default.to_owned(), "0, 1".to_owned()),
             ("NULL", _, _) => ("u64", default.to_owned(), format!("{least} to {most}")),
+            ("\"%\"", _, _) => ("u64", default.to_owned(), "bytes".to_owned()),
             _ => {
                 let names = choices.trim_matches('"').split('|');
                 let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();

@@ -6,6 +6,8 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "../core/options.h"
+#include "../core/usage.h"
 #include "../heap/thread.h"
 #include "../os/os.h"
 
@@ -81,5 +83,9 @@ void hk_stats_collect(struct hk_stats_all *all) {
     total->bytes_large_cached = hk_large_cached_bytes();
     total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();
+    total->bytes_used = hk_usage_bytes();
+    total->bytes_huge = hk_arena_huge_bytes();
+    total->limit_soft = hk_option(HK_OPTION_limit_soft);
+    total->limit_hard = hk_option(HK_OPTION_limit_hard);
     stats_add_os(total);
 }
