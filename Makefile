@@ -126,7 +126,7 @@ check: libs
 bench: need-cargo
 	$(Q)$(CARGO) bench
 
--include benches/c/bench.mk
+include benches/c/bench.mk
 bench-c: libs bench-programs
 	$(Q)CC='$(CC)' benches/c/run
 
