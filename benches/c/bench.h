@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What the benchmark programs share: arguments, random numbers, the work loop, threads, time, memory.
- * They call malloc and free only, so that one binary measures any allocator (LD_PRELOAD).
+ * What the benchmark programs share: arguments, random numbers, the work loop, time, memory,
+ * threads. They call malloc and free only, so that one binary measures any allocator (LD_PRELOAD).
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -20,7 +20,7 @@
 #define BENCH_KIB 1024u
 #define BENCH_THREADS_MAX 1024u
 
-/* ---- Errors and arguments ---------------------------------------------------------------------- */
+/* ---- Errors and arguments ------------------------------------------------------------------ */
 
 _Noreturn static inline void bench_fail(const char *what, int error) {
     fprintf(stderr, "%s: %s\n", what, strerror(error));
@@ -47,7 +47,7 @@ static inline uint64_t bench_number(const char *text, uint64_t min, uint64_t max
     return value;
 }
 
-/* ---- Random numbers: xorshift64*, the same sequence for every allocator ------------------------- */
+/* ---- Random numbers: xorshift64*, the same sequence for every allocator --------------------- */
 
 typedef struct bench_rng {
     uint64_t state; /* never 0 */
@@ -77,7 +77,7 @@ static inline uint32_t bench_below(uint32_t random, uint32_t bound) {
     return (uint32_t)(((uint64_t)random * bound) >> 32);
 }
 
-/* ---- The work loop ----------------------------------------------------------------------------- */
+/* ---- The work loop ------------------------------------------------------------------------- */
 
 /* Block sizes, uniform: one of `choices` if there are any, else min..max. */
 typedef struct bench_sizes {
@@ -129,7 +129,7 @@ static inline void bench_replace(void **slots, uint32_t count, uint64_t iteratio
     }
 }
 
-/* ---- Time and memory --------------------------------------------------------------------------- */
+/* ---- Time and memory ----------------------------------------------------------------------- */
 
 static inline uint64_t bench_now_ns(void) {
     struct timespec now;
@@ -138,7 +138,7 @@ static inline uint64_t bench_now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* The number in kB after `key` in a small file of /proc, 0 when it is not there. Does not allocate. */
+/* The number in kB after `key` in a small file of /proc, or 0. Does not allocate. */
 static inline uint64_t bench_proc_kb(const char *path, const char *key) {
     char text[4096]; /* more than the files asked for have, and what one read gives at most */
     int file = open(path, O_RDONLY | O_CLOEXEC);
@@ -153,7 +153,7 @@ static inline uint64_t bench_proc_kb(const char *path, const char *key) {
     return found != NULL ? strtoull(found + strlen(key), NULL, 10) : 0;
 }
 
-/* RSS now. Walks the page tables: the kernel's counters lag behind by some pages for each thread. */
+/* RSS now. Walks the page tables: the kernel's counters lag behind by some pages a thread. */
 static inline uint64_t bench_rss_kb(void) {
     return bench_proc_kb("/proc/self/smaps_rollup", "\nRss:");
 }
@@ -192,7 +192,7 @@ static inline uint64_t bench_median(uint64_t *values, size_t count) {
     return values[count / 2];
 }
 
-/* ---- Threads ----------------------------------------------------------------------------------- */
+/* ---- Threads ------------------------------------------------------------------------------- */
 
 static inline pthread_t bench_thread_start(void *(*body)(void *), void *argument) {
     pthread_t thread;
@@ -214,7 +214,7 @@ static inline void bench_barrier_init(pthread_barrier_t *barrier, unsigned parti
         bench_fail("pthread_barrier_init", error);
 }
 
-/* ---- Threads that each replace blocks in a working set of their own ------------------------------ */
+/* ---- Threads that each replace blocks in a working set of their own -------------------------- */
 
 typedef struct bench_replace_job {
     const bench_sizes *sizes;

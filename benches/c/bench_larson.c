@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The server of Larson and Krishnan (1998): each thread replaces random blocks of 8 to 1024 bytes in
- * an array, then starts a successor that takes the array over, and ends. So most blocks are freed by
- * a thread that did not allocate them, and threads come and go. The work is fixed (the original
- * runs for a fixed time), so that runs can be compared. An operation is one replacement.
+ * The server of Larson and Krishnan (1998): each thread replaces random blocks of 8 to 1024 bytes
+ * in an array, then starts a successor that takes the array over, and ends. So most blocks are
+ * freed by a thread that did not allocate them, and threads come and go. The work is fixed (the
+ * original runs for a fixed time), so that runs can be compared. An operation is one replacement.
  */
 #include "bench.h"
 

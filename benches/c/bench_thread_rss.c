@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What the allocator's cache of one thread costs in resident memory: after the thread's first
- * malloc and free, and, where the allocator is hakmem, after a full hak_prewarm. The threads' stacks
- * are there before, and are not counted.
+ * malloc and free, and, where the allocator is hakmem, after a full hak_prewarm. The threads'
+ * stacks are there before, and are not counted.
  */
 #include "bench.h"
 #include "bench_hakmem.h"

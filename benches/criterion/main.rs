@@ -2,8 +2,8 @@
 
 //! Allocators side by side in one process, each called through [`std::alloc::GlobalAlloc`].
 //!
-//! No allocator here is the program's global one, not even the system's: calls of the default global
-//! allocator are special to the optimiser, which may remove them.
+//! No allocator here is the program's global one, not even the system's: calls of the default
+//! global allocator are special to the optimiser, which may remove them.
 
 use std::time::Duration;
 

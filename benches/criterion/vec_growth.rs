@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A vector that doubles until it has its final size: the sequence of reallocations that `Vec::push`
-//! makes.
+//! A vector that doubles until it has its final size: the sequence of reallocations that
+//! `Vec::push` makes.
 
 use criterion::measurement::WallTime;
 use criterion::{AxisScale, BenchmarkGroup, BenchmarkId, Criterion, PlotConfiguration, Throughput};

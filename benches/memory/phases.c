@@ -1,86 +1,79 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A server whose block sizes drift: two threads each keep a cache of a constant number of bytes,
- * from which the oldest block goes, though one in 16 is used again and stays. Each second brings other
- * sizes. Does the memory that one size leaves behind serve the next?
+ * A server whose block sizes drift: two threads keep a constant number of live bytes, of which a tenth
+ * is replaced each second, blocks chosen at random. The sizes of new blocks change each second, so
+ * that what one size leaves behind must serve others, or go back.
  */
 #include "memory.h"
 
 #define USAGE                                                                                      \
     "phases [SECONDS [MIB]]\n"                                                                     \
-    "  SECONDS  at least 15  (60)\n"                                                               \
+    "  SECONDS  (60)\n"                                                                            \
     "  MIB      live in all threads together  (128)"
 
 #define THREADS 2u
-#define STAYS 16u
-#define PHASE_MS 1000u
-#define WARM_UP_MS 5000u /* once through the phases */
+#define PHASES 5u
+#define STEPS 1000u    /* a second */
+#define REPLACED 10000 /* the part of the blocks that one step replaces: a tenth a second */
+#define SETTLED_MS 2000u
+#define PERCENT_MAX 130    /* of RSS to live bytes */
+#define LATE_PERCENT_MAX 105 /* of the most RSS in the last third to that in the second third */
 
 static const struct phase {
     unsigned low, high; /* powers of two */
-} phases[] = {{5, 8}, {9, 12}, {6, 10}, {12, 16}, {7, 13}};
+} phases[PHASES] = {{5, 8}, {9, 12}, {6, 10}, {12, 16}, {7, 13}};
 
 static size_t thread_bytes;
 static atomic_bool over;
 static uint64_t duration_ms;
-static uint64_t most_percent;        /* of RSS to live bytes, after the first time through */
-static uint64_t early_kb, late_kb;   /* most RSS in the second and in the last third */
+static pthread_barrier_t filled;
+static uint64_t percent_most; /* of RSS to live bytes */
+static uint64_t most_kb[3];   /* RSS in each third of the time */
 
 static void look(uint64_t ms, uint64_t rss_kb, uint64_t live_kb) {
-    if (ms < WARM_UP_MS || atomic_load(&over))
+    if (ms < SETTLED_MS || ms >= duration_ms)
         return;
-    uint64_t used = rss_kb - memory.start_rss_kb;
-    uint64_t percent = used * 100 / live_kb;
-    most_percent = percent > most_percent ? percent : most_percent;
+    uint64_t used_kb = rss_kb - memory.start_rss_kb;
+    uint64_t percent = used_kb * 100 / live_kb;
     uint64_t third = ms * 3 / duration_ms;
-    uint64_t *most = third < 1 ? NULL : third < 2 ? &early_kb : &late_kb;
-    if (most != NULL && used > *most)
-        *most = used;
+    percent_most = percent > percent_most ? percent : percent_most;
+    most_kb[third] = used_kb > most_kb[third] ? used_kb : most_kb[third];
 }
 
-/* A ring of blocks, oldest first. */
-struct cache {
+static struct server {
     void **blocks;
-    size_t room, first, count;
+    size_t count, count_max;
     size_t bytes;
-};
-static struct cache caches[THREADS];
+    bench_rng rng;
+} servers[THREADS];
 
-static void *cache_take(struct cache *cache) {
-    void *block = cache->blocks[cache->first];
-    cache->first = (cache->first + 1) % cache->room;
-    cache->count--;
-    return block;
-}
-
-static void cache_put(struct cache *cache, void *block) {
-    cache->blocks[(cache->first + cache->count++) % cache->room] = block;
-}
-
-static void cache_evict(struct cache *cache, bench_rng *rng) {
-    void *block = cache_take(cache);
-    if (bench_below((uint32_t)bench_random(rng), STAYS) == 0) {
-        cache_put(cache, block);
-        return;
+static void server_fill(struct server *server, unsigned phase) {
+    while (server->bytes < thread_bytes && server->count < server->count_max) {
+        unsigned at = phase < PHASES ? phase : bench_below((uint32_t)bench_random(&server->rng), PHASES);
+        size_t size = memory_size(&server->rng, phases[at].low, phases[at].high);
+        server->blocks[server->count++] = memory_block(size);
+        server->bytes += size;
     }
-    cache->bytes -= *(size_t *)block;
+}
+
+static void server_drop_one(struct server *server) {
+    size_t at = bench_random(&server->rng) % server->count;
+    void *block = server->blocks[at];
+    server->blocks[at] = server->blocks[--server->count];
+    server->bytes -= *(size_t *)block;
     memory_block_free(block);
 }
 
 static void *body(void *argument) {
-    struct cache *cache = argument;
-    bench_rng rng = bench_rng_seeded(42, (uint64_t)(cache - caches));
-    while (!atomic_load_explicit(&over, memory_order_relaxed)) {
-        const struct phase *phase =
-            &phases[memory_ms() / PHASE_MS % (sizeof phases / sizeof *phases)];
-        for (unsigned i = 0; i < 100; i++) {
-            size_t size = memory_size(&rng, phase->low, phase->high);
-            while (cache->count > 0 &&
-                   (cache->bytes + size > thread_bytes || cache->count == cache->room))
-                cache_evict(cache, &rng);
-            cache_put(cache, memory_block(size));
-            cache->bytes += size;
-        }
+    struct server *server = argument;
+    server_fill(server, PHASES);
+    pthread_barrier_wait(&filled);
+    size_t owed = 0; /* to be replaced, in REPLACEDths */
+    for (uint64_t step = 0; !atomic_load(&over); step++) {
+        for (owed += server->count; owed >= REPLACED; owed -= REPLACED)
+            server_drop_one(server);
+        server_fill(server, (unsigned)(step / STEPS % PHASES));
+        memory_sleep_ms(1000 / STEPS);
     }
     return NULL;
 }
@@ -88,24 +81,28 @@ static void *body(void *argument) {
 int main(int argc, char **argv) {
     if (argc > 3)
         bench_usage(USAGE);
-    uint64_t seconds = argc > 1 ? bench_number(argv[1], 15, 3600, USAGE) : 60;
+    uint64_t seconds = argc > 1 ? bench_number(argv[1], 6, 3600, USAGE) : 60;
     uint64_t mib = argc > 2 ? bench_number(argv[2], 1, 1 << 16, USAGE) : 128;
     duration_ms = seconds * 1000;
     thread_bytes = mib * MEMORY_MIB / THREADS;
+    bench_barrier_init(&filled, THREADS + 1);
     for (size_t t = 0; t < THREADS; t++) {
-        caches[t].room = thread_bytes / ((size_t)1 << phases[0].low);
-        caches[t].blocks = memory_table(caches[t].room * sizeof(void *));
+        servers[t].count_max = thread_bytes / ((size_t)1 << phases[0].low);
+        servers[t].blocks = memory_table(servers[t].count_max * sizeof(void *));
+        servers[t].rng = bench_rng_seeded(42, t);
     }
     memory_start(look);
     pthread_t threads[THREADS];
     for (size_t t = 0; t < THREADS; t++)
-        threads[t] = bench_thread_start(body, &caches[t]);
+        threads[t] = bench_thread_start(body, &servers[t]);
+    pthread_barrier_wait(&filled);
     memory_sleep_ms(duration_ms);
     atomic_store(&over, true);
     for (size_t t = 0; t < THREADS; t++)
         bench_thread_join(threads[t]);
     memory_end();
-    memory_figure("rss_percent_of_live", (int64_t)most_percent, 130, "%");
-    memory_figure("late_percent_of_early", (int64_t)(late_kb * 100 / early_kb), 105, "%");
+    memory_figure("rss_percent_of_live", (int64_t)percent_most, PERCENT_MAX, "%");
+    memory_figure("late_percent_of_early", (int64_t)(most_kb[2] * 100 / most_kb[1]),
+                  LATE_PERCENT_MAX, "%");
     return EXIT_SUCCESS;
 }
