@@ -243,8 +243,7 @@ OVERRIDE_DELETE_TAGGED(override_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t")
 OVERRIDE_DELETE_TAGGED(override_delete_aligned, "_ZdlPvSt11align_val_t")
 OVERRIDE_DELETE_TAGGED(override_delete_array_aligned, "_ZdaPvSt11align_val_t")
 OVERRIDE_DELETE_TAGGED(override_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t")
-OVERRIDE_DELETE_TAGGED(override_delete_array_aligned_nothrow,
-                       "_ZdaPvSt11align_val_tRKSt9nothrow_t")
+OVERRIDE_DELETE_TAGGED(override_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t")
 
 #define OVERRIDE_DELETE_SIZED_ALIGNED(name, mangled)                                               \
     OVERRIDE_CPP(void, name, mangled, void *ptr, size_t size, size_t align) {                      \

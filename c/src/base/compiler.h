@@ -34,7 +34,7 @@
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
 #define hk_prefetch(p) __builtin_prefetch((p), 1)
 
-/* One word of static TLS, so that a library with hakmem inside can be opened by dlopen. The build
+/* A few bytes of static TLS in all, so that a library with hakmem inside can be opened by dlopen. The build
  * chooses the TLS model (-ftls-model). */
 #define HK_THREAD_LOCAL _Thread_local
 

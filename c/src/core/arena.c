@@ -258,8 +258,7 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
     struct hk_run run = chunk_run(chunk, base + granules * HK_GRANULE_BYTES, more);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     uint32_t end = run.start + run.count;
-    bool taken = end <= chunk->granules &&
-                 hk_bits_find(chunk->used, end, run.start, true) == end &&
+    bool taken = end <= chunk->granules && hk_bits_find(chunk->used, end, run.start, true) == end &&
                  chunk_hand_out(chunk, run);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     return taken;
@@ -282,8 +281,8 @@ static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enu
     struct hk_run purge = {chunk->granules, 0};
     for (uint32_t i = from; i < chunk->granules; i++) {
         bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
-        bool wanted = dirty && (which == HK_PURGE_ALL || (hk_bit_get(chunk->aged, i) &&
-                                                          !chunk_is_dense_at(chunk, i)));
+        bool wanted = dirty && (which == HK_PURGE_ALL ||
+                                (hk_bit_get(chunk->aged, i) && !chunk_is_dense_at(chunk, i)));
         if (wanted && purge.count == 0)
             purge.start = i;
         if (wanted)

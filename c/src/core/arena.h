@@ -24,18 +24,18 @@ enum {
 };
 
 struct hk_chunk {
-    uintptr_t base;          /* const */
-    struct hk_arena *arena;  /* const */
-    uint32_t granules;       /* const */
-    bool huge;               /* atomic, stored under PURGE; it asks for huge pages */
-    uint32_t longest;        /* lock:ARENA; granules of the longest free run */
-    struct hk_chunk *next;   /* lock:ARENA; the bucket's list */
-    struct hk_chunk *prev;   /* lock:ARENA */
-    struct hk_chunk *older;  /* lock:ARENA; all chunks of the arena */
-    uint64_t *used;          /* lock:ARENA; bit i: granule i is handed out (or being purged) */
-    uint64_t *touched;       /* lock:ARENA; bit i: granule i may hold something else than zero */
-    uint64_t *aged;          /* lock:ARENA; bit i: granule i was dirty at the last look already */
-    uint64_t bits[];         /* the three bitmaps */
+    uintptr_t base;         /* const */
+    struct hk_arena *arena; /* const */
+    uint32_t granules;      /* const */
+    bool huge;              /* atomic, stored under PURGE; it asks for huge pages */
+    uint32_t longest;       /* lock:ARENA; granules of the longest free run */
+    struct hk_chunk *next;  /* lock:ARENA; the bucket's list */
+    struct hk_chunk *prev;  /* lock:ARENA */
+    struct hk_chunk *older; /* lock:ARENA; all chunks of the arena */
+    uint64_t *used;         /* lock:ARENA; bit i: granule i is handed out (or being purged) */
+    uint64_t *touched;      /* lock:ARENA; bit i: granule i may hold something else than zero */
+    uint64_t *aged;         /* lock:ARENA; bit i: granule i was dirty at the last look already */
+    uint64_t bits[];        /* the three bitmaps */
 };
 
 struct hk_arena {
@@ -80,7 +80,8 @@ uint64_t hk_arena_dirty_bytes(void);
 
 /* Calls `visit` for the base of each granule in use, under the lock; skips what it returns
  * (granules, at least 1). */
-void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base), void *arg);
+void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base),
+                    void *arg);
 
 /* The arena's formulas hold. Takes the lock. */
 bool hk_arena_valid(struct hk_arena *arena);

@@ -9,7 +9,7 @@
 
 enum {
     LARGE_CACHE_SLOTS = 16,
-    LARGE_REUSE_SLACK = 4, /* a kept mapping may be 1/4 larger than the block that reuses it */
+    LARGE_REUSE_SLACK = 4,  /* a kept mapping may be 1/4 larger than the block that reuses it */
     LARGE_GROWTH_SLACK = 8, /* a mapping that grows reserves 1/8 more, so that steps are few */
 };
 
@@ -22,10 +22,10 @@ struct large_mapping {
 
 static struct {
     struct hk_lock lock;
-    uint32_t count;                                 /* lock:LARGE */
-    struct large_mapping slots[LARGE_CACHE_SLOTS];  /* lock:LARGE; oldest first */
-    uint64_t cached_bytes;                          /* atomic; sum of the slots */
-    uint64_t live_bytes;                            /* atomic */
+    uint32_t count;                                /* lock:LARGE */
+    struct large_mapping slots[LARGE_CACHE_SLOTS]; /* lock:LARGE; oldest first */
+    uint64_t cached_bytes;                         /* atomic; sum of the slots */
+    uint64_t live_bytes;                           /* atomic */
 } large;
 
 /* relaxed: statistics */
@@ -71,10 +71,9 @@ static struct large_mapping large_evict(uint64_t before_ms, size_t bytes) {
     struct large_mapping oldest = {0, 0, 0};
     uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
     hk_lock(&large.lock, HK_RANK_LARGE);
-    if (large.count > 0 &&
-        (large.slots[0].freed_ms < before_ms ||
-         (bytes > 0 && (large.count == LARGE_CACHE_SLOTS ||
-                        hk_large_cached_bytes() + bytes > limit))))
+    if (large.count > 0 && (large.slots[0].freed_ms < before_ms ||
+                            (bytes > 0 && (large.count == LARGE_CACHE_SLOTS ||
+                                           hk_large_cached_bytes() + bytes > limit))))
         oldest = large_slot_remove(0);
     hk_unlock(&large.lock, HK_RANK_LARGE);
     return oldest;
@@ -245,7 +244,8 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
         return NULL;
     size_t bytes = hk_round_up(size, hk_os_page_bytes());
     size_t old_bytes = span->bytes;
-    size_t reserve = bytes > old_bytes ? hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES) : 0;
+    size_t reserve =
+        bytes > old_bytes ? hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES) : 0;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
                                     : large_resize_mapping(span, bytes + reserve, align) ||
                                           large_resize_mapping(span, bytes, align);

@@ -19,10 +19,10 @@ struct meta_free_block {
 
 static struct {
     struct hk_lock lock;
-    char *at;                                    /* lock:META; the rest of the newest region */
-    char *end;                                   /* lock:META */
-    struct meta_free_block *free[META_ORDERS];   /* lock:META; by order */
-    uint64_t bytes;                              /* atomic */
+    char *at;                                  /* lock:META; the rest of the newest region */
+    char *end;                                 /* lock:META */
+    struct meta_free_block *free[META_ORDERS]; /* lock:META; by order */
+    uint64_t bytes;                            /* atomic */
 } meta;
 
 static unsigned meta_order(size_t bytes) {

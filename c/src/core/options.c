@@ -99,7 +99,7 @@ static bool option_parse_size(const char *text, size_t bytes, uint64_t *value) {
 
 static bool option_parse(const struct option_row *row, const char *text, size_t bytes,
                          uint64_t *value) {
-    bool parsed = option_is_size(row)     ? option_parse_size(text, bytes, value)
+    bool parsed = option_is_size(row)    ? option_parse_size(text, bytes, value)
                   : row->choices != NULL ? option_parse_choice(row->choices, text, bytes, value)
                                          : option_parse_number(text, bytes, value);
     return parsed && *value >= row->least && *value <= row->most;

@@ -67,7 +67,7 @@ static void registry_store_class(uintptr_t address, size_t class) {
     /* relaxed: constant by now; and see hk_registry_class */
     size_t granule = (address + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
     if (granule < HK_WINDOW_GRANULES)
-        hk_store_relaxed(&hk_window_classes[granule], (uint8_t)class);
+        hk_store_relaxed(&hk_window_classes[granule], (uint8_t) class);
 }
 
 bool hk_registry_reserve(uintptr_t address) {

@@ -2,17 +2,17 @@
 #include "size_class.h"
 
 enum {
-    CLASS_INITIAL_MAX = 7,              /* pointers in a new bin: an array of one cache line */
-    CLASS_INITIAL_BYTES = 16 * 1024,    /* at most this much in a new bin, but one block */
-    CLASS_INBOX_MAX = 128,              /* pointers */
-    CLASS_INBOX_BYTES = 32 * 1024,      /* of blocks in an inbox */
-    CLASS_INBOX_MIN = 4,                /* pointers, however large their blocks, to 64 KiB */
+    CLASS_INITIAL_MAX = 7,           /* pointers in a new bin: an array of one cache line */
+    CLASS_INITIAL_BYTES = 16 * 1024, /* at most this much in a new bin, but one block */
+    CLASS_INBOX_MAX = 128,           /* pointers */
+    CLASS_INBOX_BYTES = 32 * 1024,   /* of blocks in an inbox */
+    CLASS_INBOX_MIN = 4,             /* pointers, however large their blocks, to 64 KiB */
     CLASS_GRANULE = 1 << HK_GRANULE_SHIFT,
 };
 
 #define CLASS_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define CLASS_INBOX(bytes)                                                                         \
-    ((bytes) > CLASS_GRANULE                        ? 1                                            \
+    ((bytes) > CLASS_GRANULE                         ? 1                                           \
      : CLASS_INBOX_BYTES / (bytes) < CLASS_INBOX_MIN ? CLASS_INBOX_MIN                             \
                                                      : CLASS_INBOX_BYTES / (bytes))
 #define CLASS_AT_LEAST_1(a) ((a) < 1 ? 1 : (a))
@@ -21,12 +21,12 @@ const struct hk_class hk_classes[HK_CLASS_COUNT] = {
 #define SIZE_CLASS(bytes, granules, depth, prewarm)                                                \
     [HK_CLASS_##bytes] = {                                                                         \
         bytes,                                                                                     \
-        (uint32_t)(((UINT64_C(1) << 32) + (bytes) - 1) / (bytes)),                                 \
-        (granules) * CLASS_GRANULE / (bytes),                                                      \
+        (uint32_t)(((UINT64_C(1) << 32) + (bytes)-1) / (bytes)),                                   \
+        (granules)*CLASS_GRANULE / (bytes),                                                        \
         depth,                                                                                     \
         granules,                                                                                  \
-        (uint8_t)CLASS_MIN(depth, CLASS_MIN(CLASS_INITIAL_MAX,                                     \
-                                            CLASS_AT_LEAST_1(CLASS_INITIAL_BYTES / (bytes)))),     \
+        (uint8_t)CLASS_MIN(                                                                        \
+            depth, CLASS_MIN(CLASS_INITIAL_MAX, CLASS_AT_LEAST_1(CLASS_INITIAL_BYTES / (bytes)))), \
         (uint8_t)CLASS_MIN(CLASS_INBOX_MAX, CLASS_INBOX(bytes)),                                   \
         prewarm,                                                                                   \
     },
@@ -36,7 +36,7 @@ const struct hk_class hk_classes[HK_CLASS_COUNT] = {
 
 #define SIZE_CLASS(bytes, granules, depth, prewarm)                                                \
     _Static_assert((granules) <= HK_SLAB_GRANULES_MAX, "slabs fit the index division");            \
-    _Static_assert((granules) * CLASS_GRANULE % (bytes) < (granules) * CLASS_GRANULE / 50,         \
+    _Static_assert((granules)*CLASS_GRANULE % (bytes) < (granules)*CLASS_GRANULE / 50,             \
                    "the tail of a slab wastes less than 2 %");                                     \
     _Static_assert((prewarm) <= (depth) && (depth) >= 1, "pre-warming fits the bin");
 #include "size_class.def"

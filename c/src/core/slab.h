@@ -13,8 +13,9 @@
 #include "span.h"
 
 enum {
-    HK_SLAB_WORDS_MAX = HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
-    HK_SLAB_AGED = 2,   /* looks after which a slab's free pages may go */
+    HK_SLAB_WORDS_MAX =
+        HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
+    HK_SLAB_AGED = 2,                        /* looks after which a slab's free pages may go */
     HK_SLAB_PURGED = 3, /* they are gone, and nothing was taken or given since */
 };
 
@@ -29,9 +30,7 @@ static inline bool hk_slab_is_exhausted(const struct hk_span *slab) {
     return slab->free == 0 && slab->bump == slab->blocks;
 }
 /* No block is out. */
-static inline bool hk_slab_is_empty(const struct hk_span *slab) {
-    return slab->free == slab->bump;
-}
+static inline bool hk_slab_is_empty(const struct hk_span *slab) { return slab->free == slab->bump; }
 /* Blocks that can be taken. */
 static inline uint32_t hk_slab_available(const struct hk_span *slab) {
     return (uint32_t)slab->free + slab->blocks - slab->bump;

@@ -13,7 +13,7 @@ struct hk_span *hk_span_create(size_t class) {
     struct hk_span *span = hk_meta_alloc(span_bytes(class));
     if (span != NULL) {
         memset(span, 0, span_bytes(class));
-        span->class = (uint8_t)class;
+        span->class = (uint8_t) class;
         span->blocks = hk_classes[class].blocks;
     }
     return span;

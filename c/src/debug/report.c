@@ -34,11 +34,12 @@ _Static_assert(sizeof report_rows / sizeof report_rows[0] * sizeof(uint64_t) ==
 enum { REPORT_ROWS = sizeof report_rows / sizeof report_rows[0] };
 
 static const struct report_row report_class_rows[] = {
-#define COLUMN(field, words) {#field, words, offsetof(struct hak_class_stats, field), COUNT}
-    COLUMN(block_bytes, "block"),       COLUMN(slabs, "slabs"),
-    COLUMN(blocks_live, "live"),        COLUMN(blocks_cached, "cached"),
-    COLUMN(blocks_free, "free"),        COLUMN(refills, "refills"),
-    COLUMN(flushes, "flushes"),         COLUMN(inbox_deliveries, "deliveries"),
+#define COLUMN(field, words)                                                                       \
+    { #field, words, offsetof(struct hak_class_stats, field), COUNT }
+    COLUMN(block_bytes, "block"), COLUMN(slabs, "slabs"),
+    COLUMN(blocks_live, "live"),  COLUMN(blocks_cached, "cached"),
+    COLUMN(blocks_free, "free"),  COLUMN(refills, "refills"),
+    COLUMN(flushes, "flushes"),   COLUMN(inbox_deliveries, "deliveries"),
     COLUMN(inbox_saves, "saves"),
 #undef COLUMN
 };
@@ -89,7 +90,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
     }
     report_add(report, "\n");
     report_flush(report);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
         const struct hak_class_stats *stats = &all->classes[class];
         if (stats->slabs == 0 && stats->refills == 0)
             continue;
@@ -165,7 +166,7 @@ static void report_json(struct report *report, const struct hk_stats_all *all) {
     report_json_fields(report, &all->total, report_rows, REPORT_ROWS);
     report_add(report, ",\"classes\":[");
     const char *between = "";
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
         report_add(report, between);
         report_json_fields(report, &all->classes[class], report_class_rows, REPORT_CLASS_ROWS);
         between = ",";

@@ -13,7 +13,8 @@ enum {
     HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
                             make and release it over and over */
     HEAP_SPARSE_PART = 4, /* a slab with 1/4 free breaks up a huge page */
-    HEAP_BAD_MAX = 16,   /* bad pointers of one batch that are reported, if the first does not abort */
+    HEAP_BAD_MAX =
+        16, /* bad pointers of one batch that are reported, if the first does not abort */
 };
 
 struct hk_heap *hk_heap_create(void) {
@@ -473,7 +474,7 @@ static void class_age_slabs(struct hk_heap_class *hc, enum hk_purge which,
 }
 
 void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
         struct hk_heap_class *hc = &heap->classes[class];
         class_rest(hc, class, which, look);
         class_age_slabs(hc, which, look);

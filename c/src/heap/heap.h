@@ -23,20 +23,20 @@
 
 struct hk_heap_class {
     struct hk_lock lock;
-    uint32_t inbox_count;     /* lock:CLASS */
-    void **inbox;             /* lock:CLASS; NULL until the first delivery */
-    struct hk_span *first;    /* lock:CLASS; slabs that are not exhausted; taken from the front */
-    struct hk_span *last;     /* lock:CLASS */
-    uint32_t slabs;           /* lock:CLASS; all, exhausted ones too */
-    uint32_t listed;          /* lock:CLASS; in the list */
-    uint32_t empty;           /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
-    uint32_t uses;            /* lock:CLASS; rises with each take and give */
-    uint32_t uses_seen;       /* lock:CLASS; at the last look */
-    uint64_t blocks_out;      /* lock:CLASS; sum of bump - free over the slabs; inbox included */
-    uint64_t refills;         /* lock:CLASS; statistics, as in struct hak_class_stats */
-    uint64_t flushes;         /* lock:CLASS */
-    uint64_t deliveries;      /* lock:CLASS */
-    uint64_t saves;           /* lock:CLASS */
+    uint32_t inbox_count;  /* lock:CLASS */
+    void **inbox;          /* lock:CLASS; NULL until the first delivery */
+    struct hk_span *first; /* lock:CLASS; slabs that are not exhausted; taken from the front */
+    struct hk_span *last;  /* lock:CLASS */
+    uint32_t slabs;        /* lock:CLASS; all, exhausted ones too */
+    uint32_t listed;       /* lock:CLASS; in the list */
+    uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
+    uint32_t uses;         /* lock:CLASS; rises with each take and give */
+    uint32_t uses_seen;    /* lock:CLASS; at the last look */
+    uint64_t blocks_out;   /* lock:CLASS; sum of bump - free over the slabs; inbox included */
+    uint64_t refills;      /* lock:CLASS; statistics, as in struct hak_class_stats */
+    uint64_t flushes;      /* lock:CLASS */
+    uint64_t deliveries;   /* lock:CLASS */
+    uint64_t saves;        /* lock:CLASS */
 } HK_CACHE_ALIGNED;
 
 struct hk_heap {

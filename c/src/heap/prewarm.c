@@ -6,7 +6,8 @@
 /* Blocks of a class that the set wants in a bin. */
 static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
     const struct hk_class *row = &hk_classes[class];
-    enum hak_prewarm_set tier = row->block_bytes <= HK_TINY_MAX ? HAK_PREWARM_TINY : HAK_PREWARM_POOL;
+    enum hak_prewarm_set tier =
+        row->block_bytes <= HK_TINY_MAX ? HAK_PREWARM_TINY : HAK_PREWARM_POOL;
     if (set == HAK_PREWARM_ADAPTIVE)
         return hk_thread_usual(class);
     return set == HAK_PREWARM_ALL || set == tier ? row->prewarm : 0;
@@ -14,11 +15,12 @@ static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
 
 size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set) {
     size_t bytes = 0;
-    for (size_t class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; class ++) {
         uint32_t want = prewarm_count(class, set);
         uint32_t have = hk_thread_cached(thread, class);
         if (have < want)
-            bytes += hk_thread_fill(thread, class, want - have) * (size_t)hk_classes[class].block_bytes;
+            bytes +=
+                hk_thread_fill(thread, class, want - have) * (size_t)hk_classes[class].block_bytes;
     }
     return bytes;
 }

@@ -24,19 +24,19 @@
 #include "heap.h"
 
 struct hk_thread {
-    struct hk_cache cache;               /* owner; first: hk_cache points to it */
-    void **floor[HK_CLASS_COUNT];        /* lock:THREAD; the oldest block of each bin */
-    uint16_t capacity[HK_CLASS_COUNT];   /* lock:THREAD; ceil - floor; 0: no array */
-    void **seen[HK_CLASS_COUNT];         /* owner; top at the last look, NULL after a slow call */
-    struct hk_heap *heap;                /* const while the thread lives */
-    size_t capacity_bytes;               /* owner; sum of capacity times block size */
-    size_t moved_bytes;                  /* owner; of blocks through refills and flushes */
-    uint32_t slow_calls;                 /* owner; since birth */
-    uint8_t hand;                        /* owner; the class that last gave room to another */
-    uint32_t trim_seen;                  /* owner; the latest hk_thread_ask_trim it has obeyed */
-    struct hk_lock lock;                 /* rank THREAD */
-    struct hk_thread *next;              /* lock:THREADS */
-    struct hk_thread *prev;              /* lock:THREADS */
+    struct hk_cache cache;             /* owner; first: hk_cache points to it */
+    void **floor[HK_CLASS_COUNT];      /* lock:THREAD; the oldest block of each bin */
+    uint16_t capacity[HK_CLASS_COUNT]; /* lock:THREAD; ceil - floor; 0: no array */
+    void **seen[HK_CLASS_COUNT];       /* owner; top at the last look, NULL after a slow call */
+    struct hk_heap *heap;              /* const while the thread lives */
+    size_t capacity_bytes;             /* owner; sum of capacity times block size */
+    size_t moved_bytes;                /* owner; of blocks through refills and flushes */
+    uint32_t slow_calls;               /* owner; since birth */
+    uint8_t hand;                      /* owner; the class that last gave room to another */
+    uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
+    struct hk_lock lock;               /* rank THREAD */
+    struct hk_thread *next;            /* lock:THREADS */
+    struct hk_thread *prev;            /* lock:THREADS */
 };
 
 /* The calling thread's cache: a thread's own, or one of the two constant ones. */

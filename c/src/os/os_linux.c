@@ -36,8 +36,7 @@ static void os_count_mapped(size_t bytes) {
 
 static void *os_map(void *hint, size_t bytes) {
     hk_add_relaxed(&hk_os_counts.map_calls, 1); /* relaxed: statistics */
-    void *p =
-        mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p == MAP_FAILED ? NULL : p;
 }
 
@@ -172,9 +171,8 @@ uint64_t hk_os_memory_limit(void) {
     char cgroups[512], path[sizeof root + sizeof cgroups + sizeof file], text[64];
     int saved = errno;
     uint64_t limit = 0;
-    char *own = os_read_file("/proc/self/cgroup", cgroups, sizeof cgroups)
-                    ? strstr(cgroups, "0::/")
-                    : NULL;
+    char *own =
+        os_read_file("/proc/self/cgroup", cgroups, sizeof cgroups) ? strstr(cgroups, "0::/") : NULL;
     own = own != NULL ? own + 3 : cgroups;
     own[own != cgroups ? strcspn(own, "\n") : 0] = 0;
     for (;;) {
@@ -247,15 +245,14 @@ void hk_os_wake(uint32_t *word) {
 }
 
 /* The duplicate of standard error, and which file it was then: its number may be another's by now. */
-static int os_kept_error = -1;    /* atomic */
+static int os_kept_error = -1;   /* atomic */
 static struct stat os_kept_file; /* const once os_kept_error is set */
 
 void hk_os_keep_error(void) {
     int saved = errno;
     /* release: publishes os_kept_file; pairs with the acquire in os_error_file */
     if (fstat(STDERR_FILENO, &os_kept_file) == 0)
-        hk_store_release(&os_kept_error,
-                         fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
+        hk_store_release(&os_kept_error, fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1));
     errno = saved;
 }
 
@@ -263,8 +260,7 @@ static int os_error_file(void) {
     struct stat now;
     int kept = hk_load_acquire(&os_kept_error); /* acquire: as above */
     if (kept >= 0 && fcntl(STDERR_FILENO, F_GETFD) < 0 && fstat(kept, &now) == 0 &&
-        now.st_dev == os_kept_file.st_dev &&
-        now.st_ino == os_kept_file.st_ino)
+        now.st_dev == os_kept_file.st_dev && now.st_ino == os_kept_file.st_ino)
         return kept;
     return STDERR_FILENO;
 }
