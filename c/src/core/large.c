@@ -197,7 +197,8 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
         hk_arena_give(span->chunk, span->base + granules * HK_GRANULE_BYTES,
                       span->granules - granules);
     }
-    span->granules = granules;
+    hk_store_relaxed(&span->granules,
+                     granules); /* relaxed: read by hk_validate, which only looks */
     span->bytes = bytes;
     return true;
 }
@@ -207,11 +208,12 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
     void *to = hak_os_map_boundary(bytes, align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES);
     if (to == NULL)
         return false;
-    if (!hk_registry_reserve((uintptr_t)to) ||
-        !hk_os_move((void *)span->base, span->bytes, to, bytes)) {
+    if (!hk_registry_reserve((uintptr_t)to)) {
         hk_os_unmap(to, bytes);
         return false;
     }
+    if (!hk_os_move((void *)span->base, span->bytes, to, bytes))
+        return false; /* `to` may be gone or not, so it is left alone: address space, no pages */
     hk_registry_remove(span);
     span->base = (uintptr_t)to;
     bool entered = hk_registry_enter(span);

@@ -8,11 +8,12 @@ static uint64_t usage_bytes; /* atomic */
 
 bool hk_usage_add(size_t bytes) {
     uint64_t limit = hk_option(HK_OPTION_limit_hard);
-    uint64_t now = hk_add_relaxed(&usage_bytes, bytes); /* relaxed: see above */
-    if (hk_likely(limit == 0 || now <= limit || bytes == 0))
-        return true;
-    hk_usage_sub(bytes);
-    return false;
+    uint64_t now = hk_load_relaxed(&usage_bytes); /* relaxed: see above */
+    do {
+        if (hk_unlikely(limit != 0 && bytes != 0 && now + bytes > limit))
+            return false;
+    } while (!hk_cas_relaxed(&usage_bytes, &now, now + bytes)); /* relaxed: see above */
+    return true;
 }
 
 void hk_usage_sub(size_t bytes) { hk_sub_relaxed(&usage_bytes, bytes); /* relaxed: see above */ }

@@ -62,10 +62,12 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
     const struct hk_span *span = hk_registry_find((const void *)base);
     if (span == NULL)
         return 1;
-    bool covered = base >= span->base && base - span->base < span->granules * HK_GRANULE_BYTES;
+    uint32_t granules =
+        hk_load_relaxed(&span->granules); /* relaxed: changed by realloc, only looked at */
+    bool covered = base >= span->base && base - span->base < granules * HK_GRANULE_BYTES;
     if (!covered || span->owner != validation->heap)
         validation->stray++;
-    return covered ? span->granules : 1;
+    return covered ? granules : 1;
 }
 
 static void validate_heap(void *arg, struct hk_heap *heap) {

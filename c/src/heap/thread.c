@@ -366,7 +366,10 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     hk_cache = &thread->cache;
     /* These may allocate; the cache is in place by now. */
     hk_fork_install();
-    pthread_setspecific(threads.key, thread);
+    if (pthread_setspecific(threads.key, thread) != 0) { /* nobody would notice its end */
+        thread_end(thread);
+        return NULL;
+    }
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
     return thread;
 }

@@ -37,7 +37,7 @@ void hk_os_unmap(void *start, size_t bytes);
 bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 
 /* Moves the pages of a mapping, without copying, to `to`, an unused mapping of `new_bytes` that they
- * replace. False if that is impossible: both mappings are intact then. */
+ * replace. False if that is impossible: the old mapping is intact then, `to` perhaps not. */
 bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
 
 /* Gives the pages of a range back; the range stays mapped and reads as zero. False if the OS
