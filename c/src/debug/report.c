@@ -90,7 +90,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
     }
     report_add(report, "\n");
     report_flush(report);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hak_class_stats *stats = &all->classes[class];
         if (stats->slabs == 0 && stats->refills == 0)
             continue;
@@ -166,7 +166,7 @@ static void report_json(struct report *report, const struct hk_stats_all *all) {
     report_json_fields(report, &all->total, report_rows, REPORT_ROWS);
     report_add(report, ",\"classes\":[");
     const char *between = "";
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         report_add(report, between);
         report_json_fields(report, &all->classes[class], report_class_rows, REPORT_CLASS_ROWS);
         between = ",";

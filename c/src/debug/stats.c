@@ -26,14 +26,14 @@ static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_c
 static void stats_add_heap(void *arg, struct hk_heap *heap) {
     struct hk_stats_all *all = arg;
     all->total.heaps++;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_add_heap_class(&all->classes[class], &heap->classes[class]);
 }
 
 static void stats_add_thread(void *arg, struct hk_thread *thread) {
     struct hk_stats_all *all = arg;
     all->total.threads++;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         all->classes[class].blocks_cached += hk_thread_cached(thread, class);
 }
 
@@ -76,7 +76,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     struct hak_stats *total = &all->total;
     hk_thread_each(stats_add_thread, all);
     hk_thread_each_heap(stats_add_heap, all);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
     total->bytes_large = hk_large_live_bytes();
     total->bytes_live += total->bytes_large;

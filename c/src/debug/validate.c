@@ -72,7 +72,7 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
 
 static void validate_heap(void *arg, struct hk_heap *heap) {
     struct validation *validation = arg;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         const char *fault = validate_class_locked(hc, heap, class);
@@ -91,7 +91,7 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
 
 /* Blocks in the calling thread's bins are out of their slabs. */
 static void validate_thread(struct validation *validation, const struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         for (void **at = thread->floor[class]; at < thread->cache.bins[class].top; at++) {
             const struct hk_span *slab = hk_registry_find(*at);
             bool out = false;

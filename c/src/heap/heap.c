@@ -474,7 +474,7 @@ static void class_age_slabs(struct hk_heap_class *hc, enum hk_purge which,
 }
 
 void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         struct hk_heap_class *hc = &heap->classes[class];
         class_rest(hc, class, which, look);
         class_age_slabs(hc, which, look);

@@ -237,7 +237,7 @@ static void thread_halve(struct hk_thread *thread, size_t class) {
 
 /* Halves the bins that were not used since the last look: no slow call, and the same top. */
 static void thread_look(struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
@@ -281,7 +281,7 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
 /* ---- Birth and death ------------------------------------------------------------------------------- */
 
 static void thread_note_usual(const struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         /* relaxed: an average that may miss a thread */
         uint32_t usual = hk_load_relaxed(&threads.usual[class]);
         uint32_t blocks = thread->capacity[class] / 2u;
@@ -298,7 +298,7 @@ uint32_t hk_thread_usual(size_t class) {
 }
 
 void hk_thread_empty(struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         thread_send_home(thread, "free", class, thread_blocks(thread, class));
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
@@ -341,7 +341,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     if (thread == NULL)
         return NULL;
     memset(thread, 0, sizeof *thread);
-    for (size_t class = 0; class < HK_CLASS_COUNT; class ++) {
+    for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
         thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
         thread->floor[class] = thread->cache.bins[class].top;
     }
