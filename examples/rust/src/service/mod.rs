@@ -8,7 +8,7 @@
 //! | `GET /documents/{id}` | the document |
 //! | `DELETE /documents/{id}` | 204 |
 //! | `DELETE /documents` | 204, and no document is left |
-//! | `GET /search?q=words&limit=10` | the documents in which all words occur, best first |
+//! | `GET /search?q=words&limit=10` | the documents in which all words occur, best first; `limit` at most 1000 |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
 
 pub mod child;
