@@ -206,12 +206,15 @@ bool hk_os_purge(void *start, size_t bytes) {
     return done;
 }
 
-void hk_os_want_huge(void *start, size_t bytes) {
-    fake_enter("want_huge", start, bytes);
+void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
+    fake_enter("set_huge", start, bytes);
     if (!fake_holder((uintptr_t)start, bytes))
-        fake_broken("want_huge", "not mapped");
+        fake_broken("set_huge", "not mapped");
     hk_os_counts.purge_calls++;
-    fake_os.huge_bytes += bytes;
+    if (huge == HK_OS_HUGE_WANTED)
+        fake_os.huge_wanted_bytes += bytes;
+    else
+        fake_os.huge_refused_bytes += bytes;
     fake_leave();
 }
 

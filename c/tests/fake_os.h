@@ -38,7 +38,8 @@ struct fake_os {
 
     /* What was seen. */
     uint64_t map_calls;                /* failed ones too */
-    uint64_t huge_bytes;               /* for which huge pages were asked */
+    uint64_t huge_wanted_bytes;        /* for which huge pages were asked */
+    uint64_t huge_refused_bytes;       /* for which they were refused */
     uint32_t sleepers;                 /* atomic; threads in hk_os_sleep_ms */
     char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
 

@@ -117,19 +117,22 @@ static bool helper_sleeps(void) {
 TEST_FRESH(a_helper_thread_gives_memory_back_while_the_program_is_idle) {
     set("purge_thread_mb", "8");
     leave_dirty(20);
+    CHECK_EQ(helpers(), 0); /* a free creates no thread: libc frees under its locks */
+    void *live = hak_malloc(300000);
     REQUIRE(helper_sleeps());
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
-    for (int ms = 0; ms < 5000 && stats().bytes_purged < 20 * MIB; ms++) {
+    for (int ms = 0; ms < 5000 && stats().bytes_purged < 19 * MIB; ms++) {
         pass_ms(100);
         test_sleep_ms(1);
     }
-    CHECK_GE(stats().bytes_purged, 20 * MIB);
-    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_GE(stats().bytes_purged, 19 * MIB); /* but for what the live block took again */
+    hak_free(live);
 }
 
 TEST_FRESH(a_small_process_has_no_helper_thread) {
     set("purge_thread_mb", "64");
     leave_dirty(20);
+    hak_free(hak_malloc(300000));
     test_sleep_ms(30);
     CHECK_EQ(helpers(), 0);
 }
@@ -137,6 +140,7 @@ TEST_FRESH(a_small_process_has_no_helper_thread) {
 TEST_FRESH(with_the_option_at_zero_there_is_no_helper_thread) {
     set("purge_thread_mb", "0");
     leave_dirty(40);
+    hak_free(hak_malloc(300000));
     test_sleep_ms(30);
     CHECK_EQ(helpers(), 0);
 }
