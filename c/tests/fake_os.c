@@ -121,7 +121,8 @@ void fake_os_fail_maps(uint64_t first, uint64_t count) {
 static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     if (at != 0) {
-        char *p = mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+        char *p =
+            mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
         if (p != MAP_FAILED && (uintptr_t)p != at)
             fake_broken("map", "the place asked for is taken");
         return p == MAP_FAILED ? NULL : p;

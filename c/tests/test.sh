@@ -77,6 +77,12 @@ installed() {
     command -v "$1" >/dev/null
 }
 
+# The loader only warns of a library that it cannot preload; the test would be of libc then.
+if env LD_PRELOAD="$library" true 2>&1 | grep -q .; then
+    echo "$library cannot be preloaded" >&2
+    exit 1
+fi
+
 # preloaded COMMAND...: runs it with libhakmem.so preloaded, and no other process.
 preloaded() {
     env LD_PRELOAD="$library" "$@"

@@ -136,24 +136,21 @@ TEST(the_json_report_is_json) {
 }
 
 TEST(the_json_report_has_every_field_of_the_struct_by_its_name) {
-    static const char *const names[] = {
-        "bytes_live",  "bytes_cached", "bytes_slabs",       "bytes_large",    "bytes_large_cached",
-        "bytes_dirty", "bytes_mapped", "bytes_mapped_peak", "bytes_metadata", "bytes_purged",
-        "threads",     "heaps",        "refills",           "flushes",        "inbox_deliveries",
-        "inbox_saves", "map_calls",    "unmap_calls",       "remap_calls",    "purge_calls",
-        "lock_waits",  "errors",
-    };
-    _Static_assert(TEST_COUNT(names) * sizeof(uint64_t) == sizeof(struct hak_stats),
-                   "a name for each field");
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } fields[] = {
+#define STAT(field, unit, words) {#field, stats.field},
+#include "core/stats.def"
+#undef STAT
+    };
+    CHECK_EQ(TEST_COUNT(fields) * sizeof(uint64_t), sizeof stats);
     struct text json = report(HAK_REPORT_JSON);
-    for (size_t i = 0; i < TEST_COUNT(names); i++) {
-        uint64_t value = json_field(json.bytes, names[i]);
-        AT("field", i);
-        if (value != ((uint64_t *)&stats)[i])
-            CHECK_STR(names[i], "a field with the value of the struct");
-    }
+    for (size_t i = 0; i < TEST_COUNT(fields); i++)
+        if (json_field(json.bytes, fields[i].name) != fields[i].value)
+            CHECK_STR(fields[i].name, "a field with the value of the struct");
 }
 
 TEST(the_text_report_names_the_bytes_live) {

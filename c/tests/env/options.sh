@@ -36,7 +36,12 @@ check_takes() {
 
 while read -r name usual least most choices; do
     variable=HAKMEM_${name^^}
-    if [[ -n $choices ]]; then
+    if [[ $choices == % ]]; then
+        # Bytes, or a part of the cgroup's memory, which may have no limit.
+        check_takes "$variable" "$name" 1048576000
+        check_match "${variable}_takes_50%_without_a_warning" "$(probe "$variable=50%" -- "$name")" '^[0-9]+$'
+        bad=(x "" -1 1.5 % 101% 5%% 99999999999999999999999999)
+    elif [[ -n $choices ]]; then
         for choice in ${choices//|/ }; do
             check_takes "$variable" "$name" "$choice"
         done

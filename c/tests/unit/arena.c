@@ -80,7 +80,8 @@ TEST_FRESH(the_largest_chunk_limits_the_first_too) {
 
 TEST_FRESH(a_chunk_is_as_large_as_the_run_it_was_mapped_for) {
     CHECK_EQ(take(HK_ARENA_GRANULES_MAX).chunk->granules, HK_ARENA_GRANULES_MAX);
-    CHECK_EQ(take(33).chunk->granules, 3 * MIB / HK_GRANULE_BYTES); /* above the 2 MiB of its turn */
+    /* Its turn would be 2 MiB. */
+    CHECK_EQ(take(33).chunk->granules, 3 * MIB / HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(given_granules_are_taken_again_before_untouched_ones) {

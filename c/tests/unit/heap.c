@@ -47,7 +47,7 @@ static void continue_after_errors(void) { CHECK_EQ(hk_option_set("on_error", "co
 
 TEST_FRESH(blocks_of_every_class_are_apart_and_belong_to_the_heap) {
     struct hk_heap *heap = make_heap();
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         void *blocks[64];
         size_t bytes = hk_classes[class].block_bytes;
         take(heap, class, blocks, TEST_COUNT(blocks));
@@ -216,7 +216,8 @@ TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
     take(heap, CLASS, blocks, 4);
     take(heap, HK_CLASS_128, &other, 1);
     continue_after_errors();
-    void *batch[] = {blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other, blocks[3]};
+    void *batch[] = {blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other,
+                     blocks[3]};
     hk_heap_give("free", CLASS, batch, TEST_COUNT(batch));
     const char *errors = fake_os_take_errors();
     static const struct {

@@ -63,9 +63,12 @@ TEST_FRESH(without_a_trusted_environment_hak_conf_still_counts) {
 }
 
 TEST_FRESH(a_number_that_does_not_parse_warns_once_and_leaves_the_default) {
-    static const char *const values[] = {"",      "x",    "12x",  "-1", "+1", " 1",
-                                         "1 ",    "0x10", "1.5",  "257", "18446744073709551616",
-                                         "99999999999999999999999"};
+    /* clang-format off */
+    static const char *const values[] = {
+        "", "x", "12x", "-1", "+1", " 1", "1 ", "0x10", "1.5", "257", "18446744073709551616",
+        "99999999999999999999999",
+    };
+    /* clang-format on */
     for (size_t i = 0; i < TEST_COUNT(values); i++) {
         char entry[64], line[160];
         snprintf(entry, sizeof entry, "HAKMEM_HEAPS=%s", values[i]);
@@ -90,9 +93,9 @@ TEST_FRESH(a_number_at_its_limits_is_taken_and_beyond_them_is_not) {
 }
 
 TEST_FRESH(a_choice_is_a_whole_word_of_the_list) {
-    static char *const entries[] = {"HAKMEM_PREWARM=", "HAKMEM_PREWARM=al", "HAKMEM_PREWARM=alll",
-                                    "HAKMEM_PREWARM=tiny|pool", "HAKMEM_PREWARM=1",
-                                    "HAKMEM_PREWARM=ALL"};
+    static char *const entries[] = {"HAKMEM_PREWARM=",     "HAKMEM_PREWARM=al",
+                                    "HAKMEM_PREWARM=alll", "HAKMEM_PREWARM=tiny|pool",
+                                    "HAKMEM_PREWARM=1",    "HAKMEM_PREWARM=ALL"};
     for (size_t i = 0; i < TEST_COUNT(entries); i++) {
         char line[160];
         snprintf(line, sizeof line,
@@ -111,7 +114,8 @@ TEST_FRESH(a_limit_is_bytes_or_per_cent_of_the_memory_of_the_process) {
     char value[32];
     CHECK_EQ(hk_option_get("limit_soft", value, sizeof value), 0);
     CHECK_STR(value, "800000");
-    static const char *const wrong[] = {"", "%", "101%", "-1%", "80%%", "8 %", "9223372036854775808"};
+    static const char *const wrong[] = {
+        "", "%", "101%", "-1%", "80%%", "8 %", "9223372036854775808"};
     for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
         AT("wrong", i);
         CHECK_EQ(hk_option_set("limit_soft", wrong[i]), EINVAL);

@@ -32,7 +32,7 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
 }
 
 TEST_FRESH(an_empty_registry_knows_nothing) {
-    static const uintptr_t places[] = {0,   1,       65536,         AT_16_TIB,  (uintptr_t)1 << 47,
+    static const uintptr_t places[] = {0,   1,       65536,      AT_16_TIB,  (uintptr_t)1 << 47,
                                        TIB, TIB - 1, 1ull << 48, UINTPTR_MAX};
     for (size_t i = 0; i < TEST_COUNT(places); i++)
         check_found(places[i], 1, NULL, HK_CLASS_NONE);

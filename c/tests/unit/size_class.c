@@ -13,7 +13,7 @@
 static size_t model_class(size_t size, size_t align) {
     size_t best = HK_CLASS_NONE;
     size_t wanted = align > HK_MALLOC_ALIGN ? align : HK_MALLOC_ALIGN;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;
         bool aligned = bytes % wanted == 0 || (class == HK_CLASS_8 && align <= 8);
         if (bytes >= size && aligned &&
@@ -65,7 +65,7 @@ TEST(what_is_too_large_or_too_aligned_has_no_class) {
 }
 
 TEST(the_index_is_exact_at_blocks_and_its_product_differs_elsewhere) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hk_class *row = &hk_classes[class];
         for (uint32_t offset = 0; offset < row->granules * HK_GRANULE_BYTES; offset++) {
             uint32_t index = hk_class_index(row, offset);
@@ -79,7 +79,7 @@ TEST(the_index_is_exact_at_blocks_and_its_product_differs_elsewhere) {
 }
 
 TEST(rows_are_within_the_limits_that_the_code_assumes) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hk_class *row = &hk_classes[class];
         AT("block_bytes", row->block_bytes);
         CHECK(row->blocks >= 1);
@@ -93,7 +93,7 @@ TEST(rows_are_within_the_limits_that_the_code_assumes) {
 }
 
 TEST(classes_but_the_last_rise_by_at_most_an_eighth_above_128_bytes) {
-    for (size_t class = 2; class < HK_CLASS_8; class++) {
+    for (size_t class = 2; class < HK_CLASS_8; ++class) {
         uint32_t bytes = hk_classes[class].block_bytes, below = hk_classes[class - 1].block_bytes;
         AT("block_bytes", bytes);
         CHECK(bytes > below);
@@ -106,7 +106,7 @@ TEST(classes_but_the_last_rise_by_at_most_an_eighth_above_128_bytes) {
 
 TEST(prewarming_everything_costs_less_than_2_mb) {
     size_t bytes = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         bytes += (size_t)hk_classes[class].block_bytes * hk_classes[class].prewarm;
     CHECK(bytes > 0 && bytes < 2 * 1000 * 1000);
 }

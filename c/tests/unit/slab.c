@@ -81,10 +81,10 @@ static void play(size_t class, uint64_t seed) {
         check_slab(slab, &model);
         for (uint32_t i = 0; i < slab->blocks; i++) {
             bool gives = model.out[i] && test_random(&seed) % 2;
-            CHECK_EQ(hk_slab_look(slab, block_at(slab, i)),
-                     model.out[i]            ? HK_SLAB_DONE
-                     : i < model.used ? HK_SLAB_ALREADY_FREE
-                                             : HK_SLAB_NOT_A_BLOCK);
+            enum hk_slab_result expected = HK_SLAB_DONE;
+            if (!model.out[i])
+                expected = i < model.used ? HK_SLAB_ALREADY_FREE : HK_SLAB_NOT_A_BLOCK;
+            CHECK_EQ(hk_slab_look(slab, block_at(slab, i)), expected);
             if (gives)
                 CHECK_EQ(hk_slab_give(slab, block_at(slab, i)), HK_SLAB_DONE);
             model.out[i] = model.out[i] && !gives;
@@ -96,7 +96,7 @@ static void play(size_t class, uint64_t seed) {
 
 TEST(random_takes_and_gives_agree_with_the_model_in_every_class) {
     uint64_t seed = test_seed(1);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         play(class, test_random(&seed));
 }
 
@@ -123,12 +123,12 @@ TEST(giving_anything_but_a_block_that_is_out_says_what_it_is_and_changes_nothing
         ptrdiff_t offset;
         enum hk_slab_result result;
     } bad[] = {
-        {1, HK_SLAB_INSIDE_BLOCK},         {16, HK_SLAB_INSIDE_BLOCK},
-        {47, HK_SLAB_INSIDE_BLOCK},        {2 * 48 + 8, HK_SLAB_INSIDE_BLOCK},
-        {48, HK_SLAB_ALREADY_FREE},        {3 * 48, HK_SLAB_NOT_A_BLOCK},
-        {100 * 48, HK_SLAB_NOT_A_BLOCK},   {-48, HK_SLAB_NOT_A_BLOCK},
+        {1, HK_SLAB_INSIDE_BLOCK},        {16, HK_SLAB_INSIDE_BLOCK},
+        {47, HK_SLAB_INSIDE_BLOCK},       {2 * 48 + 8, HK_SLAB_INSIDE_BLOCK},
+        {48, HK_SLAB_ALREADY_FREE},       {3 * 48, HK_SLAB_NOT_A_BLOCK},
+        {100 * 48, HK_SLAB_NOT_A_BLOCK},  {-48, HK_SLAB_NOT_A_BLOCK},
         {1365 * 48, HK_SLAB_NOT_A_BLOCK}, /* the tail, which holds no block */
-        {65536, HK_SLAB_NOT_A_BLOCK},      {-(ptrdiff_t)0x7000000000, HK_SLAB_NOT_A_BLOCK},
+        {65536, HK_SLAB_NOT_A_BLOCK},     {-(ptrdiff_t)0x7000000000, HK_SLAB_NOT_A_BLOCK},
     };
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {
         char *pointer = (char *)slab->base + bad[i].offset;
@@ -214,7 +214,7 @@ TEST(broken_counts_and_bits_are_noticed) {
 }
 
 TEST(blocks_are_aligned_to_the_largest_power_of_two_that_divides_their_size) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         struct hk_span *slab = make_slab(class);
         size_t bytes = hk_classes[class].block_bytes;
         size_t align = bytes & -bytes;

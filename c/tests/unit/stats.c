@@ -33,7 +33,7 @@ TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
     enum { PER_CLASS = 5 };
     void *blocks[HK_CLASS_COUNT][PER_CLASS];
     size_t expected = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;
         for (int i = 0; i < PER_CLASS; i++) {
             blocks[class][i] = hak_alloc(bytes, bytes == 8 ? 8 : 16);
@@ -48,7 +48,7 @@ TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
     CHECK_EQ(stats().bytes_large, 11 * MIB);
     hak_free(large);
     hak_free(mapping);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         for (int i = 0; i < PER_CLASS; i++)
             hak_free(blocks[class][i]);
     CHECK_EQ(stats().bytes_live, 0);
@@ -58,7 +58,7 @@ TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
 static void check_class_sums(void) {
     struct hak_stats total = stats();
     uint64_t live = total.bytes_large, cached = 0, slabs = 0, refills = 0, flushes = 0;
-    for (unsigned class = 1; class < HK_CLASS_COUNT; class++) {
+    for (unsigned class = 1; class < HK_CLASS_COUNT; ++class) {
         struct hak_class_stats row = class_stats(class);
         AT("class", class);
         CHECK_EQ(row.block_bytes, hk_classes[class].block_bytes);

@@ -125,7 +125,7 @@ TEST_FRESH(a_bin_doubles_with_each_refill_up_to_the_depth_of_its_class) {
 static size_t use_all_classes(void) {
     static void *blocks[600];
     size_t most = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;
         size_t count = bytes > 65536 ? 20 : TEST_COUNT(blocks);
         for (size_t i = 0; i < count; i++)
@@ -153,7 +153,7 @@ TEST_FRESH(the_limit_of_one_thread_is_an_option) {
 TEST_FRESH(capacity_in_bytes_is_the_sum_over_the_bins) {
     use_all_classes();
     size_t bytes = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         bytes += (size_t)record()->capacity[class] * hk_classes[class].block_bytes;
     CHECK_EQ(record()->capacity_bytes, bytes);
     hk_thread_empty(record());
@@ -312,10 +312,10 @@ TEST_FRESH(destructors_that_run_after_the_cache_is_gone_may_allocate_and_free) {
 
 TEST_FRESH(prewarming_fills_bins_to_the_counts_of_the_table_without_touching_blocks) {
     size_t expected = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++)
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         expected += (size_t)hk_classes[class].prewarm * hk_classes[class].block_bytes;
     CHECK_EQ(hak_prewarm(HAK_PREWARM_ALL), expected);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         AT("class", class);
         CHECK_EQ(cached(class), hk_classes[class].prewarm);
         for (uint32_t i = 0; i < cached(class); i++) {
@@ -335,7 +335,7 @@ TEST_FRESH(a_prewarmed_thread_allocates_first_what_it_was_prewarmed_with) {
     fake_os.environment = environment;
     for (uint32_t i = 0; i < 12; i++)
         CHECK(hak_malloc(24576) != NULL);
-    for (size_t class = 1; class < HK_CLASS_COUNT; class++) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hk_bin *bin = &record()->cache.bins[class];
         AT("class", class);
         CHECK(bin->top <= bin->ceil);
