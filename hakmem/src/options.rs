@@ -4,7 +4,7 @@
 //! |---|---|---|---|---|
 //! | [`PREWARM`] | `prewarm` | `off` | `off`, `tiny`, `pool`, `all`, `adaptive` | any time |
 //! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 2048 | 0 to 1048576 | any time |
-//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 32 | 1 to 1048576 | any time |
+//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 0 | 0 to 1048576 | any time |
 //! | [`HEAPS`] | `heaps` | 0 | 0 to 256 | at start |
 //! | [`POOL_TLS_ARENA_MB_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
 //! | [`POOL_TLS_ARENA_MB_MAX`] | `pool_tls_arena_mb_max` | 8 | 1 to 64 | any time |
@@ -99,7 +99,8 @@ options! {
     PREWARM: Prewarm = c"prewarm";
     /// The most KiB of free blocks that one thread caches; 0: none.
     THREAD_CACHE_KB: u64 = c"thread_cache_kb";
-    /// The most MiB that all thread caches may hold together; each thread's share shrinks to fit.
+    /// The most MiB that all thread caches may hold together; 0 means 4 for each CPU that the
+    /// process may use.
     CACHE_TOTAL_MB: u64 = c"cache_total_mb";
     /// Heaps that threads are spread over; 0 means one for each CPU that the process may use.
     HEAPS: u64 = c"heaps";

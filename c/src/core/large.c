@@ -44,25 +44,40 @@ static struct large_mapping large_slot_remove(uint32_t i) {
     return mapping;
 }
 
-/* The smallest kept mapping that fits; bytes 0 if there is none. */
-static struct large_mapping large_reuse(size_t bytes, size_t align) {
-    struct large_mapping best = {0, 0, 0};
-    uint32_t best_slot = 0;
-    if (hk_large_cached_bytes() == 0)
-        return best;
-    hk_lock(&large.lock, HK_RANK_LARGE);
+/* The slot of the smallest kept mapping that fits; LARGE_CACHE_SLOTS if there is none. Under the
+ * lock. */
+static uint32_t large_slot_find(size_t bytes, size_t align) {
+    uint32_t best = LARGE_CACHE_SLOTS;
     for (uint32_t i = 0; i < large.count; i++) {
         const struct large_mapping *slot = &large.slots[i];
-        if (slot->bytes < bytes || slot->bytes - bytes > bytes / LARGE_REUSE_SLACK ||
-            (slot->base & (align - 1)) != 0 || (best.bytes != 0 && best.bytes <= slot->bytes))
-            continue;
-        best = *slot;
-        best_slot = i;
+        if (slot->bytes >= bytes && slot->bytes - bytes <= bytes / LARGE_REUSE_SLACK &&
+            (slot->base & (align - 1)) == 0 &&
+            (best == LARGE_CACHE_SLOTS || slot->bytes < large.slots[best].bytes))
+            best = i;
     }
-    if (best.bytes != 0)
-        large_slot_remove(best_slot);
-    hk_unlock(&large.lock, HK_RANK_LARGE);
     return best;
+}
+
+/* Takes the smallest kept mapping that fits; bytes 0 if there is none. */
+static struct large_mapping large_reuse(size_t bytes, size_t align) {
+    struct large_mapping mapping = {0, 0, 0};
+    if (hk_large_cached_bytes() == 0)
+        return mapping;
+    hk_lock(&large.lock, HK_RANK_LARGE);
+    uint32_t slot = large_slot_find(bytes, align);
+    if (slot != LARGE_CACHE_SLOTS)
+        mapping = large_slot_remove(slot);
+    hk_unlock(&large.lock, HK_RANK_LARGE);
+    return mapping;
+}
+
+static bool large_could_reuse(size_t bytes, size_t align) {
+    if (hk_large_cached_bytes() == 0)
+        return false;
+    hk_lock(&large.lock, HK_RANK_LARGE);
+    bool could = large_slot_find(bytes, align) != LARGE_CACHE_SLOTS;
+    hk_unlock(&large.lock, HK_RANK_LARGE);
+    return could;
 }
 
 /* Removes the oldest mapping if it was freed before `before_ms` or if `bytes` more would be too
@@ -115,6 +130,11 @@ size_t hk_large_purge(uint64_t before_ms) {
 
 /* ---- Blocks ------------------------------------------------------------------------------------ */
 
+/* Mappings start at granules, as arenas' runs do. */
+static size_t large_align(size_t align) {
+    return align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
+}
+
 static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }
@@ -139,7 +159,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
         span->bytes = bytes;
         return (struct hk_block){(void *)run.base, run.zero};
     }
-    align = align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
+    align = large_align(align);
     struct large_mapping kept = large_reuse(bytes, align);
     span->chunk = NULL;
     if (kept.bytes != 0) {
@@ -205,7 +225,7 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
 
 /* Moves the pages of a mapping to where there is room for `bytes`. */
 static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align) {
-    void *to = hak_os_map_boundary(bytes, align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES);
+    void *to = hak_os_map_boundary(bytes, large_align(align));
     if (to == NULL)
         return false;
     if (!hk_registry_reserve((uintptr_t)to)) {
@@ -227,6 +247,8 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
         return true; /* the reserve of earlier growth */
     if (bytes < HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES / 2)
         return false; /* small enough for an arena: worth a copy */
+    if (bytes > span->bytes && large_could_reuse(bytes, large_align(align)))
+        return false; /* its pages exist: a copy costs less than the faults of new ones */
     size_t more = bytes > span->bytes ? bytes - span->bytes : 0;
     if (!hk_usage_add(more))
         return false;

@@ -15,13 +15,15 @@
 #include "purge.h"
 
 enum {
-    THREAD_LOOK_CALLS = 64,        /* slow calls between two looks at idle bins */
-    THREAD_CLOCK_CALLS = 16,       /* slow calls between two looks at the clock */
-    THREAD_UNBORN_FREES = 32,      /* frees that do not give birth to a thread */
-    THREAD_START_MAX = 256 * 1024, /* bytes that a thread may cache at first */
-    THREAD_START_MIN = 8 * 1024,   /* the same with very many threads */
-    THREAD_START_PART = 16,        /* all starts together are this part of the total */
-    THREAD_EARNED_PART = 64,       /* of the bytes moved, the part that may be cached on top */
+    THREAD_LOOK_CALLS = 64,         /* slow calls between two looks at idle bins */
+    THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at the clock */
+    THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
+    THREAD_TOTAL_PER_CPU = 4 << 20, /* bytes that all threads may cache, for each CPU */
+    THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
+    THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
+    THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
+    THREAD_EARNED_PART = 64,        /* of the bytes moved, the part that may be cached on top */
+    THREAD_ROOM_RATIO = 2,          /* a bin gives room to one that wants half of what it has */
 };
 
 static const struct hk_cache thread_unborn = {{[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
@@ -29,7 +31,7 @@ static const struct hk_cache thread_uncached = {
     {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
 
 /* The constant caches are never written: their bins are empty and full. */
-#define THREAD_CONSTANT(cache) ((struct hk_cache *)(uintptr_t) & (cache))
+#define THREAD_CONSTANT(cache) ((struct hk_cache *)(void *)(uintptr_t)(const void *)(&(cache)))
 
 HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
 
@@ -41,6 +43,7 @@ static struct {
     struct hk_lock start_lock; /* rank PROCESS */
     uint32_t started;          /* atomic: 1 once the fields marked const are set */
     bool options_pending;      /* lock:PROCESS; the environment was not there yet */
+    uint32_t cpus;             /* const */
     uint32_t heaps_max;        /* const */
     pthread_key_t key;         /* const */
     bool has_key;              /* const */
@@ -60,8 +63,9 @@ static void thread_end(void *record);
 
 static void threads_read_options(void) {
     hk_options_read();
+    threads.cpus = hk_os_cpus();
     uint32_t heaps = (uint32_t)hk_option(HK_OPTION_heaps);
-    heaps = heaps != 0 ? heaps : hk_os_cpus();
+    heaps = heaps != 0 ? heaps : threads.cpus;
     threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
 }
 
@@ -152,14 +156,18 @@ static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 /* The most that one thread may cache; pre-warming, which is asked for, need not earn it. */
 static size_t thread_limit(void) { return hk_option(HK_OPTION_thread_cache_kb) << 10; }
 
+/* The most that all threads may cache. Threads beyond the CPUs do not run at the same time. */
+static size_t threads_limit(void) {
+    size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
+    return total != 0 ? total : threads.cpus * (size_t)THREAD_TOTAL_PER_CPU;
+}
+
 /* What a thread may cache: a start, smaller the more threads there are, and a part of what it has
  * moved, both within its part of what all may hold and within the limit of one. */
 static size_t thread_share(const struct hk_thread *thread) {
-    uint32_t count = hk_load_relaxed(&threads.count) + 1; /* relaxed: a size, orders nothing */
-    size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
-    size_t start = size_min(total / THREAD_START_PART / count, THREAD_START_MAX);
+    size_t part = threads_limit() / (hk_thread_count() + 1);
+    size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
     start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
-    size_t part = total / count;
     size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;
     size_t share = size_min(earned, part > start ? part : start);
     return size_min(share, thread_limit());
@@ -235,23 +243,41 @@ static void thread_halve(struct hk_thread *thread, size_t class) {
     thread_set_capacity(thread, class, half);
 }
 
-/* Halves the bins that were not used since the last look: no slow call, and the same top. */
+/* Halves the bins that were not used since the last look: no slow call, and the same top. If all
+ * slow calls were frees, halves every bin: who only frees needs no cache. */
 static void thread_look(struct hk_thread *thread) {
+    bool only_frees = !thread->refilled;
+    thread->refilled = false;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
+        bool unused = thread->cache.bins[class].top == thread->seen[class];
+        if (thread->capacity[class] > 0 && (unused || only_frees))
             thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
     }
 }
 
-/* Halves the next bin, in turn, that has grown: room for one that has nothing yet. */
-static void thread_make_room(struct hk_thread *thread) {
-    for (unsigned tries = 1; tries < HK_CLASS_COUNT; tries++) {
-        size_t class = thread->hand = (uint8_t)(thread->hand % (HK_CLASS_COUNT - 1) + 1);
-        if (thread->capacity[class] > hk_classes[class].initial) {
-            thread_halve(thread, class);
-            return;
+/* The class whose bin may hold most bytes. */
+static size_t thread_largest(const struct hk_thread *thread) {
+    size_t largest = 1;
+    size_t most = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        size_t bytes = thread->capacity[class] * (size_t)hk_classes[class].block_bytes;
+        if (bytes > most) {
+            most = bytes;
+            largest = class;
         }
+    }
+    return largest;
+}
+
+/* Halves the largest bins, while they are much larger than `bytes`, until so much is left. */
+static void thread_make_room(struct hk_thread *thread, size_t bytes, size_t share) {
+    while (thread->capacity_bytes + bytes > share) {
+        size_t class = thread_largest(thread);
+        if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <
+            bytes * THREAD_ROOM_RATIO)
+            return;
+        thread_halve(thread, class);
     }
 }
 
@@ -271,11 +297,10 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     capacity = capacity < row->depth ? capacity : row->depth;
     if (capacity <= old)
         return;
-    thread_raise_capacity(thread, class, capacity, thread_share(thread));
-    if (thread->capacity[class] == 0) {
-        thread_make_room(thread);
-        thread_raise_capacity(thread, class, capacity, thread_share(thread));
-    }
+    size_t share = thread_share(thread);
+    if (old == 0)
+        thread_make_room(thread, capacity * (size_t)row->block_bytes, share);
+    thread_raise_capacity(thread, class, capacity, share);
 }
 
 /* ---- Birth and death ------------------------------------------------------------------------------- */
@@ -394,7 +419,7 @@ static void thread_tick(struct hk_thread *thread) {
     if (thread->slow_calls % THREAD_CLOCK_CALLS == 0)
         hk_purge_tick();
     if (thread->slow_calls % THREAD_LOOK_CALLS == 0 &&
-        thread->capacity_bytes > thread_share(thread) / 2)
+        (!thread->refilled || thread->capacity_bytes > thread_share(thread) / 2))
         thread_look(thread);
 }
 
@@ -433,6 +458,7 @@ void *hk_thread_refill(size_t class) {
     thread_tick(thread);
     hk_helper_want();
     thread->seen[class] = NULL;
+    thread->refilled = true;
     struct hk_bin *bin = &thread->cache.bins[class];
     void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
@@ -478,7 +504,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     thread_tick(thread);
     thread->seen[class] = NULL;
-    if (bin->top == bin->ceil)
+    if (bin->top == bin->ceil && thread->refilled)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {

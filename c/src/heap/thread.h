@@ -32,7 +32,7 @@ struct hk_thread {
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t moved_bytes;                /* owner; of blocks through refills and flushes */
     uint32_t slow_calls;               /* owner; since birth */
-    uint8_t hand;                      /* owner; the class that last gave room to another */
+    bool refilled;                     /* owner; some slow call since the last look was a refill */
     uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
     struct hk_lock lock;               /* rank THREAD */
     struct hk_thread *next;            /* lock:THREADS */

@@ -25,8 +25,10 @@ extern char **environ;
 
 struct hk_os_counts hk_os_counts;
 
-/* Where the next mapping would lie directly below the last aligned one. Relaxed: only a hint. */
+/* The last aligned mapping: the next is tried directly below it. The first is tried so far below the
+ * first mapping of all that no shared library is in the way. Relaxed: only a hint. */
 static uintptr_t os_map_hint;
+enum { OS_HINT_GAP_BYTES = 1 << 30 };
 
 static void os_count_mapped(size_t bytes) {
     /* relaxed: statistics */
@@ -76,6 +78,9 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     void *p = NULL;
     if (align <= hk_os_page_bytes()) {
         p = os_map(NULL, bytes);
+        uintptr_t unset = 0;
+        if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
+            hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
     } else {
         p = os_map_at_hint(bytes, align);
         if (p == NULL)
