@@ -11,6 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "os/lock.h"
 
@@ -21,7 +22,7 @@ struct fake_mapping {
     size_t bytes;
 };
 
-struct hk_os_counts hk_os_counts;
+struct hk_os_counts hk_os_counts; /* relaxed: statistics; written under the mutex */
 struct fake_os fake_os = {.page_bytes = 4096, .cpus = 1, .now_ms = 1000000};
 
 static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
@@ -63,9 +64,8 @@ static void fake_add(uintptr_t start, size_t bytes) {
     if (fake_count == FAKE_OS_MAPPINGS_MAX)
         fake_broken("map", "more mappings than the table holds");
     fake_mappings[fake_count++] = (struct fake_mapping){start, bytes};
-    hk_os_counts.bytes_mapped += bytes;
-    if (hk_os_counts.bytes_mapped > hk_os_counts.bytes_mapped_peak)
-        hk_os_counts.bytes_mapped_peak = hk_os_counts.bytes_mapped;
+    hk_max_relaxed(&hk_os_counts.bytes_mapped_peak,
+                   hk_add_relaxed(&hk_os_counts.bytes_mapped, bytes));
 }
 
 /* The mapping that holds all of a range; NULL if there is none. */
@@ -85,7 +85,7 @@ static void fake_remove(const char *call, uintptr_t start, size_t bytes) {
         fake_broken(call, "not mapped");
     struct fake_mapping whole = *holder;
     *holder = fake_mappings[--fake_count];
-    hk_os_counts.bytes_mapped -= whole.bytes;
+    hk_sub_relaxed(&hk_os_counts.bytes_mapped, whole.bytes);
     if (start > whole.start)
         fake_add(whole.start, start - whole.start);
     if (start + bytes < whole.start + whole.bytes)
@@ -145,7 +145,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     if (!hk_is_power_of_two(align) || align < fake_os.page_bytes)
         fake_broken("map", "no alignment");
     fake_os.map_calls++;
-    hk_os_counts.map_calls++;
+    hk_add_relaxed(&hk_os_counts.map_calls, 1);
     char *p = NULL;
     if (fake_fail_count == 0 || fake_os.map_calls - fake_fail_first >= fake_fail_count) {
         bool placed = fake_os.chunks_at != 0 && align > fake_os.page_bytes;
@@ -162,7 +162,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
 
 void hk_os_unmap(void *start, size_t bytes) {
     fake_enter("unmap", start, bytes);
-    hk_os_counts.unmap_calls++;
+    hk_add_relaxed(&hk_os_counts.unmap_calls, 1);
     fake_remove("unmap", (uintptr_t)start, bytes);
     munmap(start, bytes);
     fake_leave();
@@ -172,7 +172,7 @@ bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
     fake_enter("resize", start, old_bytes);
     if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
         fake_broken("resize", "not a mapping");
-    hk_os_counts.remap_calls++;
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1);
     bool done = !fake_os.resize_fails && mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
     if (done) {
         fake_remove("resize", (uintptr_t)start, old_bytes);
@@ -186,7 +186,7 @@ bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     fake_enter("move", start, old_bytes);
     if (!fake_holder((uintptr_t)start, old_bytes) || !fake_holder((uintptr_t)to, new_bytes))
         fake_broken("move", "not mapped");
-    hk_os_counts.remap_calls++;
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1);
     bool done = !fake_os.move_fails && mremap(start, old_bytes, new_bytes,
                                               MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
     if (done)
@@ -199,10 +199,10 @@ bool hk_os_purge(void *start, size_t bytes) {
     fake_enter("purge", start, bytes);
     if (!fake_holder((uintptr_t)start, bytes))
         fake_broken("purge", "not mapped");
-    hk_os_counts.purge_calls++;
+    hk_add_relaxed(&hk_os_counts.purge_calls, 1);
     bool done = !fake_os.purge_fails && madvise(start, bytes, MADV_DONTNEED) == 0;
     if (done)
-        hk_os_counts.bytes_purged += bytes;
+        hk_add_relaxed(&hk_os_counts.bytes_purged, bytes);
     fake_leave();
     return done;
 }
@@ -211,7 +211,7 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     fake_enter("set_huge", start, bytes);
     if (!fake_holder((uintptr_t)start, bytes))
         fake_broken("set_huge", "not mapped");
-    hk_os_counts.purge_calls++;
+    hk_add_relaxed(&hk_os_counts.purge_calls, 1);
     if (huge == HK_OS_HUGE_WANTED)
         fake_os.huge_wanted_bytes += bytes;
     else
