@@ -81,15 +81,15 @@ TEST_FRESH(a_number_that_does_not_parse_warns_once_and_leaves_the_default) {
 }
 
 TEST_FRESH(a_number_at_its_limits_is_taken_and_beyond_them_is_not) {
-    READ(NULL, "HAKMEM_HEAPS=256", "HAKMEM_CACHE_TOTAL_MB=1", NULL);
+    READ(NULL, "HAKMEM_HEAPS=256", "HAKMEM_POOL_TLS_ARENA_MB_MAX=1", NULL);
     CHECK_EQ(hk_option(HK_OPTION_heaps), 256);
-    CHECK_EQ(hk_option(HK_OPTION_cache_total_mb), 1);
-    READ(NULL, "HAKMEM_HEAPS=257", "HAKMEM_CACHE_TOTAL_MB=0", NULL);
+    CHECK_EQ(hk_option(HK_OPTION_pool_tls_arena_mb_max), 1);
+    READ(NULL, "HAKMEM_HEAPS=257", "HAKMEM_POOL_TLS_ARENA_MB_MAX=0", NULL);
     CHECK_EQ(hk_option(HK_OPTION_heaps), 256);
-    CHECK_EQ(hk_option(HK_OPTION_cache_total_mb), 1);
+    CHECK_EQ(hk_option(HK_OPTION_pool_tls_arena_mb_max), 1);
     CHECK_STR(fake_os_take_errors(),
               "hakmem: HAKMEM_HEAPS=257: not a number from 0 to 256; 256 is used\n"
-              "hakmem: HAKMEM_CACHE_TOTAL_MB=0: not a number from 1 to 1048576; 1 is used\n");
+              "hakmem: HAKMEM_POOL_TLS_ARENA_MB_MAX=0: not a number from 1 to 64; 1 is used\n");
 }
 
 TEST_FRESH(a_choice_is_a_whole_word_of_the_list) {
