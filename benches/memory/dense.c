@@ -40,7 +40,7 @@ int main(int argc, char **argv) {
     uint64_t ns = bench_now_ns() - start;
     memory_end();
     memory_figure_without_limit("ps_per_access", (int64_t)(ns * 1000 / accesses), "ps");
-    memory_figure_without_limit("rss_permille_of_live",
-                                (int64_t)(rss * 1000 / (mib * BENCH_KIB)), "1/1000");
+    memory_figure_without_limit("rss_permille_of_live", (int64_t)(rss * 1000 / (mib * BENCH_KIB)),
+                                "1/1000");
     return at == NULL;
 }

@@ -41,7 +41,8 @@ __attribute__((format(printf, 1, 2))) static inline void memory_print(const char
     va_start(arguments, format);
     int bytes = vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
-    if (bytes < 0 || bytes >= (int)sizeof line || write(STDOUT_FILENO, line, (size_t)bytes) != bytes)
+    if (bytes < 0 || bytes >= (int)sizeof line ||
+        write(STDOUT_FILENO, line, (size_t)bytes) != bytes)
         bench_fail("write", errno);
 }
 

@@ -16,7 +16,7 @@
 #define STEPS 1000u    /* a second */
 #define REPLACED 10000 /* the part of the blocks that one step replaces: a tenth a second */
 #define SETTLED_MS 2000u
-#define PERCENT_MAX 130    /* of RSS to live bytes */
+#define PERCENT_MAX 130      /* of RSS to live bytes */
 #define LATE_PERCENT_MAX 105 /* of the most RSS in the last third to that in the second third */
 
 static const struct phase {
@@ -49,7 +49,8 @@ static struct server {
 
 static void server_fill(struct server *server, unsigned phase) {
     while (server->bytes < thread_bytes && server->count < server->count_max) {
-        unsigned at = phase < PHASES ? phase : bench_below((uint32_t)bench_random(&server->rng), PHASES);
+        unsigned at =
+            phase < PHASES ? phase : bench_below((uint32_t)bench_random(&server->rng), PHASES);
         size_t size = memory_size(&server->rng, phases[at].low, phases[at].high);
         server->blocks[server->count++] = memory_block(size);
         server->bytes += size;
