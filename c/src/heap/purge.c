@@ -13,6 +13,7 @@ enum { PURGE_ADDRESS_BITS = 47 }; /* a block of more bytes fits no address space
 static struct {
     struct hk_lock lock; /* rank PURGE */
     uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
+    uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the helper's last look */
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
 } purge;
 
@@ -65,9 +66,13 @@ bool hk_purge_step(void) {
     struct hk_heap_look look = {0, 0};
     hk_lock(&purge.lock, HK_RANK_PURGE);
     hk_thread_each_heap(purge_aged_heap, &look);
-    purge_aged_large(hk_os_now_ms());
+    look.purged_bytes += purge_aged_large(hk_os_now_ms());
+    /* Dirty bytes that stay as they are cannot go: locked memory, huge pages in use. */
+    uint64_t dirty = hk_arena_dirty_bytes();
+    bool moving = dirty != purge.dirty_seen || look.purged_bytes > 0 || look.waiting > 0;
+    purge.dirty_seen = dirty;
     hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return look.waiting > 0 || hk_arena_dirty_bytes() > 0 || hk_large_cached_bytes() > 0;
+    return moving || hk_large_cached_bytes() > 0;
 }
 
 size_t hk_purge_all(void) {
