@@ -6,6 +6,7 @@
 #include "core/meta.h"
 
 #include "base/compiler.h"
+#include "core/usage.h"
 #include "fresh.h"
 
 TEST_FRESH(blocks_are_apart_and_do_not_share_cache_lines) {
@@ -80,6 +81,7 @@ TEST_FRESH(without_memory_there_is_no_block_and_freed_ones_still_serve) {
     fake_os_fail_maps(1, FAKE_OS_ALL);
     CHECK(hk_meta_alloc(64) == NULL);
     CHECK_EQ(hk_meta_bytes(), 0);
+    CHECK_EQ(hk_usage_bytes(), 0);
     fake_os_fail_maps(0, 0);
     void *block = hk_meta_alloc(64);
     CHECK(block != NULL);

@@ -273,12 +273,17 @@ TEST_FRESH(a_thread_that_ends_returns_all_that_it_cached) {
     CHECK_EQ(hk_validate(), 0);
 }
 
+static void *use_a_little(void *arg) {
+    hak_free(hak_malloc(100));
+    return arg;
+}
+
 TEST_FRESH(metadata_does_not_grow_with_the_number_of_threads_that_ended) {
     for (int i = 0; i < 5; i++)
         run(use_and_free);
     uint64_t before = stats().bytes_metadata;
-    for (int i = 0; i < 50; i++)
-        run(use_and_free);
+    for (int i = 0; i < 200; i++)
+        run(use_a_little);
     CHECK_EQ(stats().bytes_metadata, before);
 }
 
