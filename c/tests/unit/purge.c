@@ -12,6 +12,7 @@
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
+#include "heap/helper.h"
 #include "heap/thread.h"
 
 #define MIB ((size_t)1 << 20)
@@ -127,6 +128,36 @@ TEST_FRESH(a_helper_thread_gives_memory_back_while_the_program_is_idle) {
     }
     CHECK_GE(stats().bytes_purged, 19 * MIB); /* but for what the live block took again */
     hak_free(live);
+}
+
+static void grow_in_child(void *unused) {
+    (void)unused;
+    __atomic_store_n(&fake_os.sleepers, 0, __ATOMIC_SEQ_CST); /* the parent's */
+    leave_dirty(20);
+    hak_free(hak_malloc(300000));
+    CHECK(helper_sleeps());
+}
+
+TEST_FRESH(a_forked_child_has_no_helper_thread_until_it_wants_one) {
+    set("purge_thread_mb", "8");
+    leave_dirty(20);
+    hak_free(hak_malloc(300000));
+    REQUIRE(helper_sleeps());
+    struct test_child child = test_in_child(grow_in_child, NULL);
+    CHECK_EXITED(child);
+}
+
+TEST_FRESH(a_helper_thread_ends_when_the_process_has_become_small) {
+    set("purge_thread_mb", "8");
+    leave_dirty(20);
+    hak_free(hak_malloc(300000));
+    REQUIRE(helper_sleeps());
+    for (int ms = 0; ms < 5000 && hk_helper_is_present(); ms++) {
+        pass_ms(100);
+        test_sleep_ms(1);
+    }
+    CHECK(!hk_helper_is_present());
+    CHECK_EQ(helpers(), 0);
 }
 
 TEST_FRESH(a_small_process_has_no_helper_thread) {

@@ -6,6 +6,7 @@
 #include "heap/thread.h"
 
 #include "core/error.h"
+#include "core/meta.h"
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
@@ -249,6 +250,28 @@ TEST_FRESH(without_memory_for_larger_arrays_the_bins_stay_as_they_are) {
         hak_free(blocks[i]);
     CHECK_EQ(stats().bytes_live, 0);
     CHECK_EQ(hk_validate(), 0);
+}
+
+static void use_up_metadata(void) {
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    for (size_t bytes = 1 << 20; bytes >= 64; bytes /= 2)
+        while (hk_meta_alloc(bytes) != NULL)
+            ;
+}
+
+TEST_FRESH(without_memory_no_bin_makes_room_for_another_and_the_call_returns) {
+    set("thread_cache_kb", "256");
+    for (int i = 0; i < 200; i++) {
+        allocate_and_free(2048, 200);
+        allocate_and_free(1024, 200);
+    }
+    uint32_t before = record()->capacity[HK_CLASS_2048];
+    CHECK(before > 30 && record()->capacity_bytes > 200 * 1024);
+    use_up_metadata();
+    hak_free(hak_malloc(53248));
+    fake_os_fail_maps(0, 0);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_EQ(stats().bytes_live, 0);
 }
 
 /* ---- Death --------------------------------------------------------------------------------------- */
