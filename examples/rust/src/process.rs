@@ -87,8 +87,8 @@ pub fn terminate(child: &mut Child) -> io::Result<()> {
 pub struct Run {
     /// How it ended.
     pub status: ExitStatus,
-    /// From start to end.
-    pub elapsed: Duration,
+    /// The CPU time that it used, in user and kernel mode.
+    pub cpu: Duration,
     /// Its peak; at least that of this process, from which it was forked.
     pub rss_peak_bytes: u64,
     /// What it wrote to standard output.
@@ -100,7 +100,7 @@ pub struct Run {
 impl Run {
     /// Runs the command; one that takes longer than `time` is killed, and that is an error.
     pub fn of(command: &mut Command, time: Duration) -> io::Result<Self> {
-        let start = Instant::now();
+        let deadline = Instant::now() + time;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -111,18 +111,18 @@ impl Run {
             // Read while it runs: it would stop at a full pipe.
             let stdout = scope.spawn(|| read_all(stdout));
             let stderr = scope.spawn(|| read_all(stderr));
-            let (status, rss_peak_bytes) = wait(&mut child, start + time)?;
-            let elapsed = start.elapsed();
+            let (status, usage) = wait(&mut child, deadline)?;
             let stdout = stdout
                 .join()
                 .map_err(|_| io::Error::other("reading failed"))??;
             let stderr = stderr
                 .join()
                 .map_err(|_| io::Error::other("reading failed"))??;
+            let rss_peak_kib = u64::try_from(usage.ru_maxrss).map_err(io::Error::other)?;
             Ok(Self {
                 status,
-                elapsed,
-                rss_peak_bytes,
+                cpu: duration(usage.ru_utime)? + duration(usage.ru_stime)?,
+                rss_peak_bytes: rss_peak_kib * 1024,
                 stdout,
                 stderr,
             })
@@ -138,8 +138,8 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Waits for a child that nobody has waited for, and tells its peak of resident bytes as well.
-fn wait(child: &mut Child, deadline: Instant) -> io::Result<(ExitStatus, u64)> {
+/// Waits for a child that nobody has waited for, and tells what it used.
+fn wait(child: &mut Child, deadline: Instant) -> io::Result<(ExitStatus, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: a struct of numbers, for which zero is a value.
@@ -154,12 +154,15 @@ fn wait(child: &mut Child, deadline: Instant) -> io::Result<(ExitStatus, u64)> {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             -1 => return Err(io::Error::last_os_error()),
-            _ => {
-                let rss_peak_kib = u64::try_from(usage.ru_maxrss).map_err(io::Error::other)?;
-                return Ok((ExitStatus::from_raw(status), rss_peak_kib * 1024));
-            }
+            _ => return Ok((ExitStatus::from_raw(status), usage)),
         }
     }
+}
+
+fn duration(time: libc::timeval) -> io::Result<Duration> {
+    let seconds = u64::try_from(time.tv_sec).map_err(io::Error::other)?;
+    let microseconds = u64::try_from(time.tv_usec).map_err(io::Error::other)?;
+    Ok(Duration::from_secs(seconds) + Duration::from_micros(microseconds))
 }
 
 /// Fields 14 and 15 of proc_pid_stat(5). The second field is a name in parentheses that may
@@ -199,7 +202,7 @@ mod tests {
             (&b"out\n"[..], &b"err\n"[..])
         );
         assert_eq!(run.status.code(), Some(3));
-        assert!(run.rss_peak_bytes > 0);
+        assert!(run.rss_peak_bytes > 0 && run.cpu < Duration::from_secs(10));
     }
 
     #[test]

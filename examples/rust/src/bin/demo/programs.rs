@@ -172,12 +172,12 @@ fn compare_one_preloaded(
         }
     }
     let samples = samples.each_ref().map(Vec::as_slice);
-    let seconds = |run: &Run| run.elapsed.as_secs_f64();
+    let seconds = |run: &Run| run.cpu.as_secs_f64();
     let [system, hakmem] = samples.map(|runs| median(runs.iter().map(seconds)));
-    println!("   {program}: same result, {system:.2} s -> {hakmem:.2} s");
+    println!("   {program}: same result, CPU time {system:.2} s -> {hakmem:.2} s");
     Ok(vec![
         Row::Title(format!("{program}, preloaded")),
-        Row::medians("time, s", 3, Better::Less, samples, seconds),
+        Row::medians("CPU time, s", 3, Better::Less, samples, seconds),
         Row::medians("peak RSS, MiB", 1, Better::Less, samples, |run| {
             run.rss_peak_bytes as f64 / f64::from(1 << 20)
         }),
