@@ -1,0 +1,187 @@
+/* unit/os_linux.c - the real OS boundary keeps the promises of os.h.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "os/os.h"
+
+#include <sched.h>
+
+#include "test.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+
+static unsigned char *map(size_t bytes, size_t align) {
+    unsigned char *p = hak_os_map_boundary(bytes, align);
+    REQUIRE(p != NULL);
+    return p;
+}
+
+static bool is_mapped(void *page) {
+    unsigned char resident;
+    return mincore(page, 1, &resident) == 0;
+}
+
+TEST(mappings_are_zero_aligned_and_counted) {
+    for (size_t align = hk_os_page_bytes(); align <= 64 * MIB; align *= 2) {
+        uint64_t before = hk_os_counts.bytes_mapped;
+        unsigned char *p = map(192 * KIB, align);
+        AT("align", align);
+        CHECK_EQ((uintptr_t)p % align, 0);
+        CHECK_EQ(test_zeros(p, 192 * KIB), 192 * KIB);
+        CHECK_EQ(hk_os_counts.bytes_mapped, before + 192 * KIB);
+        memset(p, 1, 192 * KIB);
+        hk_os_unmap(p, 192 * KIB);
+        CHECK_EQ(hk_os_counts.bytes_mapped, before);
+        CHECK(!is_mapped(p));
+    }
+}
+
+TEST(nothing_beside_an_aligned_mapping_stays_mapped) {
+    size_t before = test_statm(0);
+    unsigned char *p[16];
+    for (size_t i = 0; i < TEST_COUNT(p); i++)
+        p[i] = map(MIB, 32 * MIB);
+    CHECK_EQ(test_statm(0), before + TEST_COUNT(p) * MIB);
+    for (size_t i = 0; i < TEST_COUNT(p); i++)
+        hk_os_unmap(p[i], MIB);
+    CHECK_EQ(test_statm(0), before);
+}
+
+TEST(a_mapping_that_is_too_large_is_refused_and_errno_kept) {
+    errno = 7;
+    CHECK(hak_os_map_boundary((size_t)1 << 62, 64 * KIB) == NULL);
+    CHECK(hak_os_map_boundary(64 * KIB, (size_t)1 << 62) == NULL);
+    CHECK(hak_os_map_boundary(SIZE_MAX - 64 * KIB + 1, 64 * KIB) == NULL);
+    CHECK_EQ(errno, 7);
+}
+
+TEST(part_of_a_mapping_can_be_unmapped) {
+    unsigned char *p = map(MIB, 64 * KIB);
+    hk_os_unmap(p + 256 * KIB, 256 * KIB);
+    CHECK(is_mapped(p) && !is_mapped(p + 256 * KIB) && is_mapped(p + 512 * KIB));
+    hk_os_unmap(p, 256 * KIB);
+    hk_os_unmap(p + 512 * KIB, 512 * KIB);
+}
+
+TEST(a_purged_range_reads_as_zero_and_its_neighbours_do_not) {
+    unsigned char *p = map(256 * KIB, 64 * KIB);
+    memset(p, 1, 256 * KIB);
+    uint64_t before = hk_os_counts.bytes_purged;
+    CHECK(hk_os_purge(p + 64 * KIB, 64 * KIB));
+    CHECK_EQ(hk_os_counts.bytes_purged, before + 64 * KIB);
+    CHECK_EQ(test_zeros(p + 64 * KIB, 64 * KIB), 64 * KIB);
+    CHECK(p[64 * KIB - 1] == 1 && p[128 * KIB] == 1);
+    hk_os_unmap(p, 256 * KIB);
+}
+
+TEST(locked_memory_is_not_purged) {
+    unsigned char *p = map(64 * KIB, 64 * KIB);
+    memset(p, 1, 64 * KIB);
+    if (mlock(p, 64 * KIB) != 0)
+        SKIP("memory cannot be locked here");
+    errno = 7;
+    CHECK(!hk_os_purge(p, 64 * KIB));
+    CHECK_EQ(errno, 7);
+    CHECK(p[0] == 1);
+    munlock(p, 64 * KIB);
+    hk_os_unmap(p, 64 * KIB);
+}
+
+TEST(a_mapping_grows_in_place_only_where_nothing_is_in_the_way) {
+    unsigned char *p = map(2 * MIB, 64 * KIB);
+    memset(p, 1, 2 * MIB);
+    CHECK(hk_os_resize(p, 2 * MIB, MIB)); /* shrinks */
+    CHECK(!is_mapped(p + MIB));
+    CHECK(hk_os_resize(p, MIB, 2 * MIB));
+    CHECK(p[MIB - 1] == 1 && p[MIB] == 0);
+    hk_os_unmap(p + MIB, MIB);
+    void *obstacle = mmap(p + MIB, 64 * KIB, PROT_READ,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    REQUIRE(obstacle == p + MIB);
+    CHECK(!hk_os_resize(p, MIB, 2 * MIB));
+    CHECK(p[MIB - 1] == 1);
+    munmap(obstacle, 64 * KIB);
+    hk_os_unmap(p, MIB);
+}
+
+TEST(pages_move_with_their_contents_and_without_a_copy) {
+    uint64_t before = hk_os_counts.bytes_mapped;
+    unsigned char *from = map(MIB, 64 * KIB), *to = map(4 * MIB, 2 * MIB);
+    test_fill(from, MIB, 3);
+    CHECK(hk_os_move(from, MIB, to, 4 * MIB));
+    CHECK(!is_mapped(from));
+    CHECK_EQ(test_intact(to, MIB, 3), MIB);
+    CHECK_EQ(test_zeros(to + MIB, 3 * MIB), 3 * MIB);
+    CHECK_EQ(hk_os_counts.bytes_mapped, before + 4 * MIB);
+    hk_os_unmap(to, 4 * MIB);
+}
+
+TEST(the_clock_goes_forward) {
+    uint64_t before = hk_os_now_ms();
+    test_sleep_ms(30);
+    uint64_t after = hk_os_now_ms();
+    CHECK(after >= before + 20 && after < before + 10000);
+    hk_os_sleep_ms(30);
+    CHECK(hk_os_now_ms() >= after + 20);
+}
+
+static void count_cpus_on_one(void *unused) {
+    (void)unused;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    if (sched_setaffinity(0, sizeof one, &one) == 0)
+        CHECK_EQ(hk_os_cpus(), 1);
+}
+
+TEST(cpus_are_those_that_the_process_may_use) {
+    cpu_set_t allowed;
+    CHECK_EQ(sched_getaffinity(0, sizeof allowed, &allowed), 0);
+    CHECK(hk_os_cpus() >= 1 && hk_os_cpus() <= (unsigned)CPU_COUNT(&allowed));
+    struct test_child child = test_in_child(count_cpus_on_one, NULL);
+    CHECK_EXITED(child);
+}
+
+TEST(pages_are_those_of_the_system) { CHECK_EQ(hk_os_page_bytes(), sysconf(_SC_PAGESIZE)); }
+
+static uint32_t word;
+
+static void *wake_later(void *arg) {
+    test_sleep_ms(20);
+    __atomic_store_n(&word, 1, __ATOMIC_SEQ_CST);
+    hk_os_wake(&word);
+    return arg;
+}
+
+TEST(a_thread_sleeps_on_a_word_until_it_is_woken) {
+    hk_os_wait(&word, 1); /* another value: returns at once */
+    pthread_t thread = test_thread(wake_later, NULL);
+    while (__atomic_load_n(&word, __ATOMIC_SEQ_CST) == 0)
+        hk_os_wait(&word, 0);
+    pthread_join(thread, NULL);
+    CHECK_EQ(word, 1);
+}
+
+static void write_and_abort(void *unused) {
+    (void)unused;
+    errno = 7;
+    hk_os_write_error("some words\n", 11);
+    CHECK_EQ(errno, 7);
+    hk_os_abort();
+}
+
+TEST(errors_are_written_to_standard_error_before_the_end) {
+    struct test_child child = test_in_child(write_and_abort, NULL);
+    CHECK_ABORTED(child);
+    CHECK_STR(child.errors, "some words\n");
+}
+
+TEST(the_environment_is_that_of_the_process) {
+    REQUIRE(!hk_os_environment_is_early());
+    REQUIRE(hk_os_environment() != NULL);
+    bool found = false;
+    for (char *const *entry = hk_os_environment(); *entry != NULL; entry++)
+        found |= strncmp(*entry, "PATH=", 5) == 0;
+    CHECK(found);
+}
