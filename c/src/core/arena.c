@@ -47,29 +47,29 @@ static unsigned arena_bucket(uint32_t granules) {
 static void chunk_unlink(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena *arena = chunk->arena;
+    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
     unsigned bucket = arena_bucket(chunk->longest);
     if (chunk->prev != NULL)
         chunk->prev->next = chunk->next;
     else
-        arena->buckets[bucket] = chunk->next;
+        side->buckets[bucket] = chunk->next;
     if (chunk->next != NULL)
         chunk->next->prev = chunk->prev;
-    if (arena->buckets[bucket] == NULL)
-        arena->filled &= ~(UINT64_C(1) << bucket);
+    if (side->buckets[bucket] == NULL)
+        side->filled &= ~(UINT64_C(1) << bucket);
 }
 
 static void chunk_link(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena *arena = chunk->arena;
+    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
     unsigned bucket = arena_bucket(chunk->longest);
     chunk->prev = NULL;
-    chunk->next = arena->buckets[bucket];
+    chunk->next = side->buckets[bucket];
     if (chunk->next != NULL)
         chunk->next->prev = chunk;
-    arena->buckets[bucket] = chunk;
-    arena->filled |= UINT64_C(1) << bucket;
+    side->buckets[bucket] = chunk;
+    side->filled |= UINT64_C(1) << bucket;
 }
 
 static uint32_t chunk_longest(const struct hk_chunk *chunk) {
@@ -90,38 +90,48 @@ static void chunk_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     chunk_link(chunk);
 }
 
-/* A chunk with a free run of `granules`, the fullest such first; NULL if there is none. */
-static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granules) {
+/* A chunk of one side with a free run of `granules`, the fullest such first; NULL if there is none. */
+static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t granules) {
     unsigned bucket = arena_bucket(granules);
-    for (struct hk_chunk *chunk = arena->buckets[bucket]; chunk != NULL; chunk = chunk->next) {
+    for (struct hk_chunk *chunk = side->buckets[bucket]; chunk != NULL; chunk = chunk->next) {
         if (chunk->longest >= granules)
             return chunk;
     }
-    uint64_t longer = arena->filled & ~((UINT64_C(2) << bucket) - 1);
-    return longer == 0 ? NULL : arena->buckets[__builtin_ctzll(longer)];
+    uint64_t longer = side->filled & ~((UINT64_C(2) << bucket) - 1);
+    return longer == 0 ? NULL : side->buckets[__builtin_ctzll(longer)];
+}
+
+/* Dense use goes to the chunks meant for it first; sparse use goes only to the others. */
+static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granules,
+                                   enum hk_granules_use use) {
+    struct hk_chunk *chunk = NULL;
+    for (unsigned side = use; side < HK_GRANULES_USES && chunk == NULL; side++)
+        chunk = side_find(&arena->sides[side], granules);
+    return chunk;
 }
 
 /* ---- Taking and giving ------------------------------------------------------------------------- */
 
-/* Where to take `granules` from in a chunk that has them: the first place that is dirty throughout,
- * as those pages exist already; else the first place. */
+/* Where to take `granules` from in a free run: the first place that is dirty throughout, as those
+ * pages exist already; else its beginning. */
+static uint32_t run_choose(const struct hk_chunk *chunk, struct hk_run run, uint32_t granules) {
+    uint32_t end = run.start + run.count;
+    struct hk_run dirty = hk_bits_run(chunk->touched, end, run.start, true);
+    while (dirty.count > 0 && dirty.count < granules)
+        dirty = hk_bits_run(chunk->touched, end, dirty.start + dirty.count, true);
+    return dirty.count >= granules ? dirty.start : run.start;
+}
+
+/* Where to take `granules` from in a chunk that has them: from its shortest run that is long enough. */
 static struct hk_run chunk_choose(const struct hk_chunk *chunk, uint32_t granules) {
-    struct hk_run choice = {chunk->granules, 0};
-    for (uint32_t at = 0; at < chunk->granules;) {
+    struct hk_run best = {0, UINT32_MAX};
+    for (uint32_t at = 0; at < chunk->granules && best.count != granules;) {
         struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
         at = run.start + run.count + 1;
-        if (run.count < granules)
-            continue;
-        if (choice.count == 0)
-            choice = (struct hk_run){run.start, granules};
-        uint32_t end = run.start + run.count;
-        struct hk_run dirty = hk_bits_run(chunk->touched, end, run.start, true);
-        while (dirty.count > 0 && dirty.count < granules)
-            dirty = hk_bits_run(chunk->touched, end, dirty.start + dirty.count, true);
-        if (dirty.count >= granules)
-            return (struct hk_run){dirty.start, granules};
+        if (run.count >= granules && run.count < best.count)
+            best = run;
     }
-    return choice;
+    return (struct hk_run){run_choose(chunk, best, granules), granules};
 }
 
 static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run run) {
@@ -143,13 +153,13 @@ static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     return true;
 }
 
-static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t granules) {
+static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t granules,
+                                              enum hk_granules_use use) {
     struct hk_granules taken = {0, NULL, false};
-    struct hk_chunk *chunk = arena_find(arena, granules);
+    struct hk_chunk *chunk = arena_find(arena, granules, use);
     if (chunk == NULL)
         return taken;
     struct hk_run run = chunk_choose(chunk, granules);
-    hk_assert(run.count == granules);
     uint32_t end = run.start + run.count;
     taken.zero = hk_bits_find(chunk->touched, end, run.start, true) == end;
     if (chunk_hand_out(chunk, run)) {
@@ -177,13 +187,14 @@ static bool arena_wants_huge(size_t bytes) {
     return threshold != 0 && bytes % ARENA_HUGE_BYTES == 0 && hk_usage_bytes() >= threshold;
 }
 
-static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules) {
+static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules,
+                                     enum hk_granules_use use) {
     size_t descriptor_bytes = chunk_descriptor_bytes(granules);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
         return NULL;
     size_t bytes = granules * HK_GRANULE_BYTES;
-    bool huge = arena_wants_huge(bytes);
+    bool huge = use == HK_GRANULES_DENSE && arena_wants_huge(bytes);
     void *base = hak_os_map_boundary(bytes, huge ? ARENA_HUGE_BYTES : HK_GRANULE_BYTES);
     if (base == NULL) {
         hk_meta_free(chunk, descriptor_bytes);
@@ -198,6 +209,7 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules) 
     chunk->touched = chunk->used + HK_WORDS(granules);
     chunk->aged = chunk->touched + HK_WORDS(granules);
     chunk->huge = huge;
+    chunk->side = huge ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
     if (huge) {
         hk_os_set_huge(base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
@@ -214,18 +226,19 @@ static bool arena_is_at_limit(uint32_t granules) {
     return !allowed;
 }
 
-struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules) {
+struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
+                                 enum hk_granules_use use) {
     hk_assert(granules >= 1 && granules <= HK_ARENA_GRANULES_MAX);
     hk_lock(&arena->lock, HK_RANK_ARENA);
-    struct hk_granules taken = arena_take_existing(arena, granules);
+    struct hk_granules taken = arena_take_existing(arena, granules, use);
     uint32_t size = arena_next_chunk(arena->chunks_mapped, granules);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     if (taken.chunk != NULL || arena_is_at_limit(granules))
         return taken;
 
-    struct hk_chunk *chunk = chunk_create(arena, size);
+    struct hk_chunk *chunk = chunk_create(arena, size, use);
     if (chunk == NULL) /* a full-sized chunk may be too much where the minimum is not */
-        chunk = chunk_create(arena, arena_next_chunk(0, granules));
+        chunk = chunk_create(arena, arena_next_chunk(0, granules), use);
     if (chunk == NULL)
         return taken;
     hk_lock(&arena->lock, HK_RANK_ARENA);
@@ -235,9 +248,9 @@ struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules) {
     chunk_link(chunk);
     /* Another thread may have used up the new chunk, but it made room elsewhere then, or the next
      * round maps another. */
-    taken = arena_take_existing(arena, granules);
+    taken = arena_take_existing(arena, granules, use);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
-    return taken.chunk != NULL ? taken : hk_arena_take(arena, granules);
+    return taken.chunk != NULL ? taken : hk_arena_take(arena, granules, use);
 }
 
 static struct hk_run chunk_run(const struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {

@@ -23,27 +23,34 @@ enum {
     HK_ARENA_BUCKETS = 36,        /* see arena_bucket */
 };
 
+/* What a run is for. Blocks of at most a page, of which nearly every page will be touched, may lie in
+ * chunks with huge pages; larger ones, of which a program may touch little, never do. */
+enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE, HK_GRANULES_USES };
+
 struct hk_chunk {
-    uintptr_t base;         /* const */
-    struct hk_arena *arena; /* const */
-    uint32_t granules;      /* const */
-    bool huge;              /* atomic, stored under PURGE; it asks for huge pages */
-    uint32_t longest;       /* lock:ARENA; granules of the longest free run */
-    struct hk_chunk *next;  /* lock:ARENA; the bucket's list */
-    struct hk_chunk *prev;  /* lock:ARENA */
-    struct hk_chunk *older; /* lock:ARENA; all chunks of the arena */
-    uint64_t *used;         /* lock:ARENA; bit i: granule i is handed out (or being purged) */
-    uint64_t *touched;      /* lock:ARENA; bit i: granule i may hold something else than zero */
-    uint64_t *aged;         /* lock:ARENA; bit i: granule i was dirty at the last look already */
-    uint64_t bits[];        /* the three bitmaps */
+    uintptr_t base;            /* const */
+    struct hk_arena *arena;    /* const */
+    uint32_t granules;         /* const */
+    enum hk_granules_use side; /* const; which of the arena's sides it is on */
+    bool huge;                 /* atomic, stored under PURGE; it asks for huge pages */
+    uint32_t longest;          /* lock:ARENA; granules of the longest free run */
+    struct hk_chunk *next;     /* lock:ARENA; the bucket's list */
+    struct hk_chunk *prev;     /* lock:ARENA */
+    struct hk_chunk *older;    /* lock:ARENA; all chunks of the arena */
+    uint64_t *used;            /* lock:ARENA; bit i: granule i is handed out (or being purged) */
+    uint64_t *touched;         /* lock:ARENA; bit i: granule i may hold something else than zero */
+    uint64_t *aged;            /* lock:ARENA; bit i: granule i was dirty at the last look already */
+    uint64_t bits[];           /* the three bitmaps */
 };
 
 struct hk_arena {
     struct hk_lock lock;
-    uint32_t chunks_mapped;                     /* lock:ARENA; how often it grew: the next size */
-    uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
-    struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; chunks by their longest free run */
-    struct hk_chunk *chunks;                    /* lock:ARENA; all of them, newest first */
+    uint32_t chunks_mapped;  /* lock:ARENA; how often it grew: the next size */
+    struct hk_chunk *chunks; /* lock:ARENA; all of them, newest first */
+    struct hk_arena_side {
+        uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
+        struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; by their longest free run */
+    } sides[HK_GRANULES_USES]; /* chunks for dense use only, chunks for all uses */
 };
 
 /* A run of granules as handed out. `chunk` NULL: there is no memory. */
@@ -62,7 +69,8 @@ uint64_t hk_arena_huge_bytes(void);
 /* The largest run that an arena serves. */
 #define HK_ARENA_GRANULES_MAX 64u /* 4 MiB */
 
-struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules);
+struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
+                                 enum hk_granules_use use);
 void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
 
 /* Takes the granules directly behind a run, if they are free. */

@@ -154,7 +154,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
                                  size_t align) {
     if (align <= HK_GRANULE_BYTES && bytes <= HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES) {
         span->granules = large_granules(bytes);
-        struct hk_granules run = hk_arena_take(arena, span->granules);
+        struct hk_granules run = hk_arena_take(arena, span->granules, HK_GRANULES_SPARSE);
         span->chunk = run.chunk;
         span->bytes = bytes;
         return (struct hk_block){(void *)run.base, run.zero};

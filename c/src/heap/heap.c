@@ -12,7 +12,8 @@
 enum {
     HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
                             make and release it over and over */
-    HEAP_SPARSE_PART = 4, /* a slab with 1/4 free breaks up a huge page */
+    HEAP_DENSE_BYTES = 4096, /* blocks to this size are taken to be touched in every page */
+    HEAP_SPARSE_PART = 4,    /* a slab with 1/4 free breaks up a huge page */
     HEAP_BAD_MAX =
         16, /* bad pointers of one batch that are reported, if the first does not abort */
 };
@@ -67,7 +68,9 @@ static struct hk_span *slab_create(struct hk_heap *heap, size_t class) {
     if (slab == NULL)
         return NULL;
     uint32_t granules = hk_classes[class].granules;
-    struct hk_granules run = hk_arena_take(&heap->arena, granules);
+    enum hk_granules_use use =
+        hk_classes[class].block_bytes <= HEAP_DENSE_BYTES ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
+    struct hk_granules run = hk_arena_take(&heap->arena, granules, use);
     if (run.chunk == NULL) {
         hk_span_destroy(slab);
         return NULL;

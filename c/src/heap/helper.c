@@ -43,10 +43,8 @@ bool hk_helper_is_present(void) {
 static void helper_settle(void) {
     do {
         hk_os_sleep_ms(hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
-        /* Full: the look sees all that was freed by a thread that saw SOME; pairs with the fence in
-         * hk_helper_work. */
-        hk_store_relaxed(&helper.work, HELPER_WORK_NONE);
-        hk_fence_full();
+        /* acquire: what was freed by threads that set SOME before; the locks of the look do the rest */
+        hk_swap_acquire(&helper.work, HELPER_WORK_NONE);
     } while (hk_purge_step());
 }
 
@@ -95,8 +93,9 @@ void hk_helper_want(void) {
 }
 
 void hk_helper_work(void) {
-    hk_fence_full(); /* what was freed is visible before the word is read; see helper_settle */
-    if (hk_load_relaxed(&helper.work) != HELPER_WORK_NONE) /* relaxed: only whether to wake */
+    /* relaxed: a stale SOME is of a helper that is about to look; should it miss what was just freed,
+     * that waits for the next free */
+    if (hk_load_relaxed(&helper.work) != HELPER_WORK_NONE)
         return;
     hk_store_relaxed(&helper.work, HELPER_WORK_SOME); /* relaxed: the wake orders */
     if (hk_helper_is_present())

@@ -43,8 +43,7 @@ static size_t purge_aged_large(uint64_t now) {
     return hk_large_purge(now > delay ? now - delay : 0);
 }
 
-void hk_purge_tick(void) {
-    uint64_t now = hk_os_now_ms();
+void hk_purge_tick(uint64_t now) {
     purge_if_high(now);
     if (hk_helper_is_present()) {
         hk_helper_work();

@@ -14,7 +14,7 @@
 
 /* What a busy thread does now and then, no lock held. Where the helper is there it is only told; else
  * free runs and kept mappings that are old enough go, if it is time to look: a few large calls. */
-void hk_purge_tick(void);
+void hk_purge_tick(uint64_t now_ms);
 
 /* The helper's look: the same, and resting inboxes and slabs too. True if a later look may give back
  * more. */

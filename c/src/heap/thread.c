@@ -15,7 +15,9 @@
 #include "purge.h"
 
 enum {
-    THREAD_LOOK_CALLS = 64,         /* slow calls between two looks at idle bins */
+    THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
+    THREAD_ONLY_FREES =
+        64, /* flushes without a refill between, which make a thread that only frees */
     THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at the clock */
     THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 4 << 20, /* bytes that all threads may cache, for each CPU */
@@ -23,6 +25,7 @@ enum {
     THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
     THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
     THREAD_EARNED_PART = 64,        /* of the bytes moved, the part that may be cached on top */
+    THREAD_ROOM_CALLS = 8,          /* slow calls between two bins that ask others for room */
     THREAD_ROOM_RATIO = 2,          /* a bin gives room to one that wants half of what it has */
 };
 
@@ -148,8 +151,10 @@ void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *a
 
 /* ---- Arrays --------------------------------------------------------------------------------------- */
 
-/* Bytes of an array with its NULL slot; the allocator of metadata rounds up to whole lines. */
-static size_t array_bytes(uint32_t capacity) { return ((size_t)capacity + 1) * sizeof(void *); }
+/* Bytes of an array with its NULL slot, as the allocator of metadata rounds them up. */
+static size_t array_bytes(uint32_t capacity) {
+    return hk_meta_usable(((size_t)capacity + 1) * sizeof(void *));
+}
 
 static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -183,7 +188,11 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     size_t blocks = (size_t)(bin->top - old_floor);
     void **floor = fresh.top;
     hk_assert(blocks <= capacity);
-    if (capacity > 0) {
+    bool same_array =
+        old_capacity > 0 && capacity > 0 && array_bytes(capacity) == array_bytes(old_capacity);
+    if (same_array) {
+        floor = old_floor;
+    } else if (capacity > 0) {
         void **array = hk_meta_alloc(array_bytes(capacity));
         if (array == NULL)
             return false;
@@ -198,22 +207,25 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     bin->ceil = floor + capacity;
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
-    if (old_capacity > 0)
+    if (old_capacity > 0 && !same_array)
         hk_meta_free(old_floor - 1, array_bytes(old_capacity));
     return true;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it, under the thread's lock: a fork waits for it,
- * and so never sees the bin half moved. */
+/* Takes the `count` oldest blocks of a bin out of it. A fork in the middle finds the bin named in
+ * `moving`, and its child lets it be. No lock: a locked instruction would wait for all stores that the
+ * program has under way, at every flush. */
 static void thread_take_oldest(struct hk_thread *thread, size_t class, void **to, uint32_t count) {
     struct hk_bin *bin = &thread->cache.bins[class];
     void **floor = thread->floor[class];
     size_t left = (size_t)(bin->top - floor) - count;
-    hk_lock(&thread->lock, HK_RANK_THREAD);
+    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fences order it */
+    hk_fence_stores();
     memcpy(to, floor, count * sizeof *to);
     memmove(floor, floor + count, left * sizeof *floor);
     hk_bin_set_top(bin, floor + left);
-    hk_unlock(&thread->lock, HK_RANK_THREAD);
+    hk_fence_stores();
+    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: as above */
 }
 
 /* Brings the `count` oldest blocks of a bin home. */
@@ -234,25 +246,29 @@ static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
 }
 
-/* Halves a bin. */
-static void thread_halve(struct hk_thread *thread, size_t class) {
+/* Halves a bin; false without memory for the smaller array. */
+static bool thread_halve(struct hk_thread *thread, size_t class) {
     uint32_t half = thread->capacity[class] / 2u;
     uint32_t blocks = thread_blocks(thread, class);
     if (blocks > half)
         thread_send_home(thread, "free", class, blocks - half);
-    thread_set_capacity(thread, class, half);
+    return thread_set_capacity(thread, class, half);
 }
 
-/* Halves the bins that were not used since the last look: no slow call, and the same top. If all
- * slow calls were frees, halves every bin: who only frees needs no cache. */
+/* Halves the bins that were not used since the last look: no slow call, and the same top. */
 static void thread_look(struct hk_thread *thread) {
-    bool only_frees = !thread->refilled;
-    thread->refilled = false;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        bool unused = thread->cache.bins[class].top == thread->seen[class];
-        if (thread->capacity[class] > 0 && (unused || only_frees))
+        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
+    }
+}
+
+/* Halves all bins, of a thread that only frees: it needs no cache. */
+static void thread_halve_all(struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        if (thread->capacity[class] > 0)
+            thread_halve(thread, class);
     }
 }
 
@@ -275,21 +291,24 @@ static void thread_make_room(struct hk_thread *thread, size_t bytes, size_t shar
     while (thread->capacity_bytes + bytes > share) {
         size_t class = thread_largest(thread);
         if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <
-            bytes * THREAD_ROOM_RATIO)
+                bytes * THREAD_ROOM_RATIO ||
+            !thread_halve(thread, class))
             return;
-        thread_halve(thread, class);
     }
 }
 
-/* Raises a bin's capacity, if the thread then holds at most `share` bytes. */
+/* Raises a bin's capacity, as far as the thread then holds at most `share` bytes. */
 static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
                                   size_t share) {
-    size_t more = (capacity - thread->capacity[class]) * (size_t)hk_classes[class].block_bytes;
-    if (thread->capacity_bytes + more <= share)
-        thread_set_capacity(thread, class, capacity);
+    size_t old = thread->capacity[class];
+    size_t room = share > thread->capacity_bytes ? share - thread->capacity_bytes : 0;
+    size_t most = old + room / hk_classes[class].block_bytes;
+    if (most > old)
+        thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
 }
 
-/* Doubles a bin's capacity, to the depth of its class. A bin that has nothing takes from others. */
+/* Doubles a bin's capacity, to the depth of its class. If that takes more than the share, bins that
+ * hold much more give way: always to a bin that has nothing, now and then to others. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t old = thread->capacity[class];
@@ -298,8 +317,8 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     if (capacity <= old)
         return;
     size_t share = thread_share(thread);
-    if (old == 0)
-        thread_make_room(thread, capacity * (size_t)row->block_bytes, share);
+    if (old == 0 || thread->slow_calls % THREAD_ROOM_CALLS == 0)
+        thread_make_room(thread, (capacity - old) * (size_t)row->block_bytes, share);
     thread_raise_capacity(thread, class, capacity, share);
 }
 
@@ -415,12 +434,14 @@ static void thread_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_thread_empty(thread);
     }
-    thread->slow_calls++;
-    if (thread->slow_calls % THREAD_CLOCK_CALLS == 0)
-        hk_purge_tick();
-    if (thread->slow_calls % THREAD_LOOK_CALLS == 0 &&
-        (!thread->refilled || thread->capacity_bytes > thread_share(thread) / 2))
+    if (++thread->slow_calls % THREAD_CLOCK_CALLS != 0)
+        return;
+    uint64_t now = hk_os_now_ms();
+    hk_purge_tick(now);
+    if (now - thread->looked_ms >= THREAD_LOOK_MS) {
+        thread->looked_ms = now;
         thread_look(thread);
+    }
 }
 
 void hk_thread_tick(void) {
@@ -458,7 +479,7 @@ void *hk_thread_refill(size_t class) {
     thread_tick(thread);
     hk_helper_want();
     thread->seen[class] = NULL;
-    thread->refilled = true;
+    thread->frees_in_a_row = 0;
     struct hk_bin *bin = &thread->cache.bins[class];
     void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
@@ -504,7 +525,9 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     thread_tick(thread);
     thread->seen[class] = NULL;
-    if (bin->top == bin->ceil && thread->refilled)
+    if (++thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
+        thread_halve_all(thread);
+    else if (bin->top == bin->ceil && thread->frees_in_a_row < THREAD_ONLY_FREES)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
@@ -551,6 +574,13 @@ void hk_thread_fork_parent(void) {
     hk_unlock_fork(&threads.start_lock);
 }
 
+/* A bin that was being moved when its thread stopped for ever: its blocks may be in it twice, so they
+ * are lost to the child. */
+static void thread_forget_moving(struct hk_thread *thread) {
+    size_t class = hk_load_relaxed(&thread->moving); /* relaxed: the child has one thread */
+    hk_bin_set_top(&thread->cache.bins[class], thread->floor[class]);
+}
+
 /* In the child only the forking thread lives. The caches of the others go home. */
 void hk_thread_fork_child(void) {
     hk_lock_reset(&threads.start_lock);
@@ -561,6 +591,7 @@ void hk_thread_fork_child(void) {
         hk_lock_reset(&thread->lock);
         if (&thread->cache == hk_cache)
             continue;
+        thread_forget_moving(thread);
         hk_thread_empty(thread);
         thread_unlink(thread);
         hk_meta_free(thread, sizeof *thread);

@@ -31,8 +31,11 @@ struct hk_thread {
     struct hk_heap *heap;              /* const while the thread lives */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t moved_bytes;                /* owner; of blocks through refills and flushes */
+    uint8_t moving;                    /* atomic, stored by the owner; class of the bin whose blocks
+                                            are being moved, or HK_CLASS_NONE */
     uint32_t slow_calls;               /* owner; since birth */
-    bool refilled;                     /* owner; some slow call since the last look was a refill */
+    uint32_t frees_in_a_row;           /* owner; flushes since the last refill */
+    uint64_t looked_ms;                /* owner; when it last looked for idle bins */
     uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
     struct hk_lock lock;               /* rank THREAD */
     struct hk_thread *next;            /* lock:THREADS */

@@ -16,7 +16,7 @@
 static struct hk_arena arena;
 
 static struct hk_granules take(uint32_t granules) {
-    struct hk_granules run = hk_arena_take(&arena, granules);
+    struct hk_granules run = hk_arena_take(&arena, granules, HK_GRANULES_DENSE);
     REQUIRE(run.chunk != NULL);
     return run;
 }
@@ -332,11 +332,11 @@ TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
     snprintf(limit, sizeof limit, "%zu", (size_t)hk_meta_bytes() + MIB);
     CHECK_EQ(hk_option_set("limit_hard", limit), 0);
     CHECK_EQ(used_by_chunks(), 10 * HK_GRANULE_BYTES);
-    CHECK(hk_arena_take(&arena, 7).chunk == NULL);
+    CHECK(hk_arena_take(&arena, 7, HK_GRANULES_DENSE).chunk == NULL);
     CHECK(!hk_arena_extend(run.chunk, run.base, 10, 7));
     CHECK(hk_arena_extend(run.chunk, run.base, 10, 6));
     CHECK_EQ(used_by_chunks(), MIB);
-    CHECK(hk_arena_take(&arena, 1).chunk == NULL);
+    CHECK(hk_arena_take(&arena, 1, HK_GRANULES_DENSE).chunk == NULL);
     give(run, 16);
     CHECK_EQ(used_by_chunks(), MIB); /* dirty: it is still there */
     CHECK_EQ(take(16).base, run.base);
@@ -349,7 +349,7 @@ TEST_FRESH(without_memory_there_are_no_granules_and_nothing_is_lost) {
     for (uint64_t nth = 1; nth <= 2; nth++) { /* the descriptor; then the chunk */
         fake_os_fail_maps(nth, FAKE_OS_ALL);
         AT("failing from", nth);
-        CHECK(hk_arena_take(&arena, 1).chunk == NULL);
+        CHECK(hk_arena_take(&arena, 1, HK_GRANULES_DENSE).chunk == NULL);
         CHECK(hk_arena_valid(&arena));
         CHECK_EQ(mapped_for_chunks(), 0);
     }

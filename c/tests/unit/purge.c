@@ -41,17 +41,17 @@ static void leave_dirty(size_t mib) {
 
 TEST_FRESH(memory_goes_back_after_half_a_delay_to_a_whole_one) {
     set("purge_thread_mb", "0");
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     leave_dirty(8);
     pass_ms(501);
-    hk_purge_tick(); /* sees it for the first time */
+    hk_purge_tick(hk_os_now_ms()); /* sees it for the first time */
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     pass_ms(500);
-    hk_purge_tick(); /* too early for another look */
+    hk_purge_tick(hk_os_now_ms()); /* too early for another look */
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
     pass_ms(1);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     CHECK_EQ(hk_os_counts.bytes_purged, 8 * MIB);
     CHECK_EQ(stats().bytes_dirty, 0);
 }
@@ -59,11 +59,11 @@ TEST_FRESH(memory_goes_back_after_half_a_delay_to_a_whole_one) {
 TEST_FRESH(the_delay_is_an_option) {
     set("purge_thread_mb", "0");
     set("purge_delay_ms", "100");
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     leave_dirty(4);
     for (int look = 0; look < 2; look++) {
         pass_ms(51);
-        hk_purge_tick();
+        hk_purge_tick(hk_os_now_ms());
     }
     CHECK_EQ(hk_os_counts.bytes_purged, 4 * MIB);
 }
@@ -85,10 +85,10 @@ TEST_FRESH(kept_mappings_go_back_after_the_delay) {
     set("purge_thread_mb", "0");
     hak_free(hak_malloc(10 * MIB));
     CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
     pass_ms(1001);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     CHECK_EQ(stats().bytes_large_cached, 0);
 }
 
@@ -182,11 +182,11 @@ TEST_FRESH(above_the_soft_limit_everything_free_goes_at_the_next_look) {
     set("purge_thread_mb", "0");
     set("limit_soft", "8388608");
     leave_dirty(7);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
     void *live = hak_malloc(10 * MIB);
     pass_ms(1);
-    hk_purge_tick();
+    hk_purge_tick(hk_os_now_ms());
     CHECK_EQ(stats().bytes_dirty, 0);
     memset(live, 1, 10 * MIB);
     hak_free(live);
