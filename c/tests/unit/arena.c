@@ -15,8 +15,12 @@
 
 static struct hk_arena arena;
 
+static struct hk_granules try_take(uint32_t granules) {
+    return hk_arena_take(&arena, granules, HK_GRANULES_DENSE);
+}
+
 static struct hk_granules take(uint32_t granules) {
-    struct hk_granules run = hk_arena_take(&arena, granules, HK_GRANULES_DENSE);
+    struct hk_granules run = try_take(granules);
     REQUIRE(run.chunk != NULL);
     return run;
 }
@@ -302,6 +306,20 @@ TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
     CHECK_EQ(hk_arena_huge_bytes(), 0);
 }
 
+TEST_FRESH(sparse_use_never_gets_huge_pages_and_dense_use_gets_them_first) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
+    struct hk_granules small = take(16), huge = take(1);
+    CHECK(!small.chunk->huge && huge.chunk->huge);
+    struct hk_granules sparse = hk_arena_take(&arena, 1, HK_GRANULES_SPARSE);
+    CHECK(sparse.chunk != huge.chunk && !sparse.chunk->huge);
+    give(small, 16);
+    CHECK(take(1).chunk == huge.chunk);
+    CHECK(hk_arena_take(&arena, 1, HK_GRANULES_SPARSE).chunk != huge.chunk);
+    while (huge.chunk->longest > 0)
+        take(1);
+    CHECK(!take(1).chunk->huge); /* rather than a new chunk */
+}
+
 TEST_FRESH(with_the_option_at_zero_no_chunk_asks_for_huge_pages) {
     CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0);
     for (int i = 0; i < 20; i++)
@@ -332,11 +350,11 @@ TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
     snprintf(limit, sizeof limit, "%zu", (size_t)hk_meta_bytes() + MIB);
     CHECK_EQ(hk_option_set("limit_hard", limit), 0);
     CHECK_EQ(used_by_chunks(), 10 * HK_GRANULE_BYTES);
-    CHECK(hk_arena_take(&arena, 7, HK_GRANULES_DENSE).chunk == NULL);
+    CHECK(try_take(7).chunk == NULL);
     CHECK(!hk_arena_extend(run.chunk, run.base, 10, 7));
     CHECK(hk_arena_extend(run.chunk, run.base, 10, 6));
     CHECK_EQ(used_by_chunks(), MIB);
-    CHECK(hk_arena_take(&arena, 1, HK_GRANULES_DENSE).chunk == NULL);
+    CHECK(try_take(1).chunk == NULL);
     give(run, 16);
     CHECK_EQ(used_by_chunks(), MIB); /* dirty: it is still there */
     CHECK_EQ(take(16).base, run.base);
@@ -349,7 +367,7 @@ TEST_FRESH(without_memory_there_are_no_granules_and_nothing_is_lost) {
     for (uint64_t nth = 1; nth <= 2; nth++) { /* the descriptor; then the chunk */
         fake_os_fail_maps(nth, FAKE_OS_ALL);
         AT("failing from", nth);
-        CHECK(hk_arena_take(&arena, 1, HK_GRANULES_DENSE).chunk == NULL);
+        CHECK(try_take(1).chunk == NULL);
         CHECK(hk_arena_valid(&arena));
         CHECK_EQ(mapped_for_chunks(), 0);
     }
