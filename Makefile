@@ -51,11 +51,12 @@ BUILD := build
 HK_CFLAGS += -O2
 endif
 
-# A sanitizer brings a malloc of its own: only hak_* are built beside it.
-# It must be linked into the program itself, so there is no shared library then.
 ARCHIVE := $(BUILD)/libhakmem.a
 SONAME := $(BUILD)/libhakmem.so.$(MAJOR)
 SHARED := $(BUILD)/libhakmem.so.$(VERSION)
+
+# A sanitizer brings a malloc of its own, linked into the program: beside it there is an archive only,
+# and hak_* only.
 ifeq ($(SANITIZE),)
 HK_CPPFLAGS += -DHAK_OVERRIDE
 LIBS := $(ARCHIVE) $(BUILD)/libhakmem.so
@@ -130,6 +131,8 @@ include benches/c/bench.mk
 bench-c: libs bench-programs
 	$(Q)CC='$(CC)' benches/c/run
 
+include benches/memory/memory.mk
+
 demo: libs need-cargo
 	$(Q)CC='$(CC)' CARGO='$(CARGO)' examples/demo
 
@@ -140,8 +143,7 @@ docs:
 	@mkdir -p build
 	$(Q)c/tools/options update
 
-FORMATTED = $(wildcard c/include/*.[ch] c/src/*.[ch] c/src/*/*.[ch] c/tests/*.[ch] c/tests/*/*.[ch] \
-                       c/tools/*.[ch] examples/c/*.[ch] benches/c/*.[ch])
+FORMATTED = $(shell find c benches examples -name '*.[ch]' -o -name '*.cpp')
 
 format:
 	$(call need,$(CLANG_FORMAT),install clang-format)
@@ -206,6 +208,7 @@ help:
 	@echo 'make check        layers, warnings, installation, documentation'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make bench        the criterion benchmarks'
+	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make docs         puts the options into c/docs/options.md and README.md'
