@@ -31,7 +31,7 @@ check_equal manual_names_every_statistic \
 
 # Everything of this project that a document links to exists.
 check_equal links_of_documents_lead_somewhere "$(
-    for document in ./*.md c/docs/*.md c/src/*.md */README.md examples/*/README.md; do
+    for document in ./*.md c/docs/*.md c/src/*.md */README.md */*/README.md; do
         [[ -e $document ]] || continue
         grep -oE '\]\([^)#: ]+[)#]' "$document" | sed 's/^](//; s/.$//' | while read -r target; do
             [[ -e $(dirname "$document")/$target ]] || echo "$document: $target"
