@@ -131,7 +131,7 @@ include benches/c/bench.mk
 bench-c: libs bench-programs
 	$(Q)CC='$(CC)' benches/c/run
 
--include benches/memory/memory.mk
+include benches/memory/memory.mk
 
 demo: libs need-cargo
 	$(Q)CC='$(CC)' CARGO='$(CARGO)' examples/demo
