@@ -28,8 +28,7 @@
 #ifndef HAK_API
 #define HAK_API __attribute__((visibility("default")))
 #endif
-#define HAK_ALLOCATES(...)                                                                         \
-    __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
+#define HAK_ALLOCATES(...) __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
 #define HAK_REALLOCATES(...) __attribute__((warn_unused_result, alloc_size(__VA_ARGS__)))
 
 #ifdef __cplusplus
