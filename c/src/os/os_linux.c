@@ -20,6 +20,7 @@
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
+#include "check.h"
 
 extern char **environ;
 
@@ -28,7 +29,11 @@ struct hk_os_counts hk_os_counts;
 /* The last aligned mapping: the next is tried directly below it. The first is tried so far below the
  * first mapping of all that no shared library is in the way. Relaxed: only a hint. */
 static uintptr_t os_map_hint;
-enum { OS_HINT_GAP_BYTES = 1 << 30 };
+enum {
+    OS_HINT_GAP_BYTES = 1 << 30,
+    OS_PATH_BYTES = 512,
+    OS_NUMBER_BYTES = 64, /* a file with a number or two */
+};
 
 static void os_count_mapped(size_t bytes) {
     /* relaxed: statistics */
@@ -158,7 +163,7 @@ static bool os_read_file(const char *path, char *text, size_t text_bytes) {
 /* The whole CPUs that the cgroup's quota amounts to, rounded up; UINT_MAX without a quota. The file
  * reads "max 100000" or "<quota> <period>" (Linux, cgroup v2, cpu.max). */
 static unsigned os_cgroup_cpus(void) {
-    char text[64];
+    char text[OS_NUMBER_BYTES];
     if (!os_read_file("/sys/fs/cgroup/cpu.max", text, sizeof text))
         return ~0u;
     char *end = text;
@@ -169,30 +174,41 @@ static unsigned os_cgroup_cpus(void) {
     return (unsigned)((quota + period - 1) / period);
 }
 
-/* The least memory.max from the process's own cgroup up to the root. /proc/self/cgroup has a line
+/* memory.max of a cgroup, given by its path below the root; 0 if there is none. */
+static uint64_t os_cgroup_memory(const char *group) {
+    char path[OS_PATH_BYTES], max[OS_NUMBER_BYTES];
+    struct hk_text text = {path, path + sizeof path - 1};
+    hk_text_add(&text, "/sys/fs/cgroup");
+    hk_text_add(&text, group);
+    hk_text_add(&text, "/memory.max");
+    *text.at = 0;
+    if (!os_read_file(path, max, sizeof max) || max[0] == 'm') /* "max": no limit */
+        return 0;
+    return strtoull(max, NULL, 10);
+}
+
+/* The least limit from the process's own cgroup up to the root. /proc/self/cgroup has a line
  * "0::/path" for cgroup v2. */
 uint64_t hk_os_memory_limit(void) {
-    static const char root[] = "/sys/fs/cgroup", file[] = "/memory.max";
-    char cgroups[512], path[sizeof root + sizeof cgroups + sizeof file], text[64];
+    char groups[OS_PATH_BYTES];
     int saved = errno;
+    char *group =
+        os_read_file("/proc/self/cgroup", groups, sizeof groups) ? strstr(groups, "0::/") : NULL;
+    if (group == NULL) {
+        groups[0] = 0;
+        group = groups;
+    } else {
+        group += strlen("0::");
+        group[strcspn(group, "\n")] = 0;
+    }
     uint64_t limit = 0;
-    char *own =
-        os_read_file("/proc/self/cgroup", cgroups, sizeof cgroups) ? strstr(cgroups, "0::/") : NULL;
-    own = own != NULL ? own + 3 : cgroups;
-    own[own != cgroups ? strcspn(own, "\n") : 0] = 0;
     for (;;) {
-        size_t bytes = strlen(own);
-        memcpy(path, root, sizeof root - 1);
-        memcpy(path + sizeof root - 1, own, bytes);
-        memcpy(path + sizeof root - 1 + bytes, file, sizeof file);
-        if (os_read_file(path, text, sizeof text) && text[0] != 'm') { /* not "max" */
-            uint64_t max = strtoull(text, NULL, 10);
-            limit = limit == 0 || max < limit ? max : limit;
-        }
-        char *last = strrchr(own, '/');
+        uint64_t max = os_cgroup_memory(group);
+        limit = max != 0 && (limit == 0 || max < limit) ? max : limit;
+        char *last = strrchr(group, '/');
         if (last == NULL)
             break;
-        *last = 0;
+        *last = 0; /* on to the parent */
     }
     errno = saved;
     return limit;
