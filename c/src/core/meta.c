@@ -35,12 +35,34 @@ size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes))
 
 uint64_t hk_meta_bytes(void) { return hk_load_relaxed(&meta.bytes); /* relaxed: a statistic */ }
 
+static void meta_push(unsigned order, void *at) {
+    struct meta_free_block *block = at;
+    block->next = meta.free[order];
+    meta.free[order] = block;
+}
+
+/* Halves the smallest free block that is larger, until a half has the order; false if there is none.
+ * What threads that were large gave up so serves many that are small. Under the lock. */
+static bool meta_split(unsigned order) {
+    unsigned larger = order + 1;
+    while (larger < META_ORDERS && meta.free[larger] == NULL)
+        larger++;
+    if (larger >= META_ORDERS)
+        return false;
+    char *block = (char *)meta.free[larger];
+    meta.free[larger] = meta.free[larger]->next;
+    while (larger-- > order)
+        meta_push(larger, block + meta_order_bytes(larger));
+    meta_push(order, block);
+    return true;
+}
+
 /* A block that exists already; NULL if a new region is needed. */
 static void *meta_take(unsigned order) {
     size_t bytes = meta_order_bytes(order);
     void *block = NULL;
     hk_lock(&meta.lock, HK_RANK_META);
-    if (meta.free[order] != NULL) {
+    if (meta.free[order] != NULL || meta_split(order)) {
         block = meta.free[order];
         meta.free[order] = meta.free[order]->next;
     } else if ((size_t)(meta.end - meta.at) >= bytes) {
@@ -57,9 +79,7 @@ static void meta_add_region(char *region, size_t bytes) {
     for (unsigned order = META_ORDERS; order-- > 0;) {
         size_t piece = meta_order_bytes(order);
         while ((size_t)(meta.end - meta.at) >= piece) {
-            struct meta_free_block *block = (struct meta_free_block *)(void *)meta.at;
-            block->next = meta.free[order];
-            meta.free[order] = block;
+            meta_push(order, meta.at);
             meta.at += piece;
         }
     }
@@ -89,11 +109,8 @@ void *hk_meta_alloc(size_t bytes) {
 }
 
 void hk_meta_free(void *block, size_t bytes) {
-    unsigned order = meta_order(bytes);
-    struct meta_free_block *free_block = block;
     hk_lock(&meta.lock, HK_RANK_META);
-    free_block->next = meta.free[order];
-    meta.free[order] = free_block;
+    meta_push(meta_order(bytes), block);
     hk_unlock(&meta.lock, HK_RANK_META);
 }
 

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: an allocator that only grows, with one free list for each power of two from one cache
- * line up. All blocks are aligned to cache lines, so that no two structures share one.
+ * line up; an empty list takes halves from larger ones. All blocks are aligned to cache lines, so that
+ * no two structures share one.
  * Owns: mappings that hold metadata only; free metadata blocks are linked through their first word
  * (user memory never is).
  * Threads: any; takes the META lock. Boundary: hak_os_map_boundary, core/usage.
