@@ -58,6 +58,13 @@ static void fake_enter(const char *call, const void *start, size_t bytes) {
 
 static void fake_leave(void) { pthread_mutex_unlock(&fake_mutex); }
 
+/* A fork waits for calls of other threads, whose mutex the child would find taken for ever. Registered
+ * before the core's handlers, so taken after all locks of the core. */
+static void fake_fork_prepare(void) { pthread_mutex_lock(&fake_mutex); }
+__attribute__((constructor)) static void fake_fork_install(void) {
+    pthread_atfork(fake_fork_prepare, fake_leave, fake_leave);
+}
+
 /* ---- The table of mappings (under the mutex) --------------------------------------------------- */
 
 static void fake_add(uintptr_t start, size_t bytes) {
