@@ -21,18 +21,15 @@
 #define HK_FAST static inline __attribute__((always_inline)) /* on the path of every call */
 #define HK_SLOW __attribute__((noinline, cold))              /* entered once per batch or less */
 #define HK_NOINLINE __attribute__((noinline))
-#define HK_CONST_FUNCTION __attribute__((const))
 #define HK_CONSTRUCTOR __attribute__((constructor))
 #define HK_DESTRUCTOR __attribute__((destructor))
 #define HK_WEAK __attribute__((weak))
 #define HK_NORETURN _Noreturn
-#define HK_UNUSED __attribute__((unused))
 #define HK_CACHE_LINE 64
 #define HK_CACHE_ALIGNED __attribute__((aligned(HK_CACHE_LINE)))
 
 #define hk_likely(x) __builtin_expect(!!(x), 1)
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
-#define hk_prefetch(p) __builtin_prefetch((p), 1)
 
 /* A few bytes of static TLS in all, so that a library with hakmem inside can be opened by dlopen. The build
  * chooses the TLS model (-ftls-model). */

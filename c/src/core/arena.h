@@ -18,10 +18,7 @@
 #include "../os/lock.h"
 #include "size_class.h"
 
-enum {
-    HK_CHUNK_GRANULES_MAX = 1024, /* 64 MiB */
-    HK_ARENA_BUCKETS = 36,        /* see arena_bucket */
-};
+enum { HK_ARENA_BUCKETS = 36 }; /* see arena_bucket */
 
 /* What a run is for. Blocks of at most a page, of which nearly every page will be touched, may lie in
  * chunks with huge pages; larger ones, of which a program may touch little, never do. */

@@ -286,6 +286,6 @@ bool hk_large_may_have(const struct hk_span *span, size_t size) {
 
 /* ---- Fork -------------------------------------------------------------------------------------- */
 
-void hk_large_fork_prepare(void) { hk_lock_fork(&large.lock); }
-void hk_large_fork_parent(void) { hk_unlock_fork(&large.lock); }
+void hk_large_fork_prepare(void) { hk_lock_unranked(&large.lock); }
+void hk_large_fork_parent(void) { hk_unlock_unranked(&large.lock); }
 void hk_large_fork_child(void) { hk_lock_reset(&large.lock); }

@@ -12,19 +12,19 @@
 static void fork_lock_classes(void *arg, struct hk_heap *heap) {
     (void)arg;
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
-        hk_lock_fork(&heap->classes[class].lock);
+        hk_lock_unranked(&heap->classes[class].lock);
 }
 
 static void fork_lock_arena(void *arg, struct hk_heap *heap) {
     (void)arg;
-    hk_lock_fork(&heap->arena.lock);
+    hk_lock_unranked(&heap->arena.lock);
 }
 
 static void fork_unlock_heap(void *arg, struct hk_heap *heap) {
     (void)arg;
-    hk_unlock_fork(&heap->arena.lock);
+    hk_unlock_unranked(&heap->arena.lock);
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
-        hk_unlock_fork(&heap->classes[class].lock);
+        hk_unlock_unranked(&heap->classes[class].lock);
 }
 
 static void fork_reset_heap(void *arg, struct hk_heap *heap) {

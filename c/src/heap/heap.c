@@ -222,7 +222,6 @@ static uint32_t class_inbox_room(struct hk_heap_class *hc, size_t class) {
 
 /* One batch on its way home. */
 struct give_batch {
-    const char *function;
     size_t class;
     uint32_t count;
     void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
@@ -312,7 +311,6 @@ static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
 void hk_heap_give(const char *function, size_t class, void *const *blocks, uint32_t count) {
     hk_assert(count <= HK_BATCH_MAX);
     struct give_batch batch;
-    batch.function = function;
     batch.class = class;
     batch_resolve(&batch, blocks, count);
     while (batch.count > 0) {

@@ -94,6 +94,6 @@ bool hk_purge_for(size_t bytes) {
     return true;
 }
 
-void hk_purge_fork_prepare(void) { hk_lock_fork(&purge.lock); }
-void hk_purge_fork_parent(void) { hk_unlock_fork(&purge.lock); }
+void hk_purge_fork_prepare(void) { hk_lock_unranked(&purge.lock); }
+void hk_purge_fork_parent(void) { hk_unlock_unranked(&purge.lock); }
 void hk_purge_fork_child(void) { hk_lock_reset(&purge.lock); }

@@ -362,15 +362,20 @@ static void thread_unlink(struct hk_thread *thread) {
     hk_unlock(&threads.lock, HK_RANK_THREADS);
 }
 
+/* Brings all that a record holds home, and ends it. */
+static void thread_release(struct hk_thread *thread) {
+    hk_thread_empty(thread);
+    thread_unlink(thread);
+    hk_meta_free(thread, sizeof *thread);
+}
+
 /* The destructor of the key: the thread ends. Other destructors may run after it; what they allocate
  * and free goes to a heap directly. */
 static void thread_end(void *record) {
     struct hk_thread *thread = record;
     thread_note_usual(thread);
-    hk_thread_empty(thread);
     hk_cache = THREAD_CONSTANT(thread_uncached);
-    thread_unlink(thread);
-    hk_meta_free(thread, sizeof *thread);
+    thread_release(thread);
 }
 
 static HK_SLOW struct hk_thread *thread_begin(void) {
@@ -537,8 +542,9 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     if (bin->top == bin->ceil)
         thread_send_home(thread, function, class, (capacity + 1) / 2);
-    *bin->top = block;
-    hk_bin_set_top(bin, bin->top + 1);
+    bool pushed = hk_bin_push(bin, block);
+    hk_assert(pushed);
+    (void)pushed;
 }
 
 /* ---- Looking --------------------------------------------------------------------------------------- */
@@ -561,17 +567,17 @@ uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
 /* ---- Fork ------------------------------------------------------------------------------------------ */
 
 void hk_thread_fork_prepare(void) {
-    hk_lock_fork(&threads.start_lock);
-    hk_lock_fork(&threads.lock);
+    hk_lock_unranked(&threads.start_lock);
+    hk_lock_unranked(&threads.lock);
     for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_lock_fork(&thread->lock);
+        hk_lock_unranked(&thread->lock);
 }
 
 void hk_thread_fork_parent(void) {
     for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_unlock_fork(&thread->lock);
-    hk_unlock_fork(&threads.lock);
-    hk_unlock_fork(&threads.start_lock);
+        hk_unlock_unranked(&thread->lock);
+    hk_unlock_unranked(&threads.lock);
+    hk_unlock_unranked(&threads.start_lock);
 }
 
 /* A bin that was being moved when its thread stopped for ever: its blocks may be in it twice, so they
@@ -592,8 +598,6 @@ void hk_thread_fork_child(void) {
         if (&thread->cache == hk_cache)
             continue;
         thread_forget_moving(thread);
-        hk_thread_empty(thread);
-        thread_unlink(thread);
-        hk_meta_free(thread, sizeof *thread);
+        thread_release(thread);
     }
 }

@@ -42,11 +42,22 @@ static inline bool hk_lock_try(struct hk_lock *lock, enum hk_rank rank) {
     return taken;
 }
 
-static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
+/* Without the check of ranks: for fork handlers, which hold all locks at once. */
+static inline void hk_lock_unranked(struct hk_lock *lock) {
     uint32_t free = 0;
-    /* acquire: pairs with the release in hk_unlock */
+    /* acquire: pairs with the release in hk_unlock_unranked */
     if (hk_unlikely(!hk_cas_acquire(&lock->word, &free, 1)))
         hk_lock_slow(lock);
+}
+
+static inline void hk_unlock_unranked(struct hk_lock *lock) {
+    /* release: publishes what was done under the lock; pairs with the acquires above */
+    if (hk_unlikely(hk_swap_release(&lock->word, 0) == 2))
+        hk_unlock_slow(lock);
+}
+
+static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
+    hk_lock_unranked(lock);
     if (HK_DEBUG)
         hk_lock_note_taken(rank);
 }
@@ -54,23 +65,7 @@ static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
 static inline void hk_unlock(struct hk_lock *lock, enum hk_rank rank) {
     if (HK_DEBUG)
         hk_lock_note_released(rank);
-    /* release: publishes what was done under the lock; pairs with the acquires above */
-    if (hk_unlikely(hk_swap_release(&lock->word, 0) == 2))
-        hk_unlock_slow(lock);
-}
-
-/* For fork handlers, which hold all locks at once: without the check of ranks. */
-static inline void hk_lock_fork(struct hk_lock *lock) {
-    uint32_t free = 0;
-    /* acquire: pairs with the release in hk_unlock */
-    if (!hk_cas_acquire(&lock->word, &free, 1))
-        hk_lock_slow(lock);
-}
-
-static inline void hk_unlock_fork(struct hk_lock *lock) {
-    /* release: pairs with the acquires above */
-    if (hk_swap_release(&lock->word, 0) == 2)
-        hk_unlock_slow(lock);
+    hk_unlock_unranked(lock);
 }
 
 /* Makes a lock free that a thread of the parent may have held: in a forked child only. */

@@ -73,13 +73,13 @@ TEST(trying_takes_a_free_lock_and_leaves_a_held_one) {
 
 TEST(a_forked_child_frees_a_lock_by_resetting_it) {
     struct hk_lock own = {0};
-    hk_lock_fork(&own);
+    hk_lock_unranked(&own);
     CHECK_EQ(own.word, 1);
     hk_lock_reset(&own);
     CHECK(hk_lock_try(&own, HK_RANK_META));
     hk_unlock(&own, HK_RANK_META);
-    hk_lock_fork(&own);
-    hk_unlock_fork(&own);
+    hk_lock_unranked(&own);
+    hk_unlock_unranked(&own);
     CHECK_EQ(own.word, 0);
 }
 
