@@ -51,7 +51,8 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
         return "wrong end of the list of slabs";
     if (listed != hc->listed || listed > hc->slabs || empty != hc->empty)
         return "wrong count of slabs";
-    if (hc->blocks_out != out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
+    if (hc->blocks_out + hc->blocks_purging !=
+        out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
         return "wrong count of blocks";
     return hc->inbox_count > hk_classes[class].inbox ? "overfull inbox" : NULL;
 }

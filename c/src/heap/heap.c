@@ -433,7 +433,7 @@ static size_t class_purge_slab(struct hk_heap_class *hc, struct hk_span *slab,
     uint32_t taken = hk_slab_take_all(slab, bits);
     if (taken == 0)
         return 0;
-    hc->blocks_out += taken;
+    hc->blocks_purging += taken;
     if (hk_slab_is_exhausted(slab))
         class_remove(hc, slab);
     hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -442,7 +442,7 @@ static size_t class_purge_slab(struct hk_heap_class *hc, struct hk_span *slab,
     bool was_exhausted = hk_slab_is_exhausted(slab);
     uint32_t free_before = slab->free;
     hk_slab_give_all(slab, bits);
-    hc->blocks_out -= slab->free - free_before;
+    hc->blocks_purging -= slab->free - free_before;
     class_place(hc, slab, was_exhausted, released);
     return purged;
 }

@@ -32,11 +32,13 @@ struct hk_heap_class {
     uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
     uint32_t uses;         /* lock:CLASS; rises with each take and give */
     uint32_t uses_seen;    /* lock:CLASS; at the last look */
-    uint64_t blocks_out;   /* lock:CLASS; sum of bump - free over the slabs; inbox included */
-    uint64_t refills;      /* lock:CLASS; statistics, as in struct hak_class_stats */
-    uint64_t flushes;      /* lock:CLASS */
-    uint64_t deliveries;   /* lock:CLASS */
-    uint64_t saves;        /* lock:CLASS */
+    uint64_t blocks_out;   /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs;
+                               inbox included */
+    uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
+    uint64_t refills;        /* lock:CLASS; statistics, as in struct hak_class_stats */
+    uint64_t flushes;        /* lock:CLASS */
+    uint64_t deliveries;     /* lock:CLASS */
+    uint64_t saves;          /* lock:CLASS */
 } HK_CACHE_ALIGNED;
 
 struct hk_heap {
