@@ -5,6 +5,6 @@
 .PHONY: memory
 memory: libs bench-programs need-cargo
 	$(Q)$(MAKE) --no-print-directory -C benches/memory CC='$(CC)'
-	$(call say,CARGO,examples and report)
+	$(call say,CARGO,'examples and report')
 	$(Q)$(CARGO) build --release --quiet --package hakmem-examples --bins
-	$(Q)$(CARGO) run --release --quiet --package hakmem-benches --bin memory -- $(MEMORY)
+	$(Q)$(CARGO) run --release --quiet --package hakmem-reports --bin memory -- $(MEMORY)

@@ -5,9 +5,11 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
-use crate::allocators::Allocator;
+use hakmem_reports::Result;
+use hakmem_reports::allocators::Allocator;
+
 use crate::run::{Figure, Run, Scenario};
-use crate::{Plan, Progress, Result};
+use crate::{Plan, Progress};
 
 pub(crate) const NAME: &str = "purging";
 

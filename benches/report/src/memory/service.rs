@@ -10,9 +10,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::allocators::Allocator;
+use hakmem_reports::Result;
+use hakmem_reports::allocators::Allocator;
+
 use crate::run::{Figure, Run, Sample, Scenario};
-use crate::{Plan, Progress, Result};
+use crate::{Plan, Progress};
 
 pub(crate) const NAME: &str = "service";
 

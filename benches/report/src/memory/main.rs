@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Runs the memory scenarios on hakmem, on glibc and on the other allocators that are installed, and
+//! Runs the memory scenarios on hakmem, on the system's allocator and on the other allocators that are installed, and
 //! writes a page with their resident memory over time: `make memory`.
 //!
 //! Arguments choose scenarios by name; `QUICK=1` shortens them. Ends with status 1 when hakmem misses
 //! one of its limits.
 
-mod allocators;
-mod machine;
 mod page;
 mod run;
 mod scenarios;
@@ -15,15 +13,14 @@ mod service;
 mod throughput;
 
 use std::env;
-use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use run::{Figure, Scenario};
+use hakmem_reports::{Result, allocators, is_quick, machine, root};
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use run::{Figure, Scenario};
 
 /// Where things are, and how much to do.
 struct Plan {
@@ -62,10 +59,9 @@ impl Progress {
 }
 
 fn main() -> Result<ExitCode> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let plan = Plan {
-        root: manifest.parent().unwrap_or(manifest).to_owned(),
-        quick: env::var_os("QUICK").is_some_and(|quick| !quick.is_empty()),
+        root: root(),
+        quick: is_quick(),
         chosen: env::args().skip(1).collect(),
     };
     let names: Vec<_> = scenarios::names()
@@ -78,7 +74,7 @@ fn main() -> Result<ExitCode> {
     {
         return Err(format!("no scenario '{unknown}'; there are: {}", names.join(" ")).into());
     }
-    let found = allocators::find(&plan)?;
+    let found = allocators::find(&plan.root)?;
     for missing in &found.missing {
         eprintln!("left out, not installed: {missing}");
     }
@@ -97,7 +93,8 @@ fn main() -> Result<ExitCode> {
         print!("{}", table(scenario));
     }
     let path = plan.root.join("build/memory.html");
-    let machine = machine::describe(&found);
+    let mut machine = machine::describe();
+    machine.extend(found.describe());
     fs::write(&path, page::render(&machine, &done))?;
     println!("\n{}\npage: {}", machine.join("\n"), path.display());
     Ok(judge(&done))

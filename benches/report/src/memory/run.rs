@@ -4,8 +4,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::Result;
-use crate::allocators::Allocator;
+use hakmem_reports::Result;
+use hakmem_reports::allocators::Allocator;
 
 /// Memory at one moment.
 pub(crate) struct Sample {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The page: one HTML file without references to others. For each scenario a plot of the resident
-//! memory over time and the table of its figures.
+//! The page: for each scenario a plot of the resident memory over time and the table of its figures.
 
-use crate::allocators::{HAKMEM, SYSTEM};
-use crate::run::{Figure, Run, Scenario};
+use hakmem_reports::allocators::HAKMEM;
+use hakmem_reports::page::{colour, document, escape};
+
+use crate::run::{Figure, Run, Sample, Scenario};
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 300.0;
@@ -13,36 +14,13 @@ const RIGHT: f64 = 130.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 40.0;
 
-/// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const COLOURS: [(&str, &str); 6] = [
-    (HAKMEM, "#d55e00"),
-    (SYSTEM, "#000000"),
-    ("jemalloc", "#0072b2"),
-    ("tcmalloc", "#009e73"),
-    ("mimalloc", "#cc79a7"),
-    ("hakmem, small pages", "#e69f00"),
-];
 const LIVE_COLOUR: &str = "#999999";
 
-const STYLE: &str = "
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff;
-       max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-.held { color: #00664d; font-weight: 600; } .missed { color: #b00020; font-weight: 600; }
-svg { width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: #444; }
-ul { padding-left: 1.2rem; } .note { color: #555; }
-";
-
 pub(crate) fn render(machine: &[String], scenarios: &[Scenario]) -> String {
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n\
-         <title>hakmem: memory over time</title>\n<style>{STYLE}</style>\n</head>\n<body>\n\
-         <h1>Resident memory over time</h1>\n<ul>\n"
-    );
+    let mut page = "<h1>Resident memory over time</h1>
+<ul>
+"
+    .to_owned();
     for line in machine {
         page += &format!("<li>{}</li>\n", escape(line));
     }
@@ -59,20 +37,7 @@ pub(crate) fn render(machine: &[String], scenarios: &[Scenario]) -> String {
         }
         page += &table(scenario);
     }
-    page + "</body>\n</html>\n"
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-}
-
-fn colour(name: &str) -> &'static str {
-    COLOURS
-        .iter()
-        .find(|(other, _)| *other == name)
-        .map_or("#56b4e9", |(_, colour)| colour)
+    document("hakmem: memory over time", &page)
 }
 
 // ---- Tables ---------------------------------------------------------------------------------------
@@ -93,8 +58,8 @@ fn table(scenario: &Scenario) -> String {
         table += &format!("<tr><td>{}</td>", escape(&label));
         for (i, figure) in figures.enumerate() {
             let class = match figure.and_then(Figure::holds) {
-                Some(true) if i == 0 => " class=\"held\"",
-                Some(false) if i == 0 => " class=\"missed\"",
+                Some(true) if i == 0 => " class=\"good\"",
+                Some(false) if i == 0 => " class=\"bad\"",
                 _ => "",
             };
             let value = figure.map_or("–".to_owned(), |figure| grouped(figure.value));
@@ -223,8 +188,8 @@ fn axes(scale: &Scale) -> String {
     )
 }
 
-fn points(scale: &Scale, run: &Run, kb: impl Fn(&crate::run::Sample) -> u64) -> String {
-    let point = |sample: &crate::run::Sample| {
+fn points(scale: &Scale, run: &Run, kb: impl Fn(&Sample) -> u64) -> String {
+    let point = |sample: &Sample| {
         let (x, y) = (
             scale.x(sample.ms as f64),
             scale.y(kb(sample) as f64 / 1024.0),

@@ -5,9 +5,11 @@
 use std::fs;
 use std::process::Command;
 
-use crate::allocators::Allocator;
+use hakmem_reports::Result;
+use hakmem_reports::allocators::Allocator;
+
 use crate::run::{Figure, Run, Scenario, run as run_one};
-use crate::{Plan, Progress, Result};
+use crate::{Plan, Progress};
 
 struct Program {
     name: &'static str,
@@ -77,7 +79,7 @@ const DENSE: &str = "dense";
 
 /// Rounds of the one scenario that is about time; the fastest counts.
 const DENSE_ROUNDS: usize = 3;
-/// KiB that a small program may hold above one on glibc.
+/// KiB that a small program may hold above one on the system allocator.
 const IDLE_MORE_KB: i64 = 512;
 /// Huge pages make `dense` at least 1.2 times as fast, for at most 3 % more memory.
 const DENSE_TIME_PERCENT: i64 = 83;
@@ -164,7 +166,7 @@ fn add_peak(run: &mut Run) {
 
 fn compare_idle(runs: &mut [Run]) -> Result<()> {
     let [own, system] = [runs[0].value("rss")?, runs[1].value("rss")?];
-    let figure = Figure::new("rss_above_glibc", own - system, Some(IDLE_MORE_KB), "KiB");
+    let figure = Figure::new("RSS_above_system", own - system, Some(IDLE_MORE_KB), "KiB");
     runs[0].figures.push(figure);
     Ok(())
 }
