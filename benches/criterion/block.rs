@@ -4,7 +4,10 @@
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::hint::black_box;
+use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+
+use crate::sizes::layout;
 
 /// Touched pages make a block real; smaller pages than this do not exist.
 const PAGE_BYTES: usize = 4096;
@@ -13,11 +16,6 @@ const PAGE_BYTES: usize = 4096;
 pub(crate) trait Allocator: GlobalAlloc + Sync + 'static {}
 
 impl<A: GlobalAlloc + Sync + 'static> Allocator for A {}
-
-/// The layout of `size` bytes, aligned to `align`, a power of two.
-pub(crate) fn layout(size: usize, align: usize) -> Layout {
-    Layout::from_size_align(size, align).expect("sizes and alignments of the benchmarks are valid")
-}
 
 /// A block of at least one byte, freed when it is dropped.
 pub(crate) struct Block<A: Allocator> {
@@ -99,5 +97,50 @@ impl<A: Allocator> Drop for Block<A> {
             self.allocator
                 .dealloc(black_box(self.ptr.as_ptr()), self.layout)
         };
+    }
+}
+
+/// As many blocks of one layout as there are slots. A slot is one pointer: the caches are left to
+/// the blocks.
+pub(crate) struct Batch<A: Allocator> {
+    /// Each a block of this layout and allocator, owned by the slot.
+    slots: Vec<Option<NonNull<u8>>>,
+    layout: Layout,
+    allocator: &'static A,
+}
+
+impl<A: Allocator> Batch<A> {
+    /// A batch of `count` empty slots.
+    pub(crate) fn new(allocator: &'static A, layout: Layout, count: usize) -> Self {
+        Self {
+            slots: vec![None; count],
+            layout,
+            allocator,
+        }
+    }
+
+    /// Allocates a block for each slot, from the first to the last. All are empty before.
+    pub(crate) fn fill(&mut self) {
+        for slot in &mut self.slots {
+            debug_assert!(slot.is_none());
+            *slot = Some(ManuallyDrop::new(Block::new(self.allocator, self.layout)).ptr);
+        }
+    }
+
+    /// Frees the block in the slot of this index, if there is one.
+    pub(crate) fn free(&mut self, index: usize) {
+        if let Some(ptr) = self.slots[index].take() {
+            drop(Block {
+                ptr,
+                layout: self.layout,
+                allocator: self.allocator,
+            });
+        }
+    }
+}
+
+impl<A: Allocator> Drop for Batch<A> {
+    fn drop(&mut self) {
+        (0..self.slots.len()).for_each(|index| self.free(index));
     }
 }

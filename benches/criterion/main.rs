@@ -15,32 +15,47 @@ macro_rules! compare {
     ($bench:ident($($argument:expr),*)) => {{
         $bench("system", &std::alloc::System, $($argument),*);
         $bench("hakmem", &hakmem::Hakmem, $($argument),*);
+        $bench("mimalloc", &mimalloc::MiMalloc, $($argument),*);
+        $bench("jemalloc", &tikv_jemallocator::Jemalloc, $($argument),*);
+        $bench("snmalloc", &snmalloc_rs::SnMalloc, $($argument),*);
+        $bench("rpmalloc", &rpmalloc::RpMalloc, $($argument),*);
+        $bench("tcmalloc", &tcmalloc_better::TCMalloc, $($argument),*);
     }};
 }
 
+mod batches;
 mod block;
 mod cross_thread;
+mod growth;
 mod pairs;
 mod random;
-mod vec_growth;
+mod sizes;
+mod thread_churn;
+mod thread_start;
 mod working_set;
 
-/// Short times: a comparison of two allocators in one run needs no more, and the whole run stays in
-/// minutes. Arguments of `cargo bench` override them.
+/// Short times, so that the whole run stays near ten minutes. Arguments of `cargo bench` override
+/// them.
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(50)
-        .warm_up_time(Duration::from_millis(300))
-        .measurement_time(Duration::from_millis(1200))
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_millis(1000))
 }
 
 fn main() {
     let mut criterion = config().configure_from_args();
     pairs::plain(&mut criterion);
+    pairs::constant(&mut criterion);
     pairs::zeroed(&mut criterion);
     pairs::aligned(&mut criterion);
+    batches::in_order(&mut criterion);
     working_set::replace(&mut criterion);
-    vec_growth::doubling(&mut criterion);
+    growth::of_vectors(&mut criterion);
+    growth::of_strings(&mut criterion);
     cross_thread::producer_consumer(&mut criterion);
+    cross_thread::many_to_many(&mut criterion);
+    thread_start::first_blocks(&mut criterion);
+    thread_churn::generations(&mut criterion);
     criterion.final_summary();
 }

@@ -3,30 +3,50 @@
 //! One allocation and its release at once: the shortest path an allocator has, with the same block
 //! over and over.
 
+use std::alloc::Layout;
+use std::marker::PhantomData;
+
 use criterion::measurement::WallTime;
-use criterion::{AxisScale, BenchmarkGroup, BenchmarkId, Criterion, PlotConfiguration, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 
-use crate::block::{Allocator, Block, layout};
+use crate::block::{Allocator, Block};
+use crate::sizes::{ALIGN, KIB, MIB, group_by_size, layout};
 
-const KIB: usize = 1024;
-const MIB: usize = 1024 * KIB;
-
-/// The alignment of malloc.
-const ALIGN: usize = 16;
-
-/// A group whose benchmarks differ in size: its chart has a logarithmic axis.
-fn group_by_size<'a>(criterion: &'a mut Criterion, name: &str) -> BenchmarkGroup<'a, WallTime> {
-    let mut group = criterion.benchmark_group(name);
-    group
-        .throughput(Throughput::Elements(1))
-        .plot_config(PlotConfiguration::default().summary_scale(AxisScale::Logarithmic));
-    group
-}
+const SIZES: [usize; 12] = [
+    8,
+    16,
+    64,
+    256,
+    KIB,
+    4 * KIB,
+    8 * KIB,
+    32 * KIB,
+    128 * KIB,
+    512 * KIB,
+    MIB,
+    4 * MIB,
+];
 
 pub(crate) fn plain(criterion: &mut Criterion) {
     let mut group = group_by_size(criterion, "pair");
-    for size in [16, 64, 256, KIB, 8 * KIB, 32 * KIB, 128 * KIB, MIB] {
+    for size in SIZES {
         compare!(pair(&mut group, size, ALIGN));
+    }
+    group.finish();
+}
+
+/// As `Box` does it: the compiler knows the layout.
+pub(crate) fn constant(criterion: &mut Criterion) {
+    let mut group = group_by_size(criterion, "box");
+    compare!(boxed(&mut group, PhantomData::<[u64; 2]>));
+    compare!(boxed(&mut group, PhantomData::<[u64; 32]>));
+    group.finish();
+}
+
+pub(crate) fn zeroed(criterion: &mut Criterion) {
+    let mut group = group_by_size(criterion, "zeroed pair");
+    for size in [64, 4 * KIB, 64 * KIB, MIB] {
+        compare!(zeroed_pair(&mut group, size));
     }
     group.finish();
 }
@@ -41,14 +61,6 @@ pub(crate) fn aligned(criterion: &mut Criterion) {
     }
 }
 
-pub(crate) fn zeroed(criterion: &mut Criterion) {
-    let mut group = group_by_size(criterion, "zeroed pair");
-    for size in [64, 4 * KIB, 64 * KIB, MIB] {
-        compare!(zeroed_pair(&mut group, size));
-    }
-    group.finish();
-}
-
 fn pair<A: Allocator>(
     name: &str,
     allocator: &'static A,
@@ -59,6 +71,18 @@ fn pair<A: Allocator>(
     let layout = layout(size, align);
     group.bench_function(BenchmarkId::new(name, size), |bencher| {
         bencher.iter(|| drop(Block::new(allocator, layout)));
+    });
+}
+
+fn boxed<A: Allocator, T>(
+    name: &str,
+    allocator: &'static A,
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    _contents: PhantomData<T>,
+) {
+    let layout = const { Layout::new::<T>() };
+    group.bench_function(BenchmarkId::new(name, layout.size()), |bencher| {
+        bencher.iter(|| drop(Block::new(allocator, const { Layout::new::<T>() })));
     });
 }
 

@@ -6,8 +6,9 @@
 pub(crate) struct Random(u64);
 
 impl Random {
-    pub(crate) fn new() -> Self {
-        Self(0x9E37_79B9_7F4A_7C15)
+    /// The numbers of one thread: another `stream` has others.
+    pub(crate) fn new(stream: usize) -> Self {
+        Self(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(2 * stream as u64 + 1)) // odd: never 0
     }
 
     /// 32 random bits.

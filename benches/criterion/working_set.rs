@@ -4,51 +4,24 @@
 //! for long.
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
 
-use crate::block::{Allocator, Block, layout};
+use crate::block::{Allocator, Block};
 use crate::random::Random;
+use crate::sizes::Mix;
 
-const ALIGN: usize = 8; // of most Rust types
-
-/// A distribution of sizes: 2^e to 2^(e+1) bytes, each e within the range as likely.
-#[derive(Clone, Copy)]
-struct Mix {
-    name: &'static str,
-    blocks: usize,
-    exponents: (usize, usize),
-}
-
-const MIXES: [Mix; 2] = [
-    Mix {
-        name: "small",
-        blocks: 4096,
-        exponents: (4, 8),
-    },
-    Mix {
-        name: "mixed",
-        blocks: 1024,
-        exponents: (4, 16),
-    },
+/// Each mix with the number of blocks in its working set.
+const WORKING_SETS: [(Mix, usize); 4] = [
+    (Mix::Small, 4096),
+    (Mix::Small, 100_000), // beyond the processor's caches
+    (Mix::Mixed, 1024),
+    (Mix::Buffers, 256),
 ];
-
-impl Mix {
-    fn size(&self, random: &mut Random) -> usize {
-        let (least, end) = self.exponents;
-        let base = 1 << (least + random.below(end - least));
-        base + random.below(base)
-    }
-
-    fn block<A: Allocator>(&self, allocator: &'static A, random: &mut Random) -> Block<A> {
-        Block::new(allocator, layout(self.size(random), ALIGN))
-    }
-}
 
 pub(crate) fn replace(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("working set");
-    group.throughput(Throughput::Elements(1));
-    for mix in MIXES {
-        compare!(replace_in(&mut group, mix));
+    for (mix, blocks) in WORKING_SETS {
+        compare!(replace_in(&mut group, mix, blocks));
     }
     group.finish();
 }
@@ -58,16 +31,18 @@ fn replace_in<A: Allocator>(
     allocator: &'static A,
     group: &mut BenchmarkGroup<'_, WallTime>,
     mix: Mix,
+    count: usize,
 ) {
-    group.bench_function(BenchmarkId::new(name, mix.name), |bencher| {
-        let mut random = Random::new();
-        let mut blocks: Vec<_> = (0..mix.blocks)
-            .map(|_| Some(mix.block(allocator, &mut random)))
+    let id = BenchmarkId::new(name, format!("{count} x {}", mix.name()));
+    group.bench_function(id, |bencher| {
+        let mut random = Random::new(0);
+        let mut blocks: Vec<_> = (0..count)
+            .map(|_| Some(Block::new(allocator, mix.layout(&mut random))))
             .collect();
         bencher.iter(|| {
-            let slot = random.below(mix.blocks);
+            let slot = random.below(count);
             blocks[slot] = None; // frees the old block first
-            blocks[slot] = Some(mix.block(allocator, &mut random));
+            blocks[slot] = Some(Block::new(allocator, mix.layout(&mut random)));
         });
     });
 }

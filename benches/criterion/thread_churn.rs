@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Threads of a short life: each frees what its predecessor left, allocates, frees one half in
+//! random order, leaves the other half to its successor, and ends.
+
+use std::thread;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
+
+use crate::block::{Allocator, Block};
+use crate::random::Random;
+use crate::sizes::Mix;
+
+/// Threads that live at the same time.
+const THREADS: usize = 2;
+
+/// What a thread leaves to its successor.
+struct Estate<A: Allocator> {
+    random: Random,
+    blocks: Vec<Block<A>>,
+}
+
+impl<A: Allocator> Estate<A> {
+    /// The life of a thread that allocates `count` blocks.
+    fn live(&mut self, allocator: &'static A, count: usize) {
+        self.blocks.clear();
+        for _ in 0..count {
+            let layout = Mix::Small.layout(&mut self.random);
+            self.blocks.push(Block::new(allocator, layout));
+        }
+        for left in (count / 2 + 1..=count).rev() {
+            self.blocks.swap_remove(self.random.below(left));
+        }
+    }
+}
+
+pub(crate) fn generations(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("thread churn");
+    group.sampling_mode(SamplingMode::Flat);
+    for count in [100, 2000] {
+        compare!(generation(&mut group, count));
+    }
+    group.finish();
+}
+
+fn generation<A: Allocator>(
+    name: &str,
+    allocator: &'static A,
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    count: usize,
+) {
+    group.bench_function(BenchmarkId::new(name, count), |bencher| {
+        let mut estates: Vec<_> = (0..THREADS)
+            .map(|stream| Estate {
+                random: Random::new(stream),
+                blocks: Vec::with_capacity(count),
+            })
+            .collect();
+        bencher.iter(|| {
+            thread::scope(|scope| {
+                for estate in &mut estates {
+                    scope.spawn(move || estate.live(allocator, count));
+                }
+            });
+        });
+    });
+}
