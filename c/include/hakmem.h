@@ -151,7 +151,7 @@ struct hak_stats {
     uint64_t bytes_cached;       /* in free blocks in thread caches and inboxes */
     uint64_t bytes_slabs;        /* in slabs: live, cached and free blocks */
     uint64_t bytes_large;        /* in blocks above the largest class; part of bytes_live */
-    uint64_t bytes_large_cached; /* in freed large mappings kept for reuse */
+    uint64_t bytes_large_cached; /* in freed large blocks kept for reuse */
     uint64_t bytes_dirty;        /* free, but not given back to the OS yet */
     uint64_t bytes_mapped;       /* address space held from the OS, metadata included */
     uint64_t bytes_mapped_peak;  /* the most that bytes_mapped ever was */

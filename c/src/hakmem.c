@@ -31,6 +31,7 @@
 
 /* Heaps, thread caches, giving memory back. */
 #include "heap/heap.c"
+#include "heap/keep.c"
 #include "heap/thread.c"
 #include "heap/prewarm.c"
 #include "heap/purge.c"

@@ -187,7 +187,7 @@ pub struct hak_stats {
     pub bytes_slabs: u64,
     /// In blocks above the largest class; part of `bytes_live`.
     pub bytes_large: u64,
-    /// In freed large mappings kept for reuse.
+    /// In freed large blocks kept for reuse.
     pub bytes_large_cached: u64,
     /// Free, but not given back to the OS yet.
     pub bytes_dirty: u64,

@@ -45,7 +45,7 @@ snapshot! {
     bytes_slabs,
     /// In blocks above the largest class; part of `bytes_live`.
     bytes_large,
-    /// In freed large mappings kept for reuse.
+    /// In freed large blocks kept for reuse.
     bytes_large_cached,
     /// Free, but not given back to the operating system yet.
     bytes_dirty,

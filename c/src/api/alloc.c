@@ -3,7 +3,6 @@
 #include <hakmem.h>
 #include <string.h>
 
-#include "../core/large.h"
 #include "../heap/purge.h"
 #include "front.h"
 
@@ -13,20 +12,12 @@ static inline void *alloc_small(size_t class) {
     return hk_likely(block != NULL) ? block : hk_thread_refill(class);
 }
 
-static struct hk_block alloc_large(size_t size, size_t align) {
-    struct hk_thread *thread = hk_thread_get();
-    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
-    struct hk_block none = {NULL, false};
-    hk_thread_tick();
-    return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
-}
-
 /* A block that may be known to be zero. From Pool on, where that saves much, a block that does not
  * come from a bin knows. */
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE)
-        return alloc_large(size, align);
+        return hk_thread_take_large(size, align);
     block.start = hk_bin_pop(&hk_cache->bins[class]);
     if (block.start == NULL && size > HK_MID_MAX)
         return hk_thread_take_one(class);
@@ -48,7 +39,7 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
 /* The way of every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
     void *block =
-        hk_likely(class != HK_CLASS_NONE) ? alloc_small(class) : alloc_large(size, align).start;
+        hk_likely(class != HK_CLASS_NONE) ? alloc_small(class) : hk_thread_take_large(size, align).start;
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
 }
 

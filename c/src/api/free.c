@@ -4,7 +4,6 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
-#include "../heap/helper.h"
 #include "front.h"
 
 /* A block of which the window does not know the class. */
@@ -16,10 +15,10 @@ static void free_by_span(const char *function, void *block) {
         hk_thread_flush(function, span->class, block);
     else if (hk_unlikely((uintptr_t)block != span->base))
         hk_bad_pointer(function, block, HK_CAUSE_INSIDE);
-    else {
-        hk_large_free(span);
-        hk_helper_work();
-    }
+    else if (hk_unlikely(!hk_large_is_live(span)))
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+    else
+        hk_thread_free_large(span);
 }
 
 HK_NOINLINE void hk_free_slow(void *block) {

@@ -32,6 +32,10 @@ static bool resize_find(const char *function, const void *block, struct resize_b
         hk_bad_pointer(function, block, HK_CAUSE_INSIDE);
         return false;
     }
+    if (hk_unlikely(span->class == HK_CLASS_NONE && !hk_large_is_live(span))) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+        return false;
+    }
     found->class = span->class;
     found->span = span;
     return true;

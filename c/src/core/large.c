@@ -44,14 +44,18 @@ static struct large_mapping large_slot_remove(uint32_t i) {
     return mapping;
 }
 
+/* Whether a mapping of `has` bytes may serve for a block of `bytes`. */
+static bool large_mapping_suits(size_t has, size_t bytes) {
+    return has >= bytes && has - bytes <= bytes / LARGE_REUSE_SLACK;
+}
+
 /* The slot of the smallest kept mapping that fits; LARGE_CACHE_SLOTS if there is none. Under the
  * lock. */
 static uint32_t large_slot_find(size_t bytes, size_t align) {
     uint32_t best = LARGE_CACHE_SLOTS;
     for (uint32_t i = 0; i < large.count; i++) {
         const struct large_mapping *slot = &large.slots[i];
-        if (slot->bytes >= bytes && slot->bytes - bytes <= bytes / LARGE_REUSE_SLACK &&
-            (slot->base & (align - 1)) == 0 &&
+        if (large_mapping_suits(slot->bytes, bytes) && (slot->base & (align - 1)) == 0 &&
             (best == LARGE_CACHE_SLOTS || slot->bytes < large.slots[best].bytes))
             best = i;
     }
@@ -204,6 +208,34 @@ void hk_large_free(struct hk_span *span) {
     hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
     large_unmap_span(span);
     hk_span_destroy(span);
+}
+
+void hk_large_retire(struct hk_span *span) {
+    span->looks = 0;
+    /* relaxed: for double frees only, which nothing orders */
+    hk_store_relaxed(&span->retired, true);
+}
+
+bool hk_large_is_live(const struct hk_span *span) {
+    return !hk_load_relaxed(&span->retired); /* relaxed: as in hk_large_retire */
+}
+
+bool hk_large_suits(const struct hk_span *span, size_t size, size_t align) {
+    size_t bytes = hk_round_up(size, hk_os_page_bytes());
+    if ((span->base & (align - 1)) != 0)
+        return false;
+    if (span->chunk != NULL)
+        return large_granules(bytes) == span->granules;
+    return large_mapping_suits(span->bytes, bytes);
+}
+
+void hk_large_reuse(struct hk_span *span, size_t size) {
+    size_t bytes = hk_round_up(size, hk_os_page_bytes());
+    hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
+    if (span->chunk == NULL || span->bytes == bytes)
+        return;
+    hk_add_relaxed(&large.live_bytes, bytes - span->bytes); /* relaxed: a statistic */
+    span->bytes = bytes;
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {

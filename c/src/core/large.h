@@ -22,6 +22,14 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
 /* `span` is that of a large block. */
 void hk_large_free(struct hk_span *span);
 
+/* A freed block may be kept by its thread, with span and pages: retired, it is no block any more, and
+ * a second free of it is seen; reused, it is one again, of `size` bytes, for which it must suit. */
+void hk_large_retire(struct hk_span *span);
+bool hk_large_suits(const struct hk_span *span, size_t size, size_t align);
+void hk_large_reuse(struct hk_span *span, size_t size);
+/* Whether a span is that of a live block. */
+bool hk_large_is_live(const struct hk_span *span);
+
 /* Resizes a large block to `size` bytes, more than the largest class, without copying; its new
  * start, or NULL if that is impossible: nothing changed then. */
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
@@ -33,7 +41,7 @@ bool hk_large_may_have(const struct hk_span *span, size_t size);
 /* Gives kept mappings back to the OS: those freed before `before_ms`. Returns their bytes. */
 size_t hk_large_purge(uint64_t before_ms);
 
-/* Bytes of live blocks; bytes of mappings that are kept. Statistics. */
+/* Bytes of live blocks and of retired ones; bytes of mappings that are kept. Statistics. */
 uint64_t hk_large_live_bytes(void);
 uint64_t hk_large_cached_bytes(void);
 

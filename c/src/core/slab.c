@@ -78,41 +78,10 @@ void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MA
     slab->low = 0;
 }
 
-/* Finds the bit of a block; HK_SLAB_DONE if it is a block below `bump`. */
-static enum hk_slab_result slab_find(const struct hk_span *slab, const void *block,
-                                     uint32_t *index) {
-    uintptr_t offset = (uintptr_t)block - slab->base;
-    if (offset >= slab->bytes)
-        return HK_SLAB_NOT_A_BLOCK;
-    const struct hk_class *class = &hk_classes[slab->class];
-    *index = hk_class_index(class, (uint32_t)offset);
-    if (*index * class->block_bytes != offset)
-        return HK_SLAB_INSIDE_BLOCK;
-    return *index < slab->bump ? HK_SLAB_DONE : HK_SLAB_NOT_A_BLOCK;
-}
-
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block) {
     uint32_t index;
-    enum hk_slab_result result = slab_find(slab, block, &index);
-    if (result == HK_SLAB_DONE && hk_bit_get(slab->bits, index))
-        return HK_SLAB_ALREADY_FREE;
-    return result;
-}
-
-enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block) {
-    uint32_t index;
-    enum hk_slab_result result = slab_find(slab, block, &index);
-    if (hk_unlikely(result != HK_SLAB_DONE))
-        return result;
-    uint32_t word = index / HK_WORD_BITS;
-    uint64_t bit = UINT64_C(1) << (index % HK_WORD_BITS);
-    if (hk_unlikely(slab->bits[word] & bit))
-        return HK_SLAB_ALREADY_FREE;
-    slab->looks = 0;
-    slab->bits[word] |= bit;
-    slab->low = word < slab->low ? (uint16_t)word : slab->low;
-    slab->free++;
-    return HK_SLAB_DONE;
+    enum hk_slab_result result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);
+    return result == HK_SLAB_DONE ? hk_slab_look_at(slab, index) : result;
 }
 
 bool hk_slab_valid(const struct hk_span *slab) {

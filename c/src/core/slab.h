@@ -47,11 +47,37 @@ struct hk_block hk_slab_take_one(struct hk_span *slab);
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
-/* Takes back a block that is out. Anything else changes nothing. */
-enum hk_slab_result hk_slab_give(struct hk_span *slab, void *block);
+/* The place of a block in its slab, by what is const: needs no lock. */
+HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const struct hk_class *class,
+                                           const void *block, uint32_t *index) {
+    uintptr_t offset = (uintptr_t)block - slab->base;
+    if (hk_unlikely(offset >= slab->bytes))
+        return HK_SLAB_NOT_A_BLOCK;
+    *index = hk_class_index(class, (uint32_t)offset);
+    return hk_likely(*index * class->block_bytes == offset) ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
+}
 
-/* What `block` is, without changing anything: HK_SLAB_DONE for a block that is out. */
+/* What the block at `index` is, without changing anything: HK_SLAB_DONE for a block that is out. */
+HK_FAST enum hk_slab_result hk_slab_look_at(const struct hk_span *slab, uint32_t index) {
+    if (hk_unlikely(index >= slab->bump))
+        return HK_SLAB_NOT_A_BLOCK;
+    return hk_unlikely(hk_bit_get(slab->bits, index)) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
+}
+
+/* What `block` is, without changing anything. */
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
+
+/* Takes back the block at `index`, which is out. It counts as free after hk_slab_count_given, which
+ * follows before anything else is done with the slab but giving more. */
+HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
+    slab->bits[index / HK_WORD_BITS] |= UINT64_C(1) << (index % HK_WORD_BITS);
+    if (index / HK_WORD_BITS < slab->low)
+        slab->low = (uint16_t)(index / HK_WORD_BITS);
+}
+HK_FAST void hk_slab_count_given(struct hk_span *slab, uint32_t count) {
+    slab->free = (uint16_t)(slab->free + count);
+    slab->looks = 0;
+}
 
 /* The formulas of struct hk_span hold. */
 bool hk_slab_valid(const struct hk_span *slab);

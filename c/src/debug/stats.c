@@ -35,6 +35,8 @@ static void stats_add_thread(void *arg, struct hk_thread *thread) {
     all->total.threads++;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         all->classes[class].blocks_cached += hk_thread_cached(thread, class);
+    /* relaxed: a statistic */
+    all->total.bytes_large_cached += hk_load_relaxed(&thread->keep.bytes);
 }
 
 /* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
@@ -78,9 +80,10 @@ void hk_stats_collect(struct hk_stats_all *all) {
     hk_thread_each_heap(stats_add_heap, all);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
-    total->bytes_large = hk_large_live_bytes();
+    uint64_t large = hk_large_live_bytes(); /* with what threads keep */
+    total->bytes_large = large > total->bytes_large_cached ? large - total->bytes_large_cached : 0;
     total->bytes_live += total->bytes_large;
-    total->bytes_large_cached = hk_large_cached_bytes();
+    total->bytes_large_cached += hk_large_cached_bytes();
     total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();
     total->bytes_used = hk_usage_bytes();

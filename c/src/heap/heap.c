@@ -203,16 +203,35 @@ static void class_place(struct hk_heap_class *hc, struct hk_span *slab, bool was
     *released = slab;
 }
 
-/* Puts a block into its slab. */
-static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab, void *block,
-                                      struct hk_span **released) {
+/* Counts `count` blocks that were given to a slab, and places it. */
+static void class_count_given(struct hk_heap_class *hc, struct hk_span *slab, uint32_t count,
+                              struct hk_span **released) {
     bool was_exhausted = hk_slab_is_exhausted(slab);
-    enum hk_slab_result result = hk_slab_give(slab, block);
-    if (hk_unlikely(result != HK_SLAB_DONE))
-        return result;
-    hc->blocks_out--;
-    class_place(hc, slab, was_exhausted, released);
-    return HK_SLAB_DONE;
+    hk_slab_count_given(slab, count);
+    hc->blocks_out -= count;
+    if (count > 0 && (was_exhausted || hk_slab_is_empty(slab)))
+        class_place(hc, slab, was_exhausted, released);
+}
+
+/* Puts the block at `index` into its slab. */
+static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab,
+                                      uint32_t index, struct hk_span **released) {
+    enum hk_slab_result result = hk_slab_look_at(slab, index);
+    if (hk_likely(result == HK_SLAB_DONE)) {
+        hk_slab_give(slab, index);
+        class_count_given(hc, slab, 1, released);
+    }
+    return result;
+}
+
+/* The slab of a class that `block` is in, and its place there. A wrong class means that the pointer
+ * lies in somebody else's slab by now. */
+static enum hk_slab_result class_locate(size_t class, const void *block, struct hk_span **slab,
+                                        uint32_t *index) {
+    *slab = hk_registry_find(block);
+    if (*slab == NULL || (*slab)->class != class)
+        return HK_SLAB_NOT_A_BLOCK;
+    return hk_slab_locate(*slab, &hk_classes[class], block, index);
 }
 
 /* Pointers that the inbox has room for. */
@@ -225,7 +244,8 @@ struct give_batch {
     size_t class;
     uint32_t count;
     void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
-    struct hk_span *slabs[HK_BATCH_MAX]; /* and where they belong */
+    struct hk_span *slabs[HK_BATCH_MAX]; /* where they belong */
+    uint16_t indexes[HK_BATCH_MAX];      /* and which block of the slab they are */
     uint32_t bad_count;
     enum hk_slab_result bad_result[HEAP_BAD_MAX];
     void *bad[HEAP_BAD_MAX];
@@ -238,24 +258,64 @@ static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_r
     batch->bad_result[batch->bad_count++] = result;
 }
 
-/* Finds the slab of each block. A wrong class means that the pointer lies in somebody else's slab
- * by now. */
+static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_span *slab,
+                             uint32_t index, void *block) {
+    batch->slabs[at] = slab;
+    batch->indexes[at] = (uint16_t)index;
+    batch->blocks[at] = block;
+}
+
+/* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
+    const struct hk_class *class = &hk_classes[batch->class];
     struct hk_span *slab = NULL;
-    batch->count = 0;
+    uint32_t found = 0;
     batch->bad_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
+        uint32_t index;
+        enum hk_slab_result result = HK_SLAB_DONE;
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_registry_find(block);
-        if (hk_unlikely(slab == NULL || slab->class != batch->class)) {
-            batch_note_bad(batch, block, HK_SLAB_NOT_A_BLOCK);
+            result = class_locate(batch->class, block, &slab, &index);
+        else
+            result = hk_slab_locate(slab, class, block, &index);
+        if (hk_unlikely(result != HK_SLAB_DONE)) {
+            batch_note_bad(batch, block, result);
             slab = NULL;
             continue;
         }
-        batch->slabs[batch->count] = slab;
-        batch->blocks[batch->count++] = block;
+        hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
+        batch_put(batch, found++, slab, index, block);
     }
+    batch->count = found;
+}
+
+/* Puts blocks of a batch, from `at` on, into their slab, as long as it is the same one. Returns where it
+ * stopped. */
+static uint32_t batch_give_run(struct give_batch *batch, uint32_t at, struct hk_heap_class *hc,
+                               struct hk_span **released) {
+    struct hk_span *slab = batch->slabs[at];
+    uint32_t given = 0;
+    for (; at < batch->count && batch->slabs[at] == slab; at++) {
+        enum hk_slab_result result = hk_slab_look_at(slab, batch->indexes[at]);
+        if (hk_unlikely(result != HK_SLAB_DONE)) {
+            batch_note_bad(batch, batch->blocks[at], result);
+            continue;
+        }
+        hk_slab_give(slab, batch->indexes[at]);
+        given++;
+    }
+    class_count_given(hc, slab, given, released);
+    return at;
+}
+
+/* Puts one block of a batch into the inbox. */
+static void batch_post(struct give_batch *batch, uint32_t at, struct hk_heap_class *hc) {
+    enum hk_slab_result result = hk_slab_look_at(batch->slabs[at], batch->indexes[at]);
+    if (hk_likely(result == HK_SLAB_DONE))
+        hc->inbox[hc->inbox_count++] = batch->blocks[at];
+    else
+        batch_note_bad(batch, batch->blocks[at], result);
 }
 
 /* Delivers the blocks of one heap under one lock; the others stay in the batch. */
@@ -264,27 +324,18 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     struct hk_span *released = NULL;
     uint32_t left = 0;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    uint32_t room = class_inbox_room(hc, batch->class);
-    hc->deliveries += room > 0;
+    hc->deliveries += class_inbox_room(hc, batch->class) > 0;
     hc->flushes++;
     hc->uses++;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct hk_span *slab = batch->slabs[i];
-        void *block = batch->blocks[i];
-        if (slab->owner != heap) {
-            batch->slabs[left] = slab;
-            batch->blocks[left++] = block;
-            continue;
+    for (uint32_t i = 0; i < batch->count;) {
+        if (batch->slabs[i]->owner != heap) {
+            batch_put(batch, left++, batch->slabs[i], batch->indexes[i], batch->blocks[i]);
+            i++;
+        } else if (class_inbox_room(hc, batch->class) > 0) {
+            batch_post(batch, i++, hc);
+        } else {
+            i = batch_give_run(batch, i, hc, &released);
         }
-        enum hk_slab_result result = HK_SLAB_DONE;
-        if (room == 0) {
-            result = class_give(hc, slab, block, &released);
-        } else if ((result = hk_slab_look(slab, block)) == HK_SLAB_DONE) {
-            hc->inbox[hc->inbox_count++] = block;
-            room--;
-        }
-        if (hk_unlikely(result != HK_SLAB_DONE))
-            batch_note_bad(batch, block, result);
     }
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;
@@ -323,15 +374,16 @@ void hk_heap_give(const char *function, size_t class, void *const *blocks, uint3
 }
 
 void hk_heap_give_one(const char *function, size_t class, void *block) {
-    struct hk_span *slab = hk_registry_find(block);
+    struct hk_span *slab;
+    uint32_t index;
     struct hk_span *released = NULL;
-    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
-    if (slab != NULL && slab->class == class) {
+    enum hk_slab_result result = class_locate(class, block, &slab, &index);
+    if (hk_likely(result == HK_SLAB_DONE)) {
         struct hk_heap *heap = slab->owner;
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         hc->uses++;
-        result = class_give(hc, slab, block, &released);
+        result = class_give(hc, slab, index, &released);
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
     slabs_release(released);
@@ -384,9 +436,10 @@ static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge whi
     hc->uses_seen = hc->uses;
     while (rests && hc->inbox_count > 0) {
         void *block = hc->inbox[--hc->inbox_count];
-        struct hk_span *slab = hk_registry_find(block);
-        if (slab == NULL || slab->class != class ||
-            class_give(hc, slab, block, &released) != HK_SLAB_DONE)
+        struct hk_span *slab;
+        uint32_t index;
+        if (class_locate(class, block, &slab, &index) != HK_SLAB_DONE ||
+            class_give(hc, slab, index, &released) != HK_SLAB_DONE)
             bad = block;
     }
     if (rests && hc->empty > 0)

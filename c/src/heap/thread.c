@@ -20,7 +20,7 @@ enum {
         64, /* flushes without a refill between, which make a thread that only frees */
     THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at the clock */
     THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
-    THREAD_TOTAL_PER_CPU = 4 << 20, /* bytes that all threads may cache, for each CPU */
+    THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
     THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
     THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
     THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
@@ -257,18 +257,11 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
 
 /* Halves the bins that were not used since the last look: no slow call, and the same top. */
 static void thread_look(struct hk_thread *thread) {
+    hk_keep_look(&thread->keep);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
-    }
-}
-
-/* Halves all bins, of a thread that only frees: it needs no cache. */
-static void thread_halve_all(struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->capacity[class] > 0)
-            thread_halve(thread, class);
     }
 }
 
@@ -286,9 +279,17 @@ static size_t thread_largest(const struct hk_thread *thread) {
     return largest;
 }
 
-/* Halves the largest bins, while they are much larger than `bytes`, until so much is left. */
+/* What a thread may hold at most by now. */
+static size_t thread_held(const struct hk_thread *thread) {
+    return thread->capacity_bytes + thread->keep.bytes;
+}
+
+/* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
+ * much is left. */
 static void thread_make_room(struct hk_thread *thread, size_t bytes, size_t share) {
-    while (thread->capacity_bytes + bytes > share) {
+    while (thread_held(thread) + bytes > share) {
+        if (hk_keep_drop(&thread->keep))
+            continue;
         size_t class = thread_largest(thread);
         if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <
                 bytes * THREAD_ROOM_RATIO ||
@@ -301,7 +302,8 @@ static void thread_make_room(struct hk_thread *thread, size_t bytes, size_t shar
 static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
                                   size_t share) {
     size_t old = thread->capacity[class];
-    size_t room = share > thread->capacity_bytes ? share - thread->capacity_bytes : 0;
+    size_t held = thread_held(thread);
+    size_t room = share > held ? share - held : 0;
     size_t most = old + room / hk_classes[class].block_bytes;
     if (most > old)
         thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
@@ -346,6 +348,8 @@ void hk_thread_empty(struct hk_thread *thread) {
         thread_send_home(thread, "free", class, thread_blocks(thread, class));
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
+    }
+    while (hk_keep_drop(&thread->keep)) {
     }
 }
 
@@ -449,13 +453,6 @@ static void thread_tick(struct hk_thread *thread) {
     }
 }
 
-void hk_thread_tick(void) {
-    struct hk_thread *thread = hk_thread_get();
-    if (thread != NULL)
-        thread_tick(thread);
-    hk_helper_want();
-}
-
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
 
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) {
@@ -530,9 +527,8 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     thread_tick(thread);
     thread->seen[class] = NULL;
-    if (++thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
-        thread_halve_all(thread);
-    else if (bin->top == bin->ceil && thread->frees_in_a_row < THREAD_ONLY_FREES)
+    bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
+    if (bin->top == bin->ceil && !only_frees)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
@@ -540,11 +536,48 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         hk_heap_give_one(function, class, block);
         return;
     }
-    if (bin->top == bin->ceil)
-        thread_send_home(thread, function, class, (capacity + 1) / 2);
+    if (bin->top == bin->ceil) /* what a thread that only frees keeps is of no use to it */
+        thread_send_home(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
     bool pushed = hk_bin_push(bin, block);
     hk_assert(pushed);
     (void)pushed;
+}
+
+struct hk_block hk_thread_take_large(size_t size, size_t align) {
+    struct hk_block none = {NULL, false};
+    struct hk_thread *thread = hk_thread_get();
+    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    if (thread != NULL) {
+        thread_tick(thread);
+        struct hk_span *span = hk_keep_take(&thread->keep, size, align);
+        if (span != NULL)
+            return (struct hk_block){(void *)span->base, false};
+    }
+    hk_helper_want();
+    return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
+}
+
+/* Keeps a freed large block if the thread asks for such blocks and may hold so much. */
+static bool thread_keep(struct hk_thread *thread, struct hk_span *span) {
+    size_t share = thread_share(thread);
+    thread->moved_bytes += span->bytes;
+    if (thread->capacity_bytes + span->bytes > share || !hk_keep_wants(&thread->keep, span))
+        return false;
+    while (thread_held(thread) + span->bytes > share)
+        hk_keep_drop(&thread->keep);
+    hk_keep_put(&thread->keep, span);
+    return true;
+}
+
+void hk_thread_free_large(struct hk_span *span) {
+    struct hk_thread *thread = thread_get_to_free();
+    if (thread != NULL) {
+        thread_tick(thread);
+        if (thread_keep(thread, span))
+            return;
+    }
+    hk_large_free(span);
+    hk_helper_work();
 }
 
 /* ---- Looking --------------------------------------------------------------------------------------- */

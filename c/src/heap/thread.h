@@ -22,6 +22,7 @@
 
 #include "../core/bin.h"
 #include "heap.h"
+#include "keep.h"
 
 struct hk_thread {
     struct hk_cache cache;             /* owner; first: hk_cache points to it */
@@ -29,8 +30,10 @@ struct hk_thread {
     uint16_t capacity[HK_CLASS_COUNT]; /* lock:THREAD; ceil - floor; 0: no array */
     void **seen[HK_CLASS_COUNT];       /* owner; top at the last look, NULL after a slow call */
     struct hk_heap *heap;              /* const while the thread lives */
+    struct hk_keep keep;               /* owner; large blocks */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
-    size_t moved_bytes;                /* owner; of blocks through refills and flushes */
+    size_t moved_bytes;                /* owner; of blocks through refills and flushes, and of large
+                                            blocks */
     uint8_t moving;                    /* atomic, stored by the owner; class of the bin whose blocks
                                             are being moved, or HK_CLASS_NONE */
     uint32_t slow_calls;               /* owner; since birth */
@@ -61,8 +64,11 @@ struct hk_block hk_thread_take_one(size_t class);
 /* Frees a block of a class whose bin is full. `function` is named if it is bad. */
 void hk_thread_flush(const char *function, size_t class, void *block);
 
-/* For allocations that pass the bins by: the upkeep that every slow path does. */
-void hk_thread_tick(void);
+/* A large block: one that the thread has kept, else a new one. start NULL without memory. */
+struct hk_block hk_thread_take_large(size_t size, size_t align);
+
+/* Frees the large block of a span: the thread may keep it. */
+void hk_thread_free_large(struct hk_span *span);
 
 /* Puts up to `count` blocks of a class into the record's bin; returns how many were added. */
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count);

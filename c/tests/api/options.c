@@ -22,7 +22,7 @@ static const struct {
     {"pool_tls_arena_mb_init", "1"},
     {"pool_tls_arena_mb_max", "8"},
     {"pool_tls_arena_growth_levels", "3"},
-    {"thread_cache_kb", "2048"},
+    {"thread_cache_kb", "8192"},
     {"checks", "0"},
     {"on_error", "abort"},
     {"stats", "0"},

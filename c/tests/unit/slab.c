@@ -58,6 +58,17 @@ static uint32_t count_out(const struct hk_span *slab, const struct model *model)
     return out;
 }
 
+/* As a heap does: looks, then gives. */
+static enum hk_slab_result give(struct hk_span *slab, const void *block) {
+    enum hk_slab_result result = hk_slab_look(slab, block);
+    if (result == HK_SLAB_DONE) {
+        size_t offset = (uintptr_t)block - slab->base;
+        hk_slab_give(slab, (uint32_t)(offset / hk_classes[slab->class].block_bytes));
+        hk_slab_count_given(slab, 1);
+    }
+    return result;
+}
+
 static void check_slab(const struct hk_span *slab, const struct model *model) {
     uint32_t out = count_out(slab, model);
     CHECK(hk_slab_valid(slab));
@@ -86,7 +97,7 @@ static void play(size_t class, uint64_t seed) {
                 expected = i < model.used ? HK_SLAB_ALREADY_FREE : HK_SLAB_NOT_A_BLOCK;
             CHECK_EQ(hk_slab_look(slab, block_at(slab, i)), expected);
             if (gives)
-                CHECK_EQ(hk_slab_give(slab, block_at(slab, i)), HK_SLAB_DONE);
+                CHECK_EQ(give(slab, block_at(slab, i)), HK_SLAB_DONE);
             model.out[i] = model.out[i] && !gives;
         }
         check_slab(slab, &model);
@@ -106,7 +117,7 @@ TEST(the_lowest_free_block_comes_first_whatever_the_order_of_frees) {
     CHECK_EQ(hk_slab_take(slab, all, BLOCKS_MAX), slab->blocks);
     static const uint32_t freed[] = {900, 3, 64, 127, 128, 0};
     for (size_t i = 0; i < TEST_COUNT(freed); i++)
-        CHECK_EQ(hk_slab_give(slab, block_at(slab, freed[i])), HK_SLAB_DONE);
+        CHECK_EQ(give(slab, block_at(slab, freed[i])), HK_SLAB_DONE);
     static const uint32_t taken[] = {0, 3, 64, 127, 128, 900};
     for (size_t i = 0; i < TEST_COUNT(taken); i++)
         CHECK_EQ(hk_slab_take_one(slab).start, block_at(slab, taken[i]));
@@ -118,7 +129,7 @@ TEST(giving_anything_but_a_block_that_is_out_says_what_it_is_and_changes_nothing
     struct hk_span *slab = make_slab(HK_CLASS_48);
     void *taken[3];
     hk_slab_take(slab, taken, 3);
-    hk_slab_give(slab, taken[1]);
+    give(slab, taken[1]);
     static const struct {
         ptrdiff_t offset;
         enum hk_slab_result result;
@@ -134,7 +145,7 @@ TEST(giving_anything_but_a_block_that_is_out_says_what_it_is_and_changes_nothing
         char *pointer = (char *)slab->base + bad[i].offset;
         AT("case", i);
         CHECK_EQ(hk_slab_look(slab, pointer), bad[i].result);
-        CHECK_EQ(hk_slab_give(slab, pointer), bad[i].result);
+        CHECK_EQ(give(slab, pointer), bad[i].result);
         CHECK(hk_slab_valid(slab));
         CHECK_EQ(slab->free, 1);
         CHECK_EQ(slab->bump, 3);
@@ -146,7 +157,7 @@ TEST(a_block_is_known_to_be_zero_only_if_it_was_never_out_and_the_slab_was_fresh
     CHECK(hk_slab_take_one(slab).zero);
     struct hk_block second = hk_slab_take_one(slab);
     CHECK(second.zero);
-    hk_slab_give(slab, second.start);
+    give(slab, second.start);
     struct hk_block again = hk_slab_take_one(slab);
     CHECK(again.start == second.start && !again.zero);
     CHECK(hk_slab_take_one(slab).zero);
@@ -160,11 +171,11 @@ TEST(all_free_blocks_can_be_taken_as_bits_and_come_back) {
     uint64_t bits[HK_SLAB_WORDS_MAX];
     hk_slab_take(slab, taken, 40);
     for (int i = 0; i < 40; i += 2)
-        hk_slab_give(slab, taken[i]);
+        give(slab, taken[i]);
     CHECK_EQ(hk_slab_take_all(slab, bits), 20); /* those never used hold zero: nothing to do */
     CHECK_EQ(bits[0], 0x5555555555);
     CHECK(hk_slab_valid(slab) && slab->free == 0);
-    CHECK_EQ(hk_slab_give(slab, taken[1]), HK_SLAB_DONE); /* meanwhile, by its owner */
+    CHECK_EQ(give(slab, taken[1]), HK_SLAB_DONE); /* meanwhile, by its owner */
     hk_slab_give_all(slab, bits);
     CHECK(hk_slab_valid(slab));
     CHECK_EQ(slab->free, 21);
@@ -189,7 +200,7 @@ TEST(broken_counts_and_bits_are_noticed) {
     void *taken[200];
     hk_slab_take(slab, taken, 200);
     for (int i = 0; i < 200; i += 2)
-        hk_slab_give(slab, taken[i]);
+        give(slab, taken[i]);
     CHECK(hk_slab_valid(slab));
     slab->free++;
     CHECK(!hk_slab_valid(slab));

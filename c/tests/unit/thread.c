@@ -142,8 +142,8 @@ static size_t use_all_classes(void) {
     return most;
 }
 
-TEST_FRESH(a_thread_caches_no_more_than_two_mib_by_default) {
-    CHECK_LE(use_all_classes(), 2048 * 1024);
+TEST_FRESH(a_thread_caches_no_more_than_eight_mib_by_default) {
+    CHECK_LE(use_all_classes(), 8192 * 1024);
 }
 
 TEST_FRESH(the_limit_of_one_thread_is_an_option) {

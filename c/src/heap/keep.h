@@ -1,0 +1,40 @@
+/* heap/keep.h - large blocks that a thread has freed and will soon want again.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: a few spans of class NONE, still registered, with their pages. A program that allocates
+ * and frees a buffer in turn gets the same one, without a lock and without a page fault.
+ * Owns: the spans in it. Threads: the owning thread only, but for `bytes`; in a forked child, whoever
+ * releases the record of a thread that is no more. Boundary: core/large.
+ */
+#ifndef HK_HEAP_KEEP_H
+#define HK_HEAP_KEEP_H
+
+#include "../core/large.h"
+
+enum { HK_KEEP_MAX = 8, HK_KEEP_WANTED = 4 };
+
+struct hk_keep {
+    struct hk_span *spans[HK_KEEP_MAX]; /* owner; NULL: an empty place */
+    size_t bytes;                       /* atomic, stored by the owner; sum of the spans' */
+    size_t wanted[HK_KEEP_WANTED];      /* owner; sizes asked for last, since the last look; 0: none */
+    uint8_t next_wanted;                /* owner; the oldest of them */
+    uint8_t next;                       /* owner; the place that gives way next */
+};
+
+/* A kept span for a block of `size` bytes, which is no longer kept then; NULL if none is right. */
+struct hk_span *hk_keep_take(struct hk_keep *keep, size_t size, size_t align);
+
+/* Whether the thread has lately asked for blocks like that of `span`. */
+bool hk_keep_wants(const struct hk_keep *keep, const struct hk_span *span);
+
+/* Keeps the span of a free block; another one may give way. */
+void hk_keep_put(struct hk_keep *keep, struct hk_span *span);
+
+/* Frees one kept span for good; false if there is none. */
+bool hk_keep_drop(struct hk_keep *keep);
+
+/* Frees those that were kept at the last look already. */
+void hk_keep_look(struct hk_keep *keep);
+
+#endif
