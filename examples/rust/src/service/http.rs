@@ -22,7 +22,7 @@ const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 1000;
 
 /// The routes of the service over an empty index. Larger bodies than `body_bytes_max` are refused.
-pub(super) fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
+pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
     let service = Service {
         index: Arc::default(),
         allocator,

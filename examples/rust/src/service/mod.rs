@@ -25,6 +25,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+pub use http::router;
+
 /// How long requests in progress may take once the service has been told to end.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A cache of limited bytes, shared by threads that ask for some keys much more often than for
+//! others. The least recently used values make room for new ones.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use anyhow::anyhow;
+use fastrand::Rng;
+use lru::LruCache;
+
+use crate::Size;
+use crate::input::{log_uniform, random, skewed};
+use crate::measure::{Outcome, timed};
+
+const THREADS: usize = 4;
+const REQUESTS_PER_THREAD: usize = 600_000;
+/// Of which about a tenth fits.
+const KEYS: usize = 100_000;
+const VALUE_BYTES_MIN: usize = 32;
+const VALUE_BYTES_MAX: usize = 32 << 10;
+const CACHE_BYTES: usize = 48 << 20;
+const SHARDS: usize = 8;
+
+pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
+    let requests = size.of(REQUESTS_PER_THREAD);
+    timed(|| {
+        let cache = Cache::default();
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|number| {
+                    let random = random(number as u64);
+                    scope.spawn(|| ask(&cache, random, requests))
+                })
+                .collect();
+            threads.into_iter().try_fold(0, |sum: u64, thread| {
+                let part = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
+                Ok(sum.wrapping_add(part))
+            })
+        })
+    })
+}
+
+fn ask(cache: &Cache, mut random: Rng, requests: usize) -> u64 {
+    let mut sum: u64 = 0;
+    for _ in 0..requests {
+        let number = skewed(&mut random, KEYS);
+        let value = cache.get(number);
+        // The same whether it was in the cache or not.
+        sum = sum.wrapping_add(value.len() as u64 * u64::from(value[value.len() / 2]));
+    }
+    sum
+}
+
+#[derive(Default)]
+struct Cache {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+struct Shard {
+    values: LruCache<String, Arc<[u8]>>,
+    bytes: usize,
+}
+
+impl Default for Shard {
+    fn default() -> Self {
+        Self {
+            values: LruCache::unbounded(),
+            bytes: 0,
+        }
+    }
+}
+
+impl Cache {
+    fn get(&self, number: usize) -> Arc<[u8]> {
+        let key = format!("objects/{number}/content");
+        let shard = &self.shards[number % SHARDS];
+        // Each change of a shard is complete before anything can panic.
+        let lock = || shard.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(value) = lock().values.get(&key) {
+            return value.clone();
+        }
+        let value = make(number);
+        lock().insert(key, value.clone());
+        value
+    }
+}
+
+impl Shard {
+    fn insert(&mut self, key: String, value: Arc<[u8]>) {
+        self.bytes += value.len();
+        // Another thread may have inserted the same in the meantime.
+        let replaced = self.values.put(key, value);
+        self.bytes -= replaced.map_or(0, |value| value.len());
+        while self.bytes > CACHE_BYTES / SHARDS {
+            let Some((_, value)) = self.values.pop_lru() else {
+                break;
+            };
+            self.bytes -= value.len();
+        }
+    }
+}
+
+/// The value of a key, of a size of its own.
+fn make(number: usize) -> Arc<[u8]> {
+    let mut random = random(number as u64);
+    let bytes = log_uniform(&mut random, VALUE_BYTES_MIN, VALUE_BYTES_MAX + 1);
+    vec![random.u8(..); bytes].into()
+}
