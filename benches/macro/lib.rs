@@ -4,7 +4,7 @@
 //! in here chooses it: that is up to each executable, in `bin/`.
 //!
 //! A workload does the same work on every allocator, with inputs from fixed seeds, and shows it by
-//! a checksum of its results, in which the order of what threads do at the same time does not count.
+//! a checksum of its results. The order of what threads do at the same time does not count in it.
 
 mod cache;
 mod expressions;
