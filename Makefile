@@ -132,6 +132,7 @@ bench-c: libs bench-programs
 	$(Q)CC='$(CC)' benches/c/run
 
 include benches/memory/memory.mk
+include benches/compare.mk
 
 demo: libs need-cargo
 	$(Q)CC='$(CC)' CARGO='$(CARGO)' examples/demo
@@ -209,6 +210,7 @@ help:
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make bench        the criterion benchmarks'
 	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
+	@echo 'make compare      time and memory beside other allocators, 40 minutes; a page in build/'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make docs         puts the options into c/docs/options.md and README.md'

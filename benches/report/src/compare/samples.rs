@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What was measured, and what follows from it for one row.
+
+use std::collections::BTreeMap;
+
+use hakmem_reports::allocators::{HAKMEM, SYSTEM};
+use serde::{Deserialize, Serialize};
+
+/// All of a run. It is kept as JSON, from which the page can be rendered again.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Comparison {
+    /// `YYYY-MM-DD`.
+    pub(crate) date: String,
+    pub(crate) cpu: String,
+    /// Whether every row was measured at its full length.
+    pub(crate) is_full: bool,
+    /// How to measure the same again.
+    pub(crate) command: String,
+    /// Machine, versions, commit.
+    pub(crate) facts: Vec<String>,
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Part {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    /// How it was measured: rounds, noise, what is missing.
+    pub(crate) notes: Vec<String>,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Part {
+    /// The allocators of all rows, in the order of their first appearance.
+    pub(crate) fn allocators(&self) -> Vec<&str> {
+        let mut names = Vec::new();
+        for cell in self.rows.iter().flat_map(|row| &row.cells) {
+            if !names.contains(&cell.allocator.as_str()) {
+                names.push(&cell.allocator);
+            }
+        }
+        names
+    }
+
+    pub(crate) fn has(&self, quantity: Quantity) -> bool {
+        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
+        cells.any(|cell| cell.median(quantity).is_some())
+    }
+}
+
+/// The same work on each allocator.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    /// How to run it by hand.
+    pub(crate) command: String,
+    /// Why it was not measured at all.
+    pub(crate) missing: Option<String>,
+    pub(crate) cells: Vec<Cell>,
+}
+
+impl Row {
+    pub(crate) fn cell(&self, allocator: &str) -> Option<&Cell> {
+        self.cells.iter().find(|cell| cell.allocator == allocator)
+    }
+
+    pub(crate) fn median(&self, allocator: &str, quantity: Quantity) -> Option<f64> {
+        self.cell(allocator)?.median(quantity)
+    }
+
+    /// The peer with the least of a quantity. The system's allocator is not a peer.
+    pub(crate) fn best_peer(&self, quantity: Quantity) -> Option<(&str, f64)> {
+        let peers = self
+            .cells
+            .iter()
+            .filter(|cell| cell.allocator != HAKMEM && cell.allocator != SYSTEM);
+        peers
+            .filter_map(|cell| Some((cell.allocator.as_str(), cell.median(quantity)?)))
+            .min_by(|(_, a), (_, b)| a.total_cmp(b))
+    }
+
+    /// An allocator's share of the best peer's quantity.
+    pub(crate) fn to_best_peer(&self, allocator: &str, quantity: Quantity) -> Option<f64> {
+        let (_, best) = self.best_peer(quantity)?;
+        ratio(self.median(allocator, quantity)?, best)
+    }
+
+    /// hakmem's share of another allocator's quantity.
+    pub(crate) fn hakmem_to(&self, other: &str, quantity: Quantity) -> Option<f64> {
+        ratio(
+            self.median(HAKMEM, quantity)?,
+            self.median(other, quantity)?,
+        )
+    }
+}
+
+/// Nothing where a ratio would mean nothing.
+fn ratio(part: f64, whole: f64) -> Option<f64> {
+    (part > 0.0 && whole > 0.0).then(|| part / whole)
+}
+
+/// One row on one allocator.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Cell {
+    pub(crate) allocator: String,
+    /// One a round.
+    pub(crate) samples: Vec<Sample>,
+    /// How many system calls a short run made, by name.
+    pub(crate) calls: Option<BTreeMap<String, u64>>,
+    pub(crate) failure: Option<String>,
+}
+
+impl Cell {
+    pub(crate) fn new(allocator: &str) -> Self {
+        Self {
+            allocator: allocator.to_owned(),
+            samples: Vec::new(),
+            calls: None,
+            failure: None,
+        }
+    }
+
+    /// Nothing for a failed cell, even if some rounds went well.
+    fn values(&self, quantity: Quantity) -> Vec<f64> {
+        if self.failure.is_some() {
+            return Vec::new();
+        }
+        let value = |sample: &Sample| match quantity {
+            Quantity::Time => Some(sample.seconds),
+            Quantity::CpuTime => sample.cpu_seconds,
+            Quantity::PeakRss => sample.peak_rss_kb.map(|kb| kb as f64),
+            Quantity::PageFaults => sample.minor_faults.map(|faults| faults as f64),
+            Quantity::SystemCalls => None,
+        };
+        match (quantity, &self.calls) {
+            (Quantity::SystemCalls, Some(calls)) => vec![calls.values().sum::<u64>() as f64],
+            _ => self.samples.iter().filter_map(value).collect(),
+        }
+    }
+
+    pub(crate) fn median(&self, quantity: Quantity) -> Option<f64> {
+        crate::statistics::median(&self.values(quantity))
+    }
+
+    /// The least and the most of all rounds.
+    pub(crate) fn range(&self, quantity: Quantity) -> Option<(f64, f64)> {
+        let values = self.values(quantity);
+        let least = values.iter().copied().reduce(f64::min)?;
+        let most = values.iter().copied().reduce(f64::max)?;
+        Some((least, most))
+    }
+}
+
+/// One run. What cannot be told is missing.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Sample {
+    pub(crate) seconds: f64,
+    pub(crate) cpu_seconds: Option<f64>,
+    pub(crate) peak_rss_kb: Option<u64>,
+    pub(crate) minor_faults: Option<u64>,
+}
+
+/// What is compared. Of each less is better.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Quantity {
+    Time,
+    CpuTime,
+    PeakRss,
+    PageFaults,
+    SystemCalls,
+}
+
+/// The order of allocators in all tables: the base, what it is about, and the peers.
+pub(crate) fn rank(allocator: &str) -> usize {
+    let order = [
+        SYSTEM, HAKMEM, "mimalloc", "jemalloc", "snmalloc", "rpmalloc", "tcmalloc",
+    ];
+    let place = order.iter().position(|name| *name == allocator);
+    place.unwrap_or(order.len())
+}
