@@ -4,7 +4,7 @@
 //! random order.
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
 
 use crate::block::{Allocator, Batch};
 use crate::random::Random;
@@ -50,6 +50,7 @@ impl Order {
 pub(crate) fn in_order(criterion: &mut Criterion) {
     for order in [Order::Lifo, Order::Fifo, Order::Random] {
         let mut group = criterion.benchmark_group(order.name());
+        group.sampling_mode(SamplingMode::Flat); // a large one takes long
         for (count, size) in BATCHES {
             group.throughput(Throughput::Elements(count as u64));
             let indices = order.indices(count);

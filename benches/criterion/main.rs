@@ -34,13 +34,14 @@ mod thread_churn;
 mod thread_start;
 mod working_set;
 
-/// Short times, so that the whole run stays near ten minutes. Arguments of `cargo bench` override
-/// them.
+/// Short times and a light analysis, so that the whole run stays near ten minutes. Arguments of
+/// `cargo bench` override them.
 fn config() -> Criterion {
     Criterion::default()
-        .sample_size(50)
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(1000))
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(800))
+        .nresamples(10_000)
 }
 
 fn main() {

@@ -4,6 +4,8 @@
 
 use std::array;
 use std::hint::black_box;
+use std::sync::Barrier;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +17,10 @@ use crate::random::Random;
 use crate::sizes::Mix;
 
 const FIRST_BLOCKS: usize = 16;
+
+/// Threads that are alive at the same time, as workers are: one does not find what the one before
+/// has just left.
+const POOL_THREADS: usize = 16;
 
 pub(crate) fn first_blocks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("thread start");
@@ -42,19 +48,42 @@ fn start<A: Allocator>(
 ) {
     let mut random = Random::new(0);
     let layouts: [_; FIRST_BLOCKS] = array::from_fn(|_| mix.layout(&mut random));
-    let thread = move || {
+    let wait_for_blocks = || {
         prepare();
         let start = Instant::now();
         let blocks = black_box(layouts.map(|layout| Block::new(allocator, layout)));
-        let elapsed = start.elapsed();
-        drop(blocks);
-        elapsed
+        (start.elapsed(), blocks)
     };
     group.bench_function(BenchmarkId::new(name, mix.name()), |bencher| {
         bencher.iter_custom(|threads| {
             (0..threads)
-                .map(|_| thread::spawn(thread).join().expect("it does not panic"))
-                .sum::<Duration>()
+                .step_by(POOL_THREADS)
+                .map(|started| POOL_THREADS.min((threads - started) as usize))
+                .map(|count| pool(count, wait_for_blocks))
+                .sum()
         });
     });
+}
+
+/// Starts `count` threads one after the other, all alive until the last has what it waits for, and
+/// returns the sum of the times that they report.
+fn pool<T>(count: usize, work: impl Fn() -> (Duration, T) + Copy + Send) -> Duration {
+    let finished = Barrier::new(count + 1);
+    let (sender, reports) = sync_channel(count);
+    thread::scope(|scope| {
+        let waited = (0..count)
+            .map(|_| {
+                let (sender, finished) = (sender.clone(), &finished);
+                scope.spawn(move || {
+                    let (elapsed, blocks) = work();
+                    sender.send(elapsed).expect("the receiver outlives it");
+                    finished.wait();
+                    drop(blocks);
+                });
+                reports.recv().expect("a thread reports before it ends")
+            })
+            .sum();
+        finished.wait();
+        waited
+    })
 }
