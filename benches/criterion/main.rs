@@ -34,7 +34,7 @@ mod thread_churn;
 mod thread_start;
 mod working_set;
 
-/// Short times and a light analysis, so that the whole run stays near ten minutes. Arguments of
+/// Short times and a light analysis, so that the whole run stays below ten minutes. Arguments of
 /// `cargo bench` override them.
 fn config() -> Criterion {
     Criterion::default()
