@@ -176,7 +176,7 @@ static inline uint64_t bench_peak_rss_kb(void) {
 /* The result line. Call it while the working set is still there. */
 static inline void bench_report(uint64_t operations, uint64_t elapsed_ns) {
     double seconds = (double)elapsed_ns / 1e9;
-    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.3f\n", (double)operations / seconds,
+    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.6f\n", (double)operations / seconds,
            (unsigned long long)bench_peak_rss_kb(), (unsigned long long)operations, seconds);
 }
 

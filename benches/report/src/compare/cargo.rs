@@ -45,18 +45,14 @@ fn executable(message: &str) -> Result<Option<(String, PathBuf)>> {
         .map(|(name, path)| (name.to_owned(), path.into())))
 }
 
-/// The crates that the benchmarks depend on and that bring one of these allocators, with versions.
-pub(crate) fn allocator_crates(names: &[&str]) -> Result<Vec<String>> {
+/// The crates with the other allocators that the benchmarks depend on, and their versions.
+pub(crate) fn allocator_crates() -> Result<Vec<String>> {
     let tree = cargo(&["tree", "--edges=normal", "--depth=1", "--prefix=none"])?;
     let crates = tree.lines().skip(1).filter(|line| {
         let package = line.split(' ').next().unwrap_or_default();
-        names.iter().any(|name| package.contains(name))
+        package.contains("malloc")
     });
-    // Without the place of a package of this project.
-    let short = crates.map(|line| line.split(" (").next().unwrap_or(line).to_owned());
-    Ok(short
-        .filter(|line| !line.starts_with("hakmem-examples"))
-        .collect())
+    Ok(crates.map(str::to_owned).collect())
 }
 
 #[cfg(test)]

@@ -167,8 +167,8 @@ fn describe(found: &Found) -> Result<Vec<String>> {
             .next()
             .unwrap_or_default()
     ));
-    let crates = cargo::allocator_crates(&["malloc", "hakmem"])?;
-    facts.push(format!("crates of micro and macro: {}", crates.join(", ")));
+    let crates = cargo::allocator_crates()?;
+    facts.push(format!("crates in micro and macro: {}", crates.join(", ")));
     facts.extend(found.describe());
     Ok(facts)
 }

@@ -156,8 +156,8 @@ const PROGRAMS: [Program; 9] = [
 ];
 const MODULES: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// The C programs' work in a quick run, and in the one whose system calls are counted, is a share.
-const QUICK_DIVISOR: u64 = 20;
+/// A quick run of a C program does this share of the work.
+const QUICK_DIVISOR: u64 = 4;
 
 /// What a row does.
 enum Kind {
@@ -174,6 +174,8 @@ struct Job {
     kind: Kind,
     command: Vec<String>,
     quick_command: Vec<String>,
+    /// The run whose system calls are counted.
+    counted_command: Vec<String>,
     environment: &'static [(&'static str, &'static str)],
     missing: Option<String>,
 }
@@ -229,10 +231,10 @@ impl<'a> Programs<'a> {
 /// counted, arguments.
 fn c_program(line: &str) -> Option<Job> {
     let words: Vec<_> = line.split_whitespace().collect();
-    let [program, iterations, _, arguments @ ..] = words.as_slice() else {
+    let [program, iterations, counted, arguments @ ..] = words.as_slice() else {
         return None;
     };
-    let iterations: u64 = iterations.parse().ok()?;
+    let [iterations, counted] = [iterations.parse().ok()?, counted.parse().ok()?];
     let command = |iterations: u64| {
         let number = iterations.to_string();
         let arguments = arguments.iter().map(|word| match *word {
@@ -248,6 +250,7 @@ fn c_program(line: &str) -> Option<Job> {
         kind: Kind::Reporting,
         command: full,
         quick_command: command(iterations / QUICK_DIVISOR),
+        counted_command: command(counted),
         environment: &[],
         missing: None,
     })
@@ -278,6 +281,7 @@ fn debian_program(program: &Program) -> Job {
         },
         command: command(program.amount),
         quick_command: command(program.quick_amount),
+        counted_command: command(program.quick_amount),
         environment: program.environment,
         missing: (!packages.is_empty())
             .then(|| format!("not installed: Debian package {}", packages.join(", "))),
@@ -340,31 +344,52 @@ fn succeed(mut command: Command) -> Result<()> {
 }
 
 impl Job {
-    fn command(&self, quick: bool) -> Command {
-        let words = match quick {
+    fn words(&self, quick: bool) -> &[String] {
+        match quick {
             true => &self.quick_command,
             false => &self.command,
-        };
+        }
+    }
+
+    fn command(&self, words: &[String]) -> Command {
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).current_dir(root());
         command.envs(self.environment.iter().copied());
         command
     }
 
-    /// As one would type it.
+    /// As one would type it, to run it on hakmem.
     fn describe(&self, quick: bool) -> String {
-        let settings = self.environment.iter();
-        let settings = settings.map(|(name, value)| format!("{name}={value}"));
-        let words = match quick {
-            true => &self.quick_command,
-            false => &self.command,
-        };
-        let words = words.iter().map(|word| match word.contains([' ', '$']) {
-            true => format!("'{word}'"),
-            false => word.clone(),
-        });
-        settings.chain(words).collect::<Vec<_>>().join(" ")
+        let mut command = self.command(self.words(quick));
+        let preload = "LD_PRELOAD=$PWD/build/libhakmem.so";
+        match self.kind {
+            Kind::Redis => {
+                redis::add_options(&mut command);
+                format!(
+                    "{preload} {} &\n{}",
+                    typed(&redis::server()),
+                    typed(&command)
+                )
+            }
+            _ => format!("{preload} {}", typed(&command)),
+        }
     }
+}
+
+/// A command with its environment in the notation of a shell.
+fn typed(command: &Command) -> String {
+    let settings = command.get_envs().map(|(name, value)| {
+        let value = value.unwrap_or_default().to_string_lossy();
+        format!("{}={value}", name.to_string_lossy())
+    });
+    let words = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args());
+    let words = words.map(|word| match word.to_string_lossy() {
+        word if word.is_empty() || word.contains([' ', '$']) => format!("'{word}'"),
+        word => word.into_owned(),
+    });
+    settings.chain(words).collect::<Vec<_>>().join(" ")
 }
 
 impl Source for Programs<'_> {
@@ -401,7 +426,7 @@ impl Source for Programs<'_> {
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
         let job = self.job(row)?;
         let allocator = self.allocator(allocator)?;
-        let mut command = job.command(self.quick);
+        let mut command = job.command(job.words(self.quick));
         if let Kind::Redis = job.kind {
             let sample = redis::measure(
                 command,
@@ -430,7 +455,7 @@ impl Source for Programs<'_> {
     fn count_calls(&self, row: &str, allocator: &str) -> Result<Option<BTreeMap<String, u64>>> {
         let job = self.job(row)?;
         let allocator = self.allocator(allocator)?;
-        let mut command = job.command(true);
+        let mut command = job.command(&job.counted_command);
         if let Kind::Redis = job.kind {
             if !self.has_strace {
                 return Ok(None);
@@ -453,8 +478,9 @@ mod tests {
         assert_eq!(job.name, "bench_pool_tls 1 6000000 256 42");
         assert_eq!(
             job.describe(true),
-            "build/bench/bench_pool_tls 1 300000 256 42"
+            "LD_PRELOAD=$PWD/build/libhakmem.so build/bench/bench_pool_tls 1 1500000 256 42"
         );
+        assert_eq!(job.counted_command[2], "100000");
         assert!(matches!(job.kind, Kind::Reporting));
         assert!(c_program("bench_pool_tls many few").is_none());
     }

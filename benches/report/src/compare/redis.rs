@@ -54,7 +54,7 @@ pub(crate) fn count_calls(
 }
 
 /// A server that listens at the socket alone and writes no file.
-fn server() -> Command {
+pub(crate) fn server() -> Command {
     let mut server = Command::new("/usr/bin/redis-server");
     server
         .args(["--port", "0", "--unixsocket", SOCKET])
@@ -63,13 +63,18 @@ fn server() -> Command {
     server
 }
 
+/// Tells the client where the server is and how to load it.
+pub(crate) fn add_options(client: &mut Command) {
+    client.args(["-s", SOCKET, "-P", PIPELINE, "-q"]);
+}
+
 fn serve(server: Command, mut client: Command, folder: &Path) -> Result<(f64, Sample)> {
     let socket = root().join(SOCKET);
     if socket.exists() {
         fs::remove_file(&socket)?;
     }
     let server = process::start(server, folder, "server")?;
-    client.args(["-s", SOCKET, "-P", PIPELINE, "--threads", "1", "-q"]);
+    add_options(&mut client);
     let served = wait_until_it_listens(&socket)
         .and_then(|()| process::run(client, folder))
         .and_then(|client| shut_down(folder).map(|()| client));

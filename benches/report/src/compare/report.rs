@@ -160,7 +160,12 @@ pub(crate) fn summary(comparison: &Comparison, causes: &BTreeMap<String, String>
             blocks.push(Block::Table(against_each(comparison, quantity, what)));
         }
     }
-    blocks.push(Block::Table(slow_rows(comparison, causes)));
+    let slow = slow_rows(comparison, causes);
+    if !slow.is_empty() {
+        let heading = format!("Rows above {LIMIT:.2} of the best peer's time");
+        blocks.push(Block::Heading(heading));
+        blocks.push(Block::List(slow));
+    }
     let failures = failures(comparison);
     if !failures.is_empty() {
         blocks.push(Block::Heading("Not measured".to_owned()));
@@ -244,34 +249,23 @@ fn against_each(comparison: &Comparison, quantity: Quantity, what: &str) -> Tabl
     }
 }
 
-fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Table {
+/// The slowest first.
+fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Vec<String> {
     let all = comparison.parts.iter().flat_map(|part| &part.rows);
     let mut slow: Vec<_> = all
         .filter_map(|row| Some((row, row.to_best_peer(HAKMEM, Quantity::Time)?)))
         .filter(|(_, ratio)| rounded(*ratio) > LIMIT)
         .collect();
     slow.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let rows = slow.into_iter().map(|(row, ratio)| {
-        let best = row
-            .best_peer(Quantity::Time)
-            .map_or(MISSING, |(name, _)| name);
+    let lines = slow.into_iter().map(|(row, ratio)| {
+        let best = row.best_peer(Quantity::Time);
+        let best = best.map_or(MISSING, |(name, _)| name);
         let cause = causes
             .get(&row.name)
             .map_or("not explained", String::as_str);
-        vec![
-            row.name.as_str().into(),
-            judged(Some(ratio)),
-            best.into(),
-            cause.into(),
-        ]
+        format!("{}: {ratio:.2} of {best}: {cause}", row.name)
     });
-    Table {
-        title: format!("Rows above {LIMIT:.2} of the best peer's time"),
-        head: ["row", "ratio", "best peer", "cause"]
-            .map(str::to_owned)
-            .into(),
-        rows: rows.collect(),
-    }
+    lines.collect()
 }
 
 fn failures(comparison: &Comparison) -> Vec<String> {
@@ -316,7 +310,10 @@ pub(crate) fn details(comparison: &Comparison) -> Vec<Block> {
                 blocks.push(Block::Table(figures(part, quantity)));
             }
         }
-        blocks.push(Block::Table(commands(part)));
+        blocks.push(Block::Text(
+            "Each row by hand, on hakmem, in the project's folder:".to_owned(),
+        ));
+        blocks.push(Block::Code(commands(part)));
     }
     blocks
 }
@@ -391,17 +388,10 @@ fn spread(row: &Row, allocator: &str) -> String {
     })
 }
 
-fn commands(part: &Part) -> Table {
+fn commands(part: &Part) -> String {
     let rows = part.rows.iter();
-    Table {
-        title: "Commands".to_owned(),
-        head: ["row", "on hakmem, in the project's folder"]
-            .map(str::to_owned)
-            .into(),
-        rows: rows
-            .map(|row| vec![row.name.as_str().into(), row.command.as_str().into()])
-            .collect(),
-    }
+    let lines = rows.map(|row| format!("# {}\n{}", row.name, row.command));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 // ---- Renderings -----------------------------------------------------------------------------------
@@ -609,9 +599,9 @@ mod tests {
             line("programs"),
             ["programs", "2", "1.00", "1", "0", "1", "1.00"]
         );
-        assert_eq!(
-            line("slow"),
-            ["slow", "2.00", "mimalloc", "because", "it", "is"]
+        assert!(
+            text.contains("slow: 2.00 of mimalloc: because it is"),
+            "{text}"
         );
         assert!(text.contains("fast on jemalloc: signal: 11"), "{text}");
         assert!(text.contains("absent: not installed"), "{text}");

@@ -69,12 +69,9 @@ impl Row {
         self.cell(allocator)?.median(quantity)
     }
 
-    /// The peer with the least of a quantity. The system's allocator is not a peer.
+    /// The peer with the least of a quantity.
     pub(crate) fn best_peer(&self, quantity: Quantity) -> Option<(&str, f64)> {
-        let peers = self
-            .cells
-            .iter()
-            .filter(|cell| cell.allocator != HAKMEM && cell.allocator != SYSTEM);
+        let peers = self.cells.iter().filter(|cell| is_peer(&cell.allocator));
         peers
             .filter_map(|cell| Some((cell.allocator.as_str(), cell.median(quantity)?)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
@@ -169,6 +166,11 @@ pub(crate) enum Quantity {
     PeakRss,
     PageFaults,
     SystemCalls,
+}
+
+/// Neither the system's allocator nor hakmem, prepared or not, is a peer.
+fn is_peer(allocator: &str) -> bool {
+    allocator != SYSTEM && !allocator.starts_with(HAKMEM)
 }
 
 /// The order of allocators in all tables: the base, what it is about, and the peers.
