@@ -67,16 +67,14 @@ HK_FAST enum hk_slab_result hk_slab_look_at(const struct hk_span *slab, uint32_t
 /* What `block` is, without changing anything. */
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 
-/* Takes back the block at `index`, which is out. It counts as free after hk_slab_count_given, which
- * follows before anything else is done with the slab but giving more. */
+/* Takes back the block at `index`, which is out. */
 HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
-    slab->bits[index / HK_WORD_BITS] |= UINT64_C(1) << (index % HK_WORD_BITS);
-    if (index / HK_WORD_BITS < slab->low)
-        slab->low = (uint16_t)(index / HK_WORD_BITS);
-}
-HK_FAST void hk_slab_count_given(struct hk_span *slab, uint32_t count) {
-    slab->free = (uint16_t)(slab->free + count);
+    uint16_t word = (uint16_t)(index / HK_WORD_BITS);
+    slab->bits[word] |= UINT64_C(1) << (index % HK_WORD_BITS);
+    if (word < slab->low)
+        slab->low = word;
     slab->looks = 0;
+    slab->free++;
 }
 
 /* The formulas of struct hk_span hold. */

@@ -203,35 +203,26 @@ static void class_place(struct hk_heap_class *hc, struct hk_span *slab, bool was
     *released = slab;
 }
 
-/* Counts `count` blocks that were given to a slab, and places it. */
-static void class_count_given(struct hk_heap_class *hc, struct hk_span *slab, uint32_t count,
-                              struct hk_span **released) {
-    bool was_exhausted = hk_slab_is_exhausted(slab);
-    hk_slab_count_given(slab, count);
-    hc->blocks_out -= count;
-    if (count > 0 && (was_exhausted || hk_slab_is_empty(slab)))
-        class_place(hc, slab, was_exhausted, released);
-}
-
-/* Puts the block at `index` into its slab. */
-static enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab,
-                                      uint32_t index, struct hk_span **released) {
+/* Puts the block at `index` into its slab; the caller counts it in `blocks_out`. */
+HK_FAST enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab,
+                                       uint32_t index, struct hk_span **released) {
     enum hk_slab_result result = hk_slab_look_at(slab, index);
-    if (hk_likely(result == HK_SLAB_DONE)) {
-        hk_slab_give(slab, index);
-        class_count_given(hc, slab, 1, released);
-    }
-    return result;
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        return result;
+    bool was_exhausted = hk_slab_is_exhausted(slab);
+    hk_slab_give(slab, index);
+    if (hk_unlikely(was_exhausted || hk_slab_is_empty(slab)))
+        class_place(hc, slab, was_exhausted, released);
+    return HK_SLAB_DONE;
 }
 
-/* The slab of a class that `block` is in, and its place there. A wrong class means that the pointer
- * lies in somebody else's slab by now. */
-static enum hk_slab_result class_locate(size_t class, const void *block, struct hk_span **slab,
-                                        uint32_t *index) {
-    *slab = hk_registry_find(block);
-    if (*slab == NULL || (*slab)->class != class)
+/* The place of `block` in `slab`, which the registry names. A wrong class means that the pointer lies in
+ * somebody else's slab by now. */
+HK_FAST enum hk_slab_result class_locate(size_t class, const struct hk_span *slab, const void *block,
+                                         uint32_t *index) {
+    if (hk_unlikely(slab == NULL || slab->class != class))
         return HK_SLAB_NOT_A_BLOCK;
-    return hk_slab_locate(*slab, &hk_classes[class], block, index);
+    return hk_slab_locate(slab, &hk_classes[class], block, index);
 }
 
 /* Pointers that the inbox has room for. */
@@ -267,21 +258,17 @@ static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_sp
 
 /* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
-    const struct hk_class *class = &hk_classes[batch->class];
     struct hk_span *slab = NULL;
     uint32_t found = 0;
     batch->bad_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         uint32_t index;
-        enum hk_slab_result result = HK_SLAB_DONE;
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            result = class_locate(batch->class, block, &slab, &index);
-        else
-            result = hk_slab_locate(slab, class, block, &index);
+            slab = hk_registry_find(block);
+        enum hk_slab_result result = class_locate(batch->class, slab, block, &index);
         if (hk_unlikely(result != HK_SLAB_DONE)) {
             batch_note_bad(batch, block, result);
-            slab = NULL;
             continue;
         }
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
@@ -290,53 +277,34 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
     batch->count = found;
 }
 
-/* Puts blocks of a batch, from `at` on, into their slab, as long as it is the same one. Returns where it
- * stopped. */
-static uint32_t batch_give_run(struct give_batch *batch, uint32_t at, struct hk_heap_class *hc,
-                               struct hk_span **released) {
-    struct hk_span *slab = batch->slabs[at];
-    uint32_t given = 0;
-    for (; at < batch->count && batch->slabs[at] == slab; at++) {
-        enum hk_slab_result result = hk_slab_look_at(slab, batch->indexes[at]);
-        if (hk_unlikely(result != HK_SLAB_DONE)) {
-            batch_note_bad(batch, batch->blocks[at], result);
-            continue;
-        }
-        hk_slab_give(slab, batch->indexes[at]);
-        given++;
-    }
-    class_count_given(hc, slab, given, released);
-    return at;
-}
-
-/* Puts one block of a batch into the inbox. */
-static void batch_post(struct give_batch *batch, uint32_t at, struct hk_heap_class *hc) {
-    enum hk_slab_result result = hk_slab_look_at(batch->slabs[at], batch->indexes[at]);
-    if (hk_likely(result == HK_SLAB_DONE))
-        hc->inbox[hc->inbox_count++] = batch->blocks[at];
-    else
-        batch_note_bad(batch, batch->blocks[at], result);
-}
-
 /* Delivers the blocks of one heap under one lock; the others stay in the batch. */
 static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *heap) {
     struct hk_heap_class *hc = &heap->classes[batch->class];
     struct hk_span *released = NULL;
     uint32_t left = 0;
+    uint32_t given = 0;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    hc->deliveries += class_inbox_room(hc, batch->class) > 0;
+    uint32_t room = class_inbox_room(hc, batch->class);
+    hc->deliveries += room > 0;
     hc->flushes++;
     hc->uses++;
-    for (uint32_t i = 0; i < batch->count;) {
-        if (batch->slabs[i]->owner != heap) {
-            batch_put(batch, left++, batch->slabs[i], batch->indexes[i], batch->blocks[i]);
-            i++;
-        } else if (class_inbox_room(hc, batch->class) > 0) {
-            batch_post(batch, i++, hc);
-        } else {
-            i = batch_give_run(batch, i, hc, &released);
+    for (uint32_t i = 0; i < batch->count; i++) {
+        struct hk_span *slab = batch->slabs[i];
+        uint32_t index = batch->indexes[i];
+        enum hk_slab_result result = HK_SLAB_DONE;
+        if (hk_unlikely(slab->owner != heap)) {
+            batch_put(batch, left++, slab, index, batch->blocks[i]);
+        } else if (room == 0) {
+            result = class_give(hc, slab, index, &released);
+            given += result == HK_SLAB_DONE;
+        } else if ((result = hk_slab_look_at(slab, index)) == HK_SLAB_DONE) {
+            hc->inbox[hc->inbox_count++] = batch->blocks[i];
+            room--;
         }
+        if (hk_unlikely(result != HK_SLAB_DONE))
+            batch_note_bad(batch, batch->blocks[i], result);
     }
+    hc->blocks_out -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;
     return released;
@@ -374,16 +342,17 @@ void hk_heap_give(const char *function, size_t class, void *const *blocks, uint3
 }
 
 void hk_heap_give_one(const char *function, size_t class, void *block) {
-    struct hk_span *slab;
-    uint32_t index;
+    struct hk_span *slab = hk_registry_find(block);
     struct hk_span *released = NULL;
-    enum hk_slab_result result = class_locate(class, block, &slab, &index);
+    uint32_t index;
+    enum hk_slab_result result = class_locate(class, slab, block, &index);
     if (hk_likely(result == HK_SLAB_DONE)) {
         struct hk_heap *heap = slab->owner;
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         hc->uses++;
         result = class_give(hc, slab, index, &released);
+        hc->blocks_out -= result == HK_SLAB_DONE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
     slabs_release(released);
@@ -436,10 +405,12 @@ static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge whi
     hc->uses_seen = hc->uses;
     while (rests && hc->inbox_count > 0) {
         void *block = hc->inbox[--hc->inbox_count];
-        struct hk_span *slab;
+        struct hk_span *slab = hk_registry_find(block);
         uint32_t index;
-        if (class_locate(class, block, &slab, &index) != HK_SLAB_DONE ||
-            class_give(hc, slab, index, &released) != HK_SLAB_DONE)
+        if (class_locate(class, slab, block, &index) == HK_SLAB_DONE &&
+            class_give(hc, slab, index, &released) == HK_SLAB_DONE)
+            hc->blocks_out--;
+        else
             bad = block;
     }
     if (rests && hc->empty > 0)

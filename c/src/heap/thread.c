@@ -18,6 +18,8 @@ enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
+    THREAD_BATCH_BYTES = 2 * 1024,  /* what a bin of such a thread may hold, in at most */
+    THREAD_BATCH_BLOCKS = 15,       /* so many blocks: each may be all that keeps its page */
     THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at the clock */
     THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
@@ -262,6 +264,16 @@ static void thread_look(struct hk_thread *thread) {
         if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
         thread->seen[class] = thread->cache.bins[class].top;
+    }
+}
+
+/* Halves the bins of a thread that only frees: it needs no cache, but for batches to send home. */
+static void thread_halve_all(struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        size_t capacity = thread->capacity[class];
+        if (capacity > THREAD_BATCH_BLOCKS ||
+            capacity * hk_classes[class].block_bytes > THREAD_BATCH_BYTES)
+            thread_halve(thread, class);
     }
 }
 
@@ -528,6 +540,8 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     thread_tick(thread);
     thread->seen[class] = NULL;
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
+    if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
+        thread_halve_all(thread);
     if (bin->top == bin->ceil && !only_frees)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];

@@ -64,7 +64,6 @@ static enum hk_slab_result give(struct hk_span *slab, const void *block) {
     if (result == HK_SLAB_DONE) {
         size_t offset = (uintptr_t)block - slab->base;
         hk_slab_give(slab, (uint32_t)(offset / hk_classes[slab->class].block_bytes));
-        hk_slab_count_given(slab, 1);
     }
     return result;
 }
