@@ -46,6 +46,20 @@ static inline uint32_t hk_bits_find(const uint64_t *words, uint32_t bits, uint32
     return bits;
 }
 
+/* One past the last position before `before` whose bit equals `value`; 0 if there is none. */
+static inline uint32_t hk_bits_find_last(const uint64_t *words, uint32_t before, bool value) {
+    uint64_t flip = value ? 0 : ~UINT64_C(0);
+    while (before > 0) {
+        uint32_t last = before - 1;
+        uint64_t word = (words[last / HK_WORD_BITS] ^ flip)
+                        << (HK_WORD_BITS - 1 - last % HK_WORD_BITS);
+        if (word != 0)
+            return before - (uint32_t)__builtin_clzll(word);
+        before = last / HK_WORD_BITS * HK_WORD_BITS;
+    }
+    return 0;
+}
+
 /* The first run of bits equal to `value` that begins at or after `from`; count 0 if there is none. */
 static inline struct hk_run hk_bits_run(const uint64_t *words, uint32_t bits, uint32_t from,
                                         bool value) {

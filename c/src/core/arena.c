@@ -82,11 +82,28 @@ static uint32_t chunk_longest(const struct hk_chunk *chunk) {
     return longest;
 }
 
-/* Marks a run used or free and moves the chunk to its new bucket. */
+/* The free granules around a free run, itself included. */
+static uint32_t chunk_free_around(const struct hk_chunk *chunk, struct hk_run run) {
+    uint32_t start = hk_bits_find_last(chunk->used, run.start, true);
+    return hk_bits_find(chunk->used, chunk->granules, run.start + run.count, true) - start;
+}
+
+/* Marks a run used or free and moves the chunk to its new bucket. Only if it breaks up the longest free
+ * run are all the others looked at. */
 static void chunk_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
-    chunk_unlink(chunk);
+    uint32_t longest = chunk->longest;
+    bool broken = used && chunk_free_around(chunk, run) == longest;
     hk_bits_fill(chunk->used, run, used);
-    chunk->longest = chunk_longest(chunk);
+    if (broken) {
+        longest = chunk_longest(chunk);
+    } else if (!used) {
+        uint32_t merged = chunk_free_around(chunk, run);
+        longest = merged > longest ? merged : longest;
+    }
+    if (longest == chunk->longest)
+        return;
+    chunk_unlink(chunk);
+    chunk->longest = longest;
     chunk_link(chunk);
 }
 

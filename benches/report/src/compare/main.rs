@@ -143,7 +143,7 @@ fn measure(plan: &Plan) -> Result<Comparison> {
         let wants = |row: &str| plan.wants_row(part, row);
         let budget = plan.budget();
         let later = budget.time * u32::try_from(sources.len() - 1 - i)?;
-        let measured = driver::run(part, source.as_ref(), &wants, budget, later)?;
+        let measured = driver::run(part, source.as_ref(), &wants, budget, later);
         comparison.parts.extend(measured);
     }
     if comparison.parts.is_empty() {

@@ -171,7 +171,9 @@ fn read_estimates(estimates: &str) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Benchmark, read_estimates};
+    use std::fs;
+
+    use super::{Benchmark, read_estimates, read_results};
 
     #[test]
     fn identities_have_group_allocator_and_parameter() {
@@ -192,5 +194,22 @@ mod tests {
         assert_eq!(read_estimates(estimates), Some(25.5e-9));
         assert_eq!(read_estimates("{}"), None);
         assert_eq!(read_estimates(""), None);
+    }
+
+    #[test]
+    fn results_are_found_by_identity() {
+        let home = std::env::temp_dir().join(format!("hakmem-criterion-{}", std::process::id()));
+        for (group, time) in [("one", 1e9), ("two", 2e9)] {
+            let folder = home.join(group).join("hakmem/new");
+            fs::create_dir_all(&folder).expect("there is room for files");
+            let benchmark = format!(r#"{{"full_id":"{group}/hakmem"}}"#);
+            let estimates = format!(r#"{{"median":{{"point_estimate":{time}}}}}"#);
+            fs::write(folder.join("benchmark.json"), benchmark).expect("there is room");
+            fs::write(folder.join("estimates.json"), estimates).expect("there is room");
+        }
+        let seconds = read_results(&home, "two/hakmem");
+        assert_eq!(seconds.expect("it is there"), 2.0);
+        assert!(read_results(&home, "three/hakmem").is_err());
+        fs::remove_dir_all(&home).expect("the folder is ours");
     }
 }

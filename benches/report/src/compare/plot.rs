@@ -101,10 +101,11 @@ pub(crate) fn dots(part: &Part, quantity: Quantity, title: &str) -> String {
 }
 
 fn legend(allocators: &[&str]) -> String {
-    let step = (WIDTH - LEFT) / allocators.len().max(1) as f64;
+    let left = 8.0;
+    let step = (WIDTH - left) / allocators.len().max(1) as f64;
     let mut svg = String::new();
     for (i, name) in allocators.iter().enumerate() {
-        let x = LEFT + step * i as f64;
+        let x = left + step * i as f64;
         svg += &format!(
             "<circle cx=\"{x:.1}\" cy=\"32\" r=\"5\" fill=\"{}\"/><text x=\"{:.1}\" y=\"36\">{}</text>\n",
             colour(name),
