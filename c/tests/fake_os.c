@@ -99,6 +99,18 @@ static void fake_remove(const char *call, uintptr_t start, size_t bytes) {
         fake_add(start + bytes, whole.start + whole.bytes - (start + bytes));
 }
 
+/* Removes a range, which may lie in several mappings side by side. */
+static void fake_remove_all(const char *call, uintptr_t start, size_t bytes) {
+    while (bytes > 0) {
+        const struct fake_mapping *holder = fake_holder(start, 1);
+        size_t part = holder == NULL ? bytes : holder->start + holder->bytes - start;
+        part = part < bytes ? part : bytes;
+        fake_remove(call, start, part);
+        start += part;
+        bytes -= part;
+    }
+}
+
 size_t fake_os_mapped(void) {
     size_t bytes = 0;
     pthread_mutex_lock(&fake_mutex);
@@ -170,7 +182,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
 void hk_os_unmap(void *start, size_t bytes) {
     fake_enter("unmap", start, bytes);
     hk_add_relaxed(&hk_os_counts.unmap_calls, 1);
-    fake_remove("unmap", (uintptr_t)start, bytes);
+    fake_remove_all("unmap", (uintptr_t)start, bytes);
     munmap(start, bytes);
     fake_leave();
 }

@@ -9,70 +9,81 @@
 
 enum {
     LARGE_CACHE_SLOTS = 16,
-    LARGE_REUSE_SLACK = 4,  /* a kept mapping may be 1/4 larger than the block that reuses it */
+    LARGE_REUSE_SLACK = 4, /* what a thread keeps may be 1/4 larger than the block that reuses it */
     LARGE_GROWTH_SLACK = 8, /* a mapping that grows reserves 1/8 more, so that steps are few */
+    LARGE_MAPPINGS = 0,     /* the number of an extent that is of several mappings */
 };
 
-/* A mapping without a block. */
-struct large_mapping {
+/* Mapped memory without a block: whole granules of one mapping, or of neighbours. */
+struct large_extent {
     uintptr_t base;
     size_t bytes;
     uint64_t freed_ms;
+    uint32_t mapping; /* as in struct hk_span */
 };
 
 static struct {
     struct hk_lock lock;
-    uint32_t count;                                /* lock:LARGE */
-    struct large_mapping slots[LARGE_CACHE_SLOTS]; /* lock:LARGE; oldest first */
-    uint64_t cached_bytes;                         /* atomic; sum of the slots */
-    uint64_t live_bytes;                           /* atomic */
+    uint32_t count;                               /* lock:LARGE */
+    struct large_extent slots[LARGE_CACHE_SLOTS]; /* lock:LARGE; oldest first */
+    uint64_t cached_bytes;                        /* atomic; sum of the slots */
+    uint64_t live_bytes;                          /* atomic */
+    uint32_t mappings;                            /* atomic; their numbers so far */
 } large;
 
 /* relaxed: statistics */
 uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
 uint64_t hk_large_cached_bytes(void) { return hk_load_relaxed(&large.cached_bytes); }
 
-/* ---- Kept mappings ----------------------------------------------------------------------------- */
+/* ---- Kept extents ------------------------------------------------------------------------------ */
 
 /* Removes slot `i`. Under the lock. */
-static struct large_mapping large_slot_remove(uint32_t i) {
-    struct large_mapping mapping = large.slots[i];
+static struct large_extent large_slot_remove(uint32_t i) {
+    struct large_extent extent = large.slots[i];
     large.count--;
     for (; i < large.count; i++)
         large.slots[i] = large.slots[i + 1];
-    hk_sub_relaxed(&large.cached_bytes, mapping.bytes); /* relaxed: stored under the lock */
-    return mapping;
+    hk_sub_relaxed(&large.cached_bytes, extent.bytes); /* relaxed: stored under the lock */
+    return extent;
 }
 
-/* Whether a mapping of `has` bytes may serve for a block of `bytes`. */
-static bool large_mapping_suits(size_t has, size_t bytes) {
-    return has >= bytes && has - bytes <= bytes / LARGE_REUSE_SLACK;
-}
-
-/* The slot of the smallest kept mapping that fits; LARGE_CACHE_SLOTS if there is none. Under the
+/* The slot of the smallest extent that holds `bytes`; LARGE_CACHE_SLOTS if there is none. Under the
  * lock. */
 static uint32_t large_slot_find(size_t bytes, size_t align) {
     uint32_t best = LARGE_CACHE_SLOTS;
     for (uint32_t i = 0; i < large.count; i++) {
-        const struct large_mapping *slot = &large.slots[i];
-        if (large_mapping_suits(slot->bytes, bytes) && (slot->base & (align - 1)) == 0 &&
+        const struct large_extent *slot = &large.slots[i];
+        if (slot->bytes >= bytes && (slot->base & (align - 1)) == 0 &&
             (best == LARGE_CACHE_SLOTS || slot->bytes < large.slots[best].bytes))
             best = i;
     }
     return best;
 }
 
-/* Takes the smallest kept mapping that fits; bytes 0 if there is none. */
-static struct large_mapping large_reuse(size_t bytes, size_t align) {
-    struct large_mapping mapping = {0, 0, 0};
+/* Takes the first `bytes` of slot `i`, of which some are left to it. Under the lock. */
+static struct large_extent large_slot_take(uint32_t i, size_t bytes) {
+    struct large_extent *slot = &large.slots[i];
+    if (slot->bytes == bytes)
+        return large_slot_remove(i);
+    struct large_extent taken = *slot;
+    taken.bytes = bytes;
+    slot->base += bytes;
+    slot->bytes -= bytes;
+    hk_sub_relaxed(&large.cached_bytes, bytes); /* relaxed: stored under the lock */
+    return taken;
+}
+
+/* Takes `bytes` from the smallest extent that holds them; bytes 0 if there is none. */
+static struct large_extent large_reuse(size_t bytes, size_t align) {
+    struct large_extent extent = {0, 0, 0, 0};
     if (hk_large_cached_bytes() == 0)
-        return mapping;
+        return extent;
     hk_lock(&large.lock, HK_RANK_LARGE);
     uint32_t slot = large_slot_find(bytes, align);
     if (slot != LARGE_CACHE_SLOTS)
-        mapping = large_slot_remove(slot);
+        extent = large_slot_take(slot, bytes);
     hk_unlock(&large.lock, HK_RANK_LARGE);
-    return mapping;
+    return extent;
 }
 
 static bool large_could_reuse(size_t bytes, size_t align) {
@@ -84,10 +95,24 @@ static bool large_could_reuse(size_t bytes, size_t align) {
     return could;
 }
 
-/* Removes the oldest mapping if it was freed before `before_ms` or if `bytes` more would be too
- * many; bytes 0 otherwise. */
-static struct large_mapping large_evict(uint64_t before_ms, size_t bytes) {
-    struct large_mapping oldest = {0, 0, 0};
+/* Takes the `bytes` that begin at `base`; bytes 0 if they are not kept. */
+static struct large_extent large_reuse_at(uintptr_t base, size_t bytes) {
+    struct large_extent extent = {0, 0, 0, 0};
+    if (hk_large_cached_bytes() == 0)
+        return extent;
+    hk_lock(&large.lock, HK_RANK_LARGE);
+    for (uint32_t i = 0; i < large.count && extent.bytes == 0; i++) {
+        if (large.slots[i].base == base && large.slots[i].bytes >= bytes)
+            extent = large_slot_take(i, bytes);
+    }
+    hk_unlock(&large.lock, HK_RANK_LARGE);
+    return extent;
+}
+
+/* Removes the oldest extent if it was freed before `before_ms` or if `bytes` more would be too many;
+ * bytes 0 otherwise. */
+static struct large_extent large_evict(uint64_t before_ms, size_t bytes) {
+    struct large_extent oldest = {0, 0, 0, 0};
     uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
     hk_lock(&large.lock, HK_RANK_LARGE);
     if (large.count > 0 && (large.slots[0].freed_ms < before_ms ||
@@ -98,35 +123,61 @@ static struct large_mapping large_evict(uint64_t before_ms, size_t bytes) {
     return oldest;
 }
 
-static size_t large_unmap(struct large_mapping mapping) {
-    hk_usage_sub(mapping.bytes);
-    hk_os_unmap((void *)mapping.base, mapping.bytes);
-    return mapping.bytes;
+static size_t large_unmap(struct large_extent extent) {
+    hk_usage_sub(extent.bytes);
+    hk_os_unmap((void *)extent.base, extent.bytes);
+    return extent.bytes;
 }
 
-/* Keeps a mapping for reuse, in the place of older ones if need be, or unmaps it. */
-static void large_keep(struct large_mapping mapping) {
-    if (mapping.bytes > hk_option(HK_OPTION_large_cache_mb) << 20) {
-        large_unmap(mapping);
-        return;
+/* Adds the kept neighbours of an extent to it. Under the lock. */
+static void large_merge(struct large_extent *extent) {
+    for (uint32_t i = 0; i < large.count;) {
+        const struct large_extent *slot = &large.slots[i];
+        bool before = slot->base + slot->bytes == extent->base;
+        if (!before && extent->base + extent->bytes != slot->base) {
+            i++;
+            continue;
+        }
+        struct large_extent neighbour = large_slot_remove(i);
+        extent->base = before ? neighbour.base : extent->base;
+        extent->bytes += neighbour.bytes;
+        if (extent->mapping != neighbour.mapping)
+            extent->mapping = LARGE_MAPPINGS;
+        i = 0;
     }
-    struct large_mapping evicted;
-    while ((evicted = large_evict(0, mapping.bytes)).bytes != 0)
+}
+
+/* Keeps an extent for reuse, in the place of older ones if need be, or unmaps it. Of one that is larger
+ * than all that may be kept, the beginning is. */
+static void large_keep(struct large_extent extent) {
+    size_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
+    if (extent.bytes > limit) {
+        struct large_extent rest = extent;
+        rest.base += limit;
+        rest.bytes -= limit;
+        large_unmap(rest);
+        extent.bytes = limit;
+    }
+    if (extent.bytes == 0)
+        return;
+    struct large_extent evicted;
+    while ((evicted = large_evict(0, extent.bytes)).bytes != 0)
         large_unmap(evicted);
     hk_lock(&large.lock, HK_RANK_LARGE);
     bool kept = large.count < LARGE_CACHE_SLOTS;
     if (kept) {
-        large.slots[large.count++] = mapping;
-        hk_add_relaxed(&large.cached_bytes, mapping.bytes); /* relaxed: stored under the lock */
+        large_merge(&extent);
+        large.slots[large.count++] = extent;
+        hk_add_relaxed(&large.cached_bytes, extent.bytes); /* relaxed: stored under the lock */
     }
     hk_unlock(&large.lock, HK_RANK_LARGE);
     if (!kept)
-        large_unmap(mapping);
+        large_unmap(extent);
 }
 
 size_t hk_large_purge(uint64_t before_ms) {
     size_t bytes = 0;
-    struct large_mapping evicted;
+    struct large_extent evicted;
     while ((evicted = large_evict(before_ms, 0)).bytes != 0)
         bytes += large_unmap(evicted);
     return bytes;
@@ -153,6 +204,15 @@ static void *large_map_new(size_t bytes, size_t align) {
     return start;
 }
 
+/* The number of a new mapping. */
+static uint32_t large_number(void) {
+    uint32_t number;
+    do
+        number = hk_add_relaxed(&large.mappings, 1); /* relaxed: any other number will do */
+    while (number == LARGE_MAPPINGS);
+    return number;
+}
+
 /* Memory for a block of `bytes`, noted in the span. */
 static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, size_t bytes,
                                  size_t align) {
@@ -164,13 +224,16 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
         return (struct hk_block){(void *)run.base, run.zero};
     }
     align = large_align(align);
-    struct large_mapping kept = large_reuse(bytes, align);
+    bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
+    struct large_extent kept = large_reuse(bytes, align);
     span->chunk = NULL;
     if (kept.bytes != 0) {
         span->bytes = kept.bytes;
+        span->mapping = kept.mapping;
         return (struct hk_block){(void *)kept.base, false};
     }
     span->bytes = bytes;
+    span->mapping = large_number();
     return (struct hk_block){large_map_new(bytes, align), true};
 }
 
@@ -178,7 +241,7 @@ static void large_unmap_span(const struct hk_span *span) {
     if (span->chunk != NULL)
         hk_arena_give(span->chunk, span->base, span->granules);
     else
-        large_keep((struct large_mapping){span->base, span->bytes, hk_os_now_ms()});
+        large_keep((struct large_extent){span->base, span->bytes, hk_os_now_ms(), span->mapping});
 }
 
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align) {
@@ -226,7 +289,7 @@ bool hk_large_suits(const struct hk_span *span, size_t size, size_t align) {
         return false;
     if (span->chunk != NULL)
         return large_granules(bytes) == span->granules;
-    return large_mapping_suits(span->bytes, bytes);
+    return span->bytes >= bytes && span->bytes - bytes <= bytes / LARGE_REUSE_SLACK;
 }
 
 void hk_large_reuse(struct hk_span *span, size_t size) {
@@ -268,9 +331,23 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
         return false; /* `to` may be gone or not, so it is left alone: address space, no pages */
     hk_registry_remove(span);
     span->base = (uintptr_t)to;
+    span->mapping = large_number();
     bool entered = hk_registry_enter(span);
     hk_assert(entered);
     (void)entered;
+    return true;
+}
+
+/* Grows a block into the kept extent behind it, whose pages exist. */
+static bool large_extend(struct hk_span *span, size_t bytes) {
+    if (bytes <= span->bytes)
+        return false;
+    struct large_extent behind = large_reuse_at(span->base + span->bytes, bytes - span->bytes);
+    if (behind.bytes == 0)
+        return false;
+    span->bytes = bytes;
+    if (span->mapping != behind.mapping)
+        span->mapping = LARGE_MAPPINGS;
     return true;
 }
 
@@ -279,6 +356,8 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
         return true; /* the reserve of earlier growth */
     if (bytes < HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES / 2)
         return false; /* small enough for an arena: worth a copy */
+    if (span->mapping == LARGE_MAPPINGS)
+        return false; /* mremap takes one mapping at a time */
     if (bytes > span->bytes && large_could_reuse(bytes, large_align(align)))
         return false; /* its pages exist: a copy costs less than the faults of new ones */
     size_t more = bytes > span->bytes ? bytes - span->bytes : 0;
@@ -295,16 +374,23 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
     return true;
 }
 
+/* As large_resize_mapping, but first without a system call, then with a reserve. */
+static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t align) {
+    bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
+    size_t reserve = 0;
+    if (bytes > span->bytes)
+        reserve = hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES);
+    return large_extend(span, bytes) || large_resize_mapping(span, bytes + reserve, align) ||
+           large_resize_mapping(span, bytes, align);
+}
+
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
     if (size > PTRDIFF_MAX)
         return NULL;
     size_t bytes = hk_round_up(size, hk_os_page_bytes());
     size_t old_bytes = span->bytes;
-    size_t reserve =
-        bytes > old_bytes ? hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES) : 0;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
-                                    : large_resize_mapping(span, bytes + reserve, align) ||
-                                          large_resize_mapping(span, bytes, align);
+                                    : large_resize_mapping_best(span, bytes, align);
     if (!done)
         return NULL;
     hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */

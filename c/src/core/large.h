@@ -4,8 +4,8 @@
  *
  * What it is: one span per block: granules of the caller's arena up to 4 MiB, else a mapping of its
  * own. Blocks start at granules, or at their alignment where that is larger. They are resized in
- * place where neighbours are free, mappings move without a copy. Freed mappings are kept for reuse,
- * within the option large_cache_mb and for the purge delay.
+ * place where neighbours are free, mappings move without a copy. Freed mappings are kept for reuse, as
+ * extents that are split and merged, within the option large_cache_mb and for the purge delay.
  * Owns: spans of class NONE, freed mappings. Threads: any; a block's span belongs to whoever owns
  * the block. Takes the LARGE lock, never while it maps or unmaps.
  * Boundary: core/arena, core/registry, core/span, the OS boundary.

@@ -66,16 +66,16 @@ static uint32_t registry_granules(const struct hk_span *span) {
 /* Stores a class for one granule, which its blocks' frees will find. */
 static void registry_store_class(uintptr_t granule, size_t class) {
     /* relaxed: constant by now; and see hk_registry_class */
-    size_t at = ((granule << HK_GRANULE_SHIFT) + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
+    size_t at =
+        ((granule << HK_GRANULE_SHIFT) + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
     if (at < HK_WINDOW_GRANULES)
         hk_store_relaxed(&hk_window_classes[at], (uint8_t) class);
 }
 
-/* The place of a granule's span, in a leaf that is there. */
-static struct hk_span **registry_place(uintptr_t granule) {
+/* The leaf of a granule, which is there. */
+static struct registry_leaf *registry_leaf_of(uintptr_t granule) {
     /* acquire: as in hk_registry_find */
-    struct registry_leaf *leaf = hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
-    return &leaf->spans[granule % REGISTRY_LEAF_SPANS];
+    return hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
 }
 
 bool hk_registry_reserve(uintptr_t address) {
@@ -89,8 +89,9 @@ bool hk_registry_enter(struct hk_span *span) {
         !hk_registry_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
         return false;
     for (uint32_t i = 0; i < count; i++, granule++) {
+        struct registry_leaf *leaf = registry_leaf_of(granule);
         /* release: publishes the span's constant fields; pairs with hk_registry_find */
-        hk_store_release(registry_place(granule), span);
+        hk_store_release(&leaf->spans[granule % REGISTRY_LEAF_SPANS], span);
         registry_store_class(granule, span->class);
     }
     return true;
@@ -102,6 +103,6 @@ void hk_registry_remove(const struct hk_span *span) {
     for (uint32_t i = 0; i < count; i++, granule++) {
         registry_store_class(granule, HK_CLASS_NONE);
         /* relaxed: a lookup that races with this is a use of a freed pointer */
-        hk_store_relaxed(registry_place(granule), NULL);
+        hk_store_relaxed(&registry_leaf_of(granule)->spans[granule % REGISTRY_LEAF_SPANS], NULL);
     }
 }

@@ -20,6 +20,7 @@ struct hk_span {
     struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
     struct hk_span *prev;   /* lock:CLASS */
     size_t bytes;           /* slab: const, block bytes times blocks; large: usable, by its owner */
+    uint32_t mapping;       /* large, by its owner: number of its mapping; 0: of several */
     uint32_t granules;      /* large: atomic, stored by the block's owner as it is resized */
     uint8_t class;          /* const; HK_CLASS_NONE: a large block */
     bool fresh;             /* const; slab: blocks from `bump` on are zero */

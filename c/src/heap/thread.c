@@ -20,14 +20,14 @@ enum {
         64, /* flushes without a refill between, which make a thread that only frees */
     THREAD_BATCH_BYTES = 2 * 1024,  /* what a bin of such a thread may hold, in at most */
     THREAD_BATCH_BLOCKS = 15,       /* so many blocks: each may be all that keeps its page */
-    THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at the clock */
+    THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at share and clock */
     THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
     THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
     THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
     THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
     THREAD_EARNED_PART = 64,        /* of the bytes moved, the part that may be cached on top */
-    THREAD_ROOM_CALLS = 8,          /* slow calls between two bins that ask others for room */
+    THREAD_ROOM_CALLS = 16,         /* slow calls between two bins that ask others for room */
     THREAD_ROOM_RATIO = 2,          /* a bin gives room to one that wants half of what it has */
 };
 
@@ -169,15 +169,15 @@ static size_t threads_limit(void) {
     return total != 0 ? total : threads.cpus * (size_t)THREAD_TOTAL_PER_CPU;
 }
 
-/* What a thread may cache: a start, smaller the more threads there are, and a part of what it has
- * moved, both within its part of what all may hold and within the limit of one. */
-static size_t thread_share(const struct hk_thread *thread) {
+/* Computes what a thread may cache: a start, smaller the more threads there are, and a part of what it
+ * has moved, both within its part of what all may hold and within the limit of one. */
+static void thread_set_share(struct hk_thread *thread) {
     size_t part = threads_limit() / (hk_thread_count() + 1);
     size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
     start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
     size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;
     size_t share = size_min(earned, part > start ? part : start);
-    return size_min(share, thread_limit());
+    thread->share = size_min(share, thread_limit());
 }
 
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
@@ -298,8 +298,8 @@ static size_t thread_held(const struct hk_thread *thread) {
 
 /* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
  * much is left. */
-static void thread_make_room(struct hk_thread *thread, size_t bytes, size_t share) {
-    while (thread_held(thread) + bytes > share) {
+static void thread_make_room(struct hk_thread *thread, size_t bytes) {
+    while (thread_held(thread) + bytes > thread->share) {
         if (hk_keep_drop(&thread->keep))
             continue;
         size_t class = thread_largest(thread);
@@ -330,10 +330,9 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     capacity = capacity < row->depth ? capacity : row->depth;
     if (capacity <= old)
         return;
-    size_t share = thread_share(thread);
     if (old == 0 || thread->slow_calls % THREAD_ROOM_CALLS == 0)
-        thread_make_room(thread, (capacity - old) * (size_t)row->block_bytes, share);
-    thread_raise_capacity(thread, class, capacity, share);
+        thread_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
+    thread_raise_capacity(thread, class, capacity, thread->share);
 }
 
 /* ---- Birth and death ------------------------------------------------------------------------------- */
@@ -424,6 +423,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     }
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     threads_drop_spare(spare);
+    thread_set_share(thread);
     if (thread->heap == NULL) {
         hk_meta_free(thread, sizeof *thread);
         return NULL;
@@ -455,8 +455,9 @@ static void thread_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_thread_empty(thread);
     }
-    if (++thread->slow_calls % THREAD_CLOCK_CALLS != 0)
+    if (hk_likely(++thread->slow_calls % THREAD_CLOCK_CALLS != 0))
         return;
+    thread_set_share(thread);
     uint64_t now = hk_os_now_ms();
     hk_purge_tick(now);
     if (now - thread->looked_ms >= THREAD_LOOK_MS) {
@@ -573,11 +574,10 @@ struct hk_block hk_thread_take_large(size_t size, size_t align) {
 
 /* Keeps a freed large block if the thread asks for such blocks and may hold so much. */
 static bool thread_keep(struct hk_thread *thread, struct hk_span *span) {
-    size_t share = thread_share(thread);
     thread->moved_bytes += span->bytes;
-    if (thread->capacity_bytes + span->bytes > share || !hk_keep_wants(&thread->keep, span))
+    if (thread->capacity_bytes + span->bytes > thread->share || !hk_keep_wants(&thread->keep, span))
         return false;
-    while (thread_held(thread) + span->bytes > share)
+    while (thread_held(thread) + span->bytes > thread->share)
         hk_keep_drop(&thread->keep);
     hk_keep_put(&thread->keep, span);
     return true;

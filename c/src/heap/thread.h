@@ -32,6 +32,7 @@ struct hk_thread {
     struct hk_heap *heap;              /* const while the thread lives */
     struct hk_keep keep;               /* owner; large blocks */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
+    size_t share;                      /* owner; what it may hold; now and then computed anew */
     size_t moved_bytes;                /* owner; of blocks through refills and flushes, and of large
                                             blocks */
     uint8_t moving;                    /* atomic, stored by the owner; class of the bin whose blocks

@@ -38,8 +38,8 @@ TEST_FRESH(blocks_to_4_mib_are_granules_of_the_arena_and_larger_ones_mappings) {
     CHECK(span_of(small)->chunk != NULL && span_of(small)->owner == &arena);
     CHECK(span_of(large)->chunk == NULL);
     CHECK_EQ(span_of(small)->bytes, 4 * MIB);
-    CHECK_EQ(span_of(large)->bytes, 4 * MIB + 4096);
-    CHECK_EQ(hk_large_live_bytes(), 8 * MIB + 4096);
+    CHECK_EQ(span_of(large)->bytes, 4 * MIB + HK_GRANULE_BYTES);
+    CHECK_EQ(hk_large_live_bytes(), 8 * MIB + HK_GRANULE_BYTES);
     release(small);
     release(large);
     CHECK_EQ(hk_large_live_bytes(), 0);
@@ -108,15 +108,63 @@ TEST_FRESH(absurd_sizes_are_refused) {
 
 /* ---- Kept mappings ------------------------------------------------------------------------------ */
 
-TEST_FRESH(a_freed_mapping_serves_a_block_that_is_up_to_a_quarter_smaller) {
-    void *block = allocate(10 * MIB);
+/* Two mappings side by side, freed. */
+static char *free_neighbours(size_t first, size_t second) {
+    fake_os.chunks_at = FAR;
+    void *a = allocate(first);
+    fake_os.chunks_at = FAR + first;
+    void *b = allocate(second);
+    CHECK_EQ((uintptr_t)a, FAR);
+    CHECK_EQ((uintptr_t)b, FAR + first);
+    release(a);
+    release(b);
+    return a;
+}
+
+TEST_FRESH(a_smaller_block_takes_the_beginning_of_a_freed_mapping_and_leaves_the_rest) {
+    char *block = allocate(20 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 10 * MIB);
-    CHECK(allocate(10 * MIB + 4096) != block);
-    CHECK(allocate(7 * MIB) != block);
-    CHECK(allocate(8 * MIB) == block);
+    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK(allocate(20 * MIB + 1) != block);
+    CHECK(allocate(5 * MIB - 1) == block);
+    CHECK_EQ(span_of(block)->bytes, 5 * MIB);
+    CHECK_EQ(hk_large_cached_bytes(), 15 * MIB);
+    CHECK(allocate(15 * MIB) == block + 5 * MIB);
     CHECK_EQ(hk_large_cached_bytes(), 0);
-    CHECK_EQ(span_of(block)->bytes, 10 * MIB);
+}
+
+TEST_FRESH(freed_neighbours_become_one) {
+    char *block = free_neighbours(5 * MIB, 6 * MIB);
+    CHECK(allocate(11 * MIB) == block);
+    CHECK_EQ(hk_large_cached_bytes(), 0);
+}
+
+TEST_FRESH(a_block_grows_into_the_free_mapping_behind_it_without_a_system_call) {
+    char *block = free_neighbours(5 * MIB, 6 * MIB);
+    CHECK(allocate(5 * MIB) == block);
+    uint64_t calls = hk_os_counts.remap_calls;
+    CHECK(hk_large_resize(span_of(block), 8 * MIB, 16) == block);
+    CHECK_EQ(span_of(block)->bytes, 8 * MIB);
+    CHECK_EQ(hk_large_cached_bytes(), 3 * MIB);
+    CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
+    CHECK_EQ(hk_os_counts.remap_calls, calls);
+}
+
+TEST_FRESH(a_block_of_several_mappings_is_never_moved_by_the_os) {
+    char *block = free_neighbours(5 * MIB, 6 * MIB);
+    CHECK(allocate(11 * MIB) == block);
+    uint64_t calls = hk_os_counts.remap_calls;
+    CHECK(hk_large_resize(span_of(block), 40 * MIB, 16) == NULL);
+    CHECK_EQ(hk_os_counts.remap_calls, calls);
+    CHECK_EQ(span_of(block)->bytes, 11 * MIB);
+}
+
+TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
+    keep_for_reuse("20");
+    char *block = allocate(50 * MIB);
+    release(block);
+    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK(fake_os_is_mapped(block, 20 * MIB) && !fake_os_is_mapped(block + 20 * MIB, 4096));
 }
 
 TEST_FRESH(the_smallest_kept_mapping_that_fits_is_reused) {
@@ -146,10 +194,6 @@ TEST_FRESH(the_oldest_mappings_are_unmapped_when_the_limit_is_reached) {
     release(c);
     CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
     CHECK(!fake_os_is_mapped(a, 4096) && fake_os_is_mapped(b, 8 * MIB));
-    void *whole = allocate(21 * MIB);
-    release(whole);
-    CHECK(!fake_os_is_mapped(whole, 4096));
-    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
 }
 
 TEST_FRESH(with_a_limit_of_zero_nothing_is_kept) {
