@@ -22,6 +22,7 @@ mod workloads;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use hakmem_reports::allocators::{self, Found};
@@ -82,7 +83,17 @@ impl Plan {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match compare() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("compare: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compare() -> Result<()> {
     let folder = root().join("build/compare");
     fs::create_dir_all(&folder)?;
     let words: Vec<String> = env::args().skip(1).collect();

@@ -4,11 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use hakmem_reports::allocators::HAKMEM;
+use hakmem_reports::allocators::{HAKMEM, SYSTEM};
 use hakmem_reports::page::{document, escape};
 
 use crate::plot;
-use crate::samples::{Comparison, Part, Quantity, Row};
+use crate::samples::{Comparison, Part, Quantity, Row, is_peer};
 use crate::statistics::geometric_mean;
 
 /// hakmem is to need at most as much as the best peer; more than the limit needs an explanation.
@@ -227,7 +227,7 @@ fn against_best(comparison: &Comparison) -> Table {
 fn against_each(comparison: &Comparison, quantity: Quantity, what: &str) -> Table {
     let mut others: Vec<&str> = Vec::new();
     for name in comparison.parts.iter().flat_map(Part::allocators) {
-        if name != HAKMEM && !others.contains(&name) {
+        if (name == SYSTEM || is_peer(name)) && !others.contains(&name) {
             others.push(name);
         }
     }

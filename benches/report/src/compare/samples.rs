@@ -169,7 +169,7 @@ pub(crate) enum Quantity {
 }
 
 /// Neither the system's allocator nor hakmem, prepared or not, is a peer.
-fn is_peer(allocator: &str) -> bool {
+pub(crate) fn is_peer(allocator: &str) -> bool {
     allocator != SYSTEM && !allocator.starts_with(HAKMEM)
 }
 
