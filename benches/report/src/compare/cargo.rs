@@ -9,7 +9,7 @@ use hakmem_reports::{Result, root};
 use serde_json::Value;
 
 /// The package of the micro and macro benchmarks.
-const PACKAGE: &str = "hakmem-benches";
+pub(crate) const PACKAGE: &str = "hakmem-benches";
 
 fn cargo(arguments: &[&str]) -> Result<String> {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hakmem_reports::Result;
+use hakmem_reports::allocators::HAKMEM;
 use serde_json::Value;
 
-use crate::cargo;
+use crate::cargo::{self, PACKAGE};
 use crate::driver::{Measured, Planned, Source};
 use crate::process;
 use crate::samples::Sample;
@@ -44,6 +45,12 @@ impl Benchmark {
             allocator: allocator.to_owned(),
             id: id.to_owned(),
         })
+    }
+
+    /// The identity of the same on hakmem.
+    fn on_hakmem(&self) -> String {
+        self.id
+            .replacen(&format!("/{}", self.allocator), &format!("/{HAKMEM}"), 1)
     }
 }
 
@@ -90,8 +97,8 @@ impl Source for Micro {
                 None => rows.push(Planned {
                     name: benchmark.row.clone(),
                     command: format!(
-                        "cargo bench -p hakmem-benches -- --exact '{}'",
-                        benchmark.id
+                        "cargo bench -p {PACKAGE} -- --exact '{}'",
+                        benchmark.on_hakmem()
                     ),
                     allocators: vec![allocator],
                     missing: None,
@@ -184,6 +191,9 @@ mod tests {
             named("working set mixed", "hakmem")
         );
         assert_eq!(read("churn/system: benchmark"), named("churn", "system"));
+        let benchmark = Benchmark::read("pair/system/system 8: benchmark");
+        let id = benchmark.map(|one| one.on_hakmem());
+        assert_eq!(id.as_deref(), Some("pair/hakmem/system 8"));
         assert_eq!(read("3 tests, 3 benchmarks"), None);
     }
 

@@ -216,7 +216,13 @@ fn against_best(comparison: &Comparison) -> Table {
     Table {
         title: "hakmem / best peer of each row".to_owned(),
         head: [
-            "part", "rows", "time", "≤ 1.00", "≤ 1.05", "> 1.05", "peak RSS",
+            "part",
+            "rows",
+            "time",
+            "≤ 1.00",
+            "1.01–1.05",
+            "> 1.05",
+            "peak RSS",
         ]
         .map(str::to_owned)
         .into(),
