@@ -470,7 +470,7 @@ impl Source for Programs<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Kind, PROGRAMS, c_program, debian_program};
+    use super::{Kind, PROGRAMS, Program, c_program, debian_program};
 
     #[test]
     fn rows_of_c_programs_are_read() {
@@ -496,5 +496,22 @@ mod tests {
             );
             assert!(quick.contains(program.quick_amount), "{quick}");
         }
+    }
+
+    #[test]
+    fn missing_programs_are_named_with_their_packages() {
+        let program = Program {
+            name: "absent",
+            command: &["no-such-program"],
+            amount: "2",
+            quick_amount: "1",
+            needs: &[("no-such-program", "its-package")],
+            environment: &[],
+        };
+        let missing = debian_program(&program).missing;
+        assert_eq!(
+            missing.as_deref(),
+            Some("not installed: Debian package its-package")
+        );
     }
 }
