@@ -53,7 +53,7 @@ pub(crate) struct Budget {
 /// Tells on standard error what runs, and how long the rest may take.
 pub(crate) struct Progress {
     /// Of the parts after this one.
-    pub(crate) later: Duration,
+    later: Duration,
     part: String,
     start: Instant,
     budget: Duration,
@@ -74,14 +74,13 @@ impl Progress {
         }
     }
 
-    fn step(&mut self, what: &str) {
+    fn tell(&self, what: &str) {
         let elapsed = self.start.elapsed();
         let sure = match self.done {
             0 => Duration::ZERO,
             done => elapsed.mul_f64(self.steps.saturating_sub(done) as f64 / done as f64),
         };
         let left = self.budget.saturating_sub(elapsed).max(sure) + self.later;
-        self.done += 1;
         let line = format!(
             "{} {what}; about {} min left",
             self.part,
@@ -125,10 +124,10 @@ pub(crate) fn run(
     while rounds < budget.most_rounds {
         let start = Instant::now();
         for row in &mut rows {
-            progress.step(&format!("round {}: {}", rounds + 1, row.name));
+            progress.tell(&format!("round {}: {}", rounds + 1, row.name));
             quiet.wait();
             measure_row(source, row, rounds, &mut answers);
-            progress.done += row.cells.len() - usize::from(!row.cells.is_empty());
+            progress.done += row.cells.len();
         }
         rounds += 1;
         longest_round = longest_round.max(start.elapsed());
@@ -137,18 +136,21 @@ pub(crate) fn run(
             break;
         }
     }
+    let mut notes = source.notes();
+    notes.push(format!("{rounds} rounds; {}", quiet.describe()));
     for row in &mut rows {
-        progress.step(&format!("system calls: {}", row.name));
+        progress.tell(&format!("system calls: {}", row.name));
         for cell in row.cells.iter_mut().filter(|cell| cell.failure.is_none()) {
             match source.count_calls(&row.name, &cell.allocator) {
                 Ok(calls) => cell.calls = calls,
-                Err(error) => cell.failure = Some(format!("under strace: {error}")),
+                Err(error) => notes.push(format!(
+                    "system calls of {} on {} are not counted: {error}",
+                    row.name, cell.allocator
+                )),
             }
         }
     }
     progress.end();
-    let mut notes = source.notes();
-    notes.push(format!("{rounds} rounds; {}", quiet.describe()));
     Some(Part {
         name: name.to_owned(),
         title: source.title().to_owned(),

@@ -117,7 +117,7 @@ fn compare() -> Result<()> {
 
 fn measure(plan: &Plan) -> Result<Comparison> {
     let found = allocators::find(&root())?;
-    let has_strace = !output("strace", &["-V"]).is_empty();
+    let has_strace = process::can_trace(&plan.folder);
     let mut comparison = Comparison {
         date: output("date", &["+%Y-%m-%d"]),
         cpu: machine::cpu(),

@@ -151,6 +151,15 @@ pub(crate) fn number_after(text: &str, name: &str) -> Option<f64> {
     words.nth(1)?.parse().ok()
 }
 
+/// Whether strace is installed and may trace: in a container it may not.
+pub(crate) fn can_trace(folder: &Path) -> bool {
+    run(
+        traced(&Command::new("true"), Path::new("/dev/null")),
+        folder,
+    )
+    .is_ok()
+}
+
 /// The command that traces another with its environment; the counts go to a file.
 pub(crate) fn traced(command: &Command, counts: &Path) -> Command {
     let mut traced = Command::new("strace");

@@ -405,7 +405,7 @@ impl Source for Programs<'_> {
                 .to_owned(),
             match self.has_strace {
                 true => "system calls: those of memory, futex and sched_yield, in a short run",
-                false => "system calls: not counted, strace is not installed",
+                false => "system calls: not counted, there is no strace, or it may not trace",
             }
             .to_owned(),
         ]
