@@ -11,11 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
 
 use crate::block::{Allocator, Block};
 use crate::random::Random;
 use crate::sizes::{ALIGN, KIB, Mix, layout};
+
+/// Blocks of an iteration: so many that the start of the threads does not count.
+const BLOCKS: u64 = 1 << 14;
 
 /// Blocks go over in parcels: the hand-over must not cost more than the allocator, nor allocate.
 const PARCEL_BLOCKS: u64 = 64;
@@ -29,6 +32,7 @@ const TABLE_PARCELS: usize = 8;
 
 pub(crate) fn producer_consumer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("producer consumer");
+    group.throughput(Throughput::Elements(BLOCKS));
     for size in [64, 4 * KIB, 32 * KIB] {
         compare!(hand_over(&mut group, size));
     }
@@ -37,6 +41,7 @@ pub(crate) fn producer_consumer(criterion: &mut Criterion) {
 
 pub(crate) fn many_to_many(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("many to many");
+    group.throughput(Throughput::Elements(BLOCKS));
     for threads in [2, 8] {
         for mix in [Mix::Small, Mix::Buffers] {
             compare!(share(&mut group, threads, mix));
@@ -52,7 +57,7 @@ fn hand_over<A: Allocator>(
     size: usize,
 ) {
     group.bench_function(BenchmarkId::new(name, size), |bencher| {
-        bencher.iter_custom(|blocks| produce(allocator, size, blocks));
+        bencher.iter_custom(|iterations| produce(allocator, size, iterations * BLOCKS));
     });
 }
 
@@ -94,9 +99,10 @@ fn share<A: Allocator>(
         let table: Vec<_> = (0..threads * TABLE_PARCELS)
             .map(|_| Mutex::new(empty_parcel()))
             .collect();
-        bencher.iter_custom(|blocks| {
+        bencher.iter_custom(|iterations| {
+            let blocks = iterations * BLOCKS;
             let ready = Barrier::new(threads + 1);
-            thread::scope(|scope| {
+            let start = thread::scope(|scope| {
                 for thread in 0..threads {
                     let (table, ready) = (&table, &ready);
                     // The first threads have one more, so that the sum is what was asked for.
@@ -107,10 +113,11 @@ fn share<A: Allocator>(
                         exchange(allocator, mix, table, &mut random, share);
                     });
                 }
+                let start = Instant::now(); // before they may run: they might be done after the wait
                 ready.wait();
-                Instant::now()
-            })
-            .elapsed() // the scope ends when its threads have
+                start
+            });
+            start.elapsed() // the scope ends when its threads have
         });
     });
 }

@@ -18,8 +18,8 @@ enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
-    THREAD_BATCH_BYTES = 2 * 1024,  /* what a bin of such a thread may hold, in at most */
-    THREAD_BATCH_BLOCKS = 15,       /* so many blocks: each may be all that keeps its page */
+    THREAD_BATCH_BYTES = 256 * 1024, /* what such a thread may hold, its blocks counted as at least */
+    THREAD_BATCH_BLOCK = 1024,       /* so many bytes */
     THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at share and clock */
     THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
@@ -267,12 +267,17 @@ static void thread_look(struct hk_thread *thread) {
     }
 }
 
-/* Halves the bins of a thread that only frees: it needs no cache, but for batches to send home. */
+/* Halves the bins of a thread that only frees, until they hold no more than batches to send home. A
+ * small block counts as more than its size: it may be all that keeps a page. */
 static void thread_halve_all(struct hk_thread *thread) {
+    size_t bytes = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        size_t capacity = thread->capacity[class];
-        if (capacity > THREAD_BATCH_BLOCKS ||
-            capacity * hk_classes[class].block_bytes > THREAD_BATCH_BYTES)
+        size_t block_bytes = hk_classes[class].block_bytes;
+        block_bytes = block_bytes > THREAD_BATCH_BLOCK ? block_bytes : THREAD_BATCH_BLOCK;
+        bytes += thread->capacity[class] * block_bytes;
+    }
+    for (size_t class = 1; class < HK_CLASS_COUNT && bytes > THREAD_BATCH_BYTES; ++class) {
+        if (thread->capacity[class] > 0)
             thread_halve(thread, class);
     }
 }
