@@ -173,6 +173,10 @@ struct hak_stats {
     uint64_t bytes_huge;         /* in chunks that ask for huge pages */
     uint64_t limit_soft;         /* the options, in bytes; 0: none */
     uint64_t limit_hard;
+    uint64_t lock_busy_class; /* times that a lock was found taken: of a class of a heap, */
+    uint64_t lock_busy_arena; /* of the memory of a heap, */
+    uint64_t lock_busy_meta;  /* of the memory of hakmem's own structures, */
+    uint64_t lock_busy_other; /* any other */
 };
 
 /* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only ever

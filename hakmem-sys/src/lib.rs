@@ -231,6 +231,14 @@ pub struct hak_stats {
     pub limit_soft: u64,
     /// The option `limit_hard`, in bytes; 0: none.
     pub limit_hard: u64,
+    /// Times that the lock of a class of a heap was found taken.
+    pub lock_busy_class: u64,
+    /// Times that the lock of a heap's memory was found taken.
+    pub lock_busy_arena: u64,
+    /// Times that the lock of the memory of hakmem's own structures was found taken.
+    pub lock_busy_meta: u64,
+    /// Times that any other lock was found taken.
+    pub lock_busy_other: u64,
 }
 
 /// What [`hak_class_stats()`] reports: one row of the size-class table, with what is in use now.

@@ -89,6 +89,14 @@ snapshot! {
     limit_soft,
     /// The option `limit_hard`, in bytes; 0 means none.
     limit_hard,
+    /// Times that the lock of a class of a heap was found taken.
+    lock_busy_class,
+    /// Times that the lock of a heap's memory was found taken.
+    lock_busy_arena,
+    /// Times that the lock of the memory of hakmem's own structures was found taken.
+    lock_busy_meta,
+    /// Times that any other lock was found taken.
+    lock_busy_other,
 }
 
 snapshot! {

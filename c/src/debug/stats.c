@@ -60,6 +60,20 @@ static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *
     total->inbox_saves += stats->inbox_saves;
 }
 
+static void stats_add_locks(struct hak_stats *total) {
+    uint64_t all = 0;
+    uint64_t busy[HK_RANK_COUNT];
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++) {
+        busy[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]); /* relaxed: a statistic */
+        all += busy[rank];
+    }
+    total->lock_waits = hk_load_relaxed(&hk_lock_counts.sleeps); /* relaxed: a statistic */
+    total->lock_busy_class = busy[HK_RANK_CLASS];
+    total->lock_busy_arena = busy[HK_RANK_ARENA];
+    total->lock_busy_meta = busy[HK_RANK_META];
+    total->lock_busy_other = all - busy[HK_RANK_CLASS] - busy[HK_RANK_ARENA] - busy[HK_RANK_META];
+}
+
 static void stats_add_os(struct hak_stats *total) {
     /* relaxed: statistics */
     total->bytes_mapped = hk_load_relaxed(&hk_os_counts.bytes_mapped);
@@ -69,7 +83,6 @@ static void stats_add_os(struct hak_stats *total) {
     total->unmap_calls = hk_load_relaxed(&hk_os_counts.unmap_calls);
     total->remap_calls = hk_load_relaxed(&hk_os_counts.remap_calls);
     total->purge_calls = hk_load_relaxed(&hk_os_counts.purge_calls);
-    total->lock_waits = hk_load_relaxed(&hk_lock_waits);
     total->errors = hk_load_relaxed(&hk_errors);
 }
 
@@ -91,4 +104,5 @@ void hk_stats_collect(struct hk_stats_all *all) {
     total->limit_soft = hk_option(HK_OPTION_limit_soft);
     total->limit_hard = hk_option(HK_OPTION_limit_hard);
     stats_add_os(total);
+    stats_add_locks(total);
 }

@@ -6,9 +6,9 @@
 
 enum { LOCK_SPINS = 60 }; /* about the time of a batch under a class lock */
 
-uint64_t hk_lock_waits;
+struct hk_lock_counts hk_lock_counts;
 
-void hk_lock_slow(struct hk_lock *lock) {
+void hk_lock_wait(struct hk_lock *lock) {
     for (int i = 0; i < LOCK_SPINS; i++) {
         uint32_t free = 0;
         /* relaxed load: a look before the attempt; acquire: pairs with hk_unlock */
@@ -18,9 +18,14 @@ void hk_lock_slow(struct hk_lock *lock) {
     }
     /* acquire: pairs with hk_unlock. The word is left at 2, as others may sleep too. */
     while (hk_swap_acquire(&lock->word, 2) != 0) {
-        hk_add_relaxed(&hk_lock_waits, 1); /* relaxed: a statistic */
+        hk_add_relaxed(&hk_lock_counts.sleeps, 1); /* relaxed: a statistic */
         hk_os_wait(&lock->word, 2);
     }
+}
+
+void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
+    hk_add_relaxed(&hk_lock_counts.busy[rank], 1); /* relaxed: a statistic */
+    hk_lock_wait(lock);
 }
 
 void hk_unlock_slow(struct hk_lock *lock) { hk_os_wake(&lock->word); }

@@ -223,6 +223,34 @@ TEST(bytes_live_is_exact_after_producers_and_consumers) {
     CHECK_EQ(hak_validate(), 0);
 }
 
+static int stop; /* atomic */
+
+/* One block at a time, without a cache: each call takes the lock of the class. */
+static void *disturb(void *arg) {
+    while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
+        hak_free(hak_malloc(5000));
+    return arg;
+}
+
+TEST(locks_found_taken_are_counted) {
+    enum { THREADS = 4, SECONDS_MOST = 60 };
+    uint64_t before = stats_now().lock_busy_class;
+    pthread_t threads[THREADS];
+    char cache_kb[32];
+    test_let_libc_keep_threads(THREADS);
+    CHECK_EQ(hak_option_get("thread_cache_kb", cache_kb, sizeof cache_kb), 0);
+    CHECK_EQ(hak_option_set("thread_cache_kb", "0"), 0);
+    for (size_t i = 0; i < THREADS; i++)
+        threads[i] = test_thread(disturb, NULL);
+    for (int i = 0; i < SECONDS_MOST * 100 && stats_now().lock_busy_class == before; i++)
+        test_sleep_ms(10);
+    __atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(hak_option_set("thread_cache_kb", cache_kb), 0);
+    CHECK(stats_now().lock_busy_class > before);
+}
+
 static void *allocate_one(void *arg) {
     (void)arg;
     return hak_malloc(5000);

@@ -43,10 +43,10 @@ static void *take_and_release(void *arg) {
 
 TEST(a_thread_that_has_to_wait_sleeps_and_is_counted) {
     struct hk_lock held = {0};
-    uint64_t before = hk_load_relaxed(&hk_lock_waits);
+    uint64_t before = hk_load_relaxed(&hk_lock_counts.sleeps);
     hk_lock(&held, HK_RANK_META);
     pthread_t thread = test_thread(take_and_release, &held);
-    while (hk_load_relaxed(&hk_lock_waits) == before)
+    while (hk_load_relaxed(&hk_lock_counts.sleeps) == before)
         test_sleep_ms(1);
     CHECK_EQ(hk_load_relaxed(&held.word), 2);
     hk_unlock(&held, HK_RANK_META);
@@ -54,12 +54,52 @@ TEST(a_thread_that_has_to_wait_sleeps_and_is_counted) {
     CHECK_EQ(held.word, 0);
 }
 
-TEST(a_lock_without_contention_never_sleeps) {
+/* Takes and releases a lock that is held, through `take`, until it sleeps; says how often locks of each
+ * rank were found taken meanwhile. */
+static void find_taken(void *(*take)(void *), uint64_t found[HK_RANK_COUNT]) {
+    struct hk_lock held = {0};
+    uint64_t before = hk_load_relaxed(&hk_lock_counts.sleeps);
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
+        found[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]);
+    hk_lock_unranked(&held);
+    pthread_t thread = test_thread(take, &held);
+    while (hk_load_relaxed(&hk_lock_counts.sleeps) == before)
+        test_sleep_ms(1);
+    hk_unlock_unranked(&held);
+    pthread_join(thread, NULL);
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
+        found[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]) - found[rank];
+}
+
+TEST(a_lock_found_taken_is_counted_once_and_for_its_rank) {
+    uint64_t found[HK_RANK_COUNT];
+    find_taken(take_and_release, found);
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
+        CHECK_EQ(found[rank], rank == HK_RANK_META);
+}
+
+static void *take_and_release_unranked(void *arg) {
+    hk_lock_unranked(arg);
+    hk_unlock_unranked(arg);
+    return NULL;
+}
+
+TEST(what_fork_handlers_wait_for_is_not_counted) {
+    uint64_t found[HK_RANK_COUNT];
+    find_taken(take_and_release_unranked, found);
+    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
+        CHECK_EQ(found[rank], 0);
+}
+
+TEST(a_lock_without_contention_is_never_found_taken) {
     struct hk_lock own = {0};
-    uint64_t before = hk_load_relaxed(&hk_lock_waits);
+    struct hk_lock_counts before = hk_lock_counts;
     for (int i = 0; i < 1000; i++)
         take_and_release(&own);
-    CHECK_EQ(hk_load_relaxed(&hk_lock_waits), before);
+    CHECK(hk_lock_try(&own, HK_RANK_META));
+    CHECK(!hk_lock_try(&own, HK_RANK_META));
+    hk_unlock(&own, HK_RANK_META);
+    CHECK(memcmp(&before, &hk_lock_counts, sizeof before) == 0);
 }
 
 TEST(trying_takes_a_free_lock_and_leaves_a_held_one) {

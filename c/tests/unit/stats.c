@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "fresh.h"
+#include "heap/thread.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -123,6 +124,46 @@ TEST_FRESH(errors_are_counted) {
     hak_free(block);
     CHECK_EQ(stats().errors, 2);
     fake_os_take_errors();
+}
+
+static void first_heap(void *arg, struct hk_heap *heap) {
+    struct hk_heap **first = arg;
+    *first = *first != NULL ? *first : heap;
+}
+
+static void *free_block(void *block) {
+    hak_free(block);
+    return NULL;
+}
+
+TEST_FRESH(a_class_lock_found_taken_is_counted) {
+    struct hk_heap *heap = NULL;
+    void *block = hak_malloc(3000);
+    hk_thread_each_heap(first_heap, &heap);
+    REQUIRE(heap != NULL);
+    struct hk_lock *lock = &heap->classes[hk_class_of(3000)].lock;
+    hk_lock(lock, HK_RANK_CLASS);
+    pthread_t thread = test_thread(free_block, block);
+    while (hk_load_relaxed(&hk_lock_counts.sleeps) == 0)
+        test_sleep_ms(1);
+    hk_unlock(lock, HK_RANK_CLASS);
+    pthread_join(thread, NULL);
+    struct hak_stats now = stats();
+    CHECK_EQ(now.lock_busy_class, 1);
+    CHECK_GE(now.lock_waits, 1);
+    CHECK_EQ(now.lock_busy_arena + now.lock_busy_meta + now.lock_busy_other, 0);
+}
+
+TEST_FRESH(locks_found_taken_are_told_apart_by_what_they_protect) {
+    uint64_t sum = 0;
+    for (unsigned rank = 0; rank < HK_RANK_COUNT; rank++)
+        sum += hk_lock_counts.busy[rank] = UINT64_C(1) << rank;
+    struct hak_stats now = stats();
+    CHECK_EQ(now.lock_busy_class, 1 << HK_RANK_CLASS);
+    CHECK_EQ(now.lock_busy_arena, 1 << HK_RANK_ARENA);
+    CHECK_EQ(now.lock_busy_meta, 1 << HK_RANK_META);
+    CHECK_EQ(now.lock_busy_class + now.lock_busy_arena + now.lock_busy_meta + now.lock_busy_other,
+             sum);
 }
 
 /* ---- Reports ------------------------------------------------------------------------------------- */
