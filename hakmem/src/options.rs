@@ -3,7 +3,7 @@
 //! | constant | name | default | values | can be set |
 //! |---|---|---|---|---|
 //! | [`PREWARM`] | `prewarm` | `off` | `off`, `tiny`, `pool`, `all`, `adaptive` | any time |
-//! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 2048 | 0 to 1048576 | any time |
+//! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 8192 | 0 to 1048576 | any time |
 //! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 0 | 0 to 1048576 | any time |
 //! | [`HEAPS`] | `heaps` | 0 | 0 to 256 | at start |
 //! | [`POOL_TLS_ARENA_MB_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
