@@ -9,7 +9,6 @@
 
 enum {
     LARGE_CACHE_SLOTS = 16,
-    LARGE_REUSE_SLACK = 4, /* what a thread keeps may be 1/4 larger than the block that reuses it */
     LARGE_GROWTH_SLACK = 8, /* a mapping that grows reserves 1/8 more, so that steps are few */
     LARGE_MAPPINGS = 0,     /* the number of an extent that is of several mappings */
 };
@@ -283,19 +282,12 @@ bool hk_large_is_live(const struct hk_span *span) {
     return !hk_load_relaxed(&span->retired); /* relaxed: as in hk_large_retire */
 }
 
-bool hk_large_suits(const struct hk_span *span, size_t size, size_t align) {
-    size_t bytes = hk_round_up(size, hk_os_page_bytes());
-    if ((span->base & (align - 1)) != 0)
-        return false;
-    if (span->chunk != NULL)
-        return large_granules(bytes) == span->granules;
-    return span->bytes >= bytes && span->bytes - bytes <= bytes / LARGE_REUSE_SLACK;
-}
-
 void hk_large_reuse(struct hk_span *span, size_t size) {
-    size_t bytes = hk_round_up(size, hk_os_page_bytes());
     hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
-    if (span->chunk == NULL || span->bytes == bytes)
+    if (span->chunk == NULL)
+        return;
+    size_t bytes = hk_round_up(size, hk_os_page_bytes());
+    if (span->bytes == bytes)
         return;
     hk_add_relaxed(&large.live_bytes, bytes - span->bytes); /* relaxed: a statistic */
     span->bytes = bytes;

@@ -16,6 +16,8 @@
 #include "arena.h"
 #include "span.h"
 
+#define HK_LARGE_SLACK 4 /* a retired mapping may be 1/4 larger than the block that reuses it */
+
 /* A block of `size` bytes; start NULL without memory. `owner` is noted in the span. */
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
 
@@ -25,8 +27,14 @@ void hk_large_free(struct hk_span *span);
 /* A freed block may be kept by its thread, with span and pages: retired, it is no block any more, and
  * a second free of it is seen; reused, it is one again, of `size` bytes, for which it must suit. */
 void hk_large_retire(struct hk_span *span);
-bool hk_large_suits(const struct hk_span *span, size_t size, size_t align);
 void hk_large_reuse(struct hk_span *span, size_t size);
+HK_FAST bool hk_large_suits(const struct hk_span *span, size_t size, size_t align) {
+    if ((span->base & (align - 1)) != 0)
+        return false;
+    if (span->chunk != NULL)
+        return (size + HK_GRANULE_BYTES - 1) >> HK_GRANULE_SHIFT == span->granules;
+    return span->bytes >= size && span->bytes - size <= size / HK_LARGE_SLACK;
+}
 /* Whether a span is that of a live block. */
 bool hk_large_is_live(const struct hk_span *span);
 

@@ -413,6 +413,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
         thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
         thread->floor[class] = thread->cache.bins[class].top;
+        thread->seen[class] = thread->cache.bins[class].top;
     }
     thread->trim_seen = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
     struct hk_heap *spare = threads_spare_heap();
@@ -498,13 +499,15 @@ void *hk_thread_refill(size_t class) {
         return hk_thread_take_one(class).start;
     thread_tick(thread);
     hk_helper_want();
+    bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
     struct hk_bin *bin = &thread->cache.bins[class];
     void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
         return block;
-    thread_grow(thread, class);
+    if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
+        thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
         thread->moved_bytes += hk_classes[class].block_bytes;

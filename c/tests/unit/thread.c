@@ -39,7 +39,15 @@ TEST_FRESH(the_first_call_gives_a_thread_its_cache) {
     CHECK_EQ(stats().threads, 1);
     CHECK_EQ(stats().heaps, 1);
     hak_free(block);
-    CHECK_EQ(cached(HK_CLASS_112), hk_classes[HK_CLASS_112].initial / 2 + 1);
+    CHECK_EQ(cached(HK_CLASS_112), 1);
+}
+
+TEST_FRESH(the_first_block_of_a_class_comes_alone_and_the_second_with_others) {
+    CHECK(hak_malloc(100) != NULL);
+    CHECK_EQ(record()->capacity[HK_CLASS_112], 0);
+    CHECK(hak_malloc(100) != NULL);
+    CHECK_EQ(record()->capacity[HK_CLASS_112], hk_classes[HK_CLASS_112].initial);
+    CHECK_EQ(cached(HK_CLASS_112), hk_classes[HK_CLASS_112].initial / 2);
 }
 
 static void *attach(void *barrier) {
