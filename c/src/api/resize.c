@@ -46,6 +46,13 @@ static size_t resize_usable(const struct resize_block *found) {
                                          : found->span->bytes;
 }
 
+/* Makes a block of a class larger where it is, if it can be. */
+static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
+                            size_t align) {
+    return class != HK_CLASS_NONE && ((uintptr_t)block & (align - 1)) == 0 &&
+           hk_heap_extend(block, class, new_class, size);
+}
+
 /* A block stays in place while its class does, so that a sized free by the new size is right. */
 static void *resize(const char *function, void *block, size_t size, size_t align) {
     struct resize_block found;
@@ -61,6 +68,8 @@ static void *resize(const char *function, void *block, size_t size, size_t align
         if (resized != NULL)
             return resized;
     }
+    if (resize_in_place(block, found.class, class, size, align))
+        return block;
     void *moved = hk_front_alloc(size, align);
     if (moved == NULL)
         return NULL;
@@ -105,7 +114,8 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
     }
     if (class == HK_CLASS_NONE)
         return resize("hak_realloc_layout", ptr, new_size, align);
-    if (class == hk_class_of_layout(new_size, align))
+    size_t new_class = hk_class_of_layout(new_size, align);
+    if (class == new_class || resize_in_place(ptr, class, new_class, new_size, align))
         return ptr;
     void *moved = hk_front_alloc(new_size, align);
     if (moved == NULL)

@@ -261,8 +261,12 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
         hk_span_destroy(span);
         return none;
     }
-    hk_add_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
+    hk_large_begin(span);
     return block;
+}
+
+void hk_large_begin(const struct hk_span *span) {
+    hk_add_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
 }
 
 void hk_large_free(struct hk_span *span) {

@@ -21,6 +21,10 @@
 /* A block of `size` bytes; start NULL without memory. `owner` is noted in the span. */
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
 
+/* Counts a span as that of a large block: one of granules, entered in the registry, that was something
+ * else before. */
+void hk_large_begin(const struct hk_span *span);
+
 /* `span` is that of a large block. */
 void hk_large_free(struct hk_span *span);
 

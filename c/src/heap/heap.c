@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../core/error.h"
+#include "../core/large.h"
 #include "../core/meta.h"
 #include "../core/registry.h"
 #include "../os/check.h"
@@ -218,8 +219,8 @@ HK_FAST enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span 
 
 /* The place of `block` in `slab`, which the registry names. A wrong class means that the pointer lies in
  * somebody else's slab by now. */
-HK_FAST enum hk_slab_result class_locate(size_t class, const struct hk_span *slab, const void *block,
-                                         uint32_t *index) {
+HK_FAST enum hk_slab_result class_locate(size_t class, const struct hk_span *slab,
+                                         const void *block, uint32_t *index) {
     if (hk_unlikely(slab == NULL || slab->class != class))
         return HK_SLAB_NOT_A_BLOCK;
     return hk_slab_locate(slab, &hk_classes[class], block, index);
@@ -375,6 +376,82 @@ bool hk_heap_check(const char *function, const void *block) {
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
     return result == HK_SLAB_DONE;
+}
+
+/* ---- Extending ---------------------------------------------------------------------------------- */
+
+/* Counts a slab whose only block is out in or out of its class. Out: false, nothing changed, if the
+ * block is not out. */
+static bool class_count_whole(struct hk_span *slab, bool in) {
+    struct hk_heap *heap = slab->owner;
+    struct hk_heap_class *hc = &heap->classes[slab->class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    bool out = hk_slab_is_exhausted(slab); /* so it is in no list */
+    if (out) {
+        hc->slabs += in ? 1 : -1u;
+        hc->blocks_out += in ? 1 : -UINT64_C(1);
+    }
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    return out;
+}
+
+/* The granules that the block of a slab would have; 0 if it cannot be extended to that. */
+static uint32_t extend_granules(size_t class, size_t new_class, size_t size) {
+    const struct hk_class *row = &hk_classes[new_class];
+    if (hk_classes[class].blocks != 1 || (new_class != HK_CLASS_NONE && row->blocks != 1) ||
+        size > HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES)
+        return 0;
+    size_t granules = new_class != HK_CLASS_NONE
+                          ? row->granules
+                          : hk_round_up(size, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT;
+    return granules > hk_classes[class].granules ? (uint32_t)granules : 0;
+}
+
+/* A descriptor like that of `slab`, for so many granules. */
+static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class, uint32_t granules,
+                                   size_t size) {
+    struct hk_span *span = hk_span_create(new_class);
+    if (span == NULL)
+        return NULL;
+    span->base = slab->base;
+    span->owner = slab->owner;
+    span->chunk = slab->chunk;
+    span->granules = granules;
+    span->bytes = new_class != HK_CLASS_NONE ? hk_classes[new_class].block_bytes
+                                             : hk_round_up(size, hk_os_page_bytes());
+    span->bump = span->blocks;
+    return span;
+}
+
+bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
+    uint32_t granules = extend_granules(class, new_class, size);
+    struct hk_span *slab = granules != 0 ? hk_registry_find(block) : NULL;
+    if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block)
+        return false;
+    uint32_t more = granules - slab->granules;
+    struct hk_span *span = extend_span(slab, new_class, granules, size);
+    if (span == NULL)
+        return false;
+    if (!hk_registry_reserve(span->base + (granules - 1) * HK_GRANULE_BYTES) ||
+        !hk_arena_extend(slab->chunk, slab->base, slab->granules, more)) {
+        hk_span_destroy(span);
+        return false;
+    }
+    if (!class_count_whole(slab, false)) {
+        hk_arena_give(slab->chunk, slab->base + slab->granules * HK_GRANULE_BYTES, more);
+        hk_span_destroy(span);
+        return false;
+    }
+    hk_registry_remove(slab);
+    bool entered = hk_registry_enter(span);
+    hk_assert(entered);
+    (void)entered;
+    hk_span_destroy(slab);
+    if (new_class != HK_CLASS_NONE)
+        class_count_whole(span, true);
+    else
+        hk_large_begin(span);
+    return true;
 }
 
 /* ---- Ageing -------------------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
  * Owns: its arena, slabs and inboxes. A heap is never destroyed; when its threads end it waits for
  * the next.
  * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
- * arena while no lock is held. Boundary: core/arena, core/slab, core/registry, core/meta,
+ * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/registry, core/meta,
  * hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
@@ -64,6 +64,11 @@ void hk_heap_give(const char *function, size_t class, void *const *blocks, uint3
 /* Brings one block straight to its slab, so that a double free is always seen. `class` is what the
  * caller takes the block for. */
 void hk_heap_give_one(const char *function, size_t class, void *block);
+
+/* Makes a block of a class larger where it is, by free granules behind it: one that has its slab to
+ * itself, as the blocks of the largest classes do. It becomes a block of `new_class`, or a large one of
+ * `size` bytes. False, nothing changed, where that is impossible. */
+bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
 /* Reports `block` unless it is the start of a live block. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);

@@ -271,6 +271,76 @@ TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
 }
 
+/* ---- Extending --------------------------------------------------------------------------------- */
+
+#define EXTEND(block, from, to, size) hk_heap_extend(block, HK_CLASS_##from, HK_CLASS_##to, size)
+
+TEST_FRESH(a_block_that_has_its_slab_to_itself_grows_where_it_is) {
+    struct hk_heap *heap = make_heap();
+    void *block;
+    take(heap, HK_CLASS_65536, &block, 1);
+    test_fill(block, 65536, 1);
+    uint64_t large = hk_large_live_bytes();
+    CHECK(EXTEND(block, 65536, 131072, 131072));
+    CHECK_EQ(hk_registry_class(block), HK_CLASS_131072);
+    CHECK_EQ(hk_registry_class((char *)block + 131071), HK_CLASS_131072);
+    CHECK_EQ(heap->classes[HK_CLASS_65536].slabs, 0);
+    CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 1);
+    CHECK_EQ(heap->classes[HK_CLASS_131072].blocks_out, 1);
+    CHECK(EXTEND(block, 131072, NONE, 1000000));
+    CHECK_EQ(hk_registry_class((char *)block + 65536), HK_CLASS_NONE);
+    CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 0);
+    CHECK_EQ(hk_large_live_bytes(), large + 1003520);
+    CHECK_EQ(test_intact(block, 65536, 1), 65536);
+    memset(block, 1, 1003520);
+    CHECK(hk_arena_valid(&heap->arena));
+    hk_large_free(hk_registry_find(block));
+    CHECK_EQ(hk_large_live_bytes(), large);
+    CHECK(hk_arena_valid(&heap->arena));
+}
+
+TEST_FRESH(an_extended_block_comes_home_to_its_new_class) {
+    struct hk_heap *heap = make_heap();
+    void *block;
+    take(heap, HK_CLASS_65536, &block, 1);
+    CHECK(EXTEND(block, 65536, 262144, 262144));
+    hk_heap_give_one("free", HK_CLASS_262144, block);
+    CHECK_EQ(heap->classes[HK_CLASS_262144].blocks_out, 0);
+    CHECK_EQ(heap->classes[HK_CLASS_262144].empty, 1);
+    look(heap, HK_PURGE_ALL);
+    CHECK_EQ(heap->classes[HK_CLASS_262144].slabs, 0);
+    CHECK(hk_registry_find(block) == NULL);
+}
+
+TEST_FRESH(a_block_with_a_neighbour_behind_it_stays_as_it_is) {
+    struct hk_heap *heap = make_heap();
+    char *blocks[2];
+    take(heap, HK_CLASS_65536, (void **)blocks, 1);
+    take(heap, HK_CLASS_65536, (void **)blocks + 1, 1);
+    REQUIRE(blocks[1] == blocks[0] + 65536);
+    CHECK(!EXTEND(blocks[0], 65536, 131072, 131072));
+    CHECK_EQ(hk_registry_class(blocks[0]), HK_CLASS_65536);
+    CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_out, 2);
+    CHECK(EXTEND(blocks[1], 65536, 131072, 131072));
+}
+
+TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {
+    struct hk_heap *heap = make_heap();
+    void *small, *block;
+    take(heap, HK_CLASS_32768, &small, 1);
+    take(heap, HK_CLASS_65536, &block, 1);
+    CHECK(!EXTEND(small, 32768, 65536, 65536));
+    CHECK(!EXTEND(block, 65536, 53248, 53248));
+    CHECK(!EXTEND(block, 65536, 114688, 114688)); /* its slabs hold several */
+    CHECK(!EXTEND((char *)block + 4096, 65536, 131072, 131072));
+    CHECK(!EXTEND(block, 65536, NONE, (4 << 20) + 1));
+    CHECK(!EXTEND(block, 65536, NONE, SIZE_MAX));
+    hk_heap_give_one("free", HK_CLASS_65536, block);
+    CHECK(!EXTEND(block, 65536, 131072, 131072));
+    CHECK_EQ(heap->classes[HK_CLASS_65536].slabs, 1);
+    CHECK(hk_arena_valid(&heap->arena));
+}
+
 /* ---- Ageing -------------------------------------------------------------------------------------- */
 
 TEST_FRESH(a_class_that_rests_between_two_looks_empties_its_inbox) {
