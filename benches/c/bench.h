@@ -214,6 +214,23 @@ static inline void bench_barrier_init(pthread_barrier_t *barrier, unsigned parti
         bench_fail("pthread_barrier_init", error);
 }
 
+/* When a thread began and ended its part of the work. The clock of main would be late: it may be the last
+ * to run again after a barrier. */
+typedef struct bench_times {
+    uint64_t start_ns;
+    uint64_t end_ns;
+} bench_times;
+
+/* From the first beginning to the last end. */
+static inline uint64_t bench_elapsed_ns(const bench_times *times, unsigned threads) {
+    bench_times all = times[0];
+    for (unsigned i = 1; i < threads; i++) {
+        all.start_ns = times[i].start_ns < all.start_ns ? times[i].start_ns : all.start_ns;
+        all.end_ns = times[i].end_ns > all.end_ns ? times[i].end_ns : all.end_ns;
+    }
+    return all.end_ns - all.start_ns;
+}
+
 /* ---- Threads that each replace blocks in a working set of their own -------------------------- */
 
 typedef struct bench_replace_job {
@@ -221,14 +238,15 @@ typedef struct bench_replace_job {
     uint64_t iterations;  /* of each thread */
     uint32_t working_set; /* blocks of each thread */
     uint64_t seed;
-    pthread_barrier_t filled; /* all working sets exist: the clock starts */
-    pthread_barrier_t worked; /* all iterations are done: the clock stops */
+    pthread_barrier_t filled; /* all working sets exist */
+    pthread_barrier_t worked; /* all iterations are done */
     pthread_barrier_t reported;
 } bench_replace_job;
 
 typedef struct bench_replace_thread {
     bench_replace_job *job;
     uint64_t index;
+    bench_times *times;
     pthread_t thread;
 } bench_replace_thread;
 
@@ -238,7 +256,9 @@ static inline void *bench_replace_body(void *argument) {
     bench_rng rng = bench_rng_seeded(job->seed, self->index);
     void **slots = bench_slots_new(job->working_set, job->sizes, &rng);
     pthread_barrier_wait(&job->filled);
+    self->times->start_ns = bench_now_ns();
     bench_replace(slots, job->working_set, job->iterations, job->sizes, &rng);
+    self->times->end_ns = bench_now_ns();
     pthread_barrier_wait(&job->worked);
     pthread_barrier_wait(&job->reported);
     bench_slots_free(slots, job->working_set);
@@ -262,14 +282,14 @@ static inline int bench_replace_main(int argc, char **argv, const bench_sizes *s
     bench_barrier_init(&job.reported, threads + 1);
 
     static bench_replace_thread workers[BENCH_THREADS_MAX];
+    static bench_times times[BENCH_THREADS_MAX];
     for (unsigned i = 0; i < threads; i++) {
-        workers[i] = (bench_replace_thread){.job = &job, .index = i};
+        workers[i] = (bench_replace_thread){.job = &job, .index = i, .times = &times[i]};
         workers[i].thread = bench_thread_start(bench_replace_body, &workers[i]);
     }
     pthread_barrier_wait(&job.filled);
-    uint64_t start = bench_now_ns();
     pthread_barrier_wait(&job.worked);
-    bench_report(threads * job.iterations, bench_now_ns() - start);
+    bench_report(threads * job.iterations, bench_elapsed_ns(times, threads));
     pthread_barrier_wait(&job.reported);
     for (unsigned i = 0; i < threads; i++)
         bench_thread_join(workers[i].thread);

@@ -20,14 +20,15 @@ static const bench_sizes sizes = {.min = 8, .max = 1024};
 static pthread_barrier_t start_line;
 static pthread_barrier_t finish_line;
 
-/* What the generations hand over. */
+/* What the generations hand over. Aligned, so that no two lie on one cache line. */
 typedef struct lineage {
     void **slots;
     uint32_t blocks;
     uint64_t iterations;
     uint64_t rounds_left;
     bench_rng rng;
-} lineage;
+    bench_times *times;
+} __attribute__((aligned(64))) lineage;
 
 static void *generation(void *argument);
 
@@ -41,16 +42,20 @@ static void lineage_continue(lineage *line) {
 static void *generation(void *argument) {
     lineage *line = argument;
     bench_replace(line->slots, line->blocks, line->iterations, &sizes, &line->rng);
-    if (--line->rounds_left > 0)
+    if (--line->rounds_left > 0) {
         lineage_continue(line);
-    else
-        pthread_barrier_wait(&finish_line);
+        return NULL;
+    }
+    line->times->end_ns = bench_now_ns();
+    pthread_barrier_wait(&finish_line);
     return NULL;
 }
 
 static void *first_generation(void *argument) {
+    lineage *line = argument;
     pthread_barrier_wait(&start_line);
-    return generation(argument);
+    line->times->start_ns = bench_now_ns();
+    return generation(line);
 }
 
 /* The argument at `index`, or `otherwise` when there are fewer. */
@@ -69,6 +74,7 @@ int main(int argc, char **argv) {
     uint64_t seed = argument_or(argc, argv, 5, 42, 0, UINT64_MAX);
 
     static lineage lines[BENCH_THREADS_MAX];
+    static bench_times times[BENCH_THREADS_MAX];
     bench_barrier_init(&start_line, threads + 1);
     bench_barrier_init(&finish_line, threads + 1);
     for (unsigned i = 0; i < threads; i++) {
@@ -77,6 +83,7 @@ int main(int argc, char **argv) {
             .iterations = iterations,
             .rounds_left = rounds,
             .rng = bench_rng_seeded(seed, i),
+            .times = &times[i],
         };
         lines[i].slots = bench_slots_new(blocks, &sizes, &lines[i].rng);
         int error = pthread_detach(bench_thread_start(first_generation, &lines[i]));
@@ -84,9 +91,8 @@ int main(int argc, char **argv) {
             bench_fail("pthread_detach", error);
     }
     pthread_barrier_wait(&start_line);
-    uint64_t start = bench_now_ns();
     pthread_barrier_wait(&finish_line);
-    bench_report(threads * rounds * iterations, bench_now_ns() - start);
+    bench_report(threads * rounds * iterations, bench_elapsed_ns(times, threads));
     for (unsigned i = 0; i < threads; i++)
         bench_slots_free(lines[i].slots, blocks);
     return EXIT_SUCCESS;

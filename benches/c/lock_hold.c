@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What one batch costs while nobody waits: a refill and a flush as heaps see them, with the blocks of a
+ * flush belonging to one heap or, in random order, to many. It bounds the time that a class lock is held.
+ * Unlike the other programs it contains hakmem, as it calls functions that no library exports.
+ */
+#include "hakmem.c"
+
+#include "bench.h"
+
+enum { BATCH = HK_BATCH_MAX, BATCHES = 64, ROUNDS = 21, BLOCKS = BATCH * BATCHES };
+
+static struct hk_heap *heaps[HK_HEAPS_MAX];
+static void *blocks[BLOCKS];
+static uint64_t take_ns[ROUNDS];
+static uint64_t give_ns[ROUNDS];
+
+/* Takes all blocks from `owners` heaps, in batches as large as can be. */
+static void take(size_t class, uint32_t owners) {
+    uint32_t each = BLOCKS / owners;
+    for (uint32_t taken = 0; taken < BLOCKS;) {
+        uint32_t left = each - taken % each;
+        uint32_t got =
+            hk_heap_take(heaps[taken / each], class, blocks + taken, left < BATCH ? left : BATCH);
+        if (got == 0)
+            bench_fail("hk_heap_take", ENOMEM);
+        taken += got;
+    }
+}
+
+static void shuffle(bench_rng *rng) {
+    for (uint32_t i = BLOCKS; i > 1; i--) {
+        uint32_t j = bench_below((uint32_t)bench_random(rng), i);
+        void *block = blocks[i - 1];
+        blocks[i - 1] = blocks[j];
+        blocks[j] = block;
+    }
+}
+
+static void measure(size_t class, uint32_t owners) {
+    bench_rng rng = bench_rng_seeded(42, owners);
+    for (uint32_t round = 0; round < ROUNDS; round++) {
+        uint64_t start = bench_now_ns();
+        take(class, owners);
+        take_ns[round] = bench_now_ns() - start;
+        shuffle(&rng);
+        start = bench_now_ns();
+        for (uint32_t i = 0; i < BLOCKS; i += BATCH)
+            hk_heap_give("free", class, blocks + i, BATCH);
+        give_ns[round] = bench_now_ns() - start;
+    }
+    double take_batch = (double)bench_median(take_ns, ROUNDS) / BATCHES;
+    double give_batch = (double)bench_median(give_ns, ROUNDS) / BATCHES;
+    printf("%6u %6u %14.0f %14.0f %14.1f\n", hk_classes[class].block_bytes, owners, take_batch,
+           give_batch, give_batch / BATCH);
+}
+
+int main(void) {
+    for (uint32_t i = 0; i < HK_HEAPS_MAX; i++) {
+        heaps[i] = hk_heap_create();
+        if (heaps[i] == NULL)
+            bench_fail("hk_heap_create", ENOMEM);
+    }
+    printf("batches of %u\n%6s %6s %14s %14s %14s\n", (unsigned)BATCH, "bytes", "heaps",
+           "refill ns", "flush ns", "flush ns/block");
+    for (uint32_t owners = 1; owners <= HK_HEAPS_MAX; owners *= 4)
+        measure(hk_class_of(64), owners);
+    return EXIT_SUCCESS;
+}
