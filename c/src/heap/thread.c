@@ -18,15 +18,16 @@ enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
-    THREAD_BATCH_BYTES = 256 * 1024, /* what such a thread may hold, its blocks counted as at least */
-    THREAD_BATCH_BLOCK = 1024,       /* so many bytes */
-    THREAD_CLOCK_CALLS = 16,        /* slow calls between two looks at share and clock */
-    THREAD_UNBORN_FREES = 32,       /* frees that do not give birth to a thread */
+    THREAD_BATCH_BYTES =
+        256 * 1024,            /* what such a thread may hold, its blocks counted as at least */
+    THREAD_BATCH_BLOCK = 1024, /* so many bytes */
+    THREAD_CLOCK_CALLS = 16,   /* slow calls between two looks at share and clock */
+    THREAD_UNBORN_FREES = 32,  /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
     THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
     THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
     THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
-    THREAD_EARNED_PART = 64,        /* of the bytes moved, the part that may be cached on top */
+    THREAD_EARNED_PART = 256,       /* of the bytes moved, the part that may be cached on top */
     THREAD_ROOM_CALLS = 16,         /* slow calls between two bins that ask others for room */
     THREAD_ROOM_RATIO = 2,          /* a bin gives room to one that wants half of what it has */
 };
@@ -172,7 +173,7 @@ static size_t threads_limit(void) {
 /* Computes what a thread may cache: a start, smaller the more threads there are, and a part of what it
  * has moved, both within its part of what all may hold and within the limit of one. */
 static void thread_set_share(struct hk_thread *thread) {
-    size_t part = threads_limit() / (hk_thread_count() + 1);
+    size_t part = threads_limit() / hk_thread_count();
     size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
     start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
     size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;

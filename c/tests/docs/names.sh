@@ -17,11 +17,12 @@ is_there() {
     thread_local | pthread_* | malloc_* | sched_*) true ;; # of C, C++ and POSIX
     */*.*) [[ -e c/src/$1 || -e c/$1 || -e $1 ]] ;;
     */*) compgen -G "c/src/$1*" >/dev/null || compgen -G "c/$1*" >/dev/null || [[ -e $1 ]] ;;
-    *) grep -rqw --include="*.[ch]" --include="*.def" -e "$1" c/src c/include || compgen -G "c/*/*$1*" >/dev/null ;;
+    *) grep -rqw --include="*.[ch]" --include="*.def" -e "$1" c/src c/include || compgen -G "c/*/*$1*" >/dev/null ||
+        compgen -G "benches/c/$1*" >/dev/null ;;
     esac
 }
 
-for document in c/src/README.md c/docs/design.md c/docs/concurrency.md; do
+for document in c/src/README.md c/docs/design.md c/docs/concurrency.md c/docs/scaling.md; do
     names=$(names_in "$document")
     check_equal "names_of_$(basename "$document" .md)_are_many" "$( (($(wc -w <<<"$names") > 10)) && echo yes)" yes
     check_equal "names_of_$(basename "$document" .md)_exist" "$(

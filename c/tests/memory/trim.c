@@ -90,14 +90,14 @@ static size_t cached_after_trim(bool works_on, size_t *rss_above_start) {
     return cached;
 }
 
-/* What the option says, or 4 MiB for each CPU that the process may use. */
+/* What the option says, or 8 MiB for each CPU that the process may use. */
 static size_t total_bytes(void) {
     char text[32];
     REQUIRE(hak_option_get("cache_total_mb", text, sizeof text) == 0);
     size_t total = strtoull(text, NULL, 10) * MIB;
     cpu_set_t cpus;
     REQUIRE(sched_getaffinity(0, sizeof cpus, &cpus) == 0);
-    return total ? total : (size_t)CPU_COUNT(&cpus) * 4 * MIB;
+    return total ? total : (size_t)CPU_COUNT(&cpus) * 8 * MIB;
 }
 
 /* A sleeping thread keeps its cache: at most thread_cache_kb, and all together cache_total_mb. */
