@@ -38,8 +38,8 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
 
 /* The way of every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
-    void *block =
-        hk_likely(class != HK_CLASS_NONE) ? alloc_small(class) : hk_thread_take_large(size, align).start;
+    void *block = hk_likely(class != HK_CLASS_NONE) ? alloc_small(class)
+                                                    : hk_thread_take_large(size, align).start;
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
 }
 

@@ -380,19 +380,26 @@ bool hk_heap_check(const char *function, const void *block) {
 
 /* ---- Extending ---------------------------------------------------------------------------------- */
 
-/* Counts a slab whose only block is out in or out of its class. Out: false, nothing changed, if the
- * block is not out. */
-static bool class_count_whole(struct hk_span *slab, bool in) {
+/* Takes a slab whose only block is out from its class; false if the block is not out. */
+static bool class_withdraw(struct hk_span *slab) {
     struct hk_heap *heap = slab->owner;
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool out = hk_slab_is_exhausted(slab); /* so it is in no list */
-    if (out) {
-        hc->slabs += in ? 1 : -1u;
-        hc->blocks_out += in ? 1 : -UINT64_C(1);
-    }
+    hc->slabs -= out;
+    hc->blocks_out -= out;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     return out;
+}
+
+/* Adds a slab whose only block is out to its class. */
+static void class_adopt(struct hk_span *slab) {
+    struct hk_heap *heap = slab->owner;
+    struct hk_heap_class *hc = &heap->classes[slab->class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hc->slabs++;
+    hc->blocks_out++;
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
 }
 
 /* The granules that the block of a slab would have; 0 if it cannot be extended to that. */
@@ -437,7 +444,7 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
         hk_span_destroy(span);
         return false;
     }
-    if (!class_count_whole(slab, false)) {
+    if (!class_withdraw(slab)) {
         hk_arena_give(slab->chunk, slab->base + slab->granules * HK_GRANULE_BYTES, more);
         hk_span_destroy(span);
         return false;
@@ -448,7 +455,7 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
     (void)entered;
     hk_span_destroy(slab);
     if (new_class != HK_CLASS_NONE)
-        class_count_whole(span, true);
+        class_adopt(span);
     else
         hk_large_begin(span);
     return true;

@@ -17,9 +17,9 @@ enum { HK_KEEP_MAX = 8, HK_KEEP_WANTED = 4 };
 struct hk_keep {
     struct hk_span *spans[HK_KEEP_MAX]; /* owner; NULL: an empty place */
     size_t bytes;                       /* atomic, stored by the owner; sum of the spans' */
-    size_t wanted[HK_KEEP_WANTED];      /* owner; sizes asked for last, since the last look; 0: none */
-    uint8_t next_wanted;                /* owner; the oldest of them */
-    uint8_t next;                       /* owner; the place that gives way next */
+    size_t wanted[HK_KEEP_WANTED]; /* owner; sizes asked for last, since the last look; 0: none */
+    uint8_t next_wanted;           /* owner; the oldest of them */
+    uint8_t next;                  /* owner; the place that gives way next */
 };
 
 /* A kept span for a block of `size` bytes, which is no longer kept then; NULL if none is right. */

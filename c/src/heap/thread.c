@@ -173,6 +173,7 @@ static size_t threads_limit(void) {
 /* Computes what a thread may cache: a start, smaller the more threads there are, and a part of what it
  * has moved, both within its part of what all may hold and within the limit of one. */
 static void thread_set_share(struct hk_thread *thread) {
+    hk_assert(hk_thread_count() > 0); /* this one */
     size_t part = threads_limit() / hk_thread_count();
     size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
     start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
@@ -302,11 +303,19 @@ static size_t thread_held(const struct hk_thread *thread) {
     return thread->capacity_bytes + thread->keep.bytes;
 }
 
+/* Frees a large block that is kept; false if there is none. */
+static bool thread_drop_kept(struct hk_thread *thread) {
+    bool dropped = hk_keep_drop(&thread->keep);
+    if (dropped)
+        hk_helper_work();
+    return dropped;
+}
+
 /* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
  * much is left. */
 static void thread_make_room(struct hk_thread *thread, size_t bytes) {
     while (thread_held(thread) + bytes > thread->share) {
-        if (hk_keep_drop(&thread->keep))
+        if (thread_drop_kept(thread))
             continue;
         size_t class = thread_largest(thread);
         if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <
@@ -366,7 +375,7 @@ void hk_thread_empty(struct hk_thread *thread) {
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
     }
-    while (hk_keep_drop(&thread->keep)) {
+    while (thread_drop_kept(thread)) {
     }
 }
 
@@ -430,11 +439,11 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     }
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     threads_drop_spare(spare);
-    thread_set_share(thread);
     if (thread->heap == NULL) {
         hk_meta_free(thread, sizeof *thread);
         return NULL;
     }
+    thread_set_share(thread);
     hk_cache = &thread->cache;
     /* These may allocate; the cache is in place by now. */
     hk_fork_install();
@@ -587,7 +596,7 @@ static bool thread_keep(struct hk_thread *thread, struct hk_span *span) {
     if (thread->capacity_bytes + span->bytes > thread->share || !hk_keep_wants(&thread->keep, span))
         return false;
     while (thread_held(thread) + span->bytes > thread->share)
-        hk_keep_drop(&thread->keep);
+        thread_drop_kept(thread);
     hk_keep_put(&thread->keep, span);
     return true;
 }

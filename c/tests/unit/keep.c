@@ -177,5 +177,3 @@ TEST_FRESH(a_second_free_or_use_of_a_kept_block_is_reported_and_changes_nothing)
     CHECK(hak_malloc(MIB) == block);
     CHECK(hak_malloc(MIB) != block);
 }
-
-
