@@ -99,8 +99,8 @@ options! {
     PREWARM: Prewarm = c"prewarm";
     /// The most KiB of free blocks that one thread caches; 0: none.
     THREAD_CACHE_KB: u64 = c"thread_cache_kb";
-    /// The most MiB that all thread caches may hold together; 0 means 4 for each CPU that the
-    /// process may use.
+    /// The most MiB that all thread caches may hold together; 0 means 8 for each CPU that the
+    /// process may use, or half of one for each thread if that is more.
     CACHE_TOTAL_MB: u64 = c"cache_total_mb";
     /// Heaps that threads are spread over; 0 means one for each CPU that the process may use.
     HEAPS: u64 = c"heaps";

@@ -24,12 +24,16 @@ enum {
     THREAD_CLOCK_CALLS = 16,   /* slow calls between two looks at share and clock */
     THREAD_UNBORN_FREES = 32,  /* frees that do not give birth to a thread */
     THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
+    THREAD_PART_MIN = 512 << 10,    /* the least that each may, if it has earned it */
     THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
     THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
     THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
-    THREAD_EARNED_PART = 256,       /* of the bytes moved, the part that may be cached on top */
-    THREAD_ROOM_CALLS = 16,         /* slow calls between two bins that ask others for room */
-    THREAD_ROOM_RATIO = 2,          /* a bin gives room to one that wants half of what it has */
+    THREAD_EARNED_PART = 1024,      /* of the bytes moved, the part that may be cached on top */
+    THREAD_EARNED_UNIT =
+        512 << 10,              /* for each such amount: who moves much earns more by each byte */
+    THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
+    THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
+    THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
 static const struct hk_cache thread_unborn = {{[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
@@ -164,21 +168,25 @@ static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
 /* The most that one thread may cache; pre-warming, which is asked for, need not earn it. */
 static size_t thread_limit(void) { return hk_option(HK_OPTION_thread_cache_kb) << 10; }
 
-/* The most that all threads may cache. Threads beyond the CPUs do not run at the same time. */
-static size_t threads_limit(void) {
-    size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
-    return total != 0 ? total : threads.cpus * (size_t)THREAD_TOTAL_PER_CPU;
+/* What a thread may cache at first: its part of what all may, within bounds. */
+static size_t thread_start(size_t part) {
+    size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
+    return start > THREAD_START_MIN ? start : THREAD_START_MIN;
 }
 
 /* Computes what a thread may cache: a start, smaller the more threads there are, and a part of what it
- * has moved, both within its part of what all may hold and within the limit of one. */
+ * has moved, within its part of what all may hold and within the limit of one. Where the option does not
+ * set the total, a thread that moves much gets what it needs, however many there are. */
 static void thread_set_share(struct hk_thread *thread) {
-    hk_assert(hk_thread_count() > 0); /* this one */
-    size_t part = threads_limit() / hk_thread_count();
-    size_t start = size_min(part / THREAD_START_PART, THREAD_START_MAX);
-    start = start > THREAD_START_MIN ? start : THREAD_START_MIN;
-    size_t earned = start + thread->moved_bytes / THREAD_EARNED_PART;
-    size_t share = size_min(earned, part > start ? part : start);
+    uint32_t count = hk_thread_count();
+    hk_assert(count > 0); /* this one */
+    size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
+    size_t part = (total != 0 ? total : threads.cpus * (size_t)THREAD_TOTAL_PER_CPU) / count;
+    size_t start = thread_start(part);
+    size_t least = total != 0 ? start : THREAD_PART_MIN;
+    size_t moved = size_min(thread->moved_bytes, THREAD_MOVED_MAX);
+    size_t earned = start + (moved / THREAD_EARNED_PART) * (moved / THREAD_EARNED_UNIT);
+    size_t share = size_min(earned, part > least ? part : least);
     thread->share = size_min(share, thread_limit());
 }
 
