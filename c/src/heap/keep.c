@@ -14,6 +14,7 @@ static struct hk_span *keep_remove(struct hk_keep *keep, uint32_t place) {
 }
 
 struct hk_span *hk_keep_take(struct hk_keep *keep, size_t size, size_t align) {
+    keep->puts = 0;
     keep->wanted[keep->next_wanted++ % HK_KEEP_WANTED] = size;
     for (uint32_t place = 0; place < HK_KEEP_MAX; place++) {
         struct hk_span *span = keep->spans[place];
@@ -42,6 +43,7 @@ void hk_keep_put(struct hk_keep *keep, struct hk_span *span) {
         place = keep->next % HK_KEEP_MAX;
         hk_keep_drop(keep);
     }
+    keep->puts++;
     hk_large_retire(span);
     hk_store_relaxed(&keep->bytes, keep->bytes + span->bytes); /* relaxed: a statistic */
     hk_fence_stores();

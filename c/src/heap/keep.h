@@ -18,6 +18,7 @@ struct hk_keep {
     struct hk_span *spans[HK_KEEP_MAX]; /* owner; NULL: an empty place */
     size_t bytes;                       /* atomic, stored by the owner; sum of the spans' */
     size_t wanted[HK_KEEP_WANTED]; /* owner; sizes asked for last, since the last look; 0: none */
+    uint32_t puts;                 /* owner; since a block was asked for last */
     uint8_t next_wanted;           /* owner; the oldest of them */
     uint8_t next;                  /* owner; the place that gives way next */
 };

@@ -319,6 +319,11 @@ static bool thread_drop_kept(struct hk_thread *thread) {
     return dropped;
 }
 
+static void thread_drop_all_kept(struct hk_thread *thread) {
+    while (thread_drop_kept(thread)) {
+    }
+}
+
 /* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
  * much is left. */
 static void thread_make_room(struct hk_thread *thread, size_t bytes) {
@@ -383,8 +388,7 @@ void hk_thread_empty(struct hk_thread *thread) {
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
     }
-    while (thread_drop_kept(thread)) {
-    }
+    thread_drop_all_kept(thread);
 }
 
 static void thread_unlink(struct hk_thread *thread) {
@@ -598,9 +602,14 @@ struct hk_block hk_thread_take_large(size_t size, size_t align) {
     return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
 }
 
-/* Keeps a freed large block if the thread asks for such blocks and may hold so much. */
+/* Keeps a freed large block if the thread asks for such blocks and may hold so much. One that has freed
+ * many since it asked last wants none, not even those that it kept. */
 static bool thread_keep(struct hk_thread *thread, struct hk_span *span) {
     thread->moved_bytes += span->bytes;
+    if (thread->keep.puts == HK_KEEP_MAX) {
+        thread_drop_all_kept(thread);
+        return false;
+    }
     if (thread->capacity_bytes + span->bytes > thread->share || !hk_keep_wants(&thread->keep, span))
         return false;
     while (thread_held(thread) + span->bytes > thread->share)

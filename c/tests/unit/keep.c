@@ -100,17 +100,33 @@ TEST_FRESH(what_is_kept_stays_within_the_limit_of_a_thread) {
 
 TEST_FRESH(where_all_places_are_taken_another_block_gives_way) {
     earn();
+    struct hk_keep *kept = &record()->keep;
     void *blocks[HK_KEEP_MAX + 1];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         blocks[i] = hak_malloc(512 * 1024);
-    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+    for (size_t i = 0; i < HK_KEEP_MAX; i++)
         hak_free(blocks[i]);
-    CHECK_EQ(record()->keep.bytes, HK_KEEP_MAX * 512 * 1024);
+    CHECK_EQ(kept->bytes, HK_KEEP_MAX * 512 * 1024);
+    CHECK(hak_malloc(MIB) != NULL); /* it asks for blocks, so it may free more */
+    hak_free(blocks[HK_KEEP_MAX]);
+    CHECK_EQ(kept->bytes, HK_KEEP_MAX * 512 * 1024);
     size_t gone = 0;
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         gone += hk_registry_find(blocks[i]) == NULL;
     CHECK_EQ(gone, 1);
     CHECK(hk_registry_find(blocks[HK_KEEP_MAX]) != NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_thread_that_frees_many_blocks_in_a_row_keeps_none) {
+    earn();
+    void *blocks[HK_KEEP_MAX + 1];
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        blocks[i] = hak_malloc(512 * 1024);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        hak_free(blocks[i]);
+    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(stats().bytes_large, 0);
     CHECK_EQ(hk_validate(), 0);
 }
 
