@@ -35,7 +35,7 @@ use samples::{Comparison, Part};
 const PARTS: [&str; 3] = ["micro", "macro", "programs"];
 
 const FULL: Budget = Budget {
-    time: Duration::from_secs(600),
+    time: Duration::from_secs(540),
     least_rounds: 3,
     most_rounds: 15,
     patience: Duration::from_secs(120),
