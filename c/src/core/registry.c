@@ -19,12 +19,17 @@ uint8_t hk_window_classes[HK_WINDOW_GRANULES];
 
 static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
 
+/* The leaf that a granule's span is in; NULL if there is none. */
+static inline struct registry_leaf *registry_leaf_of(uintptr_t granule) {
+    /* acquire: the leaf's zeroes; pairs with the exchange in registry_leaf_for */
+    return hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
+}
+
 struct hk_span *hk_registry_find(const void *p) {
     uintptr_t granule = (uintptr_t)p >> HK_GRANULE_SHIFT;
     if (granule >> (REGISTRY_ROOT_BITS + REGISTRY_LEAF_BITS) != 0)
         return NULL;
-    /* acquire: the leaf's zeroes; pairs with the exchange in registry_leaf_for */
-    struct registry_leaf *leaf = hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
+    struct registry_leaf *leaf = registry_leaf_of(granule);
     if (leaf == NULL)
         return NULL;
     /* acquire: the span's constant fields; pairs with the release in hk_registry_enter */
@@ -44,15 +49,15 @@ void hk_registry_place_window(uintptr_t first_chunk) {
 
 /* The leaf for a granule, made if need be; NULL without memory. */
 static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
-    struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
-    struct registry_leaf *leaf = hk_load_acquire(slot); /* acquire: as in hk_registry_find */
+    struct registry_leaf *leaf = registry_leaf_of(granule);
     if (leaf != NULL)
         return leaf;
     size_t bytes = sizeof(struct registry_leaf);
     struct registry_leaf *fresh = hak_os_map_boundary(bytes, hk_os_page_bytes());
     if (fresh == NULL)
         return NULL;
-    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with the acquires */
+    struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
+    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with registry_leaf_of */
     if (hk_cas_acq_rel(slot, &leaf, fresh))
         return fresh;
     hk_os_unmap(fresh, bytes);
@@ -70,12 +75,6 @@ static void registry_store_class(uintptr_t granule, size_t class) {
         ((granule << HK_GRANULE_SHIFT) + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
     if (at < HK_WINDOW_GRANULES)
         hk_store_relaxed(&hk_window_classes[at], (uint8_t) class);
-}
-
-/* The leaf of a granule, which is there. */
-static struct registry_leaf *registry_leaf_of(uintptr_t granule) {
-    /* acquire: as in hk_registry_find */
-    return hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
 }
 
 bool hk_registry_reserve(uintptr_t address) {
