@@ -11,6 +11,8 @@
 
 /* The OS boundary, locks, assertions. */
 #include "os/os_linux.c"
+#include "os/system_linux.c"
+#include "os/thread_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 

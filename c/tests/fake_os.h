@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: os/os.h over real memory, linked in place of os/os_linux.c. It fails when told to,
+ * What it is: os/os.h over real memory, linked in place of the files for Linux. It fails when told to,
  * reports the CPUs, pages, time and environment it is given, keeps what is written to standard
  * error, and knows every mapping. A call that breaks the contract of os.h ends the program: memory
  * calls while a lock is held (other than PURGE, which is there for that), sizes that are not whole

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: everything that hakmem asks of the operating system. No other file makes memory
- * system calls; tests link tests/fake_os.c in place of os_linux.c.
+ * system calls; tests link tests/fake_os.c in place of the files for Linux.
  * Owns: the counts of its own calls.
  * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
  * PROCESS is held, except wait and wake, which locks are made of.
