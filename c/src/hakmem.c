@@ -21,6 +21,7 @@
 #include "core/options.c"
 #include "core/error.c"
 #include "core/usage.c"
+#include "core/dirty.c"
 #include "core/size_class.c"
 
 /* Blocks, slabs, what is at an address, chunks, large blocks. */

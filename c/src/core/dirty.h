@@ -1,0 +1,20 @@
+/* core/dirty.h - the signal that memory became dirty.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: one word that says whether anything free waits to be given back. The modules that free
+ * memory raise it, and the scavenger sleeps on it. It lives in core so that they can raise it without
+ * knowing who listens.
+ * Owns: the word. Threads: any, no lock held below PROCESS.
+ * Boundary: hk_os_wake.
+ */
+#ifndef HK_CORE_DIRTY_H
+#define HK_CORE_DIRTY_H
+
+#include "../base/compiler.h"
+
+/* Says that granules or an extent became free. Every path that makes memory dirty ends here, after it
+ * released its locks. */
+void hk_dirty_signal(void);
+
+#endif
