@@ -38,7 +38,7 @@
 #include "heap/thread.c"
 #include "heap/prewarm.c"
 #include "heap/purge.c"
-#include "heap/helper.c"
+#include "heap/scavenger.c"
 #include "heap/fork.c"
 
 /* Observation. */

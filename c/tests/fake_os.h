@@ -32,6 +32,7 @@ struct fake_os {
     bool resize_fails;
     bool move_fails;
     bool purge_fails;
+    bool thread_fails;
 
     /* Where the next mapping goes that is aligned to more than a page; moves up. 0: anywhere. */
     uintptr_t chunks_at;
@@ -40,7 +41,7 @@ struct fake_os {
     uint64_t map_calls;                /* failed ones too */
     uint64_t huge_wanted_bytes;        /* for which huge pages were asked */
     uint64_t huge_refused_bytes;       /* for which they were refused */
-    uint32_t sleepers;                 /* atomic; threads in hk_os_sleep_ms */
+    uint32_t sleepers;                 /* atomic; threads in hk_os_wait_ms */
     char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
 
     jmp_buf aborted; /* see FAKE_OS_ABORTS */

@@ -33,6 +33,8 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
         block = alloc_block(class, size, align);
     if (block.start == NULL)
         errno = ENOMEM;
+    else
+        hk_purge_helped();
     return block;
 }
 

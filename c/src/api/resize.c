@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../heap/purge.h"
 #include "front.h"
 
 /* What is known of a block: its span if it is large, else its class. */
@@ -65,8 +66,10 @@ static void *resize(const char *function, void *block, size_t size, size_t align
         return block;
     if (class == HK_CLASS_NONE && found.class == HK_CLASS_NONE) {
         void *resized = hk_large_resize(found.span, size, align);
-        if (resized != NULL)
+        if (resized != NULL) {
+            hk_purge_balance();
             return resized;
+        }
     }
     if (resize_in_place(block, found.class, class, size, align))
         return block;

@@ -5,6 +5,7 @@
 
 #include "../os/check.h"
 #include "../os/os.h"
+#include "dirty.h"
 #include "meta.h"
 #include "options.h"
 #include "registry.h"
@@ -281,6 +282,7 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
     chunk_mark(chunk, run, false);
     hk_add_relaxed(&arena_dirty_bytes, granules * HK_GRANULE_BYTES); /* relaxed: a statistic */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
+    hk_dirty_signal();
 }
 
 bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, uint32_t more) {
@@ -311,7 +313,7 @@ static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enu
     struct hk_run purge = {chunk->granules, 0};
     for (uint32_t i = from; i < chunk->granules; i++) {
         bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
-        bool wanted = dirty && (which == HK_PURGE_ALL ||
+        bool wanted = dirty && (which != HK_PURGE_AGED ||
                                 (hk_bit_get(chunk->aged, i) && !chunk_is_dense_at(chunk, i)));
         if (wanted && purge.count == 0)
             purge.start = i;
@@ -391,7 +393,10 @@ static size_t arena_unmap_free_chunks(struct hk_arena *arena) {
     return bytes;
 }
 
-size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which) {
+void hk_arena_repair(struct hk_arena *arena) { (void)arena; }
+void hk_arena_repair_purge(struct hk_arena *arena) { (void)arena; }
+size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
+    (void)budget;
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena) : 0;
     hk_lock(&arena->lock, HK_RANK_ARENA);
     struct hk_chunk *chunk = arena->chunks;

@@ -58,7 +58,13 @@ struct hk_granules {
 };
 
 /* Which dirty granules to give back. */
-enum hk_purge { HK_PURGE_AGED, HK_PURGE_ALL };
+enum hk_purge { HK_PURGE_AGED, HK_PURGE_FREE, HK_PURGE_ALL };
+struct hk_purge_budget {
+    uint32_t calls;
+    size_t bytes;
+};
+void hk_arena_repair(struct hk_arena *arena);
+void hk_arena_repair_purge(struct hk_arena *arena);
 
 /* Address space of chunks that asked for huge pages, in all arenas. A statistic. */
 uint64_t hk_arena_huge_bytes(void);
@@ -78,7 +84,7 @@ void hk_arena_stop_huge(struct hk_chunk *chunk);
 
 /* Gives dirty granules back to the OS; with HK_PURGE_ALL also unmaps chunks that are all free.
  * Returns the bytes given back. */
-size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which);
+size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget);
 
 /* Bytes of free granules that were touched, in all arenas. */
 uint64_t hk_arena_dirty_bytes(void);

@@ -3,6 +3,7 @@
 
 #include "../os/check.h"
 #include "../os/os.h"
+#include "dirty.h"
 #include "options.h"
 #include "registry.h"
 #include "usage.h"
@@ -77,20 +78,20 @@ static struct large_extent large_reuse(size_t bytes, size_t align) {
     struct large_extent extent = {0, 0, 0, 0};
     if (hk_large_cached_bytes() == 0)
         return extent;
-    hk_lock(&large.lock, HK_RANK_LARGE);
+    hk_lock(&large.lock, HK_RANK_EXTENT);
     uint32_t slot = large_slot_find(bytes, align);
     if (slot != LARGE_CACHE_SLOTS)
         extent = large_slot_take(slot, bytes);
-    hk_unlock(&large.lock, HK_RANK_LARGE);
+    hk_unlock(&large.lock, HK_RANK_EXTENT);
     return extent;
 }
 
 static bool large_could_reuse(size_t bytes, size_t align) {
     if (hk_large_cached_bytes() == 0)
         return false;
-    hk_lock(&large.lock, HK_RANK_LARGE);
+    hk_lock(&large.lock, HK_RANK_EXTENT);
     bool could = large_slot_find(bytes, align) != LARGE_CACHE_SLOTS;
-    hk_unlock(&large.lock, HK_RANK_LARGE);
+    hk_unlock(&large.lock, HK_RANK_EXTENT);
     return could;
 }
 
@@ -99,12 +100,12 @@ static struct large_extent large_reuse_at(uintptr_t base, size_t bytes) {
     struct large_extent extent = {0, 0, 0, 0};
     if (hk_large_cached_bytes() == 0)
         return extent;
-    hk_lock(&large.lock, HK_RANK_LARGE);
+    hk_lock(&large.lock, HK_RANK_EXTENT);
     for (uint32_t i = 0; i < large.count && extent.bytes == 0; i++) {
         if (large.slots[i].base == base && large.slots[i].bytes >= bytes)
             extent = large_slot_take(i, bytes);
     }
-    hk_unlock(&large.lock, HK_RANK_LARGE);
+    hk_unlock(&large.lock, HK_RANK_EXTENT);
     return extent;
 }
 
@@ -113,12 +114,12 @@ static struct large_extent large_reuse_at(uintptr_t base, size_t bytes) {
 static struct large_extent large_evict(uint64_t before_ms, size_t bytes) {
     struct large_extent oldest = {0, 0, 0, 0};
     uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
-    hk_lock(&large.lock, HK_RANK_LARGE);
+    hk_lock(&large.lock, HK_RANK_EXTENT);
     if (large.count > 0 && (large.slots[0].freed_ms < before_ms ||
                             (bytes > 0 && (large.count == LARGE_CACHE_SLOTS ||
                                            hk_large_cached_bytes() + bytes > limit))))
         oldest = large_slot_remove(0);
-    hk_unlock(&large.lock, HK_RANK_LARGE);
+    hk_unlock(&large.lock, HK_RANK_EXTENT);
     return oldest;
 }
 
@@ -162,16 +163,17 @@ static void large_keep(struct large_extent extent) {
     struct large_extent evicted;
     while ((evicted = large_evict(0, extent.bytes)).bytes != 0)
         large_unmap(evicted);
-    hk_lock(&large.lock, HK_RANK_LARGE);
+    hk_lock(&large.lock, HK_RANK_EXTENT);
     bool kept = large.count < LARGE_CACHE_SLOTS;
     if (kept) {
         large_merge(&extent);
         large.slots[large.count++] = extent;
         hk_add_relaxed(&large.cached_bytes, extent.bytes); /* relaxed: stored under the lock */
     }
-    hk_unlock(&large.lock, HK_RANK_LARGE);
+    hk_unlock(&large.lock, HK_RANK_EXTENT);
     if (!kept)
         large_unmap(extent);
+    hk_dirty_signal();
 }
 
 size_t hk_large_purge(uint64_t before_ms) {
@@ -398,8 +400,8 @@ bool hk_large_may_have(const struct hk_span *span, size_t size) {
     return span->chunk != NULL ? span->bytes == bytes : span->bytes >= bytes;
 }
 
-/* ---- Fork -------------------------------------------------------------------------------------- */
-
-void hk_large_fork_prepare(void) { hk_lock_unranked(&large.lock); }
-void hk_large_fork_parent(void) { hk_unlock_unranked(&large.lock); }
-void hk_large_fork_child(void) { hk_lock_reset(&large.lock); }
+void hk_extent_repair(void) {}
+size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
+    (void)budget;
+    return hk_large_purge(before_ms);
+}

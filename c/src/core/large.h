@@ -57,8 +57,8 @@ size_t hk_large_purge(uint64_t before_ms);
 uint64_t hk_large_live_bytes(void);
 uint64_t hk_large_cached_bytes(void);
 
-void hk_large_fork_prepare(void);
-void hk_large_fork_parent(void);
-void hk_large_fork_child(void);
+void hk_extent_repair(void);
+size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget);
+#define hk_extent_cached_bytes hk_large_cached_bytes
 
 #endif

@@ -114,6 +114,4 @@ void hk_meta_free(void *block, size_t bytes) {
     hk_unlock(&meta.lock, HK_RANK_META);
 }
 
-void hk_meta_fork_prepare(void) { hk_lock_unranked(&meta.lock); }
-void hk_meta_fork_parent(void) { hk_unlock_unranked(&meta.lock); }
-void hk_meta_fork_child(void) { hk_lock_reset(&meta.lock); }
+void hk_meta_repair(void) {}

@@ -26,9 +26,6 @@ size_t hk_meta_usable(size_t bytes);
 /* Address space held. */
 uint64_t hk_meta_bytes(void);
 
-/* For fork: takes and releases the lock; resets it in the child. */
-void hk_meta_fork_prepare(void);
-void hk_meta_fork_parent(void);
-void hk_meta_fork_child(void);
+void hk_meta_repair(void);
 
 #endif

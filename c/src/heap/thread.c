@@ -1,6 +1,7 @@
 /* heap/thread.c - thread caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "thread.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -10,9 +11,9 @@
 #include "../os/check.h"
 #include "../os/os.h"
 #include "fork.h"
-#include "helper.h"
 #include "prewarm.h"
 #include "purge.h"
+#include "scavenger.h"
 
 enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
@@ -50,13 +51,13 @@ HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
 static HK_THREAD_LOCAL uint32_t thread_unborn_frees;
 
 static struct {
-    struct hk_lock start_lock; /* rank PROCESS */
-    uint32_t started;          /* atomic: 1 once the fields marked const are set */
-    bool options_pending;      /* lock:PROCESS; the environment was not there yet */
-    uint32_t cpus;             /* const */
-    uint32_t heaps_max;        /* const */
-    pthread_key_t key;         /* const */
-    bool has_key;              /* const */
+    uint32_t started; /* atomic: enum threads_start; DONE once the fields marked const are set */
+    uint32_t starter; /* atomic; number of the thread that starts the process */
+    bool options_pending; /* const until the constructor; the environment was not there yet */
+    uint32_t cpus;        /* const */
+    uint32_t heaps_max;   /* const */
+    pthread_key_t key;    /* const */
+    bool has_key;         /* const */
 
     struct hk_lock lock;                 /* rank THREADS */
     struct hk_thread *first;             /* lock:THREADS; all records */
@@ -64,8 +65,11 @@ static struct {
     struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
     uint32_t count;                      /* atomic, stored under THREADS; records */
     uint32_t trims;                      /* atomic: how often trim was asked for */
-    uint16_t usual[HK_CLASS_COUNT];      /* atomic; see hk_thread_usual */
-} threads;
+    uint32_t vanished; /* atomic; 1: there may be records of threads that do not exist any more */
+    uint16_t usual[HK_CLASS_COUNT]; /* atomic; see hk_thread_usual */
+} threads = {.heaps_max = 1};
+
+enum threads_start { THREADS_START_NOT, THREADS_START_RUNNING, THREADS_START_DONE };
 
 /* ---- Start of the process ----------------------------------------------------------------------- */
 
@@ -79,28 +83,37 @@ static void threads_read_options(void) {
     threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
 }
 
-static HK_SLOW void threads_start(void) {
-    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
-    if (!hk_load_relaxed(&threads.started)) { /* relaxed: stored under this lock */
-        threads.options_pending = hk_os_environment_is_early();
-        threads_read_options();
-        threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
-        /* release: publishes the const fields; pairs with the acquire in hk_thread_get */
-        hk_store_release(&threads.started, 1);
-    }
-    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
+/* Starts the process, in the first thread that comes here. No lock is held, because a wrapper of
+ * pthread_key_create may allocate: until the start is done, it and other threads get their blocks from
+ * a heap without a cache. False if the start is not done. */
+static HK_SLOW bool threads_start(void) {
+    uint32_t not_started = THREADS_START_NOT;
+    /* acquire: the const fields; pairs with the release below */
+    if (hk_load_acquire(&threads.started) == THREADS_START_DONE)
+        return true;
+    /* acquire: as above; decides which thread does it */
+    if (!hk_cas_acquire(&threads.started, &not_started, THREADS_START_RUNNING))
+        return not_started == THREADS_START_DONE;
+
+    hk_store_relaxed(&threads.starter, hk_lock_self()); /* relaxed: for a forked child */
+    hk_os_generation();
+    hk_fork_set_repairs();
+    threads.options_pending = hk_os_environment_is_early();
+    threads_read_options();
+    threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
+    /* release: publishes the const fields; pairs with the acquire above */
+    hk_store_release(&threads.started, THREADS_START_DONE);
+    return true;
 }
 
 void hk_thread_start_late(void) {
     threads_start();
-    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
     if (threads.options_pending) {
         hk_options_read();
         threads.options_pending = false;
     }
     if (hk_option(HK_OPTION_stats))
         hk_os_keep_error();
-    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
 }
 
 /* ---- Heaps ---------------------------------------------------------------------------------------- */
@@ -149,6 +162,11 @@ struct hk_heap *hk_thread_any_heap(void) {
     return heap;
 }
 
+struct hk_heap *hk_thread_heap(uint32_t number) {
+    /* acquire: as in hk_thread_each_heap */
+    return number < hk_load_acquire(&threads.heap_count) ? threads.heaps[number] : NULL;
+}
+
 void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *arg) {
     /* acquire: pairs with the release in threads_choose_heap */
     uint32_t count = hk_load_acquire(&threads.heap_count);
@@ -190,6 +208,18 @@ static void thread_set_share(struct hk_thread *thread) {
     thread->share = size_min(share, thread_limit());
 }
 
+/* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the bin of
+ * a vanished thread, because its blocks may be in it twice. */
+static void thread_begin_move(struct hk_thread *thread, size_t class) {
+    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fence orders it */
+    hk_fence_stores();
+}
+
+static void thread_end_move(struct hk_thread *thread) {
+    hk_fence_stores();
+    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
+}
+
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
  * memory: nothing changed. */
 static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
@@ -213,10 +243,12 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
         memcpy(floor, old_floor, blocks * sizeof *floor);
     }
     hk_lock(&thread->lock, HK_RANK_THREAD);
+    thread_begin_move(thread, class);
     thread->floor[class] = floor;
     thread->capacity[class] = (uint16_t)capacity;
     hk_bin_set_top(bin, floor + blocks);
     bin->ceil = floor + capacity;
+    thread_end_move(thread);
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
     if (old_capacity > 0 && !same_array)
@@ -224,20 +256,17 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     return true;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it. A fork in the middle finds the bin named in
- * `moving`, and its child lets it be. No lock: a locked instruction would wait for all stores that the
- * program has under way, at every flush. */
+/* Takes the `count` oldest blocks of a bin out of it. No lock: a locked instruction would wait for all
+ * stores that the program has under way, at every flush. */
 static void thread_take_oldest(struct hk_thread *thread, size_t class, void **to, uint32_t count) {
     struct hk_bin *bin = &thread->cache.bins[class];
     void **floor = thread->floor[class];
     size_t left = (size_t)(bin->top - floor) - count;
-    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fences order it */
-    hk_fence_stores();
+    thread_begin_move(thread, class);
     memcpy(to, floor, count * sizeof *to);
     memmove(floor, floor + count, left * sizeof *floor);
     hk_bin_set_top(bin, floor + left);
-    hk_fence_stores();
-    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: as above */
+    thread_end_move(thread);
 }
 
 /* Brings the `count` oldest blocks of a bin home. */
@@ -251,7 +280,6 @@ static void thread_send_home(struct hk_thread *thread, const char *function, siz
         hk_heap_give(function, class, batch, n);
         count -= n;
     }
-    hk_helper_work();
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
@@ -312,12 +340,7 @@ static size_t thread_held(const struct hk_thread *thread) {
 }
 
 /* Frees a large block that is kept; false if there is none. */
-static bool thread_drop_kept(struct hk_thread *thread) {
-    bool dropped = hk_keep_drop(&thread->keep);
-    if (dropped)
-        hk_helper_work();
-    return dropped;
-}
+static bool thread_drop_kept(struct hk_thread *thread) { return hk_keep_drop(&thread->keep); }
 
 static void thread_drop_all_kept(struct hk_thread *thread) {
     while (thread_drop_kept(thread)) {
@@ -363,7 +386,7 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     thread_raise_capacity(thread, class, capacity, thread->share);
 }
 
-/* ---- Birth and death ------------------------------------------------------------------------------- */
+/* ---- End of a thread ------------------------------------------------------------------------------- */
 
 static void thread_note_usual(const struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
@@ -375,7 +398,8 @@ static void thread_note_usual(const struct hk_thread *thread) {
 }
 
 uint32_t hk_thread_count(void) {
-    return hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
+    /* relaxed: a size, orders nothing. In a forked child, the records of other threads do not count. */
+    return hk_load_relaxed(&threads.vanished) ? 1 : hk_load_relaxed(&threads.count);
 }
 
 uint32_t hk_thread_usual(size_t class) {
@@ -391,8 +415,8 @@ void hk_thread_empty(struct hk_thread *thread) {
     thread_drop_all_kept(thread);
 }
 
-static void thread_unlink(struct hk_thread *thread) {
-    hk_lock(&threads.lock, HK_RANK_THREADS);
+/* Under the lock. */
+static void thread_unlink_locked(struct hk_thread *thread) {
     if (thread->prev != NULL)
         thread->prev->next = thread->next;
     else
@@ -401,43 +425,148 @@ static void thread_unlink(struct hk_thread *thread) {
         thread->next->prev = thread->prev;
     thread->heap->threads--;
     hk_sub_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
+}
+
+static void thread_unlink(struct hk_thread *thread) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    thread_unlink_locked(thread);
     hk_unlock(&threads.lock, HK_RANK_THREADS);
 }
 
-/* Brings all that a record holds home, and ends it. */
+/* Returns all blocks of a cache to their heaps, and ends its record. */
 static void thread_release(struct hk_thread *thread) {
     hk_thread_empty(thread);
     thread_unlink(thread);
     hk_meta_free(thread, sizeof *thread);
 }
 
-/* The destructor of the key: the thread ends. Other destructors may run after it; what they allocate
- * and free goes to a heap directly. */
-static void thread_end(void *record) {
-    struct hk_thread *thread = record;
+void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_uncached); }
+
+static void thread_finish(struct hk_thread *thread) {
     thread_note_usual(thread);
-    hk_cache = THREAD_CONSTANT(thread_uncached);
+    hk_thread_disable_cache();
     thread_release(thread);
+    hk_scavenger_thread_ended();
+    hk_purge_balance();
 }
 
-static HK_SLOW struct hk_thread *thread_begin(void) {
-    /* acquire: the const fields; pairs with the release in threads_start */
-    if (!hk_load_acquire(&threads.started))
-        threads_start();
-    if (hk_option(HK_OPTION_checks) || !threads.has_key) {
-        hk_cache = THREAD_CONSTANT(thread_uncached);
-        return NULL;
+/* The destructor of the key. Destructors of the program may allocate and free, so ours asks to be
+ * called again until the last round. Those that run after it even then use a heap directly. */
+static void thread_end(void *record) {
+    struct hk_thread *thread = record;
+    if (++thread->end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS &&
+        pthread_setspecific(threads.key, thread) == 0)
+        return;
+    thread_finish(thread);
+}
+
+/* ---- Threads that vanished ------------------------------------------------------------------------- */
+
+static void thread_reset_bin(struct hk_thread *thread, size_t class) {
+    thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
+    thread->floor[class] = thread->cache.bins[class].top;
+    thread->seen[class] = thread->cache.bins[class].top;
+    thread->capacity[class] = 0;
+}
+
+/* The first record of a vanished thread, taken out of the list; NULL if there is none. */
+static struct hk_thread *threads_take_vanished(void) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.first;
+    while (thread != NULL && !hk_lock_thread_vanished(thread->number))
+        thread = thread->next;
+    if (thread != NULL)
+        thread_unlink_locked(thread);
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+/* Returns the blocks of a vanished thread's cache to their heaps. A bin that was being changed when the
+ * thread vanished is lost. */
+static void thread_recover(struct hk_thread *thread) {
+    hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+    size_t moving = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
+    if (moving != HK_CLASS_NONE)
+        thread_reset_bin(thread, moving);
+    hk_thread_empty(thread);
+    hk_meta_free(thread, sizeof *thread);
+}
+
+/* In a forked child: recovers the caches of the parent's other threads. */
+static HK_SLOW void threads_recover(void) {
+    uint32_t yes = 1;
+    /* relaxed: decides which thread does it; the lock of the list orders the records */
+    if (!hk_cas_relaxed(&threads.vanished, &yes, 0))
+        return;
+    struct hk_thread *thread;
+    while ((thread = threads_take_vanished()) != NULL)
+        thread_recover(thread);
+}
+
+static bool threads_may_have_vanished(void) {
+    hk_fork_notice();
+    return hk_load_relaxed(&threads.vanished) != 0; /* relaxed: a hint */
+}
+
+/* Takes the newest record out of the list if its number is `number`. */
+static struct hk_thread *threads_take_newest(uint32_t number) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.first;
+    if (thread != NULL && thread->number == number)
+        thread_unlink_locked(thread);
+    else
+        thread = NULL;
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+/* At the start of a thread: recovers the newest record if its thread ended without our destructor, as
+ * a thread does that makes its cache in its last round of destructors. So a program with many such
+ * threads never has more than a few lost caches. */
+static void threads_recover_newest(void) {
+    uint32_t number = 0;
+    uint64_t id = 0;
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    /* relaxed: threads store their own ids, and vanished ones have stored theirs */
+    if (threads.first != NULL &&
+        hk_load_relaxed(&threads.first->generation) == hk_os_generation()) {
+        number = threads.first->number;
+        id = hk_load_relaxed(&threads.first->id);
     }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+
+    struct hk_thread *thread = hk_os_thread_is_gone(id) ? threads_take_newest(number) : NULL;
+    if (thread != NULL)
+        thread_recover(thread);
+}
+
+/* ---- Start of a thread ----------------------------------------------------------------------------- */
+
+/* Tells the record which thread of which process owns it. */
+static void thread_identify(struct hk_thread *thread) {
+    /* relaxed: for threads that start later */
+    hk_store_relaxed(&thread->generation, hk_os_generation());
+    hk_store_relaxed(&thread->id, hk_os_thread_id());
+}
+
+/* A record for the calling thread, not yet in the list; NULL without memory. */
+static struct hk_thread *thread_create(void) {
     struct hk_thread *thread = hk_meta_alloc(sizeof *thread);
     if (thread == NULL)
         return NULL;
     memset(thread, 0, sizeof *thread);
-    for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
-        thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
-        thread->floor[class] = thread->cache.bins[class].top;
-        thread->seen[class] = thread->cache.bins[class].top;
-    }
+    for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
+        thread_reset_bin(thread, class);
     thread->trim_seen = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
+    thread->number = hk_lock_self();
+    thread->signal_mask = hk_os_signal_mask();
+    thread_identify(thread);
+    return thread;
+}
+
+/* Adds a record to the list and gives it a heap. False without memory. */
+static bool thread_attach(struct hk_thread *thread) {
     struct hk_heap *spare = threads_spare_heap();
     hk_lock(&threads.lock, HK_RANK_THREADS);
     thread->heap = threads_choose_heap(&spare);
@@ -446,21 +575,38 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         thread->next = threads.first;
         if (threads.first != NULL)
             threads.first->prev = thread;
+        hk_fence_stores(); /* a forked child finds a whole record in the list */
         threads.first = thread;
         hk_add_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
     }
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     threads_drop_spare(spare);
-    if (thread->heap == NULL) {
+    return thread->heap != NULL;
+}
+
+static HK_SLOW struct hk_thread *thread_begin(void) {
+    if (!threads_start())
+        return NULL;
+    if (hk_option(HK_OPTION_checks) || !threads.has_key) {
+        hk_thread_disable_cache();
+        return NULL;
+    }
+    if (threads_may_have_vanished())
+        threads_recover();
+    threads_recover_newest();
+
+    struct hk_thread *thread = thread_create();
+    if (thread == NULL)
+        return NULL;
+    if (!thread_attach(thread)) {
         hk_meta_free(thread, sizeof *thread);
         return NULL;
     }
     thread_set_share(thread);
     hk_cache = &thread->cache;
-    /* These may allocate; the cache is in place by now. */
-    hk_fork_install();
-    if (pthread_setspecific(threads.key, thread) != 0) { /* nobody would notice its end */
-        thread_end(thread);
+    /* This may allocate; the cache is in place by now. */
+    if (pthread_setspecific(threads.key, thread) != 0) { /* nothing would notice its end */
+        thread_finish(thread);
         return NULL;
     }
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
@@ -485,6 +631,8 @@ static void thread_tick(struct hk_thread *thread) {
     }
     if (hk_likely(++thread->slow_calls % THREAD_CLOCK_CALLS != 0))
         return;
+    if (hk_unlikely(threads_may_have_vanished()))
+        threads_recover();
     thread_set_share(thread);
     uint64_t now = hk_os_now_ms();
     hk_purge_tick(now);
@@ -520,7 +668,7 @@ void *hk_thread_refill(size_t class) {
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
     thread_tick(thread);
-    hk_helper_want();
+    hk_scavenger_want(thread->signal_mask);
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
@@ -561,6 +709,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     struct hk_thread *thread = thread_get_to_free();
     if (hk_unlikely(thread == NULL)) {
         hk_heap_give_one(function, class, block);
+        hk_purge_balance();
         return;
     }
     struct hk_bin *bin = &thread->cache.bins[class];
@@ -579,6 +728,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     if (capacity == 0) {
         thread->moved_bytes += hk_classes[class].block_bytes;
         hk_heap_give_one(function, class, block);
+        hk_purge_balance();
         return;
     }
     if (bin->top == bin->ceil) /* what a thread that only frees keeps is of no use to it */
@@ -586,6 +736,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     bool pushed = hk_bin_push(bin, block);
     hk_assert(pushed);
     (void)pushed;
+    hk_purge_balance();
 }
 
 struct hk_block hk_thread_take_large(size_t size, size_t align) {
@@ -598,7 +749,8 @@ struct hk_block hk_thread_take_large(size_t size, size_t align) {
         if (span != NULL)
             return (struct hk_block){(void *)span->base, false};
     }
-    hk_helper_want();
+    if (thread != NULL)
+        hk_scavenger_want(thread->signal_mask);
     return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
 }
 
@@ -626,12 +778,14 @@ void hk_thread_free_large(struct hk_span *span) {
             return;
     }
     hk_large_free(span);
-    hk_helper_work();
+    hk_purge_balance();
 }
 
 /* ---- Looking --------------------------------------------------------------------------------------- */
 
 void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg) {
+    if (threads_may_have_vanished())
+        threads_recover();
     hk_lock(&threads.lock, HK_RANK_THREADS);
     for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
         hk_lock(&thread->lock, HK_RANK_THREAD);
@@ -648,38 +802,37 @@ uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
 
 /* ---- Fork ------------------------------------------------------------------------------------------ */
 
-void hk_thread_fork_prepare(void) {
-    hk_lock_unranked(&threads.start_lock);
-    hk_lock_unranked(&threads.lock);
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_lock_unranked(&thread->lock);
-}
-
-void hk_thread_fork_parent(void) {
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_unlock_unranked(&thread->lock);
-    hk_unlock_unranked(&threads.lock);
-    hk_unlock_unranked(&threads.start_lock);
-}
-
-/* A bin that was being moved when its thread stopped for ever: its blocks may be in it twice, so they
- * are lost to the child. */
-static void thread_forget_moving(struct hk_thread *thread) {
-    size_t class = hk_load_relaxed(&thread->moving); /* relaxed: the child has one thread */
-    hk_bin_set_top(&thread->cache.bins[class], thread->floor[class]);
-}
-
-/* In the child only the forking thread lives. The caches of the others go home. */
+/* The forking thread goes on in the child under another id. Nothing else is written here: a child that
+ * runs another program at once should not pay for the caches of the parent. */
 void hk_thread_fork_child(void) {
-    hk_lock_reset(&threads.start_lock);
-    hk_lock_reset(&threads.lock);
-    struct hk_thread *next;
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = next) {
-        next = thread->next;
-        hk_lock_reset(&thread->lock);
-        if (&thread->cache == hk_cache)
-            continue;
-        thread_forget_moving(thread);
-        thread_release(thread);
+    /* relaxed: the child has one thread */
+    hk_store_relaxed(&threads.vanished, 1);
+    uint32_t running = THREADS_START_RUNNING;
+    if (hk_lock_thread_vanished(hk_load_relaxed(&threads.starter)))
+        hk_cas_relaxed(&threads.started, &running, THREADS_START_NOT); /* relaxed: as above */
+    if (hk_cache != &thread_unborn && hk_cache != &thread_uncached)
+        thread_identify((struct hk_thread *)(void *)hk_cache);
+}
+
+/* The list is whole from `first` on by `next`; the rest follows from it. */
+void hk_threads_repair(void) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < hk_load_relaxed(&threads.heap_count);
+         i++) /* relaxed: under the lock */
+        threads.heaps[i]->threads = 0;
+    struct hk_thread *prev = NULL;
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
+        thread->prev = prev;
+        thread->heap->threads++;
+        prev = thread;
+        count++;
     }
+    hk_store_relaxed(&threads.count, count); /* relaxed: stored under the lock */
+}
+
+/* The bin named by `moving` may be half exchanged. */
+void hk_thread_repair(struct hk_thread *thread) {
+    size_t class = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
+    if (class != HK_CLASS_NONE)
+        thread_reset_bin(thread, class);
 }

@@ -323,7 +323,7 @@ static pthread_key_t late_key;
 
 static void free_late(void *block) {
     pthread_setspecific(late_key, NULL);
-    if (hk_thread_get() != NULL) { /* not dead yet: come again in the next round */
+    if (hk_thread_get() != NULL) { /* its cache exists: come again in the next round */
         pthread_setspecific(late_key, block);
         return;
     }
@@ -338,10 +338,12 @@ static void *leave_late_block(void *arg) {
 }
 
 TEST_FRESH(destructors_that_run_after_the_cache_is_gone_may_allocate_and_free) {
+    hak_free(
+        hak_malloc(1)); /* the core's key comes first, and so do its destructors in each round */
     pthread_key_create(&late_key, free_late);
     run(leave_late_block);
     CHECK_EQ(stats().bytes_live, 0);
-    CHECK_EQ(stats().threads, 0);
+    CHECK_EQ(stats().threads, 1);
     CHECK_EQ(hk_validate(), 0);
 }
 
