@@ -18,6 +18,19 @@
 #define HK_DEBUG 0
 #endif
 
+/* 1 under ThreadSanitizer, which must see each thread start. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define HK_THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define HK_THREAD_SANITIZER 1
+#endif
+#ifndef HK_THREAD_SANITIZER
+#define HK_THREAD_SANITIZER 0
+#endif
+
 #define HK_FAST static inline __attribute__((always_inline)) /* on the path of every call */
 #define HK_SLOW __attribute__((noinline, cold))              /* entered once per batch or less */
 #define HK_NOINLINE __attribute__((noinline))

@@ -117,7 +117,7 @@ extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
 void hk_os_find_thread_create(void) {
-    if (dlopen == NULL || dlsym == NULL)
+    if (HK_THREAD_SANITIZER || dlopen == NULL || dlsym == NULL)
         return;
     int saved = errno;
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
