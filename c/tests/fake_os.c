@@ -159,14 +159,19 @@ static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
     return start;
 }
 
+/* Counts a map call; true if it is one that fails. */
+static bool fake_map_fails(void) {
+    fake_os.map_calls++;
+    hk_add_relaxed(&hk_os_counts.map_calls, 1);
+    return fake_fail_count != 0 && fake_os.map_calls - fake_fail_first < fake_fail_count;
+}
+
 void *hak_os_map_boundary(size_t bytes, size_t align) {
     fake_enter("map", NULL, bytes);
     if (!hk_is_power_of_two(align) || align < fake_os.page_bytes)
         fake_broken("map", "no alignment");
-    fake_os.map_calls++;
-    hk_add_relaxed(&hk_os_counts.map_calls, 1);
     char *p = NULL;
-    if (fake_fail_count == 0 || fake_os.map_calls - fake_fail_first >= fake_fail_count) {
+    if (!fake_map_fails()) {
         bool placed = fake_os.chunks_at != 0 && align > fake_os.page_bytes;
         uintptr_t at = placed ? hk_round_up(fake_os.chunks_at, align) : 0;
         p = fake_memory(at, bytes, align);
@@ -177,6 +182,31 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
         fake_add((uintptr_t)p, bytes);
     fake_leave();
     return p;
+}
+
+/* The table holds the accessible part only. */
+void *hk_os_map_guarded(size_t bytes) {
+    fake_enter("map_guarded", NULL, bytes);
+    char *p = NULL;
+    size_t guard = fake_os.page_bytes;
+    if (!fake_map_fails())
+        p = fake_memory(0, bytes + 2 * guard, guard);
+    if (p != NULL) {
+        mprotect(p, guard, PROT_NONE);
+        mprotect(p + guard + bytes, guard, PROT_NONE);
+        p += guard;
+        fake_add((uintptr_t)p, bytes);
+    }
+    fake_leave();
+    return p;
+}
+
+void hk_os_unmap_guarded(void *start, size_t bytes) {
+    fake_enter("unmap_guarded", start, bytes);
+    hk_add_relaxed(&hk_os_counts.unmap_calls, 1);
+    fake_remove("unmap_guarded", (uintptr_t)start, bytes);
+    munmap((char *)start - fake_os.page_bytes, bytes + 2 * fake_os.page_bytes);
+    fake_leave();
 }
 
 void hk_os_unmap(void *start, size_t bytes) {

@@ -98,7 +98,7 @@ void *hk_meta_alloc(size_t bytes) {
         size_t region_bytes = hk_round_up(meta_order_bytes(order), META_REGION_BYTES);
         if (!hk_usage_add(region_bytes))
             return NULL;
-        char *region = hak_os_map_boundary(region_bytes, hk_os_page_bytes());
+        char *region = hk_os_map_guarded(region_bytes);
         if (region == NULL) {
             hk_usage_sub(region_bytes);
             return NULL;

@@ -27,8 +27,16 @@ struct hk_os_counts {
 extern struct hk_os_counts hk_os_counts; /* atomic */
 
 /* Maps `bytes` (a multiple of the page size) of zeroed memory aligned to `align`, a power of two.
- * NULL when there is no memory. The only function that maps memory. */
+ * NULL when there is no memory. It and hk_os_map_guarded are the only functions that map memory. */
 void *hak_os_map_boundary(size_t bytes, size_t align);
+
+/* Maps `bytes` (a multiple of the page size) of zeroed memory for metadata, with an inaccessible page on
+ * each side, so that no overflow of a block reaches it. Never backed by huge pages. Where the process has
+ * no mapping left for the two pages, the memory comes without them. NULL when there is no memory. */
+void *hk_os_map_guarded(size_t bytes);
+
+/* Unmaps a whole guarded mapping with its two pages. */
+void hk_os_unmap_guarded(void *start, size_t bytes);
 
 /* Unmaps a whole mapping or a page-aligned part of one. */
 void hk_os_unmap(void *start, size_t bytes);

@@ -17,6 +17,7 @@ struct hk_os_counts hk_os_counts;
 static uintptr_t os_map_hint;
 enum {
     OS_HINT_GAP_BYTES = 1 << 30,
+    OS_HUGE_PAGE_BYTES = 2 << 20, /* the smallest; a smaller mapping cannot get one */
 };
 
 static void os_count_mapped(size_t bytes) {
@@ -62,14 +63,20 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
+/* Anywhere. The first such mapping sets the hint. */
+static void *os_map_anywhere(size_t bytes) {
+    void *p = os_map(NULL, bytes);
+    uintptr_t unset = 0;
+    if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
+        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+    return p;
+}
+
 void *hak_os_map_boundary(size_t bytes, size_t align) {
     int saved = errno;
     void *p = NULL;
     if (align <= hk_os_page_bytes()) {
-        p = os_map(NULL, bytes);
-        uintptr_t unset = 0;
-        if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
-            hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+        p = os_map_anywhere(bytes);
     } else {
         p = os_map_at_hint(bytes, align);
         if (p == NULL)
@@ -81,6 +88,35 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
         os_count_mapped(bytes);
     errno = saved;
     return p;
+}
+
+void *hk_os_map_guarded(size_t bytes) {
+    int saved = errno;
+    size_t page = hk_os_page_bytes();
+    char *p = os_map_anywhere(bytes + 2 * page);
+    if (p == NULL) {
+        errno = saved;
+        return NULL;
+    }
+
+    /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping is
+     * left. A guard page that is refused then leaves usable memory. */
+    char *start = p + page;
+    mprotect(p, page, PROT_NONE);
+    mprotect(start + bytes, page, PROT_NONE);
+    if (bytes >= OS_HUGE_PAGE_BYTES)
+        madvise(start, bytes, MADV_NOHUGEPAGE);
+    os_count_mapped(bytes);
+    errno = saved;
+    return start;
+}
+
+void hk_os_unmap_guarded(void *start, size_t bytes) {
+    int saved = errno;
+    size_t page = hk_os_page_bytes();
+    os_unmap((char *)start - page, bytes + 2 * page);
+    hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+    errno = saved;
 }
 
 void hk_os_unmap(void *start, size_t bytes) {

@@ -75,6 +75,34 @@ TEST(a_purged_range_reads_as_zero_and_its_neighbours_do_not) {
     hk_os_unmap(p, 256 * KIB);
 }
 
+/* Whether the page at `page` can be read: a pipe takes its first byte. */
+static bool is_readable(const void *page) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    bool readable = write(ends[1], page, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    return readable;
+}
+
+TEST(guarded_memory_lies_between_inaccessible_pages) {
+    static const size_t sizes[] = {4 * KIB, 256 * KIB, 4 * MIB};
+    uint64_t before = hk_os_counts.bytes_mapped;
+    size_t space = test_statm(0);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        unsigned char *p = hk_os_map_guarded(sizes[i]);
+        AT("bytes", sizes[i]);
+        REQUIRE(p != NULL);
+        CHECK_EQ(test_zeros(p, sizes[i]), sizes[i]);
+        memset(p, 1, sizes[i]);
+        CHECK(is_readable(p) && !is_readable(p - 1) && !is_readable(p + sizes[i]));
+        CHECK_EQ(hk_os_counts.bytes_mapped, before + sizes[i]);
+        hk_os_unmap_guarded(p, sizes[i]);
+        CHECK_EQ(hk_os_counts.bytes_mapped, before);
+        CHECK_EQ(test_statm(0), space);
+    }
+}
+
 TEST(locked_memory_is_not_purged) {
     unsigned char *p = map(64 * KIB, 64 * KIB);
     memset(p, 1, 64 * KIB);
