@@ -7,7 +7,8 @@
  * no two structures share one.
  * Owns: mappings that hold metadata only, each between inaccessible pages; free metadata blocks are
  * linked through their first word (user memory never is).
- * Threads: any; takes the META lock. Boundary: hk_os_map_guarded, core/usage.
+ * Threads: any; takes the META lock. Boundary: hk_os_map_guarded, core/usage,
+ * core/extent where the OS maps nothing more.
  */
 #ifndef HK_CORE_META_H
 #define HK_CORE_META_H
@@ -25,6 +26,10 @@ size_t hk_meta_usable(size_t bytes);
 
 /* Address space held. */
 uint64_t hk_meta_bytes(void);
+
+/* After the META lock was taken over from a thread that stopped in the middle. Under the lock, in a forked
+ * child. */
+void hk_meta_repair(void);
 
 /* For fork: takes and releases the lock; resets it in the child. */
 void hk_meta_fork_prepare(void);

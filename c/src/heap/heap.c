@@ -588,5 +588,6 @@ void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look 
         class_rest(hc, class, which, look);
         class_age_slabs(hc, which, look);
     }
-    look->purged_bytes += hk_arena_purge(&heap->arena, which);
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    look->purged_bytes += hk_arena_purge(&heap->arena, which, &budget);
 }

@@ -31,7 +31,7 @@ static bool helper_is_wanted(void) {
     uint64_t threshold = hk_option(HK_OPTION_purge_thread_mb) << 20;
     uint64_t enough = hk_thread_count() > 1 ? threshold : HELPER_ALONE * threshold;
     return threshold != 0 && (hk_usage_bytes() >= enough ||
-                              hk_arena_dirty_bytes() + hk_large_cached_bytes() >= threshold);
+                              hk_arena_dirty_bytes() + hk_extent_cached_bytes() >= threshold);
 }
 
 bool hk_helper_is_present(void) {

@@ -19,7 +19,8 @@ static struct {
 
 static void purge_aged_arena(void *arg, struct hk_heap *heap) {
     (void)arg;
-    hk_arena_purge(&heap->arena, HK_PURGE_AGED);
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    hk_arena_purge(&heap->arena, HK_PURGE_AGED, &budget);
 }
 
 static void purge_aged_heap(void *look, struct hk_heap *heap) {
@@ -40,7 +41,8 @@ static void purge_if_high(uint64_t now) {
 
 static size_t purge_aged_large(uint64_t now) {
     uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
-    return hk_large_purge(now > delay ? now - delay : 0);
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_extent_purge(now > delay ? now - delay : 0, &budget);
 }
 
 void hk_purge_tick(uint64_t now) {
@@ -71,7 +73,7 @@ bool hk_purge_step(void) {
     bool moving = dirty != purge.dirty_seen || look.purged_bytes > 0 || look.waiting > 0;
     purge.dirty_seen = dirty;
     hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return moving || hk_large_cached_bytes() > 0;
+    return moving || hk_extent_cached_bytes() > 0;
 }
 
 size_t hk_purge_all(void) {
@@ -82,7 +84,8 @@ size_t hk_purge_all(void) {
     struct hk_heap_look look = {0, 0};
     hk_lock(&purge.lock, HK_RANK_PURGE);
     hk_thread_each_heap(purge_whole_heap, &look);
-    look.purged_bytes += hk_large_purge(UINT64_MAX);
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    look.purged_bytes += hk_extent_purge(UINT64_MAX, &budget);
     hk_unlock(&purge.lock, HK_RANK_PURGE);
     return look.purged_bytes;
 }
