@@ -18,6 +18,7 @@
 
 /* Memory for our own structures; options, errors, limits; which sizes there are. */
 #include "core/meta.c"
+#include "core/extent.c"
 #include "core/options.c"
 #include "core/error.c"
 #include "core/usage.c"

@@ -29,6 +29,11 @@ static void give(struct hk_granules run, uint32_t granules) {
     hk_arena_give(run.chunk, run.base, granules);
 }
 
+static size_t purge_arena(enum hk_purge which) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_arena_purge(&arena, which, &budget);
+}
+
 /* Counted against limits, without the core's own structures. */
 static uint64_t used_by_chunks(void) { return hk_usage_bytes() - hk_meta_bytes(); }
 
@@ -192,7 +197,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
         else
             model_give_part(run, (uint32_t)(test_random(&seed) % run->granules + 1));
         if (step % 100 == 0) {
-            hk_arena_purge(&arena, test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
+            purge_arena(test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
             check_runs_apart(runs);
             CHECK(hk_arena_valid(&arena));
         }
@@ -200,7 +205,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
     for (int i = 0; i < RUNS; i++)
         if (runs[i].granules > 0)
             model_give_part(&runs[i], runs[i].granules);
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     CHECK_EQ(used_by_chunks(), 0);
@@ -213,12 +218,12 @@ TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
     test_fill((void *)freed.base, 100, 1);
     give(freed, 4);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK(fake_os_is_mapped((void *)kept.base, HK_GRANULE_BYTES));
     struct hk_granules again = take(4);
     CHECK(again.base == freed.base && again.zero);
@@ -229,15 +234,15 @@ TEST_FRESH(granules_used_between_two_looks_start_to_age_anew) {
     take(1);
     struct hk_granules run = take(4);
     give(run, 4);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     give(take(2), 2); /* the first half */
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(untouched_granules_are_not_purged) {
     take(1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 0);
 }
 
@@ -246,16 +251,16 @@ TEST_FRESH(granules_that_the_os_refuses_to_purge_stay_dirty) {
     struct hk_granules run = take(4);
     give(run, 4);
     fake_os.purge_fails = true;
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
     CHECK(hk_arena_valid(&arena));
     struct hk_granules again = take(4);
     CHECK(again.base == run.base && !again.zero);
     give(again, 4);
     fake_os.purge_fails = false;
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
@@ -263,9 +268,9 @@ TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
     give(whole, 16);
     give(take(1), 1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 1 * MIB);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 1 * MIB);
     CHECK_EQ(mapped_for_chunks(), 2 * MIB);
     CHECK(fake_os_is_mapped((void *)part.base, 3 * HK_GRANULE_BYTES));
     CHECK(hk_arena_valid(&arena));
@@ -302,7 +307,7 @@ TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
     CHECK_EQ(fake_os.huge_wanted_bytes, 8 * MIB);
     CHECK_EQ(hk_arena_huge_bytes(), 8 * MIB);
     give(huge, 1);
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(hk_arena_huge_bytes(), 0);
 }
 
@@ -334,14 +339,14 @@ TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
     CHECK(first.chunk->huge);
     hk_arena_give(first.chunk, first.base, 4);
     for (int i = 0; i < 4; i++)
-        CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+        CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(fake_os.huge_refused_bytes, 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB); /* or the kernel would fill the hole again */
     CHECK(!first.chunk->huge && hk_arena_huge_bytes() == 0);
     hk_arena_give(first.chunk, first.base + 4 * HK_GRANULE_BYTES, 20);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
@@ -418,10 +423,10 @@ TEST_FRESH(threads_and_a_purge_at_the_same_time_never_share_granules) {
     for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = test_thread(take_and_give, (void *)(i + 1));
     for (int i = 0; i < 300; i++)
-        hk_arena_purge(&arena, i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
+        purge_arena(i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         pthread_join(threads[i], NULL);
     CHECK(hk_arena_valid(&arena));
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
 }

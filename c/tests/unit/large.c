@@ -29,6 +29,16 @@ static void *allocate(size_t size) {
     return block.start;
 }
 
+static size_t purge_arena(enum hk_purge which) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_arena_purge(&arena, which, &budget);
+}
+
+static size_t purge_extents(uint64_t before_ms) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_extent_purge(before_ms, &budget);
+}
+
 static void release(void *block) { hk_large_free(span_of(block)); }
 
 static void keep_for_reuse(const char *mib) { CHECK_EQ(hk_option_set("large_cache_mb", mib), 0); }
@@ -124,19 +134,19 @@ static char *free_neighbours(size_t first, size_t second) {
 TEST_FRESH(a_smaller_block_takes_the_beginning_of_a_freed_mapping_and_leaves_the_rest) {
     char *block = allocate(20 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 20 * MIB);
     CHECK(allocate(20 * MIB + 1) != block);
     CHECK(allocate(5 * MIB - 1) == block);
     CHECK_EQ(span_of(block)->bytes, 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 15 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 15 * MIB);
     CHECK(allocate(15 * MIB) == block + 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(freed_neighbours_become_one) {
     char *block = free_neighbours(5 * MIB, 6 * MIB);
     CHECK(allocate(11 * MIB) == block);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(a_block_grows_into_the_free_mapping_behind_it_without_a_system_call) {
@@ -145,7 +155,7 @@ TEST_FRESH(a_block_grows_into_the_free_mapping_behind_it_without_a_system_call) 
     uint64_t calls = hk_os_counts.remap_calls;
     CHECK(hk_large_resize(span_of(block), 8 * MIB, 16) == block);
     CHECK_EQ(span_of(block)->bytes, 8 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 3 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 3 * MIB);
     CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
     CHECK_EQ(hk_os_counts.remap_calls, calls);
 }
@@ -163,7 +173,7 @@ TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
     keep_for_reuse("20");
     char *block = allocate(50 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 20 * MIB);
     CHECK(fake_os_is_mapped(block, 20 * MIB) && !fake_os_is_mapped(block + 20 * MIB, 4096));
 }
 
@@ -190,9 +200,9 @@ TEST_FRESH(the_oldest_mappings_are_unmapped_when_the_limit_is_reached) {
     void *a = allocate(8 * MIB), *b = allocate(8 * MIB), *c = allocate(8 * MIB);
     release(a);
     release(b);
-    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 16 * MIB);
     release(c);
-    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 16 * MIB);
     CHECK(!fake_os_is_mapped(a, 4096) && fake_os_is_mapped(b, 8 * MIB));
 }
 
@@ -200,7 +210,7 @@ TEST_FRESH(with_a_limit_of_zero_nothing_is_kept) {
     keep_for_reuse("0");
     void *block = allocate(5 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
     CHECK(!fake_os_is_mapped(block, 4096));
 }
 
@@ -213,12 +223,12 @@ TEST_FRESH(only_so_many_mappings_are_kept_and_none_is_lost) {
     size_t others = fake_os_mapped() - BLOCKS * 5 * MIB;
     for (int i = 0; i < BLOCKS; i++)
         release(blocks[i]);
-    CHECK(hk_large_cached_bytes() >= 5 * MIB && hk_large_cached_bytes() < BLOCKS * 5 * MIB);
-    CHECK_EQ(fake_os_mapped(), others + hk_large_cached_bytes());
-    size_t kept = hk_large_cached_bytes();
-    CHECK_EQ(hk_large_purge(UINT64_MAX), kept);
+    CHECK(hk_extent_cached_bytes() >= 5 * MIB && hk_extent_cached_bytes() < BLOCKS * 5 * MIB);
+    CHECK_EQ(fake_os_mapped(), others + hk_extent_cached_bytes());
+    size_t kept = hk_extent_cached_bytes();
+    CHECK_EQ(purge_extents(UINT64_MAX), kept);
     CHECK_EQ(fake_os_mapped(), others);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
@@ -227,11 +237,11 @@ TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
     release(old);
     fake_os.now_ms = 1500;
     release(young);
-    CHECK_EQ(hk_large_purge(1000), 0);
-    CHECK_EQ(hk_large_purge(1500), 5 * MIB);
+    CHECK_EQ(purge_extents(1000), 0);
+    CHECK_EQ(purge_extents(1500), 5 * MIB);
     CHECK(!fake_os_is_mapped(old, 4096) && fake_os_is_mapped(young, 5 * MIB));
-    CHECK_EQ(hk_large_purge(1501), 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(purge_extents(1501), 5 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 /* ---- Resizing ------------------------------------------------------------------------------------ */
@@ -375,10 +385,10 @@ TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
             AT("size nth", sizes[i], nth);
             if (block.start != NULL)
                 release(block.start);
-            hk_large_purge(UINT64_MAX);
-            hk_arena_purge(&arena, HK_PURGE_ALL);
+            purge_extents(UINT64_MAX);
+            purge_arena(HK_PURGE_ALL);
             CHECK_EQ(hk_large_live_bytes(), 0);
-            CHECK_EQ(hk_large_cached_bytes(), 0);
+            CHECK_EQ(hk_extent_cached_bytes(), 0);
             CHECK_EQ((fake_os_mapped() - hk_meta_bytes()) % (512 * KIB), 0); /* leaves only */
             CHECK(fake_os_mapped() - hk_meta_bytes() <= 2 * 512 * KIB);
         }
