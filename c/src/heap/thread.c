@@ -114,6 +114,10 @@ void hk_thread_start_late(void) {
     }
     if (hk_option(HK_OPTION_stats))
         hk_os_keep_error();
+    hk_os_find_thread_create();
+    /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
+     * blocks outlive it. */
+    hk_os_stay_loaded((const void *)(uintptr_t)thread_end);
 }
 
 /* ---- Heaps ---------------------------------------------------------------------------------------- */
