@@ -17,44 +17,41 @@ enum {
     EXTENT_RETRIES = 8,     /* refusals after which a purge stops trying to unmap */
 };
 
-struct extent {
-    uintptr_t base;      /* lock:EXTENT; the fields below as well */
-    struct extent *next; /* in its list */
+struct hk_extent {
+    uintptr_t base;         /* lock:EXTENT; the fields below as well */
+    struct hk_extent *next; /* in its list */
     size_t bytes;
     uint64_t freed_ms;
     uint32_t mapping;
     uint32_t node_bytes; /* metadata of this node */
     bool dirty;          /* counted in core/usage */
 };
-_Static_assert(sizeof(struct extent) <= HK_EXTENT_NODE_BYTES, "a node fits the metadata of a span");
+_Static_assert(sizeof(struct hk_extent) <= HK_EXTENT_NODE_BYTES,
+               "a node fits the metadata of a span");
 
-struct extent_list {
-    struct extent *first; /* lock:EXTENT; oldest first */
-    uint64_t bytes;       /* atomic, stored under EXTENT */
-};
-
-static struct {
-    struct hk_lock lock;
-    struct extent_list cached;
-    struct extent_list refused;
-    uint32_t mappings; /* atomic; their numbers so far */
-} extents;
+struct hk_extent_list hk_extents[HK_EXTENTS_KINDS];
+static struct hk_lock extents_lock;
+static uint32_t extents_mappings; /* atomic; their numbers so far */
 
 /* relaxed: statistics */
-uint64_t hk_extent_cached_bytes(void) { return hk_load_relaxed(&extents.cached.bytes); }
-uint64_t hk_extent_refused_bytes(void) { return hk_load_relaxed(&extents.refused.bytes); }
+uint64_t hk_extent_cached_bytes(void) {
+    return hk_load_relaxed(&hk_extents[HK_EXTENTS_CACHED].bytes);
+}
+uint64_t hk_extent_refused_bytes(void) {
+    return hk_load_relaxed(&hk_extents[HK_EXTENTS_REFUSED].bytes);
+}
 
 uint32_t hk_extent_number(void) {
     uint32_t number;
     do
-        number = hk_add_relaxed(&extents.mappings, 1); /* relaxed: any other number will do */
+        number = hk_add_relaxed(&extents_mappings, 1); /* relaxed: any other number will do */
     while (number == HK_EXTENT_MAPPINGS);
     return number;
 }
 
 /* Prepares the node of a range that is in no list. */
-static struct extent *extent_create(struct hk_range range, void *node, size_t node_bytes) {
-    struct extent *extent = node;
+static struct hk_extent *extent_create(struct hk_range range, void *node, size_t node_bytes) {
+    struct hk_extent *extent = node;
     hk_assert(node_bytes >= sizeof *extent);
     extent->base = range.base;
     extent->next = NULL;
@@ -66,15 +63,15 @@ static struct extent *extent_create(struct hk_range range, void *node, size_t no
     return extent;
 }
 
-static void extent_destroy(struct extent *extent) {
+static void extent_destroy(struct hk_extent *extent) {
     if (extent != NULL)
         hk_meta_free(extent, extent->node_bytes);
 }
 
 /* ---- The lists (under the lock) ------------------------------------------------------------------ */
 
-static void list_append(struct extent_list *list, struct extent *extent) {
-    struct extent **link = &list->first;
+static void list_append(struct hk_extent_list *list, struct hk_extent *extent) {
+    struct hk_extent **link = &list->first;
     while (*link != NULL)
         link = &(*link)->next;
     extent->next = NULL;
@@ -83,34 +80,34 @@ static void list_append(struct extent_list *list, struct extent *extent) {
     hk_add_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
 }
 
-static void list_push(struct extent_list *list, struct extent *extent) {
+static void list_push(struct hk_extent_list *list, struct hk_extent *extent) {
     extent->next = list->first;
     hk_fence_stores();
     list->first = extent;
     hk_add_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
 }
 
-static struct extent *list_remove(struct extent_list *list, struct extent **link) {
-    struct extent *extent = *link;
+static struct hk_extent *list_remove(struct hk_extent_list *list, struct hk_extent **link) {
+    struct hk_extent *extent = *link;
     *link = extent->next;
     hk_fence_stores();
     hk_sub_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
     return extent;
 }
 
-static uint32_t list_count(const struct extent_list *list) {
+static uint32_t list_count(const struct hk_extent_list *list) {
     uint32_t count = 0;
-    for (const struct extent *extent = list->first; extent != NULL; extent = extent->next)
+    for (const struct hk_extent *extent = list->first; extent != NULL; extent = extent->next)
         count++;
     return count;
 }
 
 /* Adds the neighbours of an extent in a list to it; returns their nodes, linked. */
-static struct extent *list_merge(struct extent_list *list, struct extent *extent) {
-    struct extent *merged = NULL;
-    struct extent **link = &list->first;
+static struct hk_extent *list_merge(struct hk_extent_list *list, struct hk_extent *extent) {
+    struct hk_extent *merged = NULL;
+    struct hk_extent **link = &list->first;
     for (uint32_t seen = 0; *link != NULL && seen < EXTENT_SEARCH; seen++) {
-        struct extent *near = *link;
+        struct hk_extent *near = *link;
         bool before = near->base + near->bytes == extent->base;
         bool behind = extent->base + extent->bytes == near->base;
         if ((!before && !behind) || near->dirty != extent->dirty) {
@@ -128,9 +125,9 @@ static struct extent *list_merge(struct extent_list *list, struct extent *extent
     return merged;
 }
 
-static void extents_destroy(struct extent *extent) {
+static void extents_destroy(struct hk_extent *extent) {
     while (extent != NULL) {
-        struct extent *next = extent->next;
+        struct hk_extent *next = extent->next;
         extent_destroy(extent);
         extent = next;
     }
@@ -146,16 +143,16 @@ struct extent_want {
 };
 
 /* Where in an extent a range can lie; 0 if it has no room. */
-static uintptr_t extent_place(const struct extent *extent, const struct extent_want *want) {
+static uintptr_t extent_place(const struct hk_extent *extent, const struct extent_want *want) {
     uintptr_t start = hk_round_up(extent->base, want->align);
     size_t front = start - extent->base;
     return front < extent->bytes && want->bytes <= extent->bytes - front ? start : 0;
 }
 
 /* The link of the smallest extent with room; NULL if there is none. */
-static struct extent **list_find(struct extent_list *list, const struct extent_want *want) {
-    struct extent **best = NULL;
-    struct extent **link = &list->first;
+static struct hk_extent **list_find(struct hk_extent_list *list, const struct extent_want *want) {
+    struct hk_extent **best = NULL;
+    struct hk_extent **link = &list->first;
     for (uint32_t seen = 0; *link != NULL && seen < EXTENT_SEARCH; seen++, link = &(*link)->next) {
         if (best != NULL && (*link)->bytes >= (*best)->bytes)
             continue;
@@ -169,9 +166,9 @@ static struct extent **list_find(struct extent_list *list, const struct extent_w
  * part behind needs *spare if there is one in front. Sets *spare to a node that is not needed any more.
  * False, nothing changed, if a node is missing. Between any two stores the list holds only what was
  * in it before. */
-static bool list_cut(struct extent_list *list, struct extent **link, struct hk_range range,
-                     struct extent **spare) {
-    struct extent *extent = *link;
+static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struct hk_range range,
+                     struct hk_extent **spare) {
+    struct hk_extent *extent = *link;
     size_t front = range.base - extent->base;
     size_t back = extent->bytes - front - range.bytes;
     if (front != 0 && back != 0 && *spare == NULL)
@@ -190,7 +187,7 @@ static bool list_cut(struct extent_list *list, struct extent **link, struct hk_r
     } else if (back == 0) {
         extent->bytes = front;
     } else {
-        struct extent *behind = *spare;
+        struct hk_extent *behind = *spare;
         *spare = behind->next;
         uint32_t node_bytes = behind->node_bytes;
         *behind = *extent;
@@ -207,9 +204,9 @@ static bool list_cut(struct extent_list *list, struct extent **link, struct hk_r
 }
 
 /* Takes a range out of the extent at *link; base 0 if the limit or a missing node forbids it. */
-static struct hk_range list_take(struct extent_list *list, struct extent **link,
-                                 const struct extent_want *want, struct extent **spare) {
-    const struct extent *extent = *link;
+static struct hk_range list_take(struct hk_extent_list *list, struct hk_extent **link,
+                                 const struct extent_want *want, struct hk_extent **spare) {
+    const struct hk_extent *extent = *link;
     struct hk_range none = {0, 0, 0, false};
     struct hk_range range = {extent_place(extent, want), want->bytes, extent->mapping,
                              extent->dirty};
@@ -231,18 +228,17 @@ static struct hk_range extents_take(const struct extent_want *want) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
-    struct extent *spare = NULL;
+    struct hk_extent *spare = NULL;
     if (want->align > HK_GRANULE_BYTES && (spare = hk_meta_alloc(sizeof *spare)) != NULL)
         extent_create(range, spare, sizeof *spare);
 
-    struct extent_list *lists[] = {&extents.cached, &extents.refused};
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    for (int i = 0; i < 2 && range.base == 0; i++) {
-        struct extent **link = list_find(lists[i], want);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    for (int kind = 0; kind < HK_EXTENTS_KINDS && range.base == 0; kind++) {
+        struct hk_extent **link = list_find(&hk_extents[kind], want);
         if (link != NULL)
-            range = list_take(lists[i], link, want, &spare);
+            range = list_take(&hk_extents[kind], link, want, &spare);
     }
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     extents_destroy(spare);
     return range;
 }
@@ -261,10 +257,10 @@ struct hk_range hk_extent_take(size_t bytes, size_t align) {
 }
 
 /* Takes `bytes` from the beginning of a list's extent at `base`. Under the lock. */
-static struct hk_range list_take_at(struct extent_list *list, uintptr_t base, size_t bytes,
-                                    struct extent **spare) {
+static struct hk_range list_take_at(struct hk_extent_list *list, uintptr_t base, size_t bytes,
+                                    struct hk_extent **spare) {
     struct extent_want want = {bytes, HK_GRANULE_BYTES, true};
-    struct extent **link = &list->first;
+    struct hk_extent **link = &list->first;
     for (uint32_t seen = 0; *link != NULL && seen < EXTENT_SEARCH; seen++, link = &(*link)->next) {
         if ((*link)->base == base && (*link)->bytes >= bytes)
             return list_take(list, link, &want, spare);
@@ -276,20 +272,20 @@ struct hk_range hk_extent_take_at(uintptr_t base, size_t bytes) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
-    struct extent *spare = NULL;
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    range = list_take_at(&extents.cached, base, bytes, &spare);
+    struct hk_extent *spare = NULL;
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    range = list_take_at(&hk_extents[HK_EXTENTS_CACHED], base, bytes, &spare);
     if (range.base == 0)
-        range = list_take_at(&extents.refused, base, bytes, &spare);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+        range = list_take_at(&hk_extents[HK_EXTENTS_REFUSED], base, bytes, &spare);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     extents_destroy(spare);
     return range;
 }
 
 /* Bytes of the longest extent of a list, up to `most`. Under the lock. */
-static size_t list_longest(const struct extent_list *list, size_t most) {
+static size_t list_longest(const struct hk_extent_list *list, size_t most) {
     size_t longest = 0;
-    const struct extent *extent = list->first;
+    const struct hk_extent *extent = list->first;
     for (uint32_t seen = 0; extent != NULL && longest < most && seen < EXTENT_SEARCH; seen++) {
         longest = extent->bytes > longest ? extent->bytes : longest;
         extent = extent->next;
@@ -301,10 +297,10 @@ struct hk_range hk_extent_take_kept(size_t least, size_t most) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    size_t cached = list_longest(&extents.cached, most);
-    size_t refused = list_longest(&extents.refused, most);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    size_t cached = list_longest(&hk_extents[HK_EXTENTS_CACHED], most);
+    size_t refused = list_longest(&hk_extents[HK_EXTENTS_REFUSED], most);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     size_t bytes = cached > refused ? cached : refused;
     if (bytes < least)
         return range;
@@ -316,9 +312,9 @@ bool hk_extent_has(size_t bytes, size_t align) {
     if (hk_extent_cached_bytes() == 0)
         return false;
     struct extent_want want = {bytes, align, true};
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    bool has = list_find(&extents.cached, &want) != NULL;
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    bool has = list_find(&hk_extents[HK_EXTENTS_CACHED], &want) != NULL;
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return has;
 }
 
@@ -330,11 +326,11 @@ static void budget_spend(struct hk_purge_budget *budget, uint32_t calls, size_t 
 }
 
 /* Lists an extent that the OS does not unmap. */
-static void extent_keep(struct extent *extent) {
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    struct extent *merged = list_merge(&extents.refused, extent);
-    list_push(&extents.refused, extent);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+static void extent_keep(struct hk_extent *extent) {
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    struct hk_extent *merged = list_merge(&hk_extents[HK_EXTENTS_REFUSED], extent);
+    list_push(&hk_extents[HK_EXTENTS_REFUSED], extent);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     extents_destroy(merged);
 }
 
@@ -343,7 +339,7 @@ void hk_extent_keep(struct hk_range range, void *node, size_t node_bytes) {
 }
 
 /* Lists an extent that the OS does not unmap, after it gave its pages back. Returns their bytes. */
-static size_t extent_refuse(struct extent *extent, struct hk_purge_budget *budget) {
+static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *budget) {
     size_t purged = 0;
     if (extent->dirty) {
         bool done = hk_os_purge((void *)extent->base, extent->bytes);
@@ -357,7 +353,7 @@ static size_t extent_refuse(struct extent *extent, struct hk_purge_budget *budge
 }
 
 /* Unmaps an extent that is in no list; false, nothing changed, if the OS refuses. */
-static bool extent_try_unmap(const struct extent *extent, struct hk_purge_budget *budget) {
+static bool extent_try_unmap(const struct hk_extent *extent, struct hk_purge_budget *budget) {
     bool done = hk_os_unmap((void *)extent->base, extent->bytes);
     size_t given = done && extent->dirty ? extent->bytes : 0;
     hk_usage_sub(given);
@@ -366,7 +362,7 @@ static bool extent_try_unmap(const struct extent *extent, struct hk_purge_budget
 }
 
 /* Unmaps an extent that is in no list, or lists it as refused. Returns the bytes given back. */
-static size_t extent_release(struct extent *extent, struct hk_purge_budget *budget) {
+static size_t extent_release(struct hk_extent *extent, struct hk_purge_budget *budget) {
     size_t bytes = extent->dirty ? extent->bytes : 0;
     if (!extent_try_unmap(extent, budget))
         return extent_refuse(extent, budget);
@@ -396,22 +392,22 @@ bool hk_extent_drop(struct hk_range range) {
 
 /* Removes the oldest cached extent if it was freed before `before_ms`, or if `bytes` more would be too
  * many; NULL otherwise. */
-static struct extent *cache_evict(uint64_t before_ms, size_t bytes) {
-    struct extent_list *list = &extents.cached;
-    struct extent *oldest = NULL;
+static struct hk_extent *cache_evict(uint64_t before_ms, size_t bytes) {
+    struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
+    struct hk_extent *oldest = NULL;
     uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
     if (list->first != NULL && (list->first->freed_ms < before_ms ||
                                 (bytes > 0 && (list_count(list) >= EXTENT_CACHED_MAX ||
                                                hk_extent_cached_bytes() + bytes > limit))))
         oldest = list_remove(list, &list->first);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return oldest;
 }
 
 /* Shortens an extent that is in no list to the cache limit, if it is longer. False if it cannot be
  * cached. */
-static bool cache_fit(struct extent *extent) {
+static bool cache_fit(struct hk_extent *extent) {
     size_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
     if (extent->bytes <= limit)
         return true;
@@ -425,31 +421,32 @@ static bool cache_fit(struct extent *extent) {
 
 void hk_extent_give(struct hk_range range, void *node, size_t node_bytes) {
     struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    struct extent *extent = extent_create(range, node, node_bytes);
+    struct hk_extent *extent = extent_create(range, node, node_bytes);
     if (!cache_fit(extent)) {
         extent_release(extent, &budget);
         return;
     }
 
-    struct extent *evicted;
+    struct hk_extent *evicted;
     while ((evicted = cache_evict(0, extent->bytes)) != NULL)
         extent_release(evicted, &budget);
     extent->freed_ms = hk_os_now_ms();
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    struct extent *merged = list_merge(&extents.cached, extent);
-    list_append(&extents.cached, extent);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    struct hk_extent *merged = list_merge(&hk_extents[HK_EXTENTS_CACHED], extent);
+    list_append(&hk_extents[HK_EXTENTS_CACHED], extent);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     extents_destroy(merged);
     hk_dirty_signal();
 }
 
 /* Removes the refused extent that was tried longest ago; NULL if there is none. */
-static struct extent *refused_remove_first(void) {
-    struct extent *extent = NULL;
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    if (extents.refused.first != NULL)
-        extent = list_remove(&extents.refused, &extents.refused.first);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+static struct hk_extent *refused_remove_first(void) {
+    struct hk_extent *extent = NULL;
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    if (hk_extents[HK_EXTENTS_REFUSED].first != NULL)
+        extent =
+            list_remove(&hk_extents[HK_EXTENTS_REFUSED], &hk_extents[HK_EXTENTS_REFUSED].first);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return extent;
 }
 
@@ -457,7 +454,7 @@ static struct extent *refused_remove_first(void) {
 static size_t refused_retry(struct hk_purge_budget *budget) {
     size_t bytes = 0;
     uint32_t refusals = 0;
-    struct extent *extent;
+    struct hk_extent *extent;
     while (refusals < EXTENT_RETRIES && budget->calls > 0 && budget->bytes > 0 &&
            (extent = refused_remove_first()) != NULL) {
         size_t given = extent->dirty ? extent->bytes : 0;
@@ -467,16 +464,16 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
             continue;
         }
         refusals++;
-        hk_lock(&extents.lock, HK_RANK_EXTENT);
-        list_append(&extents.refused, extent);
-        hk_unlock(&extents.lock, HK_RANK_EXTENT);
+        hk_lock(&extents_lock, HK_RANK_EXTENT);
+        list_append(&hk_extents[HK_EXTENTS_REFUSED], extent);
+        hk_unlock(&extents_lock, HK_RANK_EXTENT);
     }
     return bytes;
 }
 
 size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     size_t bytes = 0;
-    struct extent *evicted;
+    struct hk_extent *evicted;
     while (budget->calls > 0 && budget->bytes > 0 && (evicted = cache_evict(before_ms, 0)) != NULL)
         bytes += extent_release(evicted, budget);
     if (hk_extent_refused_bytes() != 0)
@@ -486,21 +483,23 @@ size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
 
 /* ---- Repair, validation -------------------------------------------------------------------------------- */
 
-static uint64_t list_bytes(const struct extent_list *list) {
+static uint64_t list_bytes(const struct hk_extent_list *list) {
     uint64_t bytes = 0;
-    for (const struct extent *extent = list->first; extent != NULL; extent = extent->next)
+    for (const struct hk_extent *extent = list->first; extent != NULL; extent = extent->next)
         bytes += extent->bytes;
     return bytes;
 }
 
 void hk_extent_repair(void) {
     /* relaxed: stored under the lock */
-    hk_store_relaxed(&extents.cached.bytes, list_bytes(&extents.cached));
-    hk_store_relaxed(&extents.refused.bytes, list_bytes(&extents.refused));
+    hk_store_relaxed(&hk_extents[HK_EXTENTS_CACHED].bytes,
+                     list_bytes(&hk_extents[HK_EXTENTS_CACHED]));
+    hk_store_relaxed(&hk_extents[HK_EXTENTS_REFUSED].bytes,
+                     list_bytes(&hk_extents[HK_EXTENTS_REFUSED]));
 }
 
 /* Whether an extent overlaps none of those from `other` on, of which it looks at a bounded number. */
-static bool extent_is_apart(const struct extent *extent, const struct extent *other) {
+static bool extent_is_apart(const struct hk_extent *extent, const struct hk_extent *other) {
     bool apart = true;
     for (uint32_t seen = 0; other != NULL && seen < EXTENT_SEARCH; seen++, other = other->next) {
         apart = apart && (other->base + other->bytes <= extent->base ||
@@ -509,10 +508,10 @@ static bool extent_is_apart(const struct extent *extent, const struct extent *ot
     return apart;
 }
 
-static bool list_valid(const struct extent_list *list, const struct extent_list *other) {
+static bool list_valid(const struct hk_extent_list *list, const struct hk_extent_list *other) {
     bool valid = hk_load_relaxed(&list->bytes) == list_bytes(list); /* relaxed: under the lock */
     uint32_t seen = 0;
-    const struct extent *extent = list->first;
+    const struct hk_extent *extent = list->first;
     for (; extent != NULL && seen < EXTENT_SEARCH; seen++, extent = extent->next) {
         valid = valid && ((extent->base | extent->bytes) & (HK_GRANULE_BYTES - 1)) == 0 &&
                 extent_is_apart(extent, extent->next) && extent_is_apart(extent, other->first);
@@ -521,9 +520,9 @@ static bool list_valid(const struct extent_list *list, const struct extent_list 
 }
 
 bool hk_extent_valid(void) {
-    hk_lock(&extents.lock, HK_RANK_EXTENT);
-    bool valid = list_valid(&extents.cached, &extents.refused) &&
-                 list_valid(&extents.refused, &extents.cached);
-    hk_unlock(&extents.lock, HK_RANK_EXTENT);
+    hk_lock(&extents_lock, HK_RANK_EXTENT);
+    bool valid = list_valid(&hk_extents[HK_EXTENTS_CACHED], &hk_extents[HK_EXTENTS_REFUSED]) &&
+                 list_valid(&hk_extents[HK_EXTENTS_REFUSED], &hk_extents[HK_EXTENTS_CACHED]);
+    hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return valid;
 }

@@ -33,6 +33,14 @@ struct hk_range {
     bool dirty;       /* it may hold anything; else all bytes are zero */
 };
 
+/* A list of extents, oldest first. */
+struct hk_extent_list {
+    struct hk_extent *first; /* lock:EXTENT */
+    uint64_t bytes;          /* atomic, stored under EXTENT; the sum, see hk_extent_repair */
+};
+enum { HK_EXTENTS_CACHED, HK_EXTENTS_REFUSED, HK_EXTENTS_KINDS };
+extern struct hk_extent_list hk_extents[HK_EXTENTS_KINDS];
+
 /* What a purge may cost. Both are counted down, and it stops when one is used up. */
 struct hk_purge_budget {
     uint32_t calls; /* system calls */
