@@ -95,7 +95,7 @@ void hk_thread_start_late(void) {
     threads_start();
     hk_lock(&threads.start_lock, HK_RANK_PROCESS);
     if (threads.options_pending) {
-        hk_options_read();
+        hk_options_read_late();
         threads.options_pending = false;
     }
     if (hk_option(HK_OPTION_stats))

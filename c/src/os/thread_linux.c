@@ -2,30 +2,29 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "os.h"
-
-#include <errno.h>
-#include <linux/futex.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
+
+#include "os.h"
+#include "syscall_linux.h"
+
+/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
+enum {
+    OS_FUTEX_WAIT_PRIVATE = 128,
+    OS_FUTEX_WAKE_PRIVATE = 129,
+};
 
 void hk_os_sleep_ms(uint64_t ms) {
     struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
+    os_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, os_address(&time));
 }
 
-void hk_os_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+void hk_os_name_thread(const char *name) { os_syscall(SYS_prctl, PR_SET_NAME, os_address(name)); }
 
 void hk_os_wait(uint32_t *word, uint32_t expected) {
-    int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected);
 }
 
 void hk_os_wake(uint32_t *word) {
-    int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAKE_PRIVATE, 1);
 }
