@@ -55,4 +55,5 @@
 #include "api/aligned.c"
 #include "api/control.c"
 #include "api/process.c"
+#include "api/new_handler.c"
 #include "api/override.c"

@@ -27,11 +27,13 @@ static struct {
     struct large_extent slots[LARGE_CACHE_SLOTS]; /* lock:LARGE; oldest first */
     uint64_t cached_bytes;                        /* atomic; sum of the slots */
     uint64_t live_bytes;                          /* atomic */
+    uint64_t live_blocks;                         /* atomic; without those that threads keep */
     uint32_t mappings;                            /* atomic; their numbers so far */
 } large;
 
 /* relaxed: statistics */
 uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
+uint64_t hk_large_live_blocks(void) { return hk_load_relaxed(&large.live_blocks); }
 uint64_t hk_large_cached_bytes(void) { return hk_load_relaxed(&large.cached_bytes); }
 
 /* ---- Kept extents ------------------------------------------------------------------------------ */
@@ -266,10 +268,14 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
 }
 
 void hk_large_begin(const struct hk_span *span) {
-    hk_add_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
+    /* relaxed: statistics */
+    hk_add_relaxed(&large.live_bytes, span->bytes);
+    hk_add_relaxed(&large.live_blocks, 1);
 }
 
 void hk_large_free(struct hk_span *span) {
+    if (hk_large_is_live(span))
+        hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     hk_registry_remove(span);
     hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
     large_unmap_span(span);
@@ -277,6 +283,7 @@ void hk_large_free(struct hk_span *span) {
 }
 
 void hk_large_retire(struct hk_span *span) {
+    hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     span->looks = 0;
     /* relaxed: for double frees only, which nothing orders */
     hk_store_relaxed(&span->retired, true);
@@ -287,6 +294,7 @@ bool hk_large_is_live(const struct hk_span *span) {
 }
 
 void hk_large_reuse(struct hk_span *span, size_t size) {
+    hk_add_relaxed(&large.live_blocks, 1);   /* relaxed: a statistic */
     hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
     if (span->chunk == NULL)
         return;

@@ -55,6 +55,8 @@ size_t hk_large_purge(uint64_t before_ms);
 
 /* Bytes of live blocks and of retired ones; bytes of mappings that are kept. Statistics. */
 uint64_t hk_large_live_bytes(void);
+/* Live blocks, without retired ones. */
+uint64_t hk_large_live_blocks(void);
 uint64_t hk_large_cached_bytes(void);
 
 void hk_large_fork_prepare(void);
