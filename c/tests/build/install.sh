@@ -101,7 +101,7 @@ fi
 # What the shared library adds to a process: the interface, the C library's names, C++'s operators.
 exported=$(nm -D --defined-only "$place/lib/arch/libhakmem.so" | awk '{ print $3 }')
 check_equal no_other_name_is_exported "$(grep -Ev '^(hak_|_Z(nw|na|dlPv|daPv))' <<<"$exported" |
-    sort | tr '\n' ' ')" "aligned_alloc calloc cfree free free_aligned_sized free_sized mallinfo \
+    sort | tr '\n' ' ')" "aligned_alloc calloc cfree dlopen free free_aligned_sized free_sized mallinfo \
 mallinfo2 malloc malloc_info malloc_stats malloc_trim malloc_usable_size mallopt memalign \
 posix_memalign pvalloc realloc reallocarray valloc "
 declared=$(grep -oE '\bhak_[a-z_]+\(' c/include/hakmem.h | tr -d '(' | sort -u)
