@@ -17,13 +17,13 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
 #define OVERRIDE_HAS_MALLINFO2 __GLIBC_PREREQ(2, 33)
 #endif
 
+#include "../core/large.h"
 #include "../debug/stats.h"
 #include "front.h"
 #include "new_handler.h"
@@ -60,11 +60,9 @@ HAK_API void *memalign(size_t alignment, size_t size) {
     return hak_aligned_alloc(alignment, size);
 }
 
-static size_t override_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
-
-HAK_API void *valloc(size_t size) { return hak_aligned_alloc(override_page_bytes(), size); }
+HAK_API void *valloc(size_t size) { return hak_aligned_alloc(hk_large_page_bytes(), size); }
 HAK_API void *pvalloc(size_t size) {
-    size_t page = override_page_bytes();
+    size_t page = hk_large_page_bytes();
     if (size > SIZE_MAX - page) {
         errno = ENOMEM;
         return NULL;

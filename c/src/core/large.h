@@ -53,6 +53,9 @@ bool hk_large_may_have(const struct hk_span *span, size_t size);
 /* Gives kept mappings back to the OS: those freed before `before_ms`. Returns their bytes. */
 size_t hk_large_purge(uint64_t before_ms);
 
+/* Bytes of a page, the unit of large blocks. */
+size_t hk_large_page_bytes(void);
+
 /* Bytes of live blocks and of retired ones; bytes of mappings that are kept. Statistics. */
 uint64_t hk_large_live_bytes(void);
 /* Live blocks, without retired ones. */
