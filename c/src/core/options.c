@@ -356,6 +356,8 @@ static void options_read_environment(enum option_source source) {
         if (strncmp(*entry, option_prefix, prefix_bytes) == 0)
             option_read(*entry, strlen(*entry), source);
     }
+    if (hk_option(HK_OPTION_stats))
+        hk_os_keep_error();
 }
 
 void hk_options_read(void) {

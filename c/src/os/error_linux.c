@@ -52,7 +52,8 @@ void hk_os_note_error(void) {
 }
 
 void hk_os_keep_error(void) {
-    if (hk_load_acquire(&os_error.start) != OS_ERROR_OPEN) /* acquire: as in os_error_is */
+    /* acquire: as in os_error_is; relaxed: stored by one thread at a time */
+    if (hk_load_acquire(&os_error.start) != OS_ERROR_OPEN || hk_load_relaxed(&os_error.kept) != 0)
         return;
     long kept = os_syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
     if (kept >= 0)

@@ -79,7 +79,8 @@ void hk_os_write_error(const char *text, size_t bytes);
 /* Notes which file standard error is. Called at the start, before anything is written to it. */
 void hk_os_note_error(void);
 
-/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. */
+/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. The first
+ * call counts; one thread at a time. */
 void hk_os_keep_error(void);
 
 /* The environment as a NULL-terminated array of "NAME=value", or at least its variables whose names
