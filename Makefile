@@ -189,6 +189,8 @@ install: libs
 	$(Q)$(CONFIGURE) c/packaging/hakmemConfigVersion.cmake.in > \
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)$(CONFIGURE) c/packaging/hakmem.3.in | c/tools/man_page > '$(DESTDIR)$(MANDIR)/man3/hakmem.3'
+	@# Files below DESTDIR are not where programs will look for them.
+	$(Q)test -n '$(DESTDIR)' || c/tools/install_notes '$(LIBDIR)' '$(notdir $(SONAME))'
 
 uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
