@@ -337,7 +337,13 @@ size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
+void hk_os_note_error(void) {}
 void hk_os_keep_error(void) {}
+bool hk_os_mark_tree(void) {
+    bool first = !fake_os.tree_is_marked;
+    fake_os.tree_is_marked = true;
+    return first;
+}
 char *const *hk_os_environment(void) { return fake_os.environment; }
 bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
 

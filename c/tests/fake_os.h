@@ -27,6 +27,7 @@ struct fake_os {
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
+    bool tree_is_marked; /* false; a mark sets it */
 
     /* What goes wrong. */
     bool resize_fails;   /* there is no room */

@@ -9,6 +9,11 @@
 #ifndef HK_BASE_COMPILER_H
 #define HK_BASE_COMPILER_H
 
+/* Before any other header: those of a 32-bit libc may be missing. */
+#if __SIZEOF_POINTER__ < 8
+#error "hakmem supports 64-bit targets only: this target has 32-bit pointers"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

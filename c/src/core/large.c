@@ -14,19 +14,13 @@
 enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
 
 static struct {
-    uint64_t live_bytes;   /* atomic */
-    uint64_t mapped_bytes; /* atomic; of these in mappings of their own */
-    uint64_t mapped_count; /* atomic */
+    uint64_t live_bytes;  /* atomic */
+    uint64_t live_blocks; /* atomic; without those that threads keep */
 } large;
 
-uint64_t hk_large_live_bytes(void) {
-    return hk_load_relaxed(&large.live_bytes); /* relaxed: a statistic */
-}
-
-void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
-    *count = hk_load_relaxed(&large.mapped_count); /* relaxed: statistics */
-    *bytes = hk_load_relaxed(&large.mapped_bytes);
-}
+/* relaxed: statistics */
+uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
+uint64_t hk_large_live_blocks(void) { return hk_load_relaxed(&large.live_blocks); }
 
 /* ---- Blocks ------------------------------------------------------------------------------------ */
 
@@ -34,6 +28,8 @@ void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
 static size_t large_align(size_t align) {
     return align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
 }
+
+size_t hk_large_page_bytes(void) { return hk_os_page_bytes(); }
 
 static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
@@ -75,14 +71,6 @@ static void large_release(struct hk_span *span) {
     hk_extent_give(range, span, hk_span_metadata(span));
 }
 
-/* Counts the change of a block's size. */
-static void large_count(const struct hk_span *span, size_t old_bytes) {
-    /* relaxed: statistics */
-    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes);
-    if (span->chunk == NULL)
-        hk_add_relaxed(&large.mapped_bytes, span->bytes - old_bytes);
-}
-
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align) {
     struct hk_block none = {NULL, false};
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
@@ -105,23 +93,21 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
 }
 
 void hk_large_begin(const struct hk_span *span) {
-    large_count(span, 0);
-    if (span->chunk == NULL)
-        hk_add_relaxed(&large.mapped_count, 1); /* relaxed: a statistic */
+    /* relaxed: statistics */
+    hk_add_relaxed(&large.live_bytes, span->bytes);
+    hk_add_relaxed(&large.live_blocks, 1);
 }
 
 void hk_large_free(struct hk_span *span) {
+    if (hk_large_is_live(span))
+        hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     hk_registry_remove(span);
     hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
-    if (span->chunk == NULL) {
-        /* relaxed: statistics */
-        hk_sub_relaxed(&large.mapped_bytes, span->bytes);
-        hk_sub_relaxed(&large.mapped_count, 1);
-    }
     large_release(span);
 }
 
 void hk_large_retire(struct hk_span *span) {
+    hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     span->looks = 0;
     /* relaxed: for double frees only, which nothing orders */
     hk_store_relaxed(&span->retired, true);
@@ -132,6 +118,7 @@ bool hk_large_is_live(const struct hk_span *span) {
 }
 
 void hk_large_reuse(struct hk_span *span, size_t size) {
+    hk_add_relaxed(&large.live_blocks, 1);   /* relaxed: a statistic */
     hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
     if (span->chunk == NULL)
         return;
@@ -140,7 +127,7 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
         return;
     size_t old_bytes = span->bytes;
     span->bytes = bytes;
-    large_count(span, old_bytes);
+    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
@@ -264,7 +251,7 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
                                     : large_resize_mapping_best(span, bytes, align);
     if (!done)
         return NULL;
-    large_count(span, old_bytes);
+    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
     return (void *)span->base;
 }
 

@@ -17,6 +17,7 @@
 struct hk_stats_all {
     struct hak_stats total;
     struct hak_class_stats classes[HK_CLASS_COUNT];
+    uint64_t blocks_large; /* live blocks above the largest class */
 };
 
 void hk_stats_collect(struct hk_stats_all *all);

@@ -109,7 +109,7 @@ static HK_SLOW bool threads_start(void) {
 void hk_thread_start_late(void) {
     threads_start();
     if (threads.options_pending) {
-        hk_options_read();
+        hk_options_read_late();
         threads.options_pending = false;
     }
     if (hk_option(HK_OPTION_stats))

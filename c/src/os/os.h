@@ -7,7 +7,8 @@
  * Owns: the counts of its own calls.
  * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
  * PROCESS is held, except wait and wake, which locks are made of.
- * Boundary: libc's system call wrappers. Never allocates from hakmem; keeps errno.
+ * Boundary: the kernel, without libc (os/syscall_linux.h); libc's wrappers for the calls that map memory.
+ * Never allocates from hakmem; keeps errno.
  */
 #ifndef HK_OS_OS_H
 #define HK_OS_OS_H
@@ -62,7 +63,7 @@ size_t hk_os_page_bytes(void);
 /* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
 unsigned hk_os_cpus(void);
 
-/* The memory limit of this process's cgroup (version 2) and those above it, in bytes; 0 if none. */
+/* The memory limit of this process's cgroup and those above it, in bytes; 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 
 /* Whether huge pages are asked for in a range, or refused, which keeps the kernel from filling holes
@@ -121,17 +122,25 @@ bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
 /* Keeps the shared object that contains `code` loaded until the process ends, whatever dlclose says. */
 void hk_os_stay_loaded(const void *code);
 
-/* Writes text to standard error. */
+/* Writes text to standard error, unless that is closed or its number is in use for other data. */
 void hk_os_write_error(const char *text, size_t bytes);
 
-/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. */
+/* Notes which file standard error is. Called at the start, before anything is written to it. */
+void hk_os_note_error(void);
+
+/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. The first
+ * call counts; one thread at a time. */
 void hk_os_keep_error(void);
 
-/* The environment as a NULL-terminated array of "NAME=value"; NULL when it is not there yet (the
- * loader is still at work) or must not be trusted (set-uid programs). */
+/* The environment as a NULL-terminated array of "NAME=value", or at least its variables whose names
+ * begin with HAKMEM_; NULL when it cannot be read yet (the loader is still at work) or must not be
+ * trusted (set-uid programs). One thread at a time. */
 char *const *hk_os_environment(void);
-/* True when the environment is not there yet, but will be once constructors run. */
+/* True when the environment cannot be read yet, but will be once constructors run. */
 bool hk_os_environment_is_early(void);
+
+/* Marks the process and all that it starts from now on. False if it is marked already. */
+bool hk_os_mark_tree(void);
 
 HK_NORETURN void hk_os_abort(void);
 

@@ -414,23 +414,6 @@ TEST_FRESH(a_block_whose_end_cannot_be_unmapped_shrinks_and_its_end_is_reused) {
     CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 20 * MIB);
 }
 
-TEST_FRESH(live_mappings_are_counted) {
-    uint64_t count, bytes;
-    void *granules = allocate(MIB), *a = allocate(8 * MIB), *b = allocate(5 * MIB);
-    hk_large_mapped(&count, &bytes);
-    CHECK(count == 2 && bytes == 13 * MIB);
-    fake_os.resize_fails = true;
-    char *moved = hk_large_resize(span_of(a), 16 * MIB, 16);
-    hk_large_mapped(&count, &bytes);
-    CHECK_EQ(count, 2);
-    CHECK_EQ(bytes, 5 * MIB + span_of(moved)->bytes);
-    release(granules);
-    release(moved);
-    release(b);
-    hk_large_mapped(&count, &bytes);
-    CHECK(count == 0 && bytes == 0);
-}
-
 TEST_FRESH(blocks_with_a_large_alignment_share_chunks_while_they_fit) {
     enum { BLOCKS = 300 };
     static void *blocks[BLOCKS];
