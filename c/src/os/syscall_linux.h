@@ -25,14 +25,16 @@
 #if defined(__x86_64__)
 
 static inline long os_enter_kernel(long number, const long arguments[6]) {
-    register long fourth __asm__("r10") = arguments[3];
-    register long fifth __asm__("r8") = arguments[4];
-    register long sixth __asm__("r9") = arguments[5];
+    /* Read before the registers are bound: a sanitizer's call for a read would overwrite them. */
+    long a = arguments[0], b = arguments[1], c = arguments[2];
+    long d = arguments[3], e = arguments[4], f = arguments[5];
+    register long fourth __asm__("r10") = d;
+    register long fifth __asm__("r8") = e;
+    register long sixth __asm__("r9") = f;
     long result = number;
     __asm__ volatile("syscall"
                      : "+a"(result)
-                     : "D"(arguments[0]), "S"(arguments[1]), "d"(arguments[2]), "r"(fourth),
-                       "r"(fifth), "r"(sixth)
+                     : "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
                      : "rcx", "r11", "memory");
     return result;
 }
@@ -40,13 +42,16 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
 #elif defined(__aarch64__)
 
 static inline long os_enter_kernel(long number, const long arguments[6]) {
+    /* Read before the registers are bound: a sanitizer's call for a read would overwrite them. */
+    long a = arguments[0], b = arguments[1], c = arguments[2];
+    long d = arguments[3], e = arguments[4], f = arguments[5];
     register long which __asm__("x8") = number;
-    register long first __asm__("x0") = arguments[0];
-    register long second __asm__("x1") = arguments[1];
-    register long third __asm__("x2") = arguments[2];
-    register long fourth __asm__("x3") = arguments[3];
-    register long fifth __asm__("x4") = arguments[4];
-    register long sixth __asm__("x5") = arguments[5];
+    register long first __asm__("x0") = a;
+    register long second __asm__("x1") = b;
+    register long third __asm__("x2") = c;
+    register long fourth __asm__("x3") = d;
+    register long fifth __asm__("x4") = e;
+    register long sixth __asm__("x5") = f;
     __asm__ volatile("svc 0"
                      : "+r"(first)
                      : "r"(which), "r"(second), "r"(third), "r"(fourth), "r"(fifth), "r"(sixth)
