@@ -211,9 +211,9 @@ static struct hk_range list_take(struct hk_extent_list *list, struct hk_extent *
     struct hk_range range = {extent_place(extent, want), want->bytes, extent->mapping,
                              extent->dirty};
     size_t count = want->counted && !range.dirty ? range.bytes : 0;
-    if (!hk_usage_add(count))
+    if (count != 0 && !hk_usage_add(count))
         return none;
-    if (list_cut(list, link, range, spare))
+    if (hk_likely(list_cut(list, link, range, spare)))
         return range;
     hk_usage_sub(count);
     return none;
@@ -390,16 +390,20 @@ bool hk_extent_drop(struct hk_range range) {
 
 /* ---- Caching -------------------------------------------------------------------------------------- */
 
-/* Removes the oldest cached extent if it was freed before `before_ms`, or if `bytes` more would be too
- * many; NULL otherwise. */
-static struct hk_extent *cache_evict(uint64_t before_ms, size_t bytes) {
+/* Whether so many bytes more would be too many. Under the lock. */
+static bool cache_is_full(size_t bytes) {
+    const struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
+    uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
+    return list->first != NULL &&
+           (hk_extent_cached_bytes() + bytes > limit || list_count(list) >= EXTENT_CACHED_MAX);
+}
+
+/* Removes the oldest cached extent if it was freed before `before_ms`; NULL otherwise. */
+static struct hk_extent *cache_remove_old(uint64_t before_ms) {
     struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     struct hk_extent *oldest = NULL;
-    uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
     hk_lock(&extents_lock, HK_RANK_EXTENT);
-    if (list->first != NULL && (list->first->freed_ms < before_ms ||
-                                (bytes > 0 && (list_count(list) >= EXTENT_CACHED_MAX ||
-                                               hk_extent_cached_bytes() + bytes > limit))))
+    if (list->first != NULL && list->first->freed_ms < before_ms)
         oldest = list_remove(list, &list->first);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return oldest;
@@ -427,15 +431,25 @@ void hk_extent_give(struct hk_range range, void *node, size_t node_bytes) {
         return;
     }
 
-    struct hk_extent *evicted;
-    while ((evicted = cache_evict(0, extent->bytes)) != NULL)
-        extent_release(evicted, &budget);
+    struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
+    struct hk_extent *evicted = NULL;
     extent->freed_ms = hk_os_now_ms();
     hk_lock(&extents_lock, HK_RANK_EXTENT);
-    struct hk_extent *merged = list_merge(&hk_extents[HK_EXTENTS_CACHED], extent);
-    list_append(&hk_extents[HK_EXTENTS_CACHED], extent);
+    while (hk_unlikely(cache_is_full(extent->bytes))) {
+        struct hk_extent *oldest = list_remove(list, &list->first);
+        oldest->next = evicted;
+        evicted = oldest;
+    }
+    struct hk_extent *merged = list_merge(list, extent);
+    list_append(list, extent);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
+
     extents_destroy(merged);
+    while (evicted != NULL) {
+        struct hk_extent *next = evicted->next;
+        extent_release(evicted, &budget);
+        evicted = next;
+    }
     hk_dirty_signal();
 }
 
@@ -474,7 +488,8 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
 size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_extent *evicted;
-    while (budget->calls > 0 && budget->bytes > 0 && (evicted = cache_evict(before_ms, 0)) != NULL)
+    while (budget->calls > 0 && budget->bytes > 0 &&
+           (evicted = cache_remove_old(before_ms)) != NULL)
         bytes += extent_release(evicted, budget);
     if (hk_extent_refused_bytes() != 0)
         bytes += refused_retry(budget);

@@ -13,19 +13,34 @@
 
 enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
 
+/* Blocks with a mapping of their own are counted by one addition for each change. */
+enum { LARGE_COUNT_SHIFT = 40 };
+
 static struct {
-    uint64_t live_bytes;   /* atomic */
-    uint64_t mapped_bytes; /* atomic; of these in mappings of their own */
-    uint64_t mapped_count; /* atomic */
+    uint64_t granule_bytes; /* atomic; bytes of blocks that are granules of an arena */
+    uint64_t mapped;        /* atomic; of the others, granules and, from bit 40 on, the number */
 } large;
 
 uint64_t hk_large_live_bytes(void) {
-    return hk_load_relaxed(&large.live_bytes); /* relaxed: a statistic */
+    uint64_t count, bytes;
+    hk_large_mapped(&count, &bytes);
+    return bytes + hk_load_relaxed(&large.granule_bytes); /* relaxed: a statistic */
 }
 
 void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
-    *count = hk_load_relaxed(&large.mapped_count); /* relaxed: statistics */
-    *bytes = hk_load_relaxed(&large.mapped_bytes);
+    uint64_t mapped = hk_load_relaxed(&large.mapped); /* relaxed: a statistic */
+    *count = mapped >> LARGE_COUNT_SHIFT;
+    *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
+}
+
+/* Counts a block of `bytes` more, or of its size as a negative number less. */
+static void large_count(const struct hk_span *span, size_t bytes, uint64_t blocks) {
+    int64_t granules = (int64_t)bytes >> HK_GRANULE_SHIFT;
+    /* relaxed: statistics */
+    if (span->chunk != NULL)
+        hk_add_relaxed(&large.granule_bytes, bytes);
+    else
+        hk_add_relaxed(&large.mapped, (blocks << LARGE_COUNT_SHIFT) + (uint64_t)granules);
 }
 
 /* ---- Blocks ------------------------------------------------------------------------------------ */
@@ -75,14 +90,6 @@ static void large_release(struct hk_span *span) {
     hk_extent_give(range, span, hk_span_metadata(span));
 }
 
-/* Counts the change of a block's size. */
-static void large_count(const struct hk_span *span, size_t old_bytes) {
-    /* relaxed: statistics */
-    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes);
-    if (span->chunk == NULL)
-        hk_add_relaxed(&large.mapped_bytes, span->bytes - old_bytes);
-}
-
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align) {
     struct hk_block none = {NULL, false};
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
@@ -104,20 +111,11 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
     return block;
 }
 
-void hk_large_begin(const struct hk_span *span) {
-    large_count(span, 0);
-    if (span->chunk == NULL)
-        hk_add_relaxed(&large.mapped_count, 1); /* relaxed: a statistic */
-}
+void hk_large_begin(const struct hk_span *span) { large_count(span, span->bytes, 1); }
 
 void hk_large_free(struct hk_span *span) {
     hk_registry_remove(span);
-    hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
-    if (span->chunk == NULL) {
-        /* relaxed: statistics */
-        hk_sub_relaxed(&large.mapped_bytes, span->bytes);
-        hk_sub_relaxed(&large.mapped_count, 1);
-    }
+    large_count(span, (size_t)0 - span->bytes, UINT64_MAX);
     large_release(span);
 }
 
@@ -140,7 +138,7 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
         return;
     size_t old_bytes = span->bytes;
     span->bytes = bytes;
-    large_count(span, old_bytes);
+    large_count(span, span->bytes - old_bytes, 0);
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
@@ -264,7 +262,7 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
                                     : large_resize_mapping_best(span, bytes, align);
     if (!done)
         return NULL;
-    large_count(span, old_bytes);
+    large_count(span, span->bytes - old_bytes, 0);
     return (void *)span->base;
 }
 
