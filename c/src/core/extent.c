@@ -6,15 +6,17 @@
 #include "../os/lock.h"
 #include "../os/os.h"
 #include "dirty.h"
+#include "large.h"
 #include "meta.h"
 #include "options.h"
 #include "size_class.h"
 #include "usage.h"
 
 enum {
-    EXTENT_CACHED_MAX = 16, /* cached extents, about */
-    EXTENT_SEARCH = 1024,   /* refused extents that a search looks at */
-    EXTENT_RETRIES = 8,     /* refusals after which a purge stops trying to unmap */
+    EXTENT_CACHED_MAX = 16,     /* cached extents, about */
+    EXTENT_SEARCH = 1024,       /* refused extents that a search looks at */
+    EXTENT_RETRIES = 8,         /* refusals after which a purge stops trying to unmap */
+    EXTENT_FEW_MAPPINGS = 2048, /* live large mappings that no process is too small for */
 };
 
 struct hk_extent {
@@ -320,6 +322,15 @@ bool hk_extent_has(size_t bytes, size_t align) {
 
 /* ---- Unmapping ------------------------------------------------------------------------------------ */
 
+/* Whether a hole may be punched into the mappings of the process. Neighbouring mappings are one to the
+ * kernel, and each hole between two live ones costs one more. So the live ones bound what the holes can
+ * cost, and beyond half of vm.max_map_count ranges are kept without their pages instead. */
+static bool extents_may_unmap(void) {
+    uint64_t count, bytes;
+    hk_large_mapped(&count, &bytes);
+    return hk_likely(count < EXTENT_FEW_MAPPINGS) || count < hk_os_mappings_max() / 2;
+}
+
 static void budget_spend(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
     budget->calls -= calls < budget->calls ? calls : budget->calls;
     budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
@@ -354,6 +365,8 @@ static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *bu
 
 /* Unmaps an extent that is in no list; false, nothing changed, if the OS refuses. */
 static bool extent_try_unmap(const struct hk_extent *extent, struct hk_purge_budget *budget) {
+    if (!extents_may_unmap())
+        return false;
     bool done = hk_os_unmap((void *)extent->base, extent->bytes);
     size_t given = done && extent->dirty ? extent->bytes : 0;
     hk_usage_sub(given);
@@ -377,7 +390,7 @@ void hk_extent_unmap(struct hk_range range, void *node, size_t node_bytes) {
 
 bool hk_extent_drop(struct hk_range range) {
     struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    if (hk_os_unmap((void *)range.base, range.bytes)) {
+    if (extents_may_unmap() && hk_os_unmap((void *)range.base, range.bytes)) {
         hk_usage_sub(range.dirty ? range.bytes : 0);
         return true;
     }
@@ -491,7 +504,7 @@ size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     while (budget->calls > 0 && budget->bytes > 0 &&
            (evicted = cache_remove_old(before_ms)) != NULL)
         bytes += extent_release(evicted, budget);
-    if (hk_extent_refused_bytes() != 0)
+    if (hk_extent_refused_bytes() != 0 && extents_may_unmap())
         bytes += refused_retry(budget);
     return bytes;
 }
