@@ -24,8 +24,11 @@ struct fake_mapping {
 };
 
 struct hk_os_counts hk_os_counts; /* relaxed: statistics; written under the mutex */
-struct fake_os fake_os = {
-    .page_bytes = 4096, .cpus = 1, .now_ms = 1000000, .huge_mode = HK_OS_HUGE_ON_REQUEST};
+struct fake_os fake_os = {.page_bytes = 4096,
+                          .cpus = 1,
+                          .now_ms = 1000000,
+                          .huge_mode = HK_OS_HUGE_ON_REQUEST,
+                          .mappings_max = 65530};
 
 static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static struct fake_mapping fake_mappings[FAKE_OS_MAPPINGS_MAX];
@@ -329,6 +332,7 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
 }
 
 enum hk_os_huge_mode hk_os_huge_mode(void) { return fake_os.huge_mode; }
+size_t hk_os_mappings_max(void) { return fake_os.mappings_max; }
 bool hk_os_huge_pages_exist(void) { return fake_os.huge_mode != HK_OS_HUGE_NEVER; }
 
 /* ---- The rest ---------------------------------------------------------------------------------- */

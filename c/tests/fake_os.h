@@ -42,6 +42,7 @@ struct fake_os {
     void (*delay)(void);
 
     enum hk_os_huge_mode huge_mode; /* HK_OS_HUGE_ON_REQUEST */
+    size_t mappings_max;            /* 65530 */
 
     /* Where the next mapping goes that is aligned to more than a page; moves up. 0: anywhere. */
     uintptr_t chunks_at;

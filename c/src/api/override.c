@@ -98,8 +98,10 @@ struct override_info {
     struct hk_stats_all stats;
     uint64_t blocks_free;   /* in slabs and in caches */
     uint64_t blocks_cached; /* the part of them in caches */
-    uint64_t bytes_used;    /* in live blocks of slabs */
-    uint64_t bytes_free;    /* in slabs, without live blocks */
+    uint64_t bytes_mapped;  /* in live blocks with a mapping of their own */
+    uint64_t bytes_chunks;  /* in slabs and in the other large blocks */
+    uint64_t bytes_used;    /* in live blocks there */
+    uint64_t bytes_free;    /* the rest of it */
 };
 
 static void override_collect(struct override_info *info) {
@@ -111,8 +113,11 @@ static void override_collect(struct override_info *info) {
         info->blocks_free += row->blocks_free + row->blocks_cached;
         info->blocks_cached += row->blocks_cached;
     }
-    info->bytes_used = total->bytes_live - total->bytes_large;
-    info->bytes_free = total->bytes_slabs - info->bytes_used;
+    uint64_t mapped = info->stats.bytes_mapped; /* with those that threads keep */
+    info->bytes_mapped = mapped < total->bytes_large ? mapped : total->bytes_large;
+    info->bytes_chunks = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
+    info->bytes_used = total->bytes_live - info->bytes_mapped;
+    info->bytes_free = info->bytes_chunks - info->bytes_used;
 }
 
 #if OVERRIDE_HAS_MALLINFO2
@@ -120,11 +125,11 @@ HAK_API struct mallinfo2 mallinfo2(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo2 result = {0};
-    result.arena = info.stats.total.bytes_slabs;
+    result.arena = info.bytes_chunks;
     result.ordblks = info.blocks_free;
     result.smblks = info.blocks_cached;
-    result.hblks = info.stats.blocks_large;
-    result.hblkhd = info.stats.total.bytes_large;
+    result.hblks = info.stats.blocks_mapped;
+    result.hblkhd = info.bytes_mapped;
     result.fsmblks = info.stats.total.bytes_cached;
     result.uordblks = info.bytes_used;
     result.fordblks = info.bytes_free;
@@ -140,11 +145,11 @@ HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo result = {0};
-    result.arena = override_int(info.stats.total.bytes_slabs);
+    result.arena = override_int(info.bytes_chunks);
     result.ordblks = override_int(info.blocks_free);
     result.smblks = override_int(info.blocks_cached);
-    result.hblks = override_int(info.stats.blocks_large);
-    result.hblkhd = override_int(info.stats.total.bytes_large);
+    result.hblks = override_int(info.stats.blocks_mapped);
+    result.hblkhd = override_int(info.bytes_mapped);
     result.fsmblks = override_int(info.stats.total.bytes_cached);
     result.uordblks = override_int(info.bytes_used);
     result.fordblks = override_int(info.bytes_free);
@@ -224,7 +229,7 @@ static void override_write_info(FILE *stream) {
     override_write_spaces(stream, &info.stats.total);
     fputs("</heap>\n", stream);
     override_write_totals(stream, &info);
-    override_write_total(stream, "mmap", info.stats.blocks_large, info.stats.total.bytes_large);
+    override_write_total(stream, "mmap", info.stats.blocks_mapped, info.bytes_mapped);
     override_write_spaces(stream, &info.stats.total);
     override_write_stats(stream, &info.stats.total);
     fputs("</malloc>\n", stream);

@@ -6,15 +6,17 @@
 #include "../os/lock.h"
 #include "../os/os.h"
 #include "dirty.h"
+#include "large.h"
 #include "meta.h"
 #include "options.h"
 #include "size_class.h"
 #include "usage.h"
 
 enum {
-    EXTENT_CACHED_MAX = 16, /* cached extents, about */
-    EXTENT_SEARCH = 1024,   /* refused extents that a search looks at */
-    EXTENT_RETRIES = 8,     /* refusals after which a purge stops trying to unmap */
+    EXTENT_CACHED_MAX = 16,     /* cached extents, about */
+    EXTENT_SEARCH = 1024,       /* refused extents that a search looks at */
+    EXTENT_RETRIES = 8,         /* refusals after which a purge stops trying to unmap */
+    EXTENT_FEW_MAPPINGS = 2048, /* live large mappings that no process is too small for */
 };
 
 struct hk_extent {
@@ -211,9 +213,9 @@ static struct hk_range list_take(struct hk_extent_list *list, struct hk_extent *
     struct hk_range range = {extent_place(extent, want), want->bytes, extent->mapping,
                              extent->dirty};
     size_t count = want->counted && !range.dirty ? range.bytes : 0;
-    if (!hk_usage_add(count))
+    if (count != 0 && !hk_usage_add(count))
         return none;
-    if (list_cut(list, link, range, spare))
+    if (hk_likely(list_cut(list, link, range, spare)))
         return range;
     hk_usage_sub(count);
     return none;
@@ -320,6 +322,15 @@ bool hk_extent_has(size_t bytes, size_t align) {
 
 /* ---- Unmapping ------------------------------------------------------------------------------------ */
 
+/* Whether a hole may be punched into the mappings of the process. Neighbouring mappings are one to the
+ * kernel, and each hole between two live ones costs one more. So the live ones bound what the holes can
+ * cost, and beyond half of vm.max_map_count ranges are kept without their pages instead. */
+static bool extents_may_unmap(void) {
+    uint64_t count, bytes;
+    hk_large_mapped(&count, &bytes);
+    return hk_likely(count < EXTENT_FEW_MAPPINGS) || count < hk_os_mappings_max() / 2;
+}
+
 static void budget_spend(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
     budget->calls -= calls < budget->calls ? calls : budget->calls;
     budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
@@ -354,6 +365,8 @@ static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *bu
 
 /* Unmaps an extent that is in no list; false, nothing changed, if the OS refuses. */
 static bool extent_try_unmap(const struct hk_extent *extent, struct hk_purge_budget *budget) {
+    if (!extents_may_unmap())
+        return false;
     bool done = hk_os_unmap((void *)extent->base, extent->bytes);
     size_t given = done && extent->dirty ? extent->bytes : 0;
     hk_usage_sub(given);
@@ -377,7 +390,7 @@ void hk_extent_unmap(struct hk_range range, void *node, size_t node_bytes) {
 
 bool hk_extent_drop(struct hk_range range) {
     struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    if (hk_os_unmap((void *)range.base, range.bytes)) {
+    if (extents_may_unmap() && hk_os_unmap((void *)range.base, range.bytes)) {
         hk_usage_sub(range.dirty ? range.bytes : 0);
         return true;
     }
@@ -390,16 +403,20 @@ bool hk_extent_drop(struct hk_range range) {
 
 /* ---- Caching -------------------------------------------------------------------------------------- */
 
-/* Removes the oldest cached extent if it was freed before `before_ms`, or if `bytes` more would be too
- * many; NULL otherwise. */
-static struct hk_extent *cache_evict(uint64_t before_ms, size_t bytes) {
+/* Whether so many bytes more would be too many. Under the lock. */
+static bool cache_is_full(size_t bytes) {
+    const struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
+    uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
+    return list->first != NULL &&
+           (hk_extent_cached_bytes() + bytes > limit || list_count(list) >= EXTENT_CACHED_MAX);
+}
+
+/* Removes the oldest cached extent if it was freed before `before_ms`; NULL otherwise. */
+static struct hk_extent *cache_remove_old(uint64_t before_ms) {
     struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     struct hk_extent *oldest = NULL;
-    uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
     hk_lock(&extents_lock, HK_RANK_EXTENT);
-    if (list->first != NULL && (list->first->freed_ms < before_ms ||
-                                (bytes > 0 && (list_count(list) >= EXTENT_CACHED_MAX ||
-                                               hk_extent_cached_bytes() + bytes > limit))))
+    if (list->first != NULL && list->first->freed_ms < before_ms)
         oldest = list_remove(list, &list->first);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return oldest;
@@ -427,15 +444,25 @@ void hk_extent_give(struct hk_range range, void *node, size_t node_bytes) {
         return;
     }
 
-    struct hk_extent *evicted;
-    while ((evicted = cache_evict(0, extent->bytes)) != NULL)
-        extent_release(evicted, &budget);
+    struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
+    struct hk_extent *evicted = NULL;
     extent->freed_ms = hk_os_now_ms();
     hk_lock(&extents_lock, HK_RANK_EXTENT);
-    struct hk_extent *merged = list_merge(&hk_extents[HK_EXTENTS_CACHED], extent);
-    list_append(&hk_extents[HK_EXTENTS_CACHED], extent);
+    while (hk_unlikely(cache_is_full(extent->bytes))) {
+        struct hk_extent *oldest = list_remove(list, &list->first);
+        oldest->next = evicted;
+        evicted = oldest;
+    }
+    struct hk_extent *merged = list_merge(list, extent);
+    list_append(list, extent);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
+
     extents_destroy(merged);
+    while (evicted != NULL) {
+        struct hk_extent *next = evicted->next;
+        extent_release(evicted, &budget);
+        evicted = next;
+    }
     hk_dirty_signal();
 }
 
@@ -474,9 +501,10 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
 size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_extent *evicted;
-    while (budget->calls > 0 && budget->bytes > 0 && (evicted = cache_evict(before_ms, 0)) != NULL)
+    while (budget->calls > 0 && budget->bytes > 0 &&
+           (evicted = cache_remove_old(before_ms)) != NULL)
         bytes += extent_release(evicted, budget);
-    if (hk_extent_refused_bytes() != 0)
+    if (hk_extent_refused_bytes() != 0 && extents_may_unmap())
         bytes += refused_retry(budget);
     return bytes;
 }

@@ -5,7 +5,8 @@
  * What it is: the provider of address ranges for large mappings, and for chunks and metadata where the
  * OS maps nothing more. There are two kinds of extents. Cached extents are freed blocks with their
  * pages, within the option large_cache_mb and the purge delay. Refused extents are ranges that the OS
- * did not unmap, as at vm.max_map_count, where each hole needs a mapping. Their pages have gone back,
+ * did not unmap, as at vm.max_map_count, where each hole needs a mapping, or that were not unmapped
+ * so that holes do not use up more than half of that. Their pages have gone back,
  * their number has no limit, they are reused like the others, and each purge tries to unmap them again.
  * Neighbours of one kind are merged.
  *

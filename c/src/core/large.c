@@ -13,14 +13,35 @@
 
 enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
 
+/* Blocks with a mapping of their own are counted by one addition for each change. */
+enum { LARGE_COUNT_SHIFT = 40 };
+
 static struct {
-    uint64_t live_bytes;  /* atomic */
-    uint64_t live_blocks; /* atomic; without those that threads keep */
+    uint64_t granule_bytes; /* atomic; bytes of blocks that are granules of an arena */
+    uint64_t mapped;        /* atomic; of the others, granules and, from bit 40 on, the number */
 } large;
 
-/* relaxed: statistics */
-uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
-uint64_t hk_large_live_blocks(void) { return hk_load_relaxed(&large.live_blocks); }
+uint64_t hk_large_live_bytes(void) {
+    uint64_t count, bytes;
+    hk_large_mapped(&count, &bytes);
+    return bytes + hk_load_relaxed(&large.granule_bytes); /* relaxed: a statistic */
+}
+
+void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
+    uint64_t mapped = hk_load_relaxed(&large.mapped); /* relaxed: a statistic */
+    *count = mapped >> LARGE_COUNT_SHIFT;
+    *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
+}
+
+/* Counts a block of `bytes` more, or of its size as a negative number less. */
+static void large_count(const struct hk_span *span, size_t bytes, uint64_t blocks) {
+    int64_t granules = (int64_t)bytes >> HK_GRANULE_SHIFT;
+    /* relaxed: statistics */
+    if (span->chunk != NULL)
+        hk_add_relaxed(&large.granule_bytes, bytes);
+    else
+        hk_add_relaxed(&large.mapped, (blocks << LARGE_COUNT_SHIFT) + (uint64_t)granules);
+}
 
 /* ---- Blocks ------------------------------------------------------------------------------------ */
 
@@ -92,22 +113,15 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
     return block;
 }
 
-void hk_large_begin(const struct hk_span *span) {
-    /* relaxed: statistics */
-    hk_add_relaxed(&large.live_bytes, span->bytes);
-    hk_add_relaxed(&large.live_blocks, 1);
-}
+void hk_large_begin(const struct hk_span *span) { large_count(span, span->bytes, 1); }
 
 void hk_large_free(struct hk_span *span) {
-    if (hk_large_is_live(span))
-        hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     hk_registry_remove(span);
-    hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
+    large_count(span, (size_t)0 - span->bytes, UINT64_MAX);
     large_release(span);
 }
 
 void hk_large_retire(struct hk_span *span) {
-    hk_sub_relaxed(&large.live_blocks, 1); /* relaxed: a statistic */
     span->looks = 0;
     /* relaxed: for double frees only, which nothing orders */
     hk_store_relaxed(&span->retired, true);
@@ -118,7 +132,6 @@ bool hk_large_is_live(const struct hk_span *span) {
 }
 
 void hk_large_reuse(struct hk_span *span, size_t size) {
-    hk_add_relaxed(&large.live_blocks, 1);   /* relaxed: a statistic */
     hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
     if (span->chunk == NULL)
         return;
@@ -127,7 +140,7 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
         return;
     size_t old_bytes = span->bytes;
     span->bytes = bytes;
-    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
+    large_count(span, span->bytes - old_bytes, 0);
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
@@ -251,7 +264,7 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
                                     : large_resize_mapping_best(span, bytes, align);
     if (!done)
         return NULL;
-    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
+    large_count(span, span->bytes - old_bytes, 0);
     return (void *)span->base;
 }
 

@@ -55,7 +55,7 @@ size_t hk_large_page_bytes(void);
 /* Bytes of live blocks and of retired ones. A statistic. */
 uint64_t hk_large_live_bytes(void);
 
-/* Live blocks, without retired ones. A statistic. */
-uint64_t hk_large_live_blocks(void);
+/* Those of them that have a mapping of their own. Statistics. */
+void hk_large_mapped(uint64_t *count, uint64_t *bytes);
 
 #endif

@@ -53,6 +53,9 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 enum hk_os_move { HK_OS_MOVE_DONE, HK_OS_MOVE_REFUSED, HK_OS_MOVE_TARGET_GONE };
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
 
+/* Mappings that this process may have (vm.max_map_count). */
+size_t hk_os_mappings_max(void);
+
 /* Gives the pages of a range back; the range stays mapped and reads as zero. False if the OS
  * refused (locked memory): the contents are then unchanged. */
 bool hk_os_purge(void *start, size_t bytes);

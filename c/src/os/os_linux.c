@@ -48,6 +48,45 @@ static bool os_unmap(void *start, size_t bytes) {
     return syscall(SYS_munmap, start, bytes) == 0;
 }
 
+/* Ranges beside aligned mappings that the kernel refused to unmap, for another attempt. */
+enum { OS_LEFTOVERS = 16, OS_LEFTOVER_FREE = 0, OS_LEFTOVER_BUSY = 1 };
+static struct os_leftover {
+    uint64_t bytes; /* atomic; or OS_LEFTOVER_FREE, OS_LEFTOVER_BUSY */
+    void *start;    /* owned by the thread that stored OS_LEFTOVER_BUSY */
+} os_leftovers[OS_LEFTOVERS];
+
+/* Unmaps a range that nobody has used, now or later. */
+static void os_unmap_unused(void *start, size_t bytes) {
+    if (os_unmap(start, bytes))
+        return;
+    for (int i = 0; i < OS_LEFTOVERS; i++) {
+        uint64_t unused = OS_LEFTOVER_FREE;
+        /* acquire: the last user has read `start`; pairs with the release below */
+        if (hk_cas_acquire(&os_leftovers[i].bytes, &unused, OS_LEFTOVER_BUSY)) {
+            os_leftovers[i].start = start;
+            /* release: publishes `start`; pairs with the acquire in os_retry_leftovers */
+            hk_store_release(&os_leftovers[i].bytes, bytes);
+            return;
+        }
+    }
+}
+
+/* Tries again after something else has been unmapped. */
+static void os_retry_leftovers(void) {
+    for (int i = 0; i < OS_LEFTOVERS; i++) {
+        uint64_t bytes =
+            hk_load_relaxed(&os_leftovers[i].bytes); /* relaxed: the exchange decides */
+        if (hk_likely(bytes <= OS_LEFTOVER_BUSY))
+            continue;
+        /* acquire: see os_unmap_unused */
+        if (!hk_cas_acquire(&os_leftovers[i].bytes, &bytes, OS_LEFTOVER_BUSY))
+            continue;
+        bool done = os_unmap(os_leftovers[i].start, bytes);
+        /* release: `start` has been read */
+        hk_store_release(&os_leftovers[i].bytes, done ? OS_LEFTOVER_FREE : bytes);
+    }
+}
+
 static bool os_advise(void *start, size_t bytes, int advice) {
     return syscall(SYS_madvise, start, bytes, advice) == 0;
 }
@@ -59,8 +98,8 @@ static void *os_map_trimmed(size_t bytes, size_t align) {
     if (p == NULL)
         return NULL;
     char *start = (char *)hk_round_up((uintptr_t)p, align);
-    os_unmap(p, (size_t)(start - p));
-    os_unmap(start + bytes, (size_t)(p + over - (start + bytes)));
+    os_unmap_unused(p, (size_t)(start - p));
+    os_unmap_unused(start + bytes, (size_t)(p + over - (start + bytes)));
     return start;
 }
 
@@ -72,7 +111,7 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     void *p = os_map((void *)((hint - bytes) & ~(align - 1)), bytes);
     if (p == NULL || ((uintptr_t)p & (align - 1)) == 0)
         return p;
-    os_unmap(p, bytes);
+    os_unmap_unused(p, bytes);
     return NULL;
 }
 
@@ -135,8 +174,10 @@ void hk_os_unmap_guarded(void *start, size_t bytes) {
 bool hk_os_unmap(void *start, size_t bytes) {
     int saved = errno;
     bool done = os_unmap(start, bytes);
-    if (done)
+    if (done) {
         hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+        os_retry_leftovers();
+    }
     errno = saved;
     return done;
 }
@@ -211,15 +252,39 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     errno = saved;
 }
 
+/* The beginning of a file of the kernel as text; false if it cannot be read. */
+static bool os_read_setting(const char *path, char *text, size_t text_bytes) {
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    long bytes = syscall(SYS_read, file, text, text_bytes - 1);
+    syscall(SYS_close, file);
+    text[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0;
+}
+
+size_t hk_os_mappings_max(void) {
+    enum { USUAL = 65530 };
+    static size_t mappings_max; /* relaxed: every thread computes the same value */
+    size_t most = hk_load_relaxed(&mappings_max);
+    if (most != 0)
+        return most;
+    int saved = errno;
+    char text[32];
+    if (os_read_setting("/proc/sys/vm/max_map_count", text, sizeof text))
+        for (const char *digit = text; *digit >= '0' && *digit <= '9'; digit++)
+            most = most * 10 + (size_t)(*digit - '0');
+    most = most != 0 ? most : USUAL;
+    hk_store_relaxed(&mappings_max, most);
+    errno = saved;
+    return most;
+}
+
 /* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
 static enum hk_os_huge_mode os_system_huge_mode(void) {
-    char text[64] = "";
-    long file = syscall(SYS_openat, AT_FDCWD, "/sys/kernel/mm/transparent_hugepage/enabled",
-                        O_RDONLY | O_CLOEXEC);
-    if (file < 0)
+    char text[64];
+    if (!os_read_setting("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text))
         return HK_OS_HUGE_NEVER;
-    syscall(SYS_read, file, text, sizeof text - 1);
-    syscall(SYS_close, file);
     if (strstr(text, "[always]") != NULL)
         return HK_OS_HUGE_ALWAYS;
     return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;

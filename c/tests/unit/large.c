@@ -414,6 +414,42 @@ TEST_FRESH(a_block_whose_end_cannot_be_unmapped_shrinks_and_its_end_is_reused) {
     CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 20 * MIB);
 }
 
+TEST_FRESH(live_mappings_are_counted) {
+    uint64_t count, bytes;
+    void *granules = allocate(MIB), *a = allocate(8 * MIB), *b = allocate(5 * MIB);
+    hk_large_mapped(&count, &bytes);
+    CHECK(count == 2 && bytes == 13 * MIB);
+    fake_os.resize_fails = true;
+    char *moved = hk_large_resize(span_of(a), 16 * MIB, 16);
+    hk_large_mapped(&count, &bytes);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(bytes, 5 * MIB + span_of(moved)->bytes);
+    release(granules);
+    release(moved);
+    release(b);
+    hk_large_mapped(&count, &bytes);
+    CHECK(count == 0 && bytes == 0);
+}
+
+TEST_FRESH(holes_between_many_live_mappings_are_purged_instead_of_unmapped) {
+    enum { BLOCKS = 2600 };
+    static void *blocks[BLOCKS];
+    fake_os.mappings_max = 4400; /* room for 2200 */
+    keep_for_reuse("0");
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = allocate(5 * MIB);
+    size_t mapped = fake_os_mapped();
+    for (int i = 0; i < BLOCKS; i += 2)
+        release(blocks[i]);
+    CHECK_EQ(hk_extent_refused_bytes(), 400 * 5 * MIB); /* until fewer than 2200 were live */
+    CHECK_EQ(fake_os_mapped(), mapped - 900 * 5 * MIB);
+    CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), BLOCKS / 2 * 5 * MIB);
+    CHECK(hk_large_alloc(&arena, &arena, 5 * MIB, 16).start == blocks[798] ||
+          hk_extent_refused_bytes() == 399 * 5 * MIB);
+    purge_extents(0);
+    CHECK_EQ(hk_extent_refused_bytes(), 0);
+}
+
 TEST_FRESH(blocks_with_a_large_alignment_share_chunks_while_they_fit) {
     enum { BLOCKS = 300 };
     static void *blocks[BLOCKS];

@@ -164,21 +164,28 @@ TEST(a_range_of_several_mappings_is_not_resized_and_a_move_says_what_became_of_t
     hk_os_unmap(from, 8 * MIB);
 }
 
-/* Uses up vm.max_map_count with mappings of a page each. */
-static unsigned char *fill_mappings(size_t bytes) {
-    unsigned char *own =
-        mmap(NULL, bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+enum { FILL_BYTES = 140000 * 4096 };
+
+static unsigned char *reserve_mappings(void) {
+    void *own =
+        mmap(NULL, FILL_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     REQUIRE(own != MAP_FAILED);
+    return own;
+}
+
+/* Uses up vm.max_map_count with mappings of a page each. */
+static void fill_mappings(unsigned char *own) {
+    size_t bytes = FILL_BYTES;
     for (size_t at = 4096; at < bytes; at += 8192)
         if (mprotect(own + at, 4096, PROT_NONE) != 0)
-            return own;
+            return;
     SKIP("vm.max_map_count is very high");
 }
 
 static void refuse_unmap(void *unused) {
     (void)unused;
     unsigned char *p = map(MIB, 64 * KIB);
-    fill_mappings(140000 * 4 * KIB);
+    fill_mappings(reserve_mappings());
     p[0] = 5;
     errno = 7;
     uint64_t mapped = hk_os_counts.bytes_mapped;
@@ -192,6 +199,34 @@ TEST(where_no_mapping_is_left_a_hole_is_refused_and_nothing_changes) {
     struct test_child child = test_in_child(refuse_unmap, NULL);
     CHECK_EXITED(child);
 }
+
+/* Address space beside aligned mappings that could not be unmapped goes later. The place below the last
+ * aligned mapping is taken, so the next one is cut out of a larger mapping, which is one with the
+ * mapping above it. */
+static void map_aligned_without_mappings(void *unused) {
+    (void)unused;
+    const size_t align = 16 * MIB;
+    unsigned char *own = reserve_mappings(), *above = map(64 * KIB, 4 * KIB);
+    unsigned char *last = map(64 * KIB, align), *place = last - align;
+    CHECK(mmap(place, align, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+          place);
+    size_t space = test_statm(0);
+    fill_mappings(own);
+    unsigned char *block = hak_os_map_boundary(64 * KIB, align);
+    munmap(own, FILL_BYTES);
+    CHECK(hk_os_unmap(last, 64 * KIB));
+    if (block != NULL)
+        CHECK(hk_os_unmap(block, 64 * KIB));
+    CHECK(hk_os_unmap(above, 64 * KIB));
+    CHECK_EQ(test_statm(0), space - FILL_BYTES - 128 * KIB);
+}
+
+TEST(nothing_beside_an_aligned_mapping_is_lost_where_no_mapping_is_left) {
+    struct test_child child = test_in_child(map_aligned_without_mappings, NULL);
+    CHECK_EXITED(child);
+}
+
+TEST(the_limit_of_mappings_is_known) { CHECK(hk_os_mappings_max() >= 1024); }
 
 static void disable_huge_pages(void *unused) {
     (void)unused;
