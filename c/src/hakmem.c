@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Release builds and the Rust crate compile this file, so that the hot functions see everything. Each
- * file also compiles alone. Start reading at README.md, then api/front.h.
+ * file also compiles alone. api/deepbind.c is not here: it belongs to the shared library only. Start reading at README.md, then api/front.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -11,13 +11,16 @@
 
 /* The OS boundary, locks, assertions. */
 #include "os/os_linux.c"
-#include "os/system_linux.c"
+#include "os/start_linux.c"
+#include "os/limits_linux.c"
+#include "os/error_linux.c"
 #include "os/thread_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 
 /* Memory for our own structures; options, errors, limits; which sizes there are. */
 #include "core/meta.c"
+#include "core/extent.c"
 #include "core/options.c"
 #include "core/error.c"
 #include "core/usage.c"
@@ -53,4 +56,5 @@
 #include "api/aligned.c"
 #include "api/control.c"
 #include "api/process.c"
+#include "api/new_handler.c"
 #include "api/override.c"

@@ -24,12 +24,20 @@ struct fake_mapping {
 };
 
 struct hk_os_counts hk_os_counts; /* relaxed: statistics; written under the mutex */
-struct fake_os fake_os = {.page_bytes = 4096, .cpus = 1, .now_ms = 1000000};
+struct fake_os fake_os = {.page_bytes = 4096,
+                          .cpus = 1,
+                          .now_ms = 1000000,
+                          .huge_mode = HK_OS_HUGE_ON_REQUEST,
+                          .mappings_max = 65530};
 
 static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
 static struct fake_mapping fake_mappings[FAKE_OS_MAPPINGS_MAX];
 static size_t fake_count;
-static uint64_t fake_fail_first, fake_fail_count;
+static struct {
+    uint64_t calls;
+    uint64_t fail_first;
+    uint64_t fail_count;
+} fake_kinds[FAKE_OS_CALLS];
 static size_t fake_errors_bytes;
 
 /* ---- The contract ------------------------------------------------------------------------------ */
@@ -54,16 +62,31 @@ static void fake_enter(const char *call, const void *start, size_t bytes) {
     fake_check_no_lock();
     if (!fake_is_whole_pages((uintptr_t)start, bytes))
         fake_broken(call, "not whole pages");
+    if (fake_os.delay != NULL)
+        fake_os.delay();
     pthread_mutex_lock(&fake_mutex);
 }
 
-static void fake_leave(void) { pthread_mutex_unlock(&fake_mutex); }
+static void fake_unlock(void) { pthread_mutex_unlock(&fake_mutex); }
+
+static void fake_leave(void) {
+    fake_unlock();
+    if (fake_os.delay != NULL)
+        fake_os.delay();
+}
+
+/* Counts a call; true if it is one that fails. Under the mutex. */
+static bool fake_fails(enum fake_os_call kind) {
+    uint64_t call = ++fake_kinds[kind].calls;
+    return fake_kinds[kind].fail_count != 0 &&
+           call - fake_kinds[kind].fail_first < fake_kinds[kind].fail_count;
+}
 
 /* A fork waits for calls of other threads, whose mutex the child would find taken for ever. Registered
  * before the core's handlers, so taken after all locks of the core. */
 static void fake_fork_prepare(void) { pthread_mutex_lock(&fake_mutex); }
 __attribute__((constructor)) static void fake_fork_install(void) {
-    pthread_atfork(fake_fork_prepare, fake_leave, fake_leave);
+    pthread_atfork(fake_fork_prepare, fake_unlock, fake_unlock);
 }
 
 /* ---- The table of mappings (under the mutex) --------------------------------------------------- */
@@ -84,6 +107,17 @@ static struct fake_mapping *fake_holder(uintptr_t start, size_t bytes) {
             return &fake_mappings[i];
     }
     return NULL;
+}
+
+/* Whether all of a range is mapped, by one mapping or several side by side. */
+static bool fake_is_covered(uintptr_t start, size_t bytes) {
+    for (uintptr_t end = start + bytes; start < end;) {
+        const struct fake_mapping *holder = fake_holder(start, 1);
+        if (holder == NULL)
+            return false;
+        start = holder->start + holder->bytes;
+    }
+    return true;
 }
 
 /* Removes a range, which lies in one mapping; what is left of that on both sides stays. */
@@ -123,18 +157,27 @@ size_t fake_os_mapped(void) {
 
 bool fake_os_is_mapped(const void *start, size_t bytes) {
     pthread_mutex_lock(&fake_mutex);
-    bool mapped = fake_holder((uintptr_t)start, bytes) != NULL;
+    bool mapped = fake_is_covered((uintptr_t)start, bytes);
     pthread_mutex_unlock(&fake_mutex);
     return mapped;
 }
 
 /* ---- Memory ------------------------------------------------------------------------------------ */
 
-void fake_os_fail_maps(uint64_t first, uint64_t count) {
+void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count) {
     pthread_mutex_lock(&fake_mutex);
-    fake_fail_first = fake_os.map_calls + first;
-    fake_fail_count = count;
+    fake_kinds[kind].fail_first = fake_kinds[kind].calls + first;
+    fake_kinds[kind].fail_count = count;
     pthread_mutex_unlock(&fake_mutex);
+}
+
+void fake_os_fail_maps(uint64_t first, uint64_t count) { fake_os_fail(FAKE_OS_MAP, first, count); }
+
+uint64_t fake_os_calls(enum fake_os_call kind) {
+    pthread_mutex_lock(&fake_mutex);
+    uint64_t calls = fake_kinds[kind].calls;
+    pthread_mutex_unlock(&fake_mutex);
+    return calls;
 }
 
 /* Real memory at `at`, or, if that is 0, anywhere at a multiple of `align`. */
@@ -160,14 +203,19 @@ static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
     return start;
 }
 
+/* Counts a map call; true if it is one that fails. */
+static bool fake_map_fails(void) {
+    fake_os.map_calls++;
+    hk_add_relaxed(&hk_os_counts.map_calls, 1);
+    return fake_fails(FAKE_OS_MAP);
+}
+
 void *hak_os_map_boundary(size_t bytes, size_t align) {
     fake_enter("map", NULL, bytes);
     if (!hk_is_power_of_two(align) || align < fake_os.page_bytes)
         fake_broken("map", "no alignment");
-    fake_os.map_calls++;
-    hk_add_relaxed(&hk_os_counts.map_calls, 1);
     char *p = NULL;
-    if (fake_fail_count == 0 || fake_os.map_calls - fake_fail_first >= fake_fail_count) {
+    if (!fake_map_fails()) {
         bool placed = fake_os.chunks_at != 0 && align > fake_os.page_bytes;
         uintptr_t at = placed ? hk_round_up(fake_os.chunks_at, align) : 0;
         p = fake_memory(at, bytes, align);
@@ -180,47 +228,87 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     return p;
 }
 
-void hk_os_unmap(void *start, size_t bytes) {
-    fake_enter("unmap", start, bytes);
+/* The table holds the accessible part only. */
+void *hk_os_map_guarded(size_t bytes) {
+    fake_enter("map_guarded", NULL, bytes);
+    char *p = NULL;
+    size_t guard = fake_os.page_bytes;
+    if (!fake_map_fails())
+        p = fake_memory(0, bytes + 2 * guard, guard);
+    if (p != NULL) {
+        mprotect(p, guard, PROT_NONE);
+        mprotect(p + guard + bytes, guard, PROT_NONE);
+        p += guard;
+        fake_add((uintptr_t)p, bytes);
+    }
+    fake_leave();
+    return p;
+}
+
+void hk_os_unmap_guarded(void *start, size_t bytes) {
+    fake_enter("unmap_guarded", start, bytes);
     hk_add_relaxed(&hk_os_counts.unmap_calls, 1);
-    fake_remove_all("unmap", (uintptr_t)start, bytes);
-    munmap(start, bytes);
+    fake_remove("unmap_guarded", (uintptr_t)start, bytes);
+    munmap((char *)start - fake_os.page_bytes, bytes + 2 * fake_os.page_bytes);
     fake_leave();
 }
 
-bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
-    fake_enter("resize", start, old_bytes);
-    if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
-        fake_broken("resize", "not a mapping");
-    hk_add_relaxed(&hk_os_counts.remap_calls, 1);
-    bool done = !fake_os.resize_fails && mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
+bool hk_os_unmap(void *start, size_t bytes) {
+    fake_enter("unmap", start, bytes);
+    hk_add_relaxed(&hk_os_counts.unmap_calls, 1);
+    bool done = !fake_fails(FAKE_OS_UNMAP) && !fake_os.unmap_fails;
     if (done) {
-        fake_remove("resize", (uintptr_t)start, old_bytes);
-        fake_add((uintptr_t)start, new_bytes);
+        fake_remove_all("unmap", (uintptr_t)start, bytes);
+        munmap(start, bytes);
     }
     fake_leave();
     return done;
 }
 
-bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
+int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
+    fake_enter("resize", start, old_bytes);
+    if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
+        fake_broken("resize", "not a mapping");
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1);
+    int error = fake_fails(FAKE_OS_RESIZE) || fake_os.resize_fails ? ENOMEM : 0;
+    if (fake_os.resize_refused)
+        error = EFAULT;
+    if (error == 0 && mremap(start, old_bytes, new_bytes, 0) == MAP_FAILED)
+        error = ENOMEM;
+    if (error == 0) {
+        fake_remove("resize", (uintptr_t)start, old_bytes);
+        fake_add((uintptr_t)start, new_bytes);
+    }
+    fake_leave();
+    return error;
+}
+
+enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     fake_enter("move", start, old_bytes);
     if (!fake_holder((uintptr_t)start, old_bytes) || !fake_holder((uintptr_t)to, new_bytes))
         fake_broken("move", "not mapped");
     hk_add_relaxed(&hk_os_counts.remap_calls, 1);
-    bool done = !fake_os.move_fails && mremap(start, old_bytes, new_bytes,
-                                              MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
-    if (done)
+    enum hk_os_move result = HK_OS_MOVE_REFUSED;
+    if (!fake_fails(FAKE_OS_MOVE) && !fake_os.move_fails &&
+        mremap(start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED) {
         fake_remove("move", (uintptr_t)start, old_bytes);
+        result = HK_OS_MOVE_DONE;
+    } else if (fake_os.move_unmaps) {
+        fake_remove("move", (uintptr_t)to, new_bytes);
+        munmap(to, new_bytes);
+        result = HK_OS_MOVE_TARGET_GONE;
+    }
     fake_leave();
-    return done;
+    return result;
 }
 
 bool hk_os_purge(void *start, size_t bytes) {
     fake_enter("purge", start, bytes);
-    if (!fake_holder((uintptr_t)start, bytes))
+    if (!fake_is_covered((uintptr_t)start, bytes))
         fake_broken("purge", "not mapped");
     hk_add_relaxed(&hk_os_counts.purge_calls, 1);
-    bool done = !fake_os.purge_fails && madvise(start, bytes, MADV_DONTNEED) == 0;
+    bool done = !fake_fails(FAKE_OS_PURGE) && !fake_os.purge_fails &&
+                madvise(start, bytes, MADV_DONTNEED) == 0;
     if (done)
         hk_add_relaxed(&hk_os_counts.bytes_purged, bytes);
     fake_leave();
@@ -229,9 +317,13 @@ bool hk_os_purge(void *start, size_t bytes) {
 
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     fake_enter("set_huge", start, bytes);
-    if (!fake_holder((uintptr_t)start, bytes))
+    if (!fake_is_covered((uintptr_t)start, bytes))
         fake_broken("set_huge", "not mapped");
     hk_add_relaxed(&hk_os_counts.purge_calls, 1);
+    if (fake_fails(FAKE_OS_HUGE)) {
+        fake_leave();
+        return;
+    }
     if (huge == HK_OS_HUGE_WANTED)
         fake_os.huge_wanted_bytes += bytes;
     else
@@ -239,13 +331,23 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     fake_leave();
 }
 
+enum hk_os_huge_mode hk_os_huge_mode(void) { return fake_os.huge_mode; }
+size_t hk_os_mappings_max(void) { return fake_os.mappings_max; }
+bool hk_os_huge_pages_exist(void) { return fake_os.huge_mode != HK_OS_HUGE_NEVER; }
+
 /* ---- The rest ---------------------------------------------------------------------------------- */
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
+void hk_os_note_error(void) {}
 void hk_os_keep_error(void) {}
+bool hk_os_mark_tree(void) {
+    bool first = !fake_os.tree_is_marked;
+    fake_os.tree_is_marked = true;
+    return first;
+}
 char *const *hk_os_environment(void) { return fake_os.environment; }
 bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
 

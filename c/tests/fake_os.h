@@ -27,18 +27,28 @@ struct fake_os {
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
+    bool tree_is_marked; /* false; a mark sets it */
 
     /* What goes wrong. */
-    bool resize_fails;
+    bool resize_fails;   /* there is no room */
+    bool resize_refused; /* the range cannot be moved either */
     bool move_fails;
+    bool move_unmaps; /* a move that fails has unmapped its target, as older kernels do */
     bool purge_fails;
     bool thread_fails;
+    bool unmap_fails;
+
+    /* Called before and after each call reaches the system, no mutex held; NULL: nothing. */
+    void (*delay)(void);
+
+    enum hk_os_huge_mode huge_mode; /* HK_OS_HUGE_ON_REQUEST */
+    size_t mappings_max;            /* 65530 */
 
     /* Where the next mapping goes that is aligned to more than a page; moves up. 0: anywhere. */
     uintptr_t chunks_at;
 
     /* What was seen. */
-    uint64_t map_calls;                /* failed ones too */
+    uint64_t map_calls;                /* failed ones too, as in fake_os_calls */
     uint64_t huge_wanted_bytes;        /* for which huge pages were asked */
     uint64_t huge_refused_bytes;       /* for which they were refused */
     uint32_t sleepers;                 /* atomic; threads in hk_os_wait_ms */
@@ -49,9 +59,24 @@ struct fake_os {
 };
 extern struct fake_os fake_os;
 
-/* From now on the map calls number `first` to `first + count - 1` (the next one is 1) fail; a count
- * of 0 lets all succeed. */
+/* The kinds of calls that can fail. */
+enum fake_os_call {
+    FAKE_OS_MAP,
+    FAKE_OS_UNMAP,
+    FAKE_OS_RESIZE,
+    FAKE_OS_MOVE,
+    FAKE_OS_PURGE,
+    FAKE_OS_HUGE,
+    FAKE_OS_CALLS
+};
+
+/* From now on the calls of a kind number `first` to `first + count - 1` (the next one is 1) fail; a
+ * count of 0 lets all succeed. */
+void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count);
 void fake_os_fail_maps(uint64_t first, uint64_t count);
+
+/* Calls of a kind so far, failed ones too. */
+uint64_t fake_os_calls(enum fake_os_call kind);
 #define FAKE_OS_ALL UINT64_MAX
 
 /* Bytes mapped now. */

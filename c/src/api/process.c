@@ -7,14 +7,9 @@
 #include "../core/options.h"
 #include "../heap/fork.h"
 #include "../heap/thread.h"
-#include "../os/os.h"
 
 HK_CONSTRUCTOR static void process_begin(void) {
     hk_thread_start_late();
-    hk_os_find_thread_create();
-    /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
-     * blocks outlive it. */
-    hk_os_stay_loaded((const void *)(uintptr_t)process_begin);
     hk_fork_install();
 }
 

@@ -16,6 +16,8 @@ enum {
     ARENA_HUGE_BYTES = 2 << 20, /* a huge page of x86-64, and of aarch64 with 4 KiB pages */
     ARENA_HUGE_GRANULES = ARENA_HUGE_BYTES >> HK_GRANULE_SHIFT,
     ARENA_HUGE_DENSE = ARENA_HUGE_GRANULES * 3 / 4, /* in use from which it stays whole */
+    ARENA_PURGE_GRANULES = 128,                     /* 8 MiB: most of one purge call */
+    ARENA_ALIGNED_SEARCH = 256, /* chunks that a search for an aligned run looks at */
 };
 
 static uint64_t arena_huge_bytes;  /* atomic */
@@ -159,25 +161,29 @@ static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run ru
     return granules * HK_GRANULE_BYTES;
 }
 
+/* Counts dirty bytes of an arena that came and that went. */
+static void arena_count_dirty(struct hk_arena *arena, size_t more, size_t less) {
+    arena->dirty += (more - less) >> HK_GRANULE_SHIFT;
+    hk_add_relaxed(&arena_dirty_bytes, more - less); /* relaxed: a statistic */
+}
+
 /* Marks a run used and touched; false, nothing done, beyond the hard limit. */
 static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     size_t dirty = chunk_touched_bytes(chunk, run);
-    if (!hk_usage_add(run.count * HK_GRANULE_BYTES - dirty))
+    size_t fresh = run.count * HK_GRANULE_BYTES - dirty;
+    if (!hk_usage_add(fresh))
         return false;
-    hk_sub_relaxed(&arena_dirty_bytes, dirty); /* relaxed: a statistic */
+    chunk->arena->touched += fresh >> HK_GRANULE_SHIFT;
+    arena_count_dirty(chunk->arena, 0, dirty);
     chunk_mark(chunk, run, true);
     hk_bits_fill(chunk->touched, run, true);
     hk_bits_fill(chunk->aged, run, false);
     return true;
 }
 
-static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t granules,
-                                              enum hk_granules_use use) {
+/* Hands out a run of a chunk that is free; `chunk` NULL in the result beyond the hard limit. */
+static struct hk_granules chunk_take(struct hk_chunk *chunk, struct hk_run run) {
     struct hk_granules taken = {0, NULL, false};
-    struct hk_chunk *chunk = arena_find(arena, granules, use);
-    if (chunk == NULL)
-        return taken;
-    struct hk_run run = chunk_choose(chunk, granules);
     uint32_t end = run.start + run.count;
     taken.zero = hk_bits_find(chunk->touched, end, run.start, true) == end;
     if (chunk_hand_out(chunk, run)) {
@@ -185,6 +191,47 @@ static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t g
         taken.chunk = chunk;
     }
     return taken;
+}
+
+static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t granules,
+                                              enum hk_granules_use use) {
+    struct hk_chunk *chunk = arena_find(arena, granules, use);
+    if (chunk == NULL)
+        return (struct hk_granules){0, NULL, false};
+    return chunk_take(chunk, chunk_choose(chunk, granules));
+}
+
+/* The first free run of `granules` whose address is aligned; count 0 if there is none. */
+static struct hk_run chunk_choose_aligned(const struct hk_chunk *chunk, uint32_t granules,
+                                          size_t align) {
+    for (uint32_t at = 0; at < chunk->granules;) {
+        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
+        uintptr_t address = chunk->base + run.start * HK_GRANULE_BYTES;
+        size_t skip = (hk_round_up(address, align) - address) >> HK_GRANULE_SHIFT;
+        if (skip + granules <= run.count)
+            return (struct hk_run){run.start + (uint32_t)skip, granules};
+        at = run.start + run.count + 1;
+    }
+    return (struct hk_run){0, 0};
+}
+
+/* As arena_take_existing. A run need not be longer than `granules` if it lies right, so chunks are tried
+ * one after another, the fullest first. */
+static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t granules,
+                                             size_t align, enum hk_granules_use use) {
+    uint32_t tries = ARENA_ALIGNED_SEARCH;
+    for (unsigned side = use; side < HK_GRANULES_USES; side++) {
+        unsigned bucket = arena_bucket(granules);
+        for (; bucket < HK_ARENA_BUCKETS && tries > 0; bucket++) {
+            struct hk_chunk *chunk = arena->sides[side].buckets[bucket];
+            for (; chunk != NULL && tries > 0; chunk = chunk->next, tries--) {
+                struct hk_run run = chunk_choose_aligned(chunk, granules, align);
+                if (run.count != 0)
+                    return chunk_take(chunk, run);
+            }
+        }
+    }
+    return (struct hk_granules){0, NULL, false};
 }
 
 /* Granules of the next chunk, which must hold at least `granules`. */
@@ -202,38 +249,88 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
 /* Chunks of whole huge pages, once so much is in use that they will be filled. */
 static bool arena_wants_huge(size_t bytes) {
     uint64_t threshold = hk_option(HK_OPTION_huge_page_mb) * ARENA_MIB;
-    return threshold != 0 && bytes % ARENA_HUGE_BYTES == 0 && hk_usage_bytes() >= threshold;
+    return threshold != 0 && bytes % ARENA_HUGE_BYTES == 0 && hk_usage_bytes() >= threshold &&
+           hk_os_huge_pages_exist();
 }
 
-static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules,
-                                     enum hk_granules_use use) {
-    size_t descriptor_bytes = chunk_descriptor_bytes(granules);
-    struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
-    if (chunk == NULL)
-        return NULL;
-    size_t bytes = granules * HK_GRANULE_BYTES;
-    bool huge = use == HK_GRANULES_DENSE && arena_wants_huge(bytes);
-    void *base = hak_os_map_boundary(bytes, huge ? ARENA_HUGE_BYTES : HK_GRANULE_BYTES);
-    if (base == NULL) {
-        hk_meta_free(chunk, descriptor_bytes);
-        return NULL;
-    }
+/* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come first, as a
+ * process that has them is short of mappings. Where nothing can be mapped, any kept range of `least`
+ * granules will do, and then a mapping of the smallest size. */
+static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
+    size_t bytes = most * HK_GRANULE_BYTES;
+    struct hk_range range = {0, bytes, HK_EXTENT_MAPPINGS, false};
+    if (align == HK_GRANULE_BYTES && hk_extent_refused_bytes() != 0)
+        range = hk_extent_take_kept(bytes, bytes);
+    if (range.base != 0)
+        return range;
+
+    range = (struct hk_range){0, bytes, hk_extent_number(), false};
+    range.base = (uintptr_t)hak_os_map_boundary(bytes, align);
+    if (range.base != 0)
+        return range;
+    struct hk_range kept = hk_extent_take_kept(least * HK_GRANULE_BYTES, bytes);
+    if (kept.base != 0)
+        return kept;
+    range.bytes = arena_next_chunk(0, least) * HK_GRANULE_BYTES;
+    range.base = (uintptr_t)hak_os_map_boundary(range.bytes, HK_GRANULE_BYTES);
+    return range;
+}
+
+/* Fills the descriptor of a chunk that lies in `range`. */
+static void chunk_init(struct hk_chunk *chunk, struct hk_arena *arena, struct hk_range range,
+                       size_t descriptor_bytes) {
+    uint32_t granules = (uint32_t)(range.bytes >> HK_GRANULE_SHIFT);
     memset(chunk, 0, descriptor_bytes);
-    chunk->base = (uintptr_t)base;
+    chunk->base = range.base;
     chunk->arena = arena;
     chunk->granules = granules;
+    chunk->descriptor_bytes = (uint32_t)descriptor_bytes;
+    chunk->mapping = range.mapping;
     chunk->longest = granules;
     chunk->used = chunk->bits;
     chunk->touched = chunk->used + HK_WORDS(granules);
     chunk->aged = chunk->touched + HK_WORDS(granules);
-    chunk->huge = huge;
-    chunk->side = huge ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
-    if (huge) {
-        hk_os_set_huge(base, bytes, HK_OS_HUGE_WANTED);
+    chunk->side = HK_GRANULES_SPARSE;
+    hk_bits_fill(chunk->touched, (struct hk_run){0, granules}, range.dirty);
+}
+
+/* A chunk of `most` granules, or at least of `least` if there is no room for so many. */
+static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t least, uint32_t most,
+                                     enum hk_granules_use use) {
+    size_t descriptor_bytes = chunk_descriptor_bytes(most);
+    struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
+    if (chunk == NULL)
+        return NULL;
+    size_t bytes = most * HK_GRANULE_BYTES;
+    bool huge = use == HK_GRANULES_DENSE && arena_wants_huge(bytes);
+    size_t align = huge ? ARENA_HUGE_BYTES : HK_GRANULE_BYTES;
+    struct hk_range range = chunk_map(least, most, align);
+    if (range.base == 0) {
+        hk_meta_free(chunk, descriptor_bytes);
+        return NULL;
+    }
+
+    chunk_init(chunk, arena, range, descriptor_bytes);
+    if (huge && range.bytes == bytes && (range.base & (align - 1)) == 0) {
+        chunk->huge = true;
+        chunk->side = HK_GRANULES_DENSE;
+        hk_os_set_huge((void *)range.base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
     }
     hk_registry_place_window(chunk->base);
     return chunk;
+}
+
+/* Adds a new chunk. Under the lock. */
+static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
+    size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
+    arena->chunks_mapped++;
+    chunk->older = arena->chunks;
+    hk_fence_stores();
+    arena->chunks = chunk;
+    chunk_link(chunk);
+    arena->touched += touched >> HK_GRANULE_SHIFT;
+    arena_count_dirty(arena, touched, 0);
 }
 
 /* No chunk would help. */
@@ -244,31 +341,33 @@ static bool arena_is_at_limit(uint32_t granules) {
     return !allowed;
 }
 
+struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
+                                         enum hk_granules_use use) {
+    uint32_t needed = granules + (uint32_t)(align >> HK_GRANULE_SHIFT) - 1;
+    hk_assert(granules >= 1 && needed <= HK_ARENA_GRANULES_MAX);
+    struct hk_chunk *added = NULL;
+    for (;;) {
+        hk_lock(&arena->lock, HK_RANK_ARENA);
+        if (added != NULL)
+            arena_add_chunk(arena, added);
+        struct hk_granules taken = align == HK_GRANULE_BYTES
+                                       ? arena_take_existing(arena, granules, use)
+                                       : arena_take_aligned(arena, granules, align, use);
+        uint32_t size = arena_next_chunk(arena->chunks_mapped, needed);
+        hk_unlock(&arena->lock, HK_RANK_ARENA);
+        if (taken.chunk != NULL || arena_is_at_limit(granules))
+            return taken;
+
+        /* An aligned run may have been used up by threads that take shorter ones. */
+        added = chunk_create(arena, needed, size, use);
+        if (added == NULL)
+            return taken;
+    }
+}
+
 struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
                                  enum hk_granules_use use) {
-    hk_assert(granules >= 1 && granules <= HK_ARENA_GRANULES_MAX);
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    struct hk_granules taken = arena_take_existing(arena, granules, use);
-    uint32_t size = arena_next_chunk(arena->chunks_mapped, granules);
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    if (taken.chunk != NULL || arena_is_at_limit(granules))
-        return taken;
-
-    struct hk_chunk *chunk = chunk_create(arena, size, use);
-    if (chunk == NULL) /* a full-sized chunk may be too much where the minimum is not */
-        chunk = chunk_create(arena, arena_next_chunk(0, granules), use);
-    if (chunk == NULL)
-        return taken;
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    arena->chunks_mapped++;
-    chunk->older = arena->chunks;
-    arena->chunks = chunk;
-    chunk_link(chunk);
-    /* Another thread may have used up the new chunk, but it made room elsewhere then, or the next
-     * round maps another. */
-    taken = arena_take_existing(arena, granules, use);
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    return taken.chunk != NULL ? taken : hk_arena_take(arena, granules, use);
+    return hk_arena_take_aligned(arena, granules, HK_GRANULE_BYTES, use);
 }
 
 static struct hk_run chunk_run(const struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
@@ -280,7 +379,7 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
     struct hk_run run = chunk_run(chunk, base, granules);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     chunk_mark(chunk, run, false);
-    hk_add_relaxed(&arena_dirty_bytes, granules * HK_GRANULE_BYTES); /* relaxed: a statistic */
+    arena_count_dirty(arena, granules * HK_GRANULE_BYTES, 0);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     hk_dirty_signal();
 }
@@ -307,11 +406,12 @@ static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
     return __builtin_popcount((uint32_t)half) >= ARENA_HUGE_DENSE;
 }
 
-/* The next run of granules, from `from` on, that is free, touched and (unless all are wanted) was so
- * at the last look. Updates `aged` up to the end of what it returns. */
-static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enum hk_purge which) {
+/* The next run of at most `most` granules, from `from` on, that is free, touched and (unless all are
+ * wanted) was so at the last scan. Updates `aged` up to the end of what it returns. */
+static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, uint32_t most,
+                                      enum hk_purge which) {
     struct hk_run purge = {chunk->granules, 0};
-    for (uint32_t i = from; i < chunk->granules; i++) {
+    for (uint32_t i = from; i < chunk->granules && purge.count < most; i++) {
         bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
         bool wanted = dirty && (which != HK_PURGE_AGED ||
                                 (hk_bit_get(chunk->aged, i) && !chunk_is_dense_at(chunk, i)));
@@ -326,39 +426,120 @@ static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, enu
     return purge;
 }
 
+/* Marks a free run used while its pages are given back. Under the lock. */
+static void arena_hold(struct hk_chunk *chunk, struct hk_run run) {
+    struct hk_arena *arena = chunk->arena;
+    arena->purging_run = run;
+    hk_fence_stores();
+    arena->purging = chunk;
+    hk_fence_stores();
+    chunk_mark(chunk, run, true);
+}
+
+/* Frees that run. Under the lock. */
+static void arena_unhold(struct hk_arena *arena) {
+    chunk_mark(arena->purging, arena->purging_run, false);
+    hk_fence_stores();
+    arena->purging = NULL;
+}
+
+static void budget_count(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
+    budget->calls -= calls < budget->calls ? calls : budget->calls;
+    budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
+}
+
+static bool budget_is_used_up(const struct hk_purge_budget *budget) {
+    return budget->calls == 0 || budget->bytes == 0;
+}
+
+/* Gives back the pages of a run that is held. Returns their bytes; 0 if the OS refuses. Called and
+ * returns under the lock. */
+static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
+    struct hk_chunk *chunk = arena->purging;
+    struct hk_run run = arena->purging_run;
+    size_t bytes = run.count * HK_GRANULE_BYTES;
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
+    bool done = hk_os_purge((void *)(chunk->base + run.start * HK_GRANULE_BYTES), bytes);
+    budget_count(budget, 1, done ? bytes : 0);
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    if (!done)
+        return 0;
+    size_t touched = chunk_touched_bytes(chunk, run);
+    hk_bits_fill(chunk->touched, run, false);
+    hk_bits_fill(chunk->aged, run, false);
+    hk_usage_sub(touched);
+    arena->touched -= touched >> HK_GRANULE_SHIFT;
+    arena_count_dirty(arena, 0, touched);
+    return touched;
+}
+
+/* A huge page may have put pages behind granules that nobody touched. They go back once their chunk is
+ * excluded from huge pages. */
+static void chunk_purge_untouched(struct hk_chunk *chunk, struct hk_purge_budget *budget) {
+    struct hk_arena *arena = chunk->arena;
+    uint32_t at = 0;
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    while (at < chunk->granules && !budget_is_used_up(budget)) {
+        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
+        struct hk_run touched = hk_bits_run(chunk->touched, run.start + run.count, run.start, true);
+        uint32_t end = touched.count > 0 ? touched.start : run.start + run.count;
+        at = touched.count > 0 ? touched.start + touched.count : run.start + run.count + 1;
+        if (end <= run.start)
+            continue;
+        arena_hold(chunk, (struct hk_run){run.start, end - run.start});
+        arena_purge_held(arena, budget);
+        arena_unhold(arena);
+    }
+    chunk->sweep = at < chunk->granules;
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
+}
+
 void hk_arena_stop_huge(struct hk_chunk *chunk) {
-    if (!hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at */
+    if (hk_likely(chunk->small_pages))
+        return;
+    chunk->small_pages = true;
+    bool huge = hk_load_relaxed(&chunk->huge); /* relaxed: as in chunk_is_dense_at */
+    if (!huge && hk_os_huge_mode() != HK_OS_HUGE_ALWAYS)
         return;
     size_t bytes = chunk->granules * HK_GRANULE_BYTES;
     hk_os_set_huge((void *)chunk->base, bytes, HK_OS_HUGE_REFUSED);
+    chunk->sweep = true;
+    if (!huge)
+        return;
     hk_store_relaxed(&chunk->huge, false);    /* relaxed: as above */
     hk_sub_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
 }
 
-/* Purges a chunk run by run. A run is marked used meanwhile, so that nobody takes it while the lock
- * is not held. */
-static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which) {
+/* Granules that the next purge call may give back. */
+static uint32_t budget_granules(const struct hk_purge_budget *budget) {
+    size_t granules = budget->bytes / HK_GRANULE_BYTES + 1;
+    return granules < ARENA_PURGE_GRANULES ? (uint32_t)granules : ARENA_PURGE_GRANULES;
+}
+
+/* Purges a chunk run by run, from arena->purge_from on, which it leaves behind the last run. */
+static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which,
+                          struct hk_purge_budget *budget) {
     struct hk_arena *arena = chunk->arena;
     size_t bytes = 0;
-    struct hk_run run = {0, 0};
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    while ((run = chunk_next_purge(chunk, run.start + run.count, which)).count > 0) {
-        chunk_mark(chunk, run, true);
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        size_t run_bytes = run.count * HK_GRANULE_BYTES;
-        hk_arena_stop_huge(chunk);
-        bool done = hk_os_purge((void *)(chunk->base + run.start * HK_GRANULE_BYTES), run_bytes);
+    while (!budget_is_used_up(budget)) {
         hk_lock(&arena->lock, HK_RANK_ARENA);
-        if (done) {
-            hk_bits_fill(chunk->touched, run, false);
-            hk_bits_fill(chunk->aged, run, false);
-            hk_usage_sub(run_bytes);
-            hk_sub_relaxed(&arena_dirty_bytes, run_bytes); /* relaxed: a statistic */
-            bytes += run_bytes;
-        }
-        chunk_mark(chunk, run, false);
+        struct hk_run run =
+            chunk_next_purge(chunk, arena->purge_from, budget_granules(budget), which);
+        if (run.count != 0)
+            arena_hold(chunk, run);
+        hk_unlock(&arena->lock, HK_RANK_ARENA);
+        arena->purge_from = run.start + run.count;
+        if (run.count == 0)
+            return bytes;
+
+        hk_arena_stop_huge(chunk);
+        hk_lock(&arena->lock, HK_RANK_ARENA);
+        bytes += arena_purge_held(arena, budget);
+        arena_unhold(arena);
+        hk_unlock(&arena->lock, HK_RANK_ARENA);
+        if (chunk->sweep)
+            chunk_purge_untouched(chunk, budget);
     }
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
     return bytes;
 }
 
@@ -370,41 +551,120 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
         at = &(*at)->older;
     struct hk_chunk *chunk = *at;
     if (chunk != NULL) {
+        size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
         *at = chunk->older;
+        hk_fence_stores();
         chunk_unlink(chunk);
+        arena->touched -= touched >> HK_GRANULE_SHIFT;
+        arena_count_dirty(arena, 0, touched);
     }
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     return chunk;
 }
 
-static size_t arena_unmap_free_chunks(struct hk_arena *arena) {
+/* Unmaps a chunk that is in no arena. Where the OS refuses, its range is kept without pages, and the
+ * descriptor becomes its node. Returns the bytes that went back. */
+static size_t chunk_unmap(struct hk_chunk *chunk) {
+    size_t bytes = chunk->granules * HK_GRANULE_BYTES;
+    size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
+    struct hk_range range = {chunk->base, bytes, chunk->mapping, false};
+    if (hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at; a statistic */
+        hk_sub_relaxed(&arena_huge_bytes, bytes);
+    if (hk_os_unmap((void *)chunk->base, bytes)) {
+        hk_usage_sub(touched);
+        hk_meta_free(chunk, chunk->descriptor_bytes);
+        return touched;
+    }
+
+    range.dirty = touched != 0 && !hk_os_purge((void *)chunk->base, bytes);
+    if (range.dirty)
+        hk_usage_note(bytes - touched);
+    else
+        hk_usage_sub(touched);
+    hk_extent_keep(range, chunk, chunk->descriptor_bytes);
+    return range.dirty ? 0 : touched;
+}
+
+/* Chunks that the OS refuses to unmap end it: the others need mappings as well. */
+static size_t arena_unmap_free_chunks(struct hk_arena *arena, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_chunk *chunk;
-    while ((chunk = arena_detach_free_chunk(arena)) != NULL) {
-        size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
-        hk_usage_sub(touched);
-        hk_sub_relaxed(&arena_dirty_bytes, touched); /* relaxed: a statistic */
-        bytes += touched;
-        if (hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at; a statistic */
-            hk_sub_relaxed(&arena_huge_bytes, chunk->granules * HK_GRANULE_BYTES);
-        hk_os_unmap((void *)chunk->base, chunk->granules * HK_GRANULE_BYTES);
-        hk_meta_free(chunk, chunk_descriptor_bytes(chunk->granules));
+    while (!budget_is_used_up(budget) && (chunk = arena_detach_free_chunk(arena)) != NULL) {
+        if (chunk == arena->purge_at)
+            arena->purge_at = NULL;
+        size_t given = chunk_unmap(chunk);
+        budget_count(budget, 1, given);
+        bytes += given;
     }
     return bytes;
 }
 
-void hk_arena_repair(struct hk_arena *arena) { (void)arena; }
-void hk_arena_repair_purge(struct hk_arena *arena) { (void)arena; }
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
-    (void)budget;
-    size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena) : 0;
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    struct hk_chunk *chunk = arena->chunks;
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    /* Chunks leave the list only here, under the PURGE lock; new ones are added at its head. */
-    for (; chunk != NULL; chunk = chunk->older)
-        bytes += chunk_purge(chunk, which);
+    size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
+    if (budget_is_used_up(budget))
+        return bytes;
+
+    /* Chunks leave the list only here, under the PURGE lock, and new ones are added at its head. */
+    struct hk_chunk *chunk = arena->purge_which == which ? arena->purge_at : NULL;
+    if (chunk == NULL) {
+        hk_lock(&arena->lock, HK_RANK_ARENA);
+        chunk = arena->chunks;
+        hk_unlock(&arena->lock, HK_RANK_ARENA);
+        arena->purge_from = 0;
+    }
+    bool huge_pages_exist = hk_arena_huge_bytes() == 0 || hk_os_huge_pages_exist();
+    while (chunk != NULL) {
+        /* relaxed: as in chunk_is_dense_at */
+        if (!huge_pages_exist && hk_load_relaxed(&chunk->huge))
+            hk_arena_stop_huge(chunk);
+        bytes += chunk_purge(chunk, which, budget);
+        if (budget_is_used_up(budget))
+            break;
+        chunk = chunk->older;
+        arena->purge_from = 0;
+    }
+    arena->purge_at = chunk;
+    arena->purge_which = which;
     return bytes;
+}
+
+/* ---- Repair -------------------------------------------------------------------------------------- */
+
+/* Derives what is known of a chunk from its bits, and adds it to a bucket. Returns its dirty granules. */
+static uint32_t chunk_repair(struct hk_chunk *chunk) {
+    uint32_t dirty = 0;
+    for (uint32_t i = 0; i < chunk_words(chunk); i++) {
+        chunk->touched[i] |= chunk->used[i];
+        chunk->aged[i] &= chunk->touched[i] & ~chunk->used[i];
+        dirty += (uint32_t)__builtin_popcountll(chunk->touched[i] & ~chunk->used[i]);
+        chunk->arena->touched += (uint32_t)__builtin_popcountll(chunk->touched[i]);
+    }
+    chunk->longest = chunk_longest(chunk);
+    chunk_link(chunk);
+    return dirty;
+}
+
+void hk_arena_repair(struct hk_arena *arena) {
+    uint64_t touched = arena->touched;
+    uint64_t dirty = 0;
+    memset(arena->sides, 0, sizeof arena->sides);
+    arena->touched = 0;
+    for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older)
+        dirty += chunk_repair(chunk);
+
+    hk_usage_sub((size_t)(touched - arena->touched) << HK_GRANULE_SHIFT);
+    arena_count_dirty(arena, (size_t)dirty << HK_GRANULE_SHIFT,
+                      (size_t)arena->dirty << HK_GRANULE_SHIFT);
+}
+
+void hk_arena_repair_purge(struct hk_arena *arena) {
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    if (arena->purging != NULL) {
+        hk_bits_fill(arena->purging->used, arena->purging_run, false);
+        arena->purging = NULL;
+        hk_arena_repair(arena);
+    }
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
 /* ---- Looking ----------------------------------------------------------------------------------- */

@@ -2,20 +2,23 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: asks the OS for chunks (1, 2, 4, 8 MiB by default), hands out runs of granules, and
- * knows by two bits a granule which are in use and which were touched since they last read as zero.
- * Free runs need no merging: they are runs of clear bits. Free and touched granules are dirty; they
- * go back to the OS when they have been free for two looks of hk_arena_purge in a row. Once much is
- * in use (option huge_page_mb), further chunks ask for huge pages. One that is mostly in use is not
- * broken up by purging; a chunk that does give memory back asks for them no more, or the kernel would
- * soon fill the holes again.
+ * What it is: takes chunks (1, 2, 4, 8 MiB by default) from the OS, or from kept extents where the OS
+ * maps nothing more, hands out runs of granules, and knows by two bits a granule which are in use and
+ * which were touched since they last read as zero. Free runs need no merging: they are runs of clear
+ * bits. Free and touched granules are dirty. They go back to the OS when two scans of hk_arena_purge in
+ * a row found them free. Once much is in use (option huge_page_mb), further chunks ask for huge pages.
+ * A huge page that is mostly in use is not broken up by purging. A chunk that does give memory back is
+ * excluded from huge pages, or the kernel would soon fill the holes again.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
- * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, the window's place.
+ * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/extent, core/meta, the place of
+ * the class map.
  */
 #ifndef HK_CORE_ARENA_H
 #define HK_CORE_ARENA_H
 
+#include "../base/bits.h"
 #include "../os/lock.h"
+#include "extent.h"
 #include "size_class.h"
 
 enum { HK_ARENA_BUCKETS = 36 }; /* see arena_bucket */
@@ -24,12 +27,20 @@ enum { HK_ARENA_BUCKETS = 36 }; /* see arena_bucket */
  * chunks with huge pages; larger ones, of which a program may touch little, never do. */
 enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE, HK_GRANULES_USES };
 
+/* Which dirty granules to give back: those that the last scan found free as well, all, or all and the
+ * address space of chunks that are entirely free. */
+enum hk_purge { HK_PURGE_AGED, HK_PURGE_FREE, HK_PURGE_ALL };
+
 struct hk_chunk {
     uintptr_t base;            /* const */
     struct hk_arena *arena;    /* const */
     uint32_t granules;         /* const */
     enum hk_granules_use side; /* const; which of the arena's sides it is on */
+    uint32_t descriptor_bytes; /* const; metadata of this structure */
+    uint32_t mapping;          /* const; as in core/extent.h */
     bool huge;                 /* atomic, stored under PURGE; it asks for huge pages */
+    bool small_pages;          /* lock:PURGE; it is excluded from huge pages, where there are any */
+    bool sweep;                /* lock:PURGE; untouched granules may have pages of huge ones */
     uint32_t longest;          /* lock:ARENA; granules of the longest free run */
     struct hk_chunk *next;     /* lock:ARENA; the bucket's list */
     struct hk_chunk *prev;     /* lock:ARENA */
@@ -44,6 +55,15 @@ struct hk_arena {
     struct hk_lock lock;
     uint32_t chunks_mapped;  /* lock:ARENA; how often it grew: the next size */
     struct hk_chunk *chunks; /* lock:ARENA; all of them, newest first */
+    uint64_t touched;        /* lock:ARENA; granules with their bit set, in all chunks */
+    uint64_t dirty;          /* lock:ARENA; of these, free ones */
+    /* The run that is marked used while its pages are given back. `purging` is set first and cleared
+     * last, so that a forked child can free the run. */
+    struct hk_chunk *purging;  /* lock:ARENA */
+    struct hk_run purging_run; /* lock:ARENA */
+    struct hk_chunk *purge_at; /* lock:PURGE; where a scan goes on that ran out of its budget */
+    uint32_t purge_from;       /* lock:PURGE; the granule in it */
+    enum hk_purge purge_which; /* lock:PURGE; the scan that it was */
     struct hk_arena_side {
         uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
         struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; by their longest free run */
@@ -57,15 +77,6 @@ struct hk_granules {
     bool zero; /* all bytes are zero */
 };
 
-/* Which dirty granules to give back. */
-enum hk_purge { HK_PURGE_AGED, HK_PURGE_FREE, HK_PURGE_ALL };
-struct hk_purge_budget {
-    uint32_t calls;
-    size_t bytes;
-};
-void hk_arena_repair(struct hk_arena *arena);
-void hk_arena_repair_purge(struct hk_arena *arena);
-
 /* Address space of chunks that asked for huge pages, in all arenas. A statistic. */
 uint64_t hk_arena_huge_bytes(void);
 
@@ -74,6 +85,11 @@ uint64_t hk_arena_huge_bytes(void);
 
 struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
                                  enum hk_granules_use use);
+
+/* As hk_arena_take, from an address aligned to `align` on, a power of two of whole granules. */
+struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
+                                         enum hk_granules_use use);
+
 void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
 
 /* Takes the granules directly behind a run, if they are free. */
@@ -82,9 +98,16 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
 /* To be called before pages of a chunk are given back. Under the PURGE lock. */
 void hk_arena_stop_huge(struct hk_chunk *chunk);
 
-/* Gives dirty granules back to the OS; with HK_PURGE_ALL also unmaps chunks that are all free.
- * Returns the bytes given back. */
+/* Gives dirty granules back to the OS, within the budget. A scan that ran out of it goes on at its place
+ * in the next call with the same `which`. Returns the bytes given back. Under the PURGE lock. */
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget);
+
+/* After the ARENA lock was taken over from a thread that stopped in the middle: derives everything anew
+ * from the bits of the chunks. Granules that the thread was about to take or give stay in use. Under the
+ * lock, in a forked child. */
+void hk_arena_repair(struct hk_arena *arena);
+/* After the PURGE lock was taken over: also frees the run that was being purged. Takes the lock. */
+void hk_arena_repair_purge(struct hk_arena *arena);
 
 /* Bytes of free granules that were touched, in all arenas. */
 uint64_t hk_arena_dirty_bytes(void);

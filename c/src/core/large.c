@@ -1,187 +1,46 @@
 /* core/large.c - blocks above the largest class. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "large.h"
 
+#include <errno.h>
+
 #include "../os/check.h"
 #include "../os/os.h"
-#include "dirty.h"
+#include "extent.h"
+#include "meta.h"
 #include "options.h"
 #include "registry.h"
 #include "usage.h"
 
-enum {
-    LARGE_CACHE_SLOTS = 16,
-    LARGE_GROWTH_SLACK = 8, /* a mapping that grows reserves 1/8 more, so that steps are few */
-    LARGE_MAPPINGS = 0,     /* the number of an extent that is of several mappings */
-};
+enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
 
-/* Mapped memory without a block: whole granules of one mapping, or of neighbours. */
-struct large_extent {
-    uintptr_t base;
-    size_t bytes;
-    uint64_t freed_ms;
-    uint32_t mapping; /* as in struct hk_span */
-};
+/* Blocks with a mapping of their own are counted by one addition for each change. */
+enum { LARGE_COUNT_SHIFT = 40 };
 
 static struct {
-    struct hk_lock lock;
-    uint32_t count;                               /* lock:LARGE */
-    struct large_extent slots[LARGE_CACHE_SLOTS]; /* lock:LARGE; oldest first */
-    uint64_t cached_bytes;                        /* atomic; sum of the slots */
-    uint64_t live_bytes;                          /* atomic */
-    uint32_t mappings;                            /* atomic; their numbers so far */
+    uint64_t granule_bytes; /* atomic; bytes of blocks that are granules of an arena */
+    uint64_t mapped;        /* atomic; of the others, granules and, from bit 40 on, the number */
 } large;
 
-/* relaxed: statistics */
-uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
-uint64_t hk_large_cached_bytes(void) { return hk_load_relaxed(&large.cached_bytes); }
-
-/* ---- Kept extents ------------------------------------------------------------------------------ */
-
-/* Removes slot `i`. Under the lock. */
-static struct large_extent large_slot_remove(uint32_t i) {
-    struct large_extent extent = large.slots[i];
-    large.count--;
-    for (; i < large.count; i++)
-        large.slots[i] = large.slots[i + 1];
-    hk_sub_relaxed(&large.cached_bytes, extent.bytes); /* relaxed: stored under the lock */
-    return extent;
+uint64_t hk_large_live_bytes(void) {
+    uint64_t count, bytes;
+    hk_large_mapped(&count, &bytes);
+    return bytes + hk_load_relaxed(&large.granule_bytes); /* relaxed: a statistic */
 }
 
-/* The slot of the smallest extent that holds `bytes`; LARGE_CACHE_SLOTS if there is none. Under the
- * lock. */
-static uint32_t large_slot_find(size_t bytes, size_t align) {
-    uint32_t best = LARGE_CACHE_SLOTS;
-    for (uint32_t i = 0; i < large.count; i++) {
-        const struct large_extent *slot = &large.slots[i];
-        if (slot->bytes >= bytes && (slot->base & (align - 1)) == 0 &&
-            (best == LARGE_CACHE_SLOTS || slot->bytes < large.slots[best].bytes))
-            best = i;
-    }
-    return best;
+void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
+    uint64_t mapped = hk_load_relaxed(&large.mapped); /* relaxed: a statistic */
+    *count = mapped >> LARGE_COUNT_SHIFT;
+    *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
 }
 
-/* Takes the first `bytes` of slot `i`, of which some are left to it. Under the lock. */
-static struct large_extent large_slot_take(uint32_t i, size_t bytes) {
-    struct large_extent *slot = &large.slots[i];
-    if (slot->bytes == bytes)
-        return large_slot_remove(i);
-    struct large_extent taken = *slot;
-    taken.bytes = bytes;
-    slot->base += bytes;
-    slot->bytes -= bytes;
-    hk_sub_relaxed(&large.cached_bytes, bytes); /* relaxed: stored under the lock */
-    return taken;
-}
-
-/* Takes `bytes` from the smallest extent that holds them; bytes 0 if there is none. */
-static struct large_extent large_reuse(size_t bytes, size_t align) {
-    struct large_extent extent = {0, 0, 0, 0};
-    if (hk_large_cached_bytes() == 0)
-        return extent;
-    hk_lock(&large.lock, HK_RANK_EXTENT);
-    uint32_t slot = large_slot_find(bytes, align);
-    if (slot != LARGE_CACHE_SLOTS)
-        extent = large_slot_take(slot, bytes);
-    hk_unlock(&large.lock, HK_RANK_EXTENT);
-    return extent;
-}
-
-static bool large_could_reuse(size_t bytes, size_t align) {
-    if (hk_large_cached_bytes() == 0)
-        return false;
-    hk_lock(&large.lock, HK_RANK_EXTENT);
-    bool could = large_slot_find(bytes, align) != LARGE_CACHE_SLOTS;
-    hk_unlock(&large.lock, HK_RANK_EXTENT);
-    return could;
-}
-
-/* Takes the `bytes` that begin at `base`; bytes 0 if they are not kept. */
-static struct large_extent large_reuse_at(uintptr_t base, size_t bytes) {
-    struct large_extent extent = {0, 0, 0, 0};
-    if (hk_large_cached_bytes() == 0)
-        return extent;
-    hk_lock(&large.lock, HK_RANK_EXTENT);
-    for (uint32_t i = 0; i < large.count && extent.bytes == 0; i++) {
-        if (large.slots[i].base == base && large.slots[i].bytes >= bytes)
-            extent = large_slot_take(i, bytes);
-    }
-    hk_unlock(&large.lock, HK_RANK_EXTENT);
-    return extent;
-}
-
-/* Removes the oldest extent if it was freed before `before_ms` or if `bytes` more would be too many;
- * bytes 0 otherwise. */
-static struct large_extent large_evict(uint64_t before_ms, size_t bytes) {
-    struct large_extent oldest = {0, 0, 0, 0};
-    uint64_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
-    hk_lock(&large.lock, HK_RANK_EXTENT);
-    if (large.count > 0 && (large.slots[0].freed_ms < before_ms ||
-                            (bytes > 0 && (large.count == LARGE_CACHE_SLOTS ||
-                                           hk_large_cached_bytes() + bytes > limit))))
-        oldest = large_slot_remove(0);
-    hk_unlock(&large.lock, HK_RANK_EXTENT);
-    return oldest;
-}
-
-static size_t large_unmap(struct large_extent extent) {
-    hk_usage_sub(extent.bytes);
-    hk_os_unmap((void *)extent.base, extent.bytes);
-    return extent.bytes;
-}
-
-/* Adds the kept neighbours of an extent to it. Under the lock. */
-static void large_merge(struct large_extent *extent) {
-    for (uint32_t i = 0; i < large.count;) {
-        const struct large_extent *slot = &large.slots[i];
-        bool before = slot->base + slot->bytes == extent->base;
-        if (!before && extent->base + extent->bytes != slot->base) {
-            i++;
-            continue;
-        }
-        struct large_extent neighbour = large_slot_remove(i);
-        extent->base = before ? neighbour.base : extent->base;
-        extent->bytes += neighbour.bytes;
-        if (extent->mapping != neighbour.mapping)
-            extent->mapping = LARGE_MAPPINGS;
-        i = 0;
-    }
-}
-
-/* Keeps an extent for reuse, in the place of older ones if need be, or unmaps it. Of one that is larger
- * than all that may be kept, the beginning is. */
-static void large_keep(struct large_extent extent) {
-    size_t limit = hk_option(HK_OPTION_large_cache_mb) << 20;
-    if (extent.bytes > limit) {
-        struct large_extent rest = extent;
-        rest.base += limit;
-        rest.bytes -= limit;
-        large_unmap(rest);
-        extent.bytes = limit;
-    }
-    if (extent.bytes == 0)
-        return;
-    struct large_extent evicted;
-    while ((evicted = large_evict(0, extent.bytes)).bytes != 0)
-        large_unmap(evicted);
-    hk_lock(&large.lock, HK_RANK_EXTENT);
-    bool kept = large.count < LARGE_CACHE_SLOTS;
-    if (kept) {
-        large_merge(&extent);
-        large.slots[large.count++] = extent;
-        hk_add_relaxed(&large.cached_bytes, extent.bytes); /* relaxed: stored under the lock */
-    }
-    hk_unlock(&large.lock, HK_RANK_EXTENT);
-    if (!kept)
-        large_unmap(extent);
-    hk_dirty_signal();
-}
-
-size_t hk_large_purge(uint64_t before_ms) {
-    size_t bytes = 0;
-    struct large_extent evicted;
-    while ((evicted = large_evict(before_ms, 0)).bytes != 0)
-        bytes += large_unmap(evicted);
-    return bytes;
+/* Counts a block of `bytes` more, or of its size as a negative number less. */
+static void large_count(const struct hk_span *span, size_t bytes, uint64_t blocks) {
+    int64_t granules = (int64_t)bytes >> HK_GRANULE_SHIFT;
+    /* relaxed: statistics */
+    if (span->chunk != NULL)
+        hk_add_relaxed(&large.granule_bytes, bytes);
+    else
+        hk_add_relaxed(&large.mapped, (blocks << LARGE_COUNT_SHIFT) + (uint64_t)granules);
 }
 
 /* ---- Blocks ------------------------------------------------------------------------------------ */
@@ -191,58 +50,46 @@ static size_t large_align(size_t align) {
     return align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
 }
 
+size_t hk_large_page_bytes(void) { return hk_os_page_bytes(); }
+
 static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }
 
-/* A new mapping, within the hard limit. */
-static void *large_map_new(size_t bytes, size_t align) {
-    if (!hk_usage_add(bytes))
-        return NULL;
-    void *start = hak_os_map_boundary(bytes, align);
-    if (start == NULL)
-        hk_usage_sub(bytes);
-    return start;
-}
-
-/* The number of a new mapping. */
-static uint32_t large_number(void) {
-    uint32_t number;
-    do
-        number = hk_add_relaxed(&large.mappings, 1); /* relaxed: any other number will do */
-    while (number == LARGE_MAPPINGS);
-    return number;
+/* Whether a run of an arena has room for a block, wherever it has to start. */
+static bool large_fits_arena(size_t bytes, size_t align) {
+    size_t most = HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES;
+    return align <= most && bytes <= most - (large_align(align) - HK_GRANULE_BYTES);
 }
 
 /* Memory for a block of `bytes`, noted in the span. */
 static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, size_t bytes,
                                  size_t align) {
-    if (align <= HK_GRANULE_BYTES && bytes <= HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES) {
+    if (large_fits_arena(bytes, align)) {
         span->granules = large_granules(bytes);
-        struct hk_granules run = hk_arena_take(arena, span->granules, HK_GRANULES_SPARSE);
+        struct hk_granules run =
+            hk_arena_take_aligned(arena, span->granules, large_align(align), HK_GRANULES_SPARSE);
         span->chunk = run.chunk;
         span->bytes = bytes;
         return (struct hk_block){(void *)run.base, run.zero};
     }
-    align = large_align(align);
-    bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
-    struct large_extent kept = large_reuse(bytes, align);
+    struct hk_range range =
+        hk_extent_take(hk_round_up(bytes, HK_GRANULE_BYTES), large_align(align));
     span->chunk = NULL;
-    if (kept.bytes != 0) {
-        span->bytes = kept.bytes;
-        span->mapping = kept.mapping;
-        return (struct hk_block){(void *)kept.base, false};
-    }
-    span->bytes = bytes;
-    span->mapping = large_number();
-    return (struct hk_block){large_map_new(bytes, align), true};
+    span->bytes = range.bytes;
+    span->mapping = range.mapping;
+    return (struct hk_block){(void *)range.base, !range.dirty};
 }
 
-static void large_unmap_span(const struct hk_span *span) {
-    if (span->chunk != NULL)
+/* Gives back the memory of a block that is in no pagemap, and its span. */
+static void large_release(struct hk_span *span) {
+    if (span->chunk != NULL) {
         hk_arena_give(span->chunk, span->base, span->granules);
-    else
-        large_keep((struct large_extent){span->base, span->bytes, hk_os_now_ms(), span->mapping});
+        hk_span_destroy(span);
+        return;
+    }
+    struct hk_range range = {span->base, span->bytes, span->mapping, true};
+    hk_extent_give(range, span, hk_span_metadata(span));
 }
 
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align) {
@@ -259,23 +106,19 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
     span->base = (uintptr_t)block.start;
     span->owner = owner;
     if (!hk_registry_enter(span)) {
-        large_unmap_span(span);
-        hk_span_destroy(span);
+        large_release(span);
         return none;
     }
     hk_large_begin(span);
     return block;
 }
 
-void hk_large_begin(const struct hk_span *span) {
-    hk_add_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
-}
+void hk_large_begin(const struct hk_span *span) { large_count(span, span->bytes, 1); }
 
 void hk_large_free(struct hk_span *span) {
     hk_registry_remove(span);
-    hk_sub_relaxed(&large.live_bytes, span->bytes); /* relaxed: a statistic */
-    large_unmap_span(span);
-    hk_span_destroy(span);
+    large_count(span, (size_t)0 - span->bytes, UINT64_MAX);
+    large_release(span);
 }
 
 void hk_large_retire(struct hk_span *span) {
@@ -295,8 +138,9 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
     size_t bytes = hk_round_up(size, hk_os_page_bytes());
     if (span->bytes == bytes)
         return;
-    hk_add_relaxed(&large.live_bytes, bytes - span->bytes); /* relaxed: a statistic */
+    size_t old_bytes = span->bytes;
     span->bytes = bytes;
+    large_count(span, span->bytes - old_bytes, 0);
 }
 
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
@@ -316,37 +160,81 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
     return true;
 }
 
-/* Moves the pages of a mapping to where there is room for `bytes`. */
-static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align) {
-    void *to = hak_os_map_boundary(bytes, large_align(align));
-    if (to == NULL)
-        return false;
-    if (!hk_registry_reserve((uintptr_t)to)) {
-        hk_os_unmap(to, bytes);
-        return false;
-    }
-    if (!hk_os_move((void *)span->base, span->bytes, to, bytes))
-        return false; /* `to` may be gone or not, so it is left alone: address space, no pages */
+/* The move itself. The old address leaves the pagemap first: once the kernel has freed it, another thread
+ * may map it and enter it. If the move fails, the entry comes back, which needs no memory. */
+static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
     hk_registry_remove(span);
-    span->base = (uintptr_t)to;
-    span->mapping = large_number();
+    enum hk_os_move result = hk_os_move((void *)span->base, span->bytes, to, bytes);
+    if (result == HK_OS_MOVE_DONE) {
+        span->base = (uintptr_t)to;
+        span->mapping = hk_extent_number();
+    }
     bool entered = hk_registry_enter(span);
     hk_assert(entered);
     (void)entered;
-    return true;
+    return result;
+}
+
+/* Moves the pages of a mapping to where there is room for `bytes`. The metadata that keeps note of the
+ * target, should it be neither used nor unmapped, is there before the target is. */
+static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align) {
+    void *node = hk_meta_alloc(HK_EXTENT_NODE_BYTES);
+    if (node == NULL)
+        return false;
+    void *to = hak_os_map_boundary(bytes, large_align(align));
+    enum hk_os_move result = to == NULL ? HK_OS_MOVE_TARGET_GONE : HK_OS_MOVE_REFUSED;
+    if (to != NULL && hk_registry_reserve((uintptr_t)to))
+        result = large_move_pages(span, to, bytes);
+
+    if (result == HK_OS_MOVE_REFUSED) {
+        struct hk_range target = {(uintptr_t)to, bytes, hk_extent_number(), false};
+        hk_extent_unmap(target, node, HK_EXTENT_NODE_BYTES);
+    } else {
+        hk_meta_free(node, HK_EXTENT_NODE_BYTES);
+    }
+    return result == HK_OS_MOVE_DONE;
 }
 
 /* Grows a block into the kept extent behind it, whose pages exist. */
 static bool large_extend(struct hk_span *span, size_t bytes) {
     if (bytes <= span->bytes)
         return false;
-    struct large_extent behind = large_reuse_at(span->base + span->bytes, bytes - span->bytes);
-    if (behind.bytes == 0)
+    struct hk_range behind = hk_extent_take_at(span->base + span->bytes, bytes - span->bytes);
+    if (behind.base == 0)
         return false;
     span->bytes = bytes;
     if (span->mapping != behind.mapping)
-        span->mapping = LARGE_MAPPINGS;
+        span->mapping = HK_EXTENT_MAPPINGS;
     return true;
+}
+
+/* Unmaps the end of a mapping. */
+static bool large_shrink(struct hk_span *span, size_t bytes) {
+    struct hk_range end = {span->base + bytes, span->bytes - bytes, span->mapping, true};
+    if (!hk_extent_drop(end))
+        return false;
+    span->bytes = bytes;
+    return true;
+}
+
+/* Grows a mapping where it is, or elsewhere without a copy. */
+static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
+    if (span->mapping == HK_EXTENT_MAPPINGS)
+        return false; /* mremap takes one mapping at a time */
+    if (hk_extent_has(bytes, large_align(align)))
+        return false; /* its pages exist: a copy costs less than the faults of new ones */
+    size_t more = bytes - span->bytes;
+    if (!hk_usage_add(more))
+        return false;
+    int error = hk_os_resize((void *)span->base, span->bytes, bytes);
+    /* Any other error says that the range cannot be moved either: it has become several mappings, or the
+     * call is forbidden. */
+    if (error == 0 || (error == ENOMEM && large_move_mapping(span, bytes, align))) {
+        span->bytes = bytes;
+        return true;
+    }
+    hk_usage_sub(more);
+    return false;
 }
 
 static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t align) {
@@ -354,22 +242,7 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
         return true; /* the reserve of earlier growth */
     if (bytes < HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES / 2)
         return false; /* small enough for an arena: worth a copy */
-    if (span->mapping == LARGE_MAPPINGS)
-        return false; /* mremap takes one mapping at a time */
-    if (bytes > span->bytes && large_could_reuse(bytes, large_align(align)))
-        return false; /* its pages exist: a copy costs less than the faults of new ones */
-    size_t more = bytes > span->bytes ? bytes - span->bytes : 0;
-    if (!hk_usage_add(more))
-        return false;
-    if (!hk_os_resize((void *)span->base, span->bytes, bytes) &&
-        !large_move_mapping(span, bytes, align)) {
-        hk_usage_sub(more);
-        return false;
-    }
-    if (more == 0)
-        hk_usage_sub(span->bytes - bytes);
-    span->bytes = bytes;
-    return true;
+    return bytes < span->bytes ? large_shrink(span, bytes) : large_grow(span, bytes, align);
 }
 
 /* As large_resize_mapping, but first without a system call, then with a reserve. */
@@ -385,23 +258,17 @@ static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
     if (size > PTRDIFF_MAX)
         return NULL;
-    size_t bytes = hk_round_up(size, hk_os_page_bytes());
+    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
     size_t old_bytes = span->bytes;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
                                     : large_resize_mapping_best(span, bytes, align);
     if (!done)
         return NULL;
-    hk_add_relaxed(&large.live_bytes, span->bytes - old_bytes); /* relaxed: a statistic */
+    large_count(span, span->bytes - old_bytes, 0);
     return (void *)span->base;
 }
 
 bool hk_large_may_have(const struct hk_span *span, size_t size) {
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
     return span->chunk != NULL ? span->bytes == bytes : span->bytes >= bytes;
-}
-
-void hk_extent_repair(void) {}
-size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
-    (void)budget;
-    return hk_large_purge(before_ms);
 }

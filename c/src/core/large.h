@@ -2,13 +2,12 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one span per block: granules of the caller's arena up to 4 MiB, else a mapping of its
- * own. Blocks start at granules, or at their alignment where that is larger. They are resized in
- * place where neighbours are free, mappings move without a copy. Freed mappings are kept for reuse, as
- * extents that are split and merged, within the option large_cache_mb and for the purge delay.
- * Owns: spans of class NONE, freed mappings. Threads: any; a block's span belongs to whoever owns
- * the block. Takes the LARGE lock, never while it maps or unmaps.
- * Boundary: core/arena, core/registry, core/span, the OS boundary.
+ * What it is: one span per block. Blocks are granules of the caller's arena up to 4 MiB, with their
+ * alignment counted, else a range of their own from core/extent. They start at granules, or at their
+ * alignment where that is larger. They are resized in place where neighbours are free, and mappings move
+ * without a copy. An address leaves the pagemap before it leaves the block, and enters after it.
+ * Owns: spans of class NONE. Threads: any; a block's span belongs to the owner of the block.
+ * Boundary: core/arena, core/extent, core/registry, core/span, hk_os_resize, hk_os_move.
  */
 #ifndef HK_CORE_LARGE_H
 #define HK_CORE_LARGE_H
@@ -50,15 +49,13 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
  * mapping may have a reserve. */
 bool hk_large_may_have(const struct hk_span *span, size_t size);
 
-/* Gives kept mappings back to the OS: those freed before `before_ms`. Returns their bytes. */
-size_t hk_large_purge(uint64_t before_ms);
+/* Bytes of a page, the unit of large blocks. */
+size_t hk_large_page_bytes(void);
 
-/* Bytes of live blocks and of retired ones; bytes of mappings that are kept. Statistics. */
+/* Bytes of live blocks and of retired ones. A statistic. */
 uint64_t hk_large_live_bytes(void);
-uint64_t hk_large_cached_bytes(void);
 
-void hk_extent_repair(void);
-size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget);
-#define hk_extent_cached_bytes hk_large_cached_bytes
+/* Those of them that have a mapping of their own. Statistics. */
+void hk_large_mapped(uint64_t *count, uint64_t *bytes);
 
 #endif

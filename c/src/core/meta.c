@@ -5,12 +5,16 @@
 #include "../os/check.h"
 #include "../os/lock.h"
 #include "../os/os.h"
+#include "extent.h"
+#include "size_class.h"
 #include "usage.h"
 
 enum {
     META_MIN_SHIFT = 6, /* one cache line */
     META_ORDERS = 15,   /* to 1 MiB */
     META_REGION_BYTES = 256 * 1024,
+    META_REGION_GROWTH = 4,     /* a region is 1/4 of all metadata, from the least size */
+    META_REGION_MOST = 4 << 20, /* to this one */
 };
 
 struct meta_free_block {
@@ -20,7 +24,7 @@ struct meta_free_block {
 static struct {
     struct hk_lock lock;
     char *at;                                  /* lock:META; the rest of the newest region */
-    char *end;                                 /* lock:META */
+    size_t left;                               /* lock:META; its bytes */
     struct meta_free_block *free[META_ORDERS]; /* lock:META; by order */
     uint64_t bytes;                            /* atomic */
 } meta;
@@ -35,22 +39,42 @@ size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes))
 
 uint64_t hk_meta_bytes(void) { return hk_load_relaxed(&meta.bytes); /* relaxed: a statistic */ }
 
+/* All changes below are in such an order that a thread may stop anywhere, as in a forked child: a block
+ * is lost then at most, and never free twice. */
 static void meta_push(unsigned order, void *at) {
     struct meta_free_block *block = at;
     block->next = meta.free[order];
+    hk_fence_stores();
     meta.free[order] = block;
+    hk_fence_stores();
+}
+
+static void *meta_pop(unsigned order) {
+    struct meta_free_block *block = meta.free[order];
+    meta.free[order] = block->next;
+    hk_fence_stores();
+    return block;
+}
+
+/* Cuts `bytes` from the rest of the newest region. */
+static void *meta_cut(size_t bytes) {
+    char *block = meta.at;
+    meta.left -= bytes;
+    hk_fence_stores();
+    meta.at = block + bytes;
+    hk_fence_stores();
+    return block;
 }
 
 /* Halves the smallest free block that is larger, until a half has the order; false if there is none.
- * What threads that were large gave up so serves many that are small. Under the lock. */
+ * Large blocks that were freed so serve many that are small. Under the lock. */
 static bool meta_split(unsigned order) {
     unsigned larger = order + 1;
     while (larger < META_ORDERS && meta.free[larger] == NULL)
         larger++;
     if (larger >= META_ORDERS)
         return false;
-    char *block = (char *)meta.free[larger];
-    meta.free[larger] = meta.free[larger]->next;
+    char *block = meta_pop(larger);
     while (larger-- > order)
         meta_push(larger, block + meta_order_bytes(larger));
     meta_push(order, block);
@@ -62,13 +86,10 @@ static void *meta_take(unsigned order) {
     size_t bytes = meta_order_bytes(order);
     void *block = NULL;
     hk_lock(&meta.lock, HK_RANK_META);
-    if (meta.free[order] != NULL || meta_split(order)) {
-        block = meta.free[order];
-        meta.free[order] = meta.free[order]->next;
-    } else if ((size_t)(meta.end - meta.at) >= bytes) {
-        block = meta.at;
-        meta.at += bytes;
-    }
+    if (meta.free[order] != NULL || meta_split(order))
+        block = meta_pop(order);
+    else if (meta.left >= bytes)
+        block = meta_cut(bytes);
     hk_unlock(&meta.lock, HK_RANK_META);
     return block;
 }
@@ -78,34 +99,67 @@ static void meta_add_region(char *region, size_t bytes) {
     hk_lock(&meta.lock, HK_RANK_META);
     for (unsigned order = META_ORDERS; order-- > 0;) {
         size_t piece = meta_order_bytes(order);
-        while ((size_t)(meta.end - meta.at) >= piece) {
-            meta_push(order, meta.at);
-            meta.at += piece;
-        }
+        while (meta.left >= piece)
+            meta_push(order, meta_cut(piece));
     }
+    meta.left = 0;
+    hk_fence_stores();
     meta.at = region;
-    meta.end = region + bytes;
+    hk_fence_stores();
+    meta.left = bytes;
     hk_unlock(&meta.lock, HK_RANK_META);
+}
+
+/* Maps a region. The bytes are counted before. */
+static char *meta_map(size_t bytes) {
+    if (!hk_usage_add(bytes))
+        return NULL;
+    char *region = hk_os_map_guarded(bytes);
+    if (region == NULL)
+        hk_usage_sub(bytes);
+    return region;
+}
+
+/* A region from kept extents, where the OS maps nothing more. It has no guard pages, as these need
+ * mappings as well. */
+static char *meta_reuse(size_t bytes) {
+    if (!hk_usage_add(bytes))
+        return NULL;
+    struct hk_range range = hk_extent_take_kept(bytes, bytes);
+    if (range.base == 0 || range.dirty)
+        hk_usage_sub(bytes); /* a dirty range is counted already */
+    return (char *)range.base;
+}
+
+/* Adds a region for a block of `bytes`: a large one if there is much metadata already, so that the guard
+ * pages of regions need few mappings. */
+static bool meta_grow(size_t bytes) {
+    size_t least = hk_round_up(bytes, META_REGION_BYTES);
+    size_t wanted = hk_round_up(hk_meta_bytes() / META_REGION_GROWTH, META_REGION_BYTES);
+    wanted = wanted < META_REGION_MOST ? wanted : META_REGION_MOST;
+    size_t region_bytes = wanted > least ? wanted : least;
+    char *region = meta_map(region_bytes);
+    if (region == NULL && region_bytes != least) {
+        region_bytes = least;
+        region = meta_map(region_bytes);
+    }
+    if (region == NULL)
+        region = meta_reuse(region_bytes);
+    if (region == NULL)
+        return false;
+    hk_add_relaxed(&meta.bytes, region_bytes); /* relaxed: a statistic */
+    meta_add_region(region, region_bytes);
+    return true;
 }
 
 void *hk_meta_alloc(size_t bytes) {
     unsigned order = meta_order(bytes);
     hk_assert(order < META_ORDERS);
-    for (;;) {
-        void *block = meta_take(order);
-        if (block != NULL)
-            return block;
-        size_t region_bytes = hk_round_up(meta_order_bytes(order), META_REGION_BYTES);
-        if (!hk_usage_add(region_bytes))
-            return NULL;
-        char *region = hak_os_map_boundary(region_bytes, hk_os_page_bytes());
-        if (region == NULL) {
-            hk_usage_sub(region_bytes);
-            return NULL;
-        }
-        hk_add_relaxed(&meta.bytes, region_bytes); /* relaxed: a statistic */
-        meta_add_region(region, region_bytes);
-    }
+    void *block;
+    do
+        block = meta_take(order);
+    while (block == NULL && meta_grow(meta_order_bytes(order)));
+    return block;
 }
 
 void hk_meta_free(void *block, size_t bytes) {
@@ -114,4 +168,6 @@ void hk_meta_free(void *block, size_t bytes) {
     hk_unlock(&meta.lock, HK_RANK_META);
 }
 
-void hk_meta_repair(void) {}
+void hk_meta_repair(void) {
+    /* The lists are whole after each store, and nothing is derived from them. */
+}

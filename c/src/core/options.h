@@ -26,8 +26,13 @@ static inline uint64_t hk_option(enum hk_option option) {
     return hk_load_relaxed(&hk_option_values[option]);
 }
 
-/* Reads hak_conf and the environment, with one warning line for each value that does not parse. */
+/* Reads hak_conf and the environment, with one warning line for each value that does not parse. Called
+ * once, before the first option takes effect. */
 void hk_options_read(void);
+
+/* Reads an environment that could not be read before. Options that are read at start only keep their
+ * values, with a warning. */
+void hk_options_read_late(void);
 
 /* As hak_option_set and hak_option_get. */
 int hk_option_set(const char *name, const char *value);

@@ -53,14 +53,14 @@ static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
     if (leaf != NULL)
         return leaf;
     size_t bytes = sizeof(struct registry_leaf);
-    struct registry_leaf *fresh = hak_os_map_boundary(bytes, hk_os_page_bytes());
+    struct registry_leaf *fresh = hk_os_map_guarded(bytes);
     if (fresh == NULL)
         return NULL;
     struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
     /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with registry_leaf_of */
     if (hk_cas_acq_rel(slot, &leaf, fresh))
         return fresh;
-    hk_os_unmap(fresh, bytes);
+    hk_os_unmap_guarded(fresh, bytes);
     return leaf;
 }
 

@@ -7,7 +7,7 @@
  * address space, in two levels.
  * Owns: both maps; leaves of the second are mapped on demand and never unmapped.
  * Threads: lookups from any thread, without a lock; changes by whoever owns the granules.
- * Boundary: hak_os_map_boundary.
+ * Boundary: hk_os_map_guarded.
  */
 #ifndef HK_CORE_REGISTRY_H
 #define HK_CORE_REGISTRY_H

@@ -20,3 +20,5 @@ struct hk_span *hk_span_create(size_t class) {
 }
 
 void hk_span_destroy(struct hk_span *span) { hk_meta_free(span, span_bytes(span->class)); }
+
+size_t hk_span_metadata(const struct hk_span *span) { return span_bytes(span->class); }

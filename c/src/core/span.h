@@ -20,7 +20,7 @@ struct hk_span {
     struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
     struct hk_span *prev;   /* lock:CLASS */
     size_t bytes;           /* slab: const, block bytes times blocks; large: usable, by its owner */
-    uint32_t mapping;       /* large, by its owner: number of its mapping; 0: of several */
+    uint32_t mapping;       /* large, by its owner: number of its mapping, as in core/extent.h */
     uint32_t granules;      /* large: atomic, stored by the block's owner as it is resized */
     uint8_t class;          /* const; HK_CLASS_NONE: a large block */
     bool fresh;             /* const; slab: blocks from `bump` on are zero */
@@ -46,5 +46,8 @@ struct hk_block {
  * fills the rest. NULL without memory. */
 struct hk_span *hk_span_create(size_t class);
 void hk_span_destroy(struct hk_span *span);
+
+/* Bytes of metadata that a span occupies, for a new use of them: at least HK_EXTENT_NODE_BYTES. */
+size_t hk_span_metadata(const struct hk_span *span);
 
 #endif

@@ -16,6 +16,8 @@ bool hk_usage_add(size_t bytes) {
     return true;
 }
 
+void hk_usage_note(size_t bytes) { hk_add_relaxed(&usage_bytes, bytes); /* relaxed: see above */ }
+
 void hk_usage_sub(size_t bytes) { hk_sub_relaxed(&usage_bytes, bytes); /* relaxed: see above */ }
 
 uint64_t hk_usage_bytes(void) { return hk_load_relaxed(&usage_bytes); /* relaxed: see above */ }

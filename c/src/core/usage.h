@@ -15,6 +15,9 @@
 /* Counts `bytes` more; false, nothing counted, if that would pass the hard limit. */
 bool hk_usage_add(size_t bytes);
 
+/* Counts `bytes` more that exist already, whatever the limit. */
+void hk_usage_note(size_t bytes);
+
 /* Counts `bytes` less. */
 void hk_usage_sub(size_t bytes);
 

@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#include "../core/large.h"
+#include "../core/extent.h"
 #include "../core/meta.h"
 #include "../os/os.h"
 #include "purge.h"

@@ -1,7 +1,7 @@
 /* heap/purge.c - when memory goes back. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "purge.h"
 
-#include "../core/large.h"
+#include "../core/extent.h"
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"

@@ -3,7 +3,6 @@
 
 #include "../core/arena.h"
 #include "../core/dirty.h"
-#include "../core/large.h"
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"

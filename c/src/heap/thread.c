@@ -109,11 +109,15 @@ static HK_SLOW bool threads_start(void) {
 void hk_thread_start_late(void) {
     threads_start();
     if (threads.options_pending) {
-        hk_options_read();
+        hk_options_read_late();
         threads.options_pending = false;
     }
     if (hk_option(HK_OPTION_stats))
         hk_os_keep_error();
+    hk_os_find_thread_create();
+    /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
+     * blocks outlive it. */
+    hk_os_stay_loaded((const void *)(uintptr_t)thread_end);
 }
 
 /* ---- Heaps ---------------------------------------------------------------------------------------- */

@@ -100,7 +100,7 @@ uint32_t hk_thread_count(void);
 uint32_t hk_thread_usual(size_t class);
 
 /* From the constructor: starts what the first allocation would have started, and reads the options
- * again if the environment was not there then. */
+ * again if the environment was not there then. Keeps the shared object that contains us loaded. */
 void hk_thread_start_late(void);
 
 /* A heap by its number; NULL past the last. */

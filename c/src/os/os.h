@@ -7,7 +7,8 @@
  * Owns: the counts of its own calls.
  * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
  * PROCESS is held, except wait and wake, which locks are made of.
- * Boundary: libc's system call wrappers. Never allocates from hakmem; keeps errno.
+ * Boundary: the kernel, without libc (os/syscall_linux.h); libc's wrappers for the calls that map memory.
+ * Never allocates from hakmem; keeps errno.
  */
 #ifndef HK_OS_OS_H
 #define HK_OS_OS_H
@@ -27,18 +28,33 @@ struct hk_os_counts {
 extern struct hk_os_counts hk_os_counts; /* atomic */
 
 /* Maps `bytes` (a multiple of the page size) of zeroed memory aligned to `align`, a power of two.
- * NULL when there is no memory. The only function that maps memory. */
+ * NULL when there is no memory. It and hk_os_map_guarded are the only functions that map memory. */
 void *hak_os_map_boundary(size_t bytes, size_t align);
 
-/* Unmaps a whole mapping or a page-aligned part of one. */
-void hk_os_unmap(void *start, size_t bytes);
+/* Maps `bytes` (a multiple of the page size) of zeroed memory for metadata, with an inaccessible page on
+ * each side, so that no overflow of a block reaches it. Never backed by huge pages. Where the process has
+ * no mapping left for the two pages, the memory comes without them. NULL when there is no memory. */
+void *hk_os_map_guarded(size_t bytes);
 
-/* Resizes a mapping where it is; false if that is impossible: nothing changed then. */
-bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
+/* Unmaps a whole guarded mapping with its two pages. */
+void hk_os_unmap_guarded(void *start, size_t bytes);
+
+/* Unmaps whole mappings or page-aligned parts of them. False, nothing changed, where the OS refuses: a
+ * hole needs one more mapping, and the process has no more. */
+bool hk_os_unmap(void *start, size_t bytes);
+
+/* Resizes a mapping where it is. 0, or an error number if that is impossible, and then nothing changed:
+ * ENOMEM if there is no room, any other if the range cannot be moved either. */
+int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 
 /* Moves the pages of a mapping, without copying, to `to`, an unused mapping of `new_bytes` that they
- * replace. False if that is impossible: the old mapping is intact then, `to` perhaps not. */
-bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
+ * replace. If that is impossible the old mapping is intact, and `to` is still mapped
+ * (HK_OS_MOVE_REFUSED) or gone (HK_OS_MOVE_TARGET_GONE: the address may belong to another thread). */
+enum hk_os_move { HK_OS_MOVE_DONE, HK_OS_MOVE_REFUSED, HK_OS_MOVE_TARGET_GONE };
+enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
+
+/* Mappings that this process may have (vm.max_map_count). */
+size_t hk_os_mappings_max(void);
 
 /* Gives the pages of a range back; the range stays mapped and reads as zero. False if the OS
  * refused (locked memory): the contents are then unchanged. */
@@ -50,13 +66,21 @@ size_t hk_os_page_bytes(void);
 /* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
 unsigned hk_os_cpus(void);
 
-/* The memory limit of this process's cgroup (version 2) and those above it, in bytes; 0 if none. */
+/* The memory limit of this process's cgroup and those above it, in bytes; 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 
 /* Whether huge pages are asked for in a range, or refused, which keeps the kernel from filling holes
  * with them. A hint. */
 enum hk_os_huge { HK_OS_HUGE_WANTED, HK_OS_HUGE_REFUSED };
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge);
+
+/* Whether the kernel backs memory of this process with huge pages: never, where that was asked for, or
+ * wherever it can. */
+enum hk_os_huge_mode { HK_OS_HUGE_NEVER, HK_OS_HUGE_ON_REQUEST, HK_OS_HUGE_ALWAYS };
+enum hk_os_huge_mode hk_os_huge_mode(void);
+
+/* The mode is not HK_OS_HUGE_NEVER. */
+bool hk_os_huge_pages_exist(void);
 
 /* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
@@ -101,17 +125,25 @@ bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
 /* Keeps the shared object that contains `code` loaded until the process ends, whatever dlclose says. */
 void hk_os_stay_loaded(const void *code);
 
-/* Writes text to standard error. */
+/* Writes text to standard error, unless that is closed or its number is in use for other data. */
 void hk_os_write_error(const char *text, size_t bytes);
 
-/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. */
+/* Notes which file standard error is. Called at the start, before anything is written to it. */
+void hk_os_note_error(void);
+
+/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. The first
+ * call counts; one thread at a time. */
 void hk_os_keep_error(void);
 
-/* The environment as a NULL-terminated array of "NAME=value"; NULL when it is not there yet (the
- * loader is still at work) or must not be trusted (set-uid programs). */
+/* The environment as a NULL-terminated array of "NAME=value", or at least its variables whose names
+ * begin with HAKMEM_; NULL when it cannot be read yet (the loader is still at work) or must not be
+ * trusted (set-uid programs). One thread at a time. */
 char *const *hk_os_environment(void);
-/* True when the environment is not there yet, but will be once constructors run. */
+/* True when the environment cannot be read yet, but will be once constructors run. */
 bool hk_os_environment_is_early(void);
+
+/* Marks the process and all that it starts from now on. False if it is marked already. */
+bool hk_os_mark_tree(void);
 
 HK_NORETURN void hk_os_abort(void);
 

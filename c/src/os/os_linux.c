@@ -5,7 +5,14 @@
 #include "os.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
@@ -17,6 +24,7 @@ struct hk_os_counts hk_os_counts;
 static uintptr_t os_map_hint;
 enum {
     OS_HINT_GAP_BYTES = 1 << 30,
+    OS_HUGE_PAGE_BYTES = 2 << 20, /* the smallest; a smaller mapping cannot get one */
 };
 
 static void os_count_mapped(size_t bytes) {
@@ -25,17 +33,62 @@ static void os_count_mapped(size_t bytes) {
                    hk_add_relaxed(&hk_os_counts.bytes_mapped, bytes));
 }
 
+/* Raw system calls: another library may replace the functions of libc by ones that allocate. */
 static void *os_map(void *hint, size_t bytes) {
     hk_add_relaxed(&hk_os_counts.map_calls, 1); /* relaxed: statistics */
-    void *p = mmap(hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    return p == MAP_FAILED ? NULL : p;
+    long p =
+        syscall(SYS_mmap, hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
+    return p == -1 ? NULL : (void *)p;
 }
 
-static void os_unmap(void *start, size_t bytes) {
+static bool os_unmap(void *start, size_t bytes) {
     if (bytes == 0)
-        return;
+        return true;
     hk_add_relaxed(&hk_os_counts.unmap_calls, 1); /* relaxed: statistics */
-    munmap(start, bytes);
+    return syscall(SYS_munmap, start, bytes) == 0;
+}
+
+/* Ranges beside aligned mappings that the kernel refused to unmap, for another attempt. */
+enum { OS_LEFTOVERS = 16, OS_LEFTOVER_FREE = 0, OS_LEFTOVER_BUSY = 1 };
+static struct os_leftover {
+    uint64_t bytes; /* atomic; or OS_LEFTOVER_FREE, OS_LEFTOVER_BUSY */
+    void *start;    /* owned by the thread that stored OS_LEFTOVER_BUSY */
+} os_leftovers[OS_LEFTOVERS];
+
+/* Unmaps a range that nobody has used, now or later. */
+static void os_unmap_unused(void *start, size_t bytes) {
+    if (os_unmap(start, bytes))
+        return;
+    for (int i = 0; i < OS_LEFTOVERS; i++) {
+        uint64_t unused = OS_LEFTOVER_FREE;
+        /* acquire: the last user has read `start`; pairs with the release below */
+        if (hk_cas_acquire(&os_leftovers[i].bytes, &unused, OS_LEFTOVER_BUSY)) {
+            os_leftovers[i].start = start;
+            /* release: publishes `start`; pairs with the acquire in os_retry_leftovers */
+            hk_store_release(&os_leftovers[i].bytes, bytes);
+            return;
+        }
+    }
+}
+
+/* Tries again after something else has been unmapped. */
+static void os_retry_leftovers(void) {
+    for (int i = 0; i < OS_LEFTOVERS; i++) {
+        uint64_t bytes =
+            hk_load_relaxed(&os_leftovers[i].bytes); /* relaxed: the exchange decides */
+        if (hk_likely(bytes <= OS_LEFTOVER_BUSY))
+            continue;
+        /* acquire: see os_unmap_unused */
+        if (!hk_cas_acquire(&os_leftovers[i].bytes, &bytes, OS_LEFTOVER_BUSY))
+            continue;
+        bool done = os_unmap(os_leftovers[i].start, bytes);
+        /* release: `start` has been read */
+        hk_store_release(&os_leftovers[i].bytes, done ? OS_LEFTOVER_FREE : bytes);
+    }
+}
+
+static bool os_advise(void *start, size_t bytes, int advice) {
+    return syscall(SYS_madvise, start, bytes, advice) == 0;
 }
 
 /* Maps more than is needed and unmaps what is over on both sides. */
@@ -45,8 +98,8 @@ static void *os_map_trimmed(size_t bytes, size_t align) {
     if (p == NULL)
         return NULL;
     char *start = (char *)hk_round_up((uintptr_t)p, align);
-    os_unmap(p, (size_t)(start - p));
-    os_unmap(start + bytes, (size_t)(p + over - (start + bytes)));
+    os_unmap_unused(p, (size_t)(start - p));
+    os_unmap_unused(start + bytes, (size_t)(p + over - (start + bytes)));
     return start;
 }
 
@@ -58,18 +111,24 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     void *p = os_map((void *)((hint - bytes) & ~(align - 1)), bytes);
     if (p == NULL || ((uintptr_t)p & (align - 1)) == 0)
         return p;
-    os_unmap(p, bytes);
+    os_unmap_unused(p, bytes);
     return NULL;
+}
+
+/* Anywhere. The first such mapping sets the hint. */
+static void *os_map_anywhere(size_t bytes) {
+    void *p = os_map(NULL, bytes);
+    uintptr_t unset = 0;
+    if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
+        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+    return p;
 }
 
 void *hak_os_map_boundary(size_t bytes, size_t align) {
     int saved = errno;
     void *p = NULL;
     if (align <= hk_os_page_bytes()) {
-        p = os_map(NULL, bytes);
-        uintptr_t unset = 0;
-        if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
-            hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+        p = os_map_anywhere(bytes);
     } else {
         p = os_map_at_hint(bytes, align);
         if (p == NULL)
@@ -83,40 +142,103 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     return p;
 }
 
-void hk_os_unmap(void *start, size_t bytes) {
+void *hk_os_map_guarded(size_t bytes) {
     int saved = errno;
-    os_unmap(start, bytes);
+    size_t page = hk_os_page_bytes();
+    char *p = os_map_anywhere(bytes + 2 * page);
+    if (p == NULL) {
+        errno = saved;
+        return NULL;
+    }
+
+    /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping is
+     * left. A guard page that is refused then leaves usable memory. */
+    char *start = p + page;
+    syscall(SYS_mprotect, p, page, PROT_NONE);
+    syscall(SYS_mprotect, start + bytes, page, PROT_NONE);
+    if (bytes >= OS_HUGE_PAGE_BYTES)
+        os_advise(start, bytes, MADV_NOHUGEPAGE);
+    os_count_mapped(bytes);
+    errno = saved;
+    return start;
+}
+
+void hk_os_unmap_guarded(void *start, size_t bytes) {
+    int saved = errno;
+    size_t page = hk_os_page_bytes();
+    os_unmap((char *)start - page, bytes + 2 * page);
     hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
     errno = saved;
 }
 
-bool hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
+bool hk_os_unmap(void *start, size_t bytes) {
     int saved = errno;
-    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
-    bool done = mremap(start, old_bytes, new_bytes, 0) != MAP_FAILED;
-    if (done && new_bytes >= old_bytes)
-        os_count_mapped(new_bytes - old_bytes);
-    else if (done)
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes - new_bytes); /* relaxed: statistics */
+    bool done = os_unmap(start, bytes);
+    if (done) {
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+        os_retry_leftovers();
+    }
     errno = saved;
     return done;
 }
 
-bool hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
+int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
     int saved = errno;
     hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
-    bool done =
-        mremap(start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) != MAP_FAILED;
-    if (done)
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes); /* relaxed: statistics */
+    int error = syscall(SYS_mremap, start, old_bytes, new_bytes, 0) == -1 ? errno : 0;
+    if (error == 0 && new_bytes >= old_bytes)
+        os_count_mapped(new_bytes - old_bytes);
+    else if (error == 0)
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes - new_bytes); /* relaxed: statistics */
     errno = saved;
-    return done;
+    return error;
 }
+
+/* ---- Moving ------------------------------------------------------------------------------------- */
+
+/* Whether a word is mapped and holds `value`. A futex reads memory without a fault: it times out at
+ * once if the value is there. */
+static bool os_word_is(const uint32_t *word, uint32_t value) {
+    struct timespec no_time = {0, 0};
+    long result;
+    do
+        result = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &no_time, NULL, 0);
+    while (result == 0 || errno == EINTR);
+    return errno == ETIMEDOUT;
+}
+
+/* The kernel may unmap the target first and then fail. A cookie in the target tells whether it is still
+ * there: whatever another thread maps at the address in between does not hold it. */
+enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
+    static uint64_t moves; /* atomic */
+    int saved = errno;
+    uint32_t cookie[2];
+    /* relaxed: any other number will do */
+    uint64_t number = hk_add_relaxed(&moves, 1) * UINT64_C(0x9e3779b97f4a7c15) + (uintptr_t)start;
+    memcpy(cookie, &number, sizeof cookie);
+    memcpy(to, cookie, sizeof cookie);
+
+    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
+    enum hk_os_move result = HK_OS_MOVE_DONE;
+    if (syscall(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
+        const uint32_t *words = to;
+        bool there = os_word_is(words, cookie[0]) && os_word_is(words + 1, cookie[1]);
+        result = there ? HK_OS_MOVE_REFUSED : HK_OS_MOVE_TARGET_GONE;
+    }
+    if (result == HK_OS_MOVE_DONE)
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes); /* relaxed: statistics */
+    if (result == HK_OS_MOVE_TARGET_GONE)
+        hk_sub_relaxed(&hk_os_counts.bytes_mapped, new_bytes); /* relaxed: statistics */
+    errno = saved;
+    return result;
+}
+
+/* ---- Pages --------------------------------------------------------------------------------------- */
 
 bool hk_os_purge(void *start, size_t bytes) {
     int saved = errno;
     hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics */
-    bool done = madvise(start, bytes, MADV_DONTNEED) == 0;
+    bool done = os_advise(start, bytes, MADV_DONTNEED);
     if (done)
         hk_add_relaxed(&hk_os_counts.bytes_purged, bytes); /* relaxed: statistics */
     errno = saved;
@@ -126,6 +248,65 @@ bool hk_os_purge(void *start, size_t bytes) {
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     int saved = errno;
     hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics, of madvise */
-    madvise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    os_advise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
     errno = saved;
 }
+
+/* The beginning of a file of the kernel as text; false if it cannot be read. */
+static bool os_read_setting(const char *path, char *text, size_t text_bytes) {
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    long bytes = syscall(SYS_read, file, text, text_bytes - 1);
+    syscall(SYS_close, file);
+    text[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0;
+}
+
+size_t hk_os_mappings_max(void) {
+    enum { USUAL = 65530 };
+    static size_t mappings_max; /* relaxed: every thread computes the same value */
+    size_t most = hk_load_relaxed(&mappings_max);
+    if (most != 0)
+        return most;
+    int saved = errno;
+    char text[32];
+    if (os_read_setting("/proc/sys/vm/max_map_count", text, sizeof text))
+        for (const char *digit = text; *digit >= '0' && *digit <= '9'; digit++)
+            most = most * 10 + (size_t)(*digit - '0');
+    most = most != 0 ? most : USUAL;
+    hk_store_relaxed(&mappings_max, most);
+    errno = saved;
+    return most;
+}
+
+/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
+static enum hk_os_huge_mode os_system_huge_mode(void) {
+    char text[64];
+    if (!os_read_setting("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text))
+        return HK_OS_HUGE_NEVER;
+    if (strstr(text, "[always]") != NULL)
+        return HK_OS_HUGE_ALWAYS;
+    return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
+}
+
+/* The process's own setting may change at any time and is asked for each time. */
+enum hk_os_huge_mode hk_os_huge_mode(void) {
+    static uint32_t known; /* atomic: 0, or the mode of the system + 1 */
+    int saved = errno;
+    uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
+    if (mode == 0) {
+        mode = os_system_huge_mode() + 1;
+        hk_store_relaxed(&known, mode); /* relaxed: as above */
+    }
+    enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
+    enum hk_os_huge_mode found = (enum hk_os_huge_mode)(mode - 1);
+    long disabled =
+        found == HK_OS_HUGE_NEVER ? 0 : syscall(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
+    if (disabled > 0)
+        found = disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
+    errno = saved;
+    return found;
+}
+
+bool hk_os_huge_pages_exist(void) { return hk_os_huge_mode() != HK_OS_HUGE_NEVER; }

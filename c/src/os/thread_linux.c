@@ -8,38 +8,31 @@
 #include "os.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "../base/atomic.h"
+#include "syscall_linux.h"
 
 /* ---- Waiting ----------------------------------------------------------------------------------- */
 
-enum { OS_FUTEX_WAIT_PRIVATE = 0 | 128, OS_FUTEX_WAKE_PRIVATE = 1 | 128 };
+/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
+enum { OS_FUTEX_WAIT_PRIVATE = 128, OS_FUTEX_WAKE_PRIVATE = 129 };
 
 void hk_os_wait(uint32_t *word, uint32_t expected) {
-    int saved = errno;
-    syscall(SYS_futex, word, OS_FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected);
 }
 
 void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms) {
-    int saved = errno;
     struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    syscall(SYS_futex, word, OS_FUTEX_WAIT_PRIVATE, expected, &time, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected, os_address(&time));
 }
 
 void hk_os_wake(uint32_t *word) {
-    int saved = errno;
-    syscall(SYS_futex, word, OS_FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAKE_PRIVATE, 1);
 }
 
 /* ---- Generations of processes ------------------------------------------------------------------ */
@@ -51,30 +44,33 @@ void hk_os_wake(uint32_t *word) {
 /* A word that the kernel zeroes in a forked child (Linux 4.14). */
 static uint32_t *os_mark;      /* atomic; NULL: no such page yet, or never */
 static uint32_t os_generation; /* atomic */
-static pid_t os_process;       /* atomic; the process that was noticed last */
+static long os_process;        /* atomic; the process that was noticed last */
+
+static long os_getpid(void) { return os_syscall(SYS_getpid, 0); }
 
 static void os_notice_process(void) {
     /* relaxed: other threads of a child come later, and pthread_create orders them */
-    hk_store_relaxed(&os_process, (pid_t)syscall(SYS_getpid));
+    hk_store_relaxed(&os_process, os_getpid());
     hk_add_relaxed(&os_generation, 1);
 }
 
 /* Maps the page of the mark; one that another thread mapped first stays. */
 static HK_SLOW void os_make_mark(void) {
-    int saved = errno;
-    hk_store_relaxed(&os_process, (pid_t)syscall(SYS_getpid)); /* relaxed: as above */
+    hk_store_relaxed(&os_process, os_getpid()); /* relaxed: as above */
     size_t bytes = hk_os_page_bytes();
-    uint32_t *fresh = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long address = os_syscall(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address < 0)
+        return;
+    uint32_t *fresh = (uint32_t *)(uintptr_t)address;
     uint32_t *none = NULL;
-    if (fresh != MAP_FAILED && madvise(fresh, bytes, MADV_WIPEONFORK) == 0) {
+    if (os_syscall(SYS_madvise, address, (long)bytes, MADV_WIPEONFORK) == 0) {
         *fresh = 1;
         /* acq_rel: publishes the mark; pairs with the acquire in hk_os_generation */
         if (hk_cas_acq_rel(&os_mark, &none, fresh))
-            fresh = MAP_FAILED;
+            return;
     }
-    if (fresh != MAP_FAILED)
-        munmap(fresh, bytes);
-    errno = saved;
+    os_syscall(SYS_munmap, address, (long)bytes);
 }
 
 uint32_t hk_os_generation(void) {
@@ -95,7 +91,7 @@ uint32_t hk_os_generation(void) {
 void hk_os_note_fork(void) {
     hk_os_generation();
     /* relaxed: the child has one thread */
-    if (hk_load_relaxed(&os_process) != (pid_t)syscall(SYS_getpid))
+    if (hk_load_relaxed(&os_process) != os_getpid())
         os_notice_process();
 }
 
@@ -117,7 +113,7 @@ extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
 void hk_os_find_thread_create(void) {
-    if (dlopen == NULL || dlsym == NULL)
+    if (HK_THREAD_SANITIZER || dlopen == NULL || dlsym == NULL)
         return;
     int saved = errno;
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
@@ -142,42 +138,30 @@ void hk_os_stay_loaded(const void *code) {
 static uint64_t os_swap_signal_mask(uint64_t mask) {
     uint64_t old = 0;
     enum { SET_MASK = 2 };
-    syscall(SYS_rt_sigprocmask, SET_MASK, &mask, &old, OS_SIGNALS_BYTES);
+    os_syscall(SYS_rt_sigprocmask, SET_MASK, os_address(&mask), os_address(&old), OS_SIGNALS_BYTES);
     return old;
 }
 
 uint64_t hk_os_thread_id(void) {
-    int saved = errno;
     /* relaxed: stored before this process had threads */
-    bool own = hk_load_relaxed(&os_process) == (pid_t)syscall(SYS_getpid);
-    uint64_t id = own ? (uint64_t)syscall(SYS_gettid) : 0;
-    errno = saved;
-    return id;
+    bool own = hk_load_relaxed(&os_process) == os_getpid();
+    return own ? (uint64_t)os_syscall(SYS_gettid, 0) : 0;
 }
 
 bool hk_os_thread_is_gone(uint64_t id) {
-    int saved = errno;
-    bool gone = id != 0 && syscall(SYS_tgkill, syscall(SYS_getpid), id, 0) != 0 && errno == ESRCH;
-    errno = saved;
-    return gone;
+    return id != 0 && os_syscall(SYS_tgkill, os_getpid(), (long)id, 0) == -ESRCH;
 }
 
 uint64_t hk_os_signal_mask(void) {
     uint64_t mask = 0;
-    int saved = errno;
-    syscall(SYS_rt_sigprocmask, 0, NULL, &mask, OS_SIGNALS_BYTES);
-    errno = saved;
+    os_syscall(SYS_rt_sigprocmask, 0, 0, os_address(&mask), OS_SIGNALS_BYTES);
     return mask;
 }
 
 bool hk_os_may_start_thread(uint64_t usual_mask) {
-    int saved = errno;
     /* relaxed: stored before this process had threads */
-    bool may = hk_os_signal_mask() == usual_mask &&
-               hk_load_relaxed(&os_process) == (pid_t)syscall(SYS_getpid) &&
-               syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0) == 0;
-    errno = saved;
-    return may;
+    return hk_os_signal_mask() == usual_mask && hk_load_relaxed(&os_process) == os_getpid() &&
+           os_syscall(SYS_prctl, PR_GET_SECCOMP) == 0;
 }
 
 /* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program has
@@ -191,26 +175,26 @@ static void os_drop_capabilities(void) {
         uint32_t effective, permitted, inheritable;
     } sets[2];
     enum { CAPABILITY_SETGID = 1 << 6, CAPABILITY_SETUID = 1 << 7 };
-    if (syscall(SYS_capget, &header, sets) != 0)
+    if (os_syscall(SYS_capget, os_address(&header), os_address(sets)) != 0)
         return;
     sets[0].effective &= CAPABILITY_SETGID | CAPABILITY_SETUID;
     sets[0].permitted &= CAPABILITY_SETGID | CAPABILITY_SETUID;
     sets[0].inheritable = 0;
     sets[1].effective = sets[1].permitted = sets[1].inheritable = 0;
-    syscall(SYS_capset, &header, sets);
+    os_syscall(SYS_capset, os_address(&header), os_address(sets));
 }
 
 /* The thread inherits scheduling and CPUs from the thread that happened to start it. */
 static void os_become_background(const char *name) {
     int priority = 0;
     unsigned long cpus[1024 / (8 * sizeof(long))];
-    syscall(SYS_prctl, PR_SET_NAME, name, 0, 0, 0);
-    syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, &priority);
-    long bytes = syscall(SYS_sched_getaffinity, syscall(SYS_getpid), sizeof cpus, cpus);
+    os_syscall(SYS_prctl, PR_SET_NAME, os_address(name));
+    os_syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, os_address(&priority));
+    long bytes = os_syscall(SYS_sched_getaffinity, os_getpid(), sizeof cpus, os_address(cpus));
     if (bytes > 0)
-        syscall(SYS_sched_setaffinity, 0, bytes, cpus);
+        os_syscall(SYS_sched_setaffinity, 0, bytes, os_address(cpus));
     os_drop_capabilities();
-    syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+    os_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
 }
 
 static void *(*os_thread_run)(

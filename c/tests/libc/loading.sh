@@ -8,7 +8,7 @@ exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sed 's/@.*//')
 
 libc_names="malloc calloc realloc reallocarray free cfree posix_memalign aligned_alloc memalign valloc
 pvalloc malloc_usable_size malloc_trim mallopt mallinfo mallinfo2 malloc_info malloc_stats free_sized
-free_aligned_sized"
+free_aligned_sized dlopen"
 missing=
 for name in $libc_names $(sed -n 's/^HAK_API .*[ *]\(hak_[a-z_]*\)(.*/\1/p' "$TEST_ROOT/c/include/hakmem.h"); do
     grep -qx "$name" <<<"$exported" || missing+=" $name"

@@ -29,6 +29,11 @@ static void give(struct hk_granules run, uint32_t granules) {
     hk_arena_give(run.chunk, run.base, granules);
 }
 
+static size_t purge_arena(enum hk_purge which) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_arena_purge(&arena, which, &budget);
+}
+
 /* Counted against limits, without the core's own structures. */
 static uint64_t used_by_chunks(void) { return hk_usage_bytes() - hk_meta_bytes(); }
 
@@ -192,7 +197,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
         else
             model_give_part(run, (uint32_t)(test_random(&seed) % run->granules + 1));
         if (step % 100 == 0) {
-            hk_arena_purge(&arena, test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
+            purge_arena(test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
             check_runs_apart(runs);
             CHECK(hk_arena_valid(&arena));
         }
@@ -200,7 +205,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
     for (int i = 0; i < RUNS; i++)
         if (runs[i].granules > 0)
             model_give_part(&runs[i], runs[i].granules);
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     CHECK_EQ(used_by_chunks(), 0);
@@ -213,12 +218,12 @@ TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
     test_fill((void *)freed.base, 100, 1);
     give(freed, 4);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK(fake_os_is_mapped((void *)kept.base, HK_GRANULE_BYTES));
     struct hk_granules again = take(4);
     CHECK(again.base == freed.base && again.zero);
@@ -229,15 +234,15 @@ TEST_FRESH(granules_used_between_two_looks_start_to_age_anew) {
     take(1);
     struct hk_granules run = take(4);
     give(run, 4);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     give(take(2), 2); /* the first half */
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(untouched_granules_are_not_purged) {
     take(1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 0);
 }
 
@@ -246,16 +251,16 @@ TEST_FRESH(granules_that_the_os_refuses_to_purge_stay_dirty) {
     struct hk_granules run = take(4);
     give(run, 4);
     fake_os.purge_fails = true;
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
     CHECK(hk_arena_valid(&arena));
     struct hk_granules again = take(4);
     CHECK(again.base == run.base && !again.zero);
     give(again, 4);
     fake_os.purge_fails = false;
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
@@ -263,9 +268,9 @@ TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
     give(whole, 16);
     give(take(1), 1);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 1 * MIB);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 1 * MIB);
     CHECK_EQ(mapped_for_chunks(), 2 * MIB);
     CHECK(fake_os_is_mapped((void *)part.base, 3 * HK_GRANULE_BYTES));
     CHECK(hk_arena_valid(&arena));
@@ -302,7 +307,7 @@ TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
     CHECK_EQ(fake_os.huge_wanted_bytes, 8 * MIB);
     CHECK_EQ(hk_arena_huge_bytes(), 8 * MIB);
     give(huge, 1);
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(hk_arena_huge_bytes(), 0);
 }
 
@@ -334,14 +339,14 @@ TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
     CHECK(first.chunk->huge);
     hk_arena_give(first.chunk, first.base, 4);
     for (int i = 0; i < 4; i++)
-        CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
+        CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(fake_os.huge_refused_bytes, 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB); /* or the kernel would fill the hole again */
     CHECK(!first.chunk->huge && hk_arena_huge_bytes() == 0);
     hk_arena_give(first.chunk, first.base + 4 * HK_GRANULE_BYTES, 20);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 0);
-    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
@@ -398,6 +403,267 @@ TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
     CHECK(hk_arena_valid(&arena));
 }
 
+/* ---- Alignment ---------------------------------------------------------------------------------- */
+
+static struct hk_granules take_aligned(uint32_t granules, size_t align) {
+    struct hk_granules run = hk_arena_take_aligned(&arena, granules, align, HK_GRANULES_SPARSE);
+    REQUIRE(run.chunk != NULL);
+    CHECK_EQ(run.base % align, 0);
+    return run;
+}
+
+TEST_FRESH(runs_are_aligned_as_asked_for_and_share_chunks) {
+    for (size_t align = HK_GRANULE_BYTES; align <= 2 * MIB; align *= 2) {
+        for (uint32_t granules = 1; granules <= 20; granules++) {
+            AT("align granules", align, granules);
+            struct hk_granules run = take_aligned(granules, align);
+            CHECK(run.base + granules * HK_GRANULE_BYTES <=
+                  run.chunk->base + run.chunk->granules * HK_GRANULE_BYTES);
+            memset((void *)run.base, 1, granules * HK_GRANULE_BYTES);
+        }
+    }
+    CHECK(hk_arena_valid(&arena));
+    CHECK(fake_os.map_calls < 60);
+}
+
+TEST_FRESH(an_aligned_run_is_found_again_when_the_granules_around_it_are_in_use) {
+    enum { RUNS_ALIGNED = 200 };
+    static struct hk_granules runs[RUNS_ALIGNED];
+    for (int i = 0; i < RUNS_ALIGNED; i++)
+        runs[i] = take_aligned(1, 2 * HK_GRANULE_BYTES);
+    size_t mapped = mapped_for_chunks();
+    for (struct hk_chunk *chunk = arena.chunks; chunk != NULL; chunk = chunk->older)
+        while (chunk->longest > 0)
+            take(1); /* the gaps, and the rest */
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < RUNS_ALIGNED; i++)
+            give(runs[i], 1);
+        for (int i = 0; i < RUNS_ALIGNED; i++)
+            runs[i] = take_aligned(1, 2 * HK_GRANULE_BYTES);
+    }
+    CHECK_EQ(mapped_for_chunks(), mapped);
+}
+
+/* ---- Budgets ------------------------------------------------------------------------------------- */
+
+/* Chunks with every second granule dirty; returns the number of dirty granules. */
+static uint32_t make_holes(uint32_t granules) {
+    static struct hk_granules runs[2048];
+    REQUIRE(granules <= TEST_COUNT(runs));
+    for (uint32_t i = 0; i < granules; i++)
+        runs[i] = take(1);
+    for (uint32_t i = 0; i < granules; i += 2)
+        give(runs[i], 1);
+    return granules / 2;
+}
+
+TEST_FRESH(a_purge_stops_after_so_many_calls_and_the_next_one_goes_on_there) {
+    uint32_t holes = make_holes(600);
+    for (uint32_t left = holes; left > 0;) {
+        struct hk_purge_budget budget = {7, SIZE_MAX};
+        uint32_t expected = left < 7 ? left : 7;
+        AT("left", left);
+        CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), expected * HK_GRANULE_BYTES);
+        CHECK_EQ(budget.calls, 7 - expected);
+        left -= expected;
+        CHECK_EQ(hk_arena_dirty_bytes(), left * HK_GRANULE_BYTES);
+    }
+}
+
+TEST_FRESH(a_purge_stops_after_so_many_bytes) {
+    make_holes(600);
+    struct hk_purge_budget budget = {UINT32_MAX, 10 * HK_GRANULE_BYTES};
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), 10 * HK_GRANULE_BYTES);
+    CHECK_EQ(budget.bytes, 0);
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), 0);
+}
+
+TEST_FRESH(a_scan_that_was_interrupted_ages_no_granule_twice) {
+    uint32_t holes = make_holes(600);
+    purge_arena(HK_PURGE_AGED); /* all are aged */
+    uint32_t calls = 0;
+    for (;; calls++) {
+        struct hk_purge_budget budget = {1, SIZE_MAX};
+        struct hk_granules fresh = take(1); /* dirty, but used between two scans */
+        give(fresh, 1);
+        if (hk_arena_purge(&arena, HK_PURGE_AGED, &budget) == 0)
+            break;
+    }
+    /* What was dirty for two scans is gone; the granule that was used again is not. */
+    CHECK(calls >= holes - 1 && calls <= holes);
+    CHECK(hk_arena_dirty_bytes() <= 2 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(no_single_purge_call_is_longer_than_8_mib) {
+    CHECK_EQ(hk_option_set("pool_tls_arena_mb_init", "64"), 0);
+    CHECK_EQ(hk_option_set("pool_tls_arena_mb_max", "64"), 0);
+    struct hk_granules runs[15];
+    for (size_t i = 0; i < TEST_COUNT(runs); i++)
+        runs[i] = take(64);
+    for (size_t i = 0; i < TEST_COUNT(runs); i++)
+        give(runs[i], 64);
+    struct hk_purge_budget budget = {1, SIZE_MAX};
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), 8 * MIB);
+}
+
+TEST_FRESH(a_purge_of_free_granules_leaves_chunks_mapped_whatever_the_age) {
+    give(take(16), 16);
+    take(32);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), MIB);
+    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+}
+
+/* ---- Refused calls -------------------------------------------------------------------------------- */
+
+TEST_FRESH(a_chunk_that_the_os_does_not_unmap_gives_its_pages_back_and_becomes_a_chunk_again) {
+    struct hk_granules run = take(16);
+    memset((void *)run.base, 1, 16 * HK_GRANULE_BYTES);
+    uintptr_t base = run.base;
+    give(run, 16);
+    fake_os.unmap_fails = true;
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), MIB);
+    CHECK_EQ(used_by_chunks(), 0);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+    CHECK_EQ(hk_extent_refused_bytes(), MIB);
+    CHECK(hk_extent_valid());
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    run = take(16);
+    CHECK(run.base == base && run.zero);
+    CHECK_EQ(test_zeros((void *)run.base, MIB), MIB);
+    CHECK_EQ(hk_extent_refused_bytes(), 0);
+    CHECK(try_take(1).chunk == NULL);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(where_nothing_can_be_mapped_chunks_come_from_freed_large_ranges) {
+    struct hk_range range = hk_extent_take(9 * MIB, HK_GRANULE_BYTES);
+    memset((void *)range.base, 1, range.bytes);
+    range.dirty = true;
+    hk_extent_give(range, hk_meta_alloc(HK_EXTENT_NODE_BYTES), HK_EXTENT_NODE_BYTES);
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    struct hk_granules run = take(3);
+    CHECK(!run.zero);
+    CHECK_EQ(used_by_chunks(), 9 * MIB); /* the pages are the same, counted once */
+    for (uint32_t granules = 3; granules < 9 * 16; granules++)
+        take(1);
+    CHECK(try_take(1).chunk == NULL);
+    CHECK(hk_arena_valid(&arena));
+    CHECK_EQ(used_by_chunks(), 9 * MIB);
+}
+
+/* ---- Huge pages of the whole system --------------------------------------------------------------- */
+
+TEST_FRESH(where_huge_pages_are_everywhere_a_chunk_is_excluded_from_its_first_purge_on) {
+    fake_os.huge_mode = HK_OS_HUGE_ALWAYS;
+    struct hk_granules run = take(6);
+    CHECK_EQ(fake_os.huge_refused_bytes, 0);
+    memset((void *)run.chunk->base, 1, MIB); /* as a huge page does */
+    hk_arena_give(run.chunk, run.base, 2);
+    uint64_t purged = hk_os_counts.bytes_purged;
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(fake_os.huge_refused_bytes, MIB);
+    /* Pages behind granules that nobody touched went as well. */
+    CHECK_GE(hk_os_counts.bytes_purged - purged, 12 * HK_GRANULE_BYTES);
+    CHECK_EQ(used_by_chunks(), 4 * HK_GRANULE_BYTES);
+    hk_arena_give(run.chunk, run.base + 2 * HK_GRANULE_BYTES, 2);
+    purge_arena(HK_PURGE_FREE);
+    CHECK_EQ(fake_os.huge_refused_bytes, MIB);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(where_huge_pages_come_on_request_only_other_chunks_stay_as_they_are) {
+    struct hk_granules run = take(6);
+    hk_arena_give(run.chunk, run.base, 2);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(fake_os.huge_refused_bytes, 0);
+    CHECK_EQ(hk_os_counts.purge_calls, 1);
+}
+
+TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
+    take(16);
+    struct hk_granules run = take(32);
+    CHECK(run.chunk->huge);
+    hk_arena_give(run.chunk, run.base, 4);
+    fake_os.huge_mode = HK_OS_HUGE_NEVER; /* by a later prctl */
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK(!run.chunk->huge);
+    uint64_t wanted = fake_os.huge_wanted_bytes;
+    CHECK(!take(64).chunk->huge);
+    CHECK_EQ(fake_os.huge_wanted_bytes, wanted);
+}
+
+/* ---- Repair --------------------------------------------------------------------------------------- */
+
+static void repair(void) {
+    hk_lock(&arena.lock, HK_RANK_ARENA);
+    hk_arena_repair(&arena);
+    hk_unlock(&arena.lock, HK_RANK_ARENA);
+    hk_arena_repair_purge(&arena);
+    CHECK(hk_arena_valid(&arena));
+}
+
+/* An arena with runs in use and dirty ones, in several chunks. */
+static void make_mixed(void) {
+    uint64_t seed = test_seed(7);
+    for (int i = 0; i < 120; i++) {
+        uint32_t granules = (uint32_t)(test_random(&seed) % 8 + 1);
+        struct hk_granules run = take(granules);
+        if (i % 3 == 0)
+            give(run, granules);
+    }
+}
+
+TEST_FRESH(a_repair_derives_everything_from_the_bits) {
+    make_mixed();
+    uint64_t dirty = hk_arena_dirty_bytes(), used = used_by_chunks();
+    struct hk_arena whole = arena;
+    memset(arena.sides, 0x5a, sizeof arena.sides);
+    arena.touched += 3;
+    arena.dirty -= 2;
+    hk_usage_note(3 * HK_GRANULE_BYTES);
+    for (struct hk_chunk *chunk = arena.chunks; chunk != NULL; chunk = chunk->older) {
+        chunk->longest += 5;
+        chunk->next = chunk->prev = chunk;
+        chunk->aged[0] = ~UINT64_C(0);
+    }
+    repair();
+    CHECK_EQ(arena.touched, whole.touched);
+    CHECK_EQ(arena.dirty, whole.dirty);
+    CHECK_EQ(used_by_chunks(), used);
+    CHECK_EQ(hk_arena_dirty_bytes(), dirty + 2 * HK_GRANULE_BYTES); /* the test took none from it */
+    for (int side = 0; side < HK_GRANULES_USES; side++)
+        CHECK_EQ(arena.sides[side].filled, whole.sides[side].filled);
+    uint64_t maps = fake_os.map_calls;
+    for (uint32_t granules = 8; granules > 0; granules--)
+        take(granules);
+    CHECK(fake_os.map_calls <= maps + 2);
+}
+
+TEST_FRESH(granules_that_were_half_taken_stay_in_use_and_are_touched) {
+    struct hk_granules run = take(2);
+    run.chunk->used[0] |= 0xf0; /* and the thread stopped here */
+    repair();
+    CHECK_EQ(run.chunk->touched[0] & 0xf0, 0xf0);
+    CHECK_EQ(run.chunk->longest, 8);
+    CHECK_EQ(used_by_chunks(), 6 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(a_run_that_was_being_purged_is_free_after_a_repair) {
+    struct hk_granules run = take(8);
+    hk_arena_give(run.chunk, run.base, 4);
+    arena.purging_run = (struct hk_run){0, 4};
+    arena.purging = run.chunk;
+    run.chunk->used[0] |= 0x3; /* two of the four bits, and the thread stopped here */
+    repair();
+    CHECK(arena.purging == NULL);
+    CHECK_EQ(run.chunk->used[0], 0xf0);
+    CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(take(4).base, run.base);
+}
+
 /* ---- Threads ----------------------------------------------------------------------------------- */
 
 static void *take_and_give(void *key) {
@@ -418,10 +684,10 @@ TEST_FRESH(threads_and_a_purge_at_the_same_time_never_share_granules) {
     for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = test_thread(take_and_give, (void *)(i + 1));
     for (int i = 0; i < 300; i++)
-        hk_arena_purge(&arena, i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
+        purge_arena(i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         pthread_join(threads[i], NULL);
     CHECK(hk_arena_valid(&arena));
-    hk_arena_purge(&arena, HK_PURGE_ALL);
+    purge_arena(HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
 }

@@ -29,6 +29,16 @@ static void *allocate(size_t size) {
     return block.start;
 }
 
+static size_t purge_arena(enum hk_purge which) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_arena_purge(&arena, which, &budget);
+}
+
+static size_t purge_extents(uint64_t before_ms) {
+    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
+    return hk_extent_purge(before_ms, &budget);
+}
+
 static void release(void *block) { hk_large_free(span_of(block)); }
 
 static void keep_for_reuse(const char *mib) { CHECK_EQ(hk_option_set("large_cache_mb", mib), 0); }
@@ -124,19 +134,19 @@ static char *free_neighbours(size_t first, size_t second) {
 TEST_FRESH(a_smaller_block_takes_the_beginning_of_a_freed_mapping_and_leaves_the_rest) {
     char *block = allocate(20 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 20 * MIB);
     CHECK(allocate(20 * MIB + 1) != block);
     CHECK(allocate(5 * MIB - 1) == block);
     CHECK_EQ(span_of(block)->bytes, 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 15 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 15 * MIB);
     CHECK(allocate(15 * MIB) == block + 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(freed_neighbours_become_one) {
     char *block = free_neighbours(5 * MIB, 6 * MIB);
     CHECK(allocate(11 * MIB) == block);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(a_block_grows_into_the_free_mapping_behind_it_without_a_system_call) {
@@ -145,7 +155,7 @@ TEST_FRESH(a_block_grows_into_the_free_mapping_behind_it_without_a_system_call) 
     uint64_t calls = hk_os_counts.remap_calls;
     CHECK(hk_large_resize(span_of(block), 8 * MIB, 16) == block);
     CHECK_EQ(span_of(block)->bytes, 8 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 3 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 3 * MIB);
     CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
     CHECK_EQ(hk_os_counts.remap_calls, calls);
 }
@@ -163,7 +173,7 @@ TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
     keep_for_reuse("20");
     char *block = allocate(50 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 20 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 20 * MIB);
     CHECK(fake_os_is_mapped(block, 20 * MIB) && !fake_os_is_mapped(block + 20 * MIB, 4096));
 }
 
@@ -190,9 +200,9 @@ TEST_FRESH(the_oldest_mappings_are_unmapped_when_the_limit_is_reached) {
     void *a = allocate(8 * MIB), *b = allocate(8 * MIB), *c = allocate(8 * MIB);
     release(a);
     release(b);
-    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 16 * MIB);
     release(c);
-    CHECK_EQ(hk_large_cached_bytes(), 16 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 16 * MIB);
     CHECK(!fake_os_is_mapped(a, 4096) && fake_os_is_mapped(b, 8 * MIB));
 }
 
@@ -200,7 +210,7 @@ TEST_FRESH(with_a_limit_of_zero_nothing_is_kept) {
     keep_for_reuse("0");
     void *block = allocate(5 * MIB);
     release(block);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
     CHECK(!fake_os_is_mapped(block, 4096));
 }
 
@@ -213,12 +223,12 @@ TEST_FRESH(only_so_many_mappings_are_kept_and_none_is_lost) {
     size_t others = fake_os_mapped() - BLOCKS * 5 * MIB;
     for (int i = 0; i < BLOCKS; i++)
         release(blocks[i]);
-    CHECK(hk_large_cached_bytes() >= 5 * MIB && hk_large_cached_bytes() < BLOCKS * 5 * MIB);
-    CHECK_EQ(fake_os_mapped(), others + hk_large_cached_bytes());
-    size_t kept = hk_large_cached_bytes();
-    CHECK_EQ(hk_large_purge(UINT64_MAX), kept);
+    CHECK(hk_extent_cached_bytes() >= 5 * MIB && hk_extent_cached_bytes() < BLOCKS * 5 * MIB);
+    CHECK_EQ(fake_os_mapped(), others + hk_extent_cached_bytes());
+    size_t kept = hk_extent_cached_bytes();
+    CHECK_EQ(purge_extents(UINT64_MAX), kept);
     CHECK_EQ(fake_os_mapped(), others);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
@@ -227,11 +237,11 @@ TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
     release(old);
     fake_os.now_ms = 1500;
     release(young);
-    CHECK_EQ(hk_large_purge(1000), 0);
-    CHECK_EQ(hk_large_purge(1500), 5 * MIB);
+    CHECK_EQ(purge_extents(1000), 0);
+    CHECK_EQ(purge_extents(1500), 5 * MIB);
     CHECK(!fake_os_is_mapped(old, 4096) && fake_os_is_mapped(young, 5 * MIB));
-    CHECK_EQ(hk_large_purge(1501), 5 * MIB);
-    CHECK_EQ(hk_large_cached_bytes(), 0);
+    CHECK_EQ(purge_extents(1501), 5 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
 /* ---- Resizing ------------------------------------------------------------------------------------ */
@@ -346,6 +356,134 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     check_cannot_grow(block);
 }
 
+TEST_FRESH(a_refused_move_leaves_nothing_at_its_target_and_the_block_stays_known) {
+    fake_os.resize_fails = true;
+    unsigned char *block = allocate(8 * MIB);
+    test_fill(block, 8 * MIB, 9);
+    CHECK(hk_registry_reserve(FAR));
+    for (int unmaps = 0; unmaps < 2; unmaps++) {
+        AT("the kernel unmaps the target", unmaps);
+        size_t mapped = fake_os_mapped();
+        fake_os.chunks_at = FAR;
+        fake_os.move_fails = true;
+        fake_os.move_unmaps = unmaps;
+        check_cannot_grow(block);
+        CHECK_EQ(fake_os_mapped(), mapped);
+        CHECK(hk_registry_find(block) != NULL);
+        CHECK(hk_registry_find((void *)FAR) == NULL);
+    }
+    fake_os.move_fails = false;
+    fake_os.chunks_at = FAR;
+    check_resized(block, 8 * MIB, 16 * MIB, false);
+}
+
+TEST_FRESH(the_target_of_a_refused_move_that_cannot_be_unmapped_either_is_kept_for_reuse) {
+    fake_os.resize_fails = true;
+    fake_os.move_fails = true;
+    fake_os.unmap_fails = true;
+    unsigned char *block = allocate(8 * MIB);
+    CHECK(hk_large_resize(span_of(block), 16 * MIB, 16) == NULL);
+    size_t kept = hk_extent_refused_bytes();
+    CHECK(kept >= 16 * MIB);
+    CHECK_EQ(hk_large_live_bytes(), 8 * MIB);
+    CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 8 * MIB);
+    struct hk_block again = hk_large_alloc(&arena, &arena, 16 * MIB, 16);
+    CHECK(again.start != NULL && again.zero);
+    CHECK_EQ(hk_extent_refused_bytes(), kept - 16 * MIB);
+}
+
+TEST_FRESH(a_block_that_has_become_several_mappings_is_not_moved) {
+    unsigned char *block = allocate(8 * MIB);
+    test_fill(block, 8 * MIB, 9);
+    fake_os.resize_refused = true;
+    uint64_t maps = fake_os.map_calls;
+    check_cannot_grow(block);
+    CHECK_EQ(fake_os_calls(FAKE_OS_MOVE), 0);
+    CHECK_EQ(fake_os.map_calls, maps);
+}
+
+TEST_FRESH(a_block_whose_end_cannot_be_unmapped_shrinks_and_its_end_is_reused) {
+    char *block = allocate(40 * MIB);
+    fake_os.unmap_fails = true;
+    check_resized(block, 40 * MIB, 10 * MIB, true);
+    CHECK_EQ(span_of(block)->bytes, 10 * MIB);
+    CHECK_EQ(hk_extent_refused_bytes(), 30 * MIB);
+    CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 10 * MIB);
+    CHECK(hk_large_resize(span_of(block), 20 * MIB, 16) == block);
+    CHECK_EQ(hk_extent_refused_bytes(), 20 * MIB);
+    CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 20 * MIB);
+}
+
+TEST_FRESH(live_mappings_are_counted) {
+    uint64_t count, bytes;
+    void *granules = allocate(MIB), *a = allocate(8 * MIB), *b = allocate(5 * MIB);
+    hk_large_mapped(&count, &bytes);
+    CHECK(count == 2 && bytes == 13 * MIB);
+    fake_os.resize_fails = true;
+    char *moved = hk_large_resize(span_of(a), 16 * MIB, 16);
+    hk_large_mapped(&count, &bytes);
+    CHECK_EQ(count, 2);
+    CHECK_EQ(bytes, 5 * MIB + span_of(moved)->bytes);
+    release(granules);
+    release(moved);
+    release(b);
+    hk_large_mapped(&count, &bytes);
+    CHECK(count == 0 && bytes == 0);
+}
+
+TEST_FRESH(holes_between_many_live_mappings_are_purged_instead_of_unmapped) {
+    enum { BLOCKS = 2600 };
+    static void *blocks[BLOCKS];
+    fake_os.mappings_max = 4400; /* room for 2200 */
+    keep_for_reuse("0");
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = allocate(5 * MIB);
+    size_t mapped = fake_os_mapped();
+    for (int i = 0; i < BLOCKS; i += 2)
+        release(blocks[i]);
+    CHECK_EQ(hk_extent_refused_bytes(), 400 * 5 * MIB); /* until fewer than 2200 were live */
+    CHECK_EQ(fake_os_mapped(), mapped - 900 * 5 * MIB);
+    CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), BLOCKS / 2 * 5 * MIB);
+    CHECK(hk_large_alloc(&arena, &arena, 5 * MIB, 16).start == blocks[798] ||
+          hk_extent_refused_bytes() == 399 * 5 * MIB);
+    purge_extents(0);
+    CHECK_EQ(hk_extent_refused_bytes(), 0);
+}
+
+TEST_FRESH(blocks_with_a_large_alignment_share_chunks_while_they_fit) {
+    enum { BLOCKS = 300 };
+    static void *blocks[BLOCKS];
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < BLOCKS; i++) {
+            blocks[i] = hk_large_alloc(&arena, &arena, 4 * KIB, 128 * KIB).start;
+            REQUIRE(blocks[i] != NULL);
+            CHECK_EQ((uintptr_t)blocks[i] % (128 * KIB), 0);
+            CHECK_EQ(span_of(blocks[i])->bytes, 4 * KIB);
+            memset(blocks[i], i, 4 * KIB);
+        }
+        for (int i = 0; i < BLOCKS; i++)
+            release(blocks[i]);
+    }
+    CHECK(fake_os.map_calls < 20);
+    struct hk_block most = hk_large_alloc(&arena, &arena, 2 * MIB, 2 * MIB);
+    struct hk_block more = hk_large_alloc(&arena, &arena, 3 * MIB, 2 * MIB);
+    CHECK(span_of(most.start)->chunk != NULL);
+    CHECK(span_of(more.start)->chunk == NULL);
+    CHECK_EQ((uintptr_t)more.start % (2 * MIB), 0);
+}
+
+TEST_FRESH(an_aligned_block_of_a_chunk_is_resized_where_it_is) {
+    struct hk_block block = hk_large_alloc(&arena, &arena, 4 * KIB, 256 * KIB);
+    char *start = block.start;
+    CHECK(hk_large_resize(span_of(start), 100 * KIB, 256 * KIB) == start);
+    CHECK(hk_large_resize(span_of(start), 1, 256 * KIB) == start);
+    CHECK(hk_large_resize(span_of(start), 0, 256 * KIB) == start);
+    CHECK_EQ(span_of(start)->granules, 1);
+    CHECK(hk_arena_valid(&arena));
+    release(start);
+    CHECK_EQ(hk_large_live_bytes(), 0);
+}
+
 TEST_FRESH(the_hard_limit_holds_for_mappings_new_and_grown) {
     CHECK_EQ(hk_option_set("limit_hard", "21233664"), 0); /* 20 MiB, and the metadata */
     keep_for_reuse("0");
@@ -375,12 +513,91 @@ TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
             AT("size nth", sizes[i], nth);
             if (block.start != NULL)
                 release(block.start);
-            hk_large_purge(UINT64_MAX);
-            hk_arena_purge(&arena, HK_PURGE_ALL);
+            purge_extents(UINT64_MAX);
+            purge_arena(HK_PURGE_ALL);
             CHECK_EQ(hk_large_live_bytes(), 0);
-            CHECK_EQ(hk_large_cached_bytes(), 0);
+            CHECK_EQ(hk_extent_cached_bytes(), 0);
             CHECK_EQ((fake_os_mapped() - hk_meta_bytes()) % (512 * KIB), 0); /* leaves only */
             CHECK(fake_os_mapped() - hk_meta_bytes() <= 2 * 512 * KIB);
         }
     }
+}
+
+/* ---- The order of publication ------------------------------------------------------------------- */
+
+/* A call that returns late, or begins late: other threads map and unmap meanwhile. */
+static void delay(void) {
+    static _Thread_local uint64_t seed = 11;
+    if (test_random(&seed) % 4 == 0)
+        test_sleep_ms(1);
+    else
+        sched_yield();
+}
+
+static volatile bool stopped;
+
+static void check_known(const unsigned char *block, size_t size) {
+    struct hk_span *span = hk_registry_find(block);
+    REQUIRE(span != NULL && span->base == (uintptr_t)block && span->bytes >= size);
+}
+
+static void *grow_blocks(void *arg) {
+    while (!stopped) {
+        size_t size = 5 * MIB;
+        unsigned char *block = allocate(size);
+        for (int i = 0; i < 5 && !stopped; i++) {
+            block[0] = block[size - 1] = 7;
+            size_t larger = size + size / 2;
+            unsigned char *resized = hk_large_resize(span_of(block), larger, 16);
+            if (resized == NULL)
+                break;
+            CHECK(resized[0] == 7 && resized[size - 1] == 7);
+            block = resized;
+            size = larger;
+            check_known(block, size);
+        }
+        check_known(block, size);
+        release(block);
+    }
+    return arg;
+}
+
+static void *map_blocks(void *arg) {
+    uint64_t seed = (uintptr_t)arg + 1;
+    while (!stopped) {
+        size_t size = 4 * MIB + (test_random(&seed) % 64 + 1) * HK_GRANULE_BYTES;
+        unsigned char *block = allocate(size);
+        block[0] = 1;
+        delay();
+        check_known(block, size);
+        release(block);
+    }
+    return arg;
+}
+
+static void check_publication(void) {
+    pthread_t threads[6];
+    keep_for_reuse("0");
+    fake_os.delay = delay;
+    for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
+        threads[i] = test_thread(i < 3 ? grow_blocks : map_blocks, (void *)i);
+    test_sleep_ms(1500);
+    stopped = true;
+    for (size_t i = 0; i < TEST_COUNT(threads); i++)
+        pthread_join(threads[i], NULL);
+    fake_os.delay = NULL;
+    CHECK_EQ(hk_large_live_bytes(), 0);
+    CHECK(hk_extent_valid());
+}
+
+TEST_FRESH(blocks_stay_known_while_others_are_mapped_moved_and_unmapped_around_them) {
+    fake_os.resize_fails = true;
+    check_publication();
+}
+
+TEST_FRESH(blocks_stay_known_while_moves_and_unmaps_of_others_fail) {
+    fake_os.resize_fails = true;
+    fake_os.move_fails = true;
+    fake_os.move_unmaps = true;
+    check_publication();
 }

@@ -5,6 +5,7 @@
 #include "os/os.h"
 
 #include <sched.h>
+#include <sys/prctl.h>
 
 #include "test.h"
 
@@ -75,6 +76,34 @@ TEST(a_purged_range_reads_as_zero_and_its_neighbours_do_not) {
     hk_os_unmap(p, 256 * KIB);
 }
 
+/* Whether the page at `page` can be read: a pipe takes its first byte. */
+static bool is_readable(const void *page) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    bool readable = write(ends[1], page, 1) == 1;
+    close(ends[0]);
+    close(ends[1]);
+    return readable;
+}
+
+TEST(guarded_memory_lies_between_inaccessible_pages) {
+    static const size_t sizes[] = {4 * KIB, 256 * KIB, 4 * MIB};
+    uint64_t before = hk_os_counts.bytes_mapped;
+    size_t space = test_statm(0);
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        unsigned char *p = hk_os_map_guarded(sizes[i]);
+        AT("bytes", sizes[i]);
+        REQUIRE(p != NULL);
+        CHECK_EQ(test_zeros(p, sizes[i]), sizes[i]);
+        memset(p, 1, sizes[i]);
+        CHECK(is_readable(p) && !is_readable(p - 1) && !is_readable(p + sizes[i]));
+        CHECK_EQ(hk_os_counts.bytes_mapped, before + sizes[i]);
+        hk_os_unmap_guarded(p, sizes[i]);
+        CHECK_EQ(hk_os_counts.bytes_mapped, before);
+        CHECK_EQ(test_statm(0), space);
+    }
+}
+
 TEST(locked_memory_is_not_purged) {
     unsigned char *p = map(64 * KIB, 64 * KIB);
     memset(p, 1, 64 * KIB);
@@ -91,15 +120,15 @@ TEST(locked_memory_is_not_purged) {
 TEST(a_mapping_grows_in_place_only_where_nothing_is_in_the_way) {
     unsigned char *p = map(2 * MIB, 64 * KIB);
     memset(p, 1, 2 * MIB);
-    CHECK(hk_os_resize(p, 2 * MIB, MIB)); /* shrinks */
+    CHECK_EQ(hk_os_resize(p, 2 * MIB, MIB), 0); /* shrinks */
     CHECK(!is_mapped(p + MIB));
-    CHECK(hk_os_resize(p, MIB, 2 * MIB));
+    CHECK_EQ(hk_os_resize(p, MIB, 2 * MIB), 0);
     CHECK(p[MIB - 1] == 1 && p[MIB] == 0);
     hk_os_unmap(p + MIB, MIB);
     void *obstacle = mmap(p + MIB, 64 * KIB, PROT_READ,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
     REQUIRE(obstacle == p + MIB);
-    CHECK(!hk_os_resize(p, MIB, 2 * MIB));
+    CHECK_EQ(hk_os_resize(p, MIB, 2 * MIB), ENOMEM);
     CHECK(p[MIB - 1] == 1);
     munmap(obstacle, 64 * KIB);
     hk_os_unmap(p, MIB);
@@ -109,7 +138,7 @@ TEST(pages_move_with_their_contents_and_without_a_copy) {
     uint64_t before = hk_os_counts.bytes_mapped;
     unsigned char *from = map(MIB, 64 * KIB), *to = map(4 * MIB, 2 * MIB);
     test_fill(from, MIB, 3);
-    CHECK(hk_os_move(from, MIB, to, 4 * MIB));
+    CHECK_EQ(hk_os_move(from, MIB, to, 4 * MIB), HK_OS_MOVE_DONE);
     CHECK(!is_mapped(from));
     CHECK_EQ(test_intact(to, MIB, 3), MIB);
     CHECK_EQ(test_zeros(to + MIB, 3 * MIB), 3 * MIB);
@@ -117,12 +146,111 @@ TEST(pages_move_with_their_contents_and_without_a_copy) {
     hk_os_unmap(to, 4 * MIB);
 }
 
+TEST(a_range_of_several_mappings_is_not_resized_and_a_move_says_what_became_of_the_target) {
+    unsigned char *from = map(8 * MIB, 64 * KIB), *to = map(16 * MIB, 64 * KIB);
+    test_fill(from, MIB, 4);
+    CHECK_EQ(madvise(from + 4 * MIB, 64 * KIB, MADV_DONTDUMP), 0);
+    errno = 7;
+    CHECK_EQ(hk_os_resize(from, 8 * MIB, 16 * MIB), EFAULT);
+    uint64_t mapped = hk_os_counts.bytes_mapped;
+    enum hk_os_move result = hk_os_move(from, 8 * MIB, to, 16 * MIB);
+    CHECK_EQ(errno, 7);
+    CHECK(result != HK_OS_MOVE_DONE);
+    CHECK_EQ(is_mapped(to), result == HK_OS_MOVE_REFUSED);
+    CHECK_EQ(hk_os_counts.bytes_mapped, mapped - (is_mapped(to) ? 0 : 16 * MIB));
+    CHECK_EQ(test_intact(from, MIB, 4), MIB);
+    if (is_mapped(to))
+        hk_os_unmap(to, 16 * MIB);
+    hk_os_unmap(from, 8 * MIB);
+}
+
+enum { FILL_BYTES = 140000 * 4096 };
+
+static unsigned char *reserve_mappings(void) {
+    void *own =
+        mmap(NULL, FILL_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    REQUIRE(own != MAP_FAILED);
+    return own;
+}
+
+/* Uses up vm.max_map_count with mappings of a page each. */
+static void fill_mappings(unsigned char *own) {
+    size_t bytes = FILL_BYTES;
+    for (size_t at = 4096; at < bytes; at += 8192)
+        if (mprotect(own + at, 4096, PROT_NONE) != 0)
+            return;
+    SKIP("vm.max_map_count is very high");
+}
+
+static void refuse_unmap(void *unused) {
+    (void)unused;
+    unsigned char *p = map(MIB, 64 * KIB);
+    fill_mappings(reserve_mappings());
+    p[0] = 5;
+    errno = 7;
+    uint64_t mapped = hk_os_counts.bytes_mapped;
+    CHECK(!hk_os_unmap(p + 256 * KIB, 256 * KIB));
+    CHECK_EQ(errno, 7);
+    CHECK_EQ(hk_os_counts.bytes_mapped, mapped);
+    CHECK(p[0] == 5 && is_mapped(p + 256 * KIB));
+}
+
+TEST(where_no_mapping_is_left_a_hole_is_refused_and_nothing_changes) {
+    struct test_child child = test_in_child(refuse_unmap, NULL);
+    CHECK_EXITED(child);
+}
+
+/* Address space beside aligned mappings that could not be unmapped goes later. The place below the last
+ * aligned mapping is taken, so the next one is cut out of a larger mapping, which is one with the
+ * mapping above it. */
+static void map_aligned_without_mappings(void *unused) {
+    (void)unused;
+    const size_t align = 16 * MIB;
+    unsigned char *own = reserve_mappings(), *above = map(64 * KIB, 4 * KIB);
+    unsigned char *last = map(64 * KIB, align), *place = last - align;
+    CHECK(mmap(place, align, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) ==
+          place);
+    size_t space = test_statm(0);
+    fill_mappings(own);
+    unsigned char *block = hak_os_map_boundary(64 * KIB, align);
+    munmap(own, FILL_BYTES);
+    CHECK(hk_os_unmap(last, 64 * KIB));
+    if (block != NULL)
+        CHECK(hk_os_unmap(block, 64 * KIB));
+    CHECK(hk_os_unmap(above, 64 * KIB));
+    CHECK_EQ(test_statm(0), space - FILL_BYTES - 128 * KIB);
+}
+
+TEST(nothing_beside_an_aligned_mapping_is_lost_where_no_mapping_is_left) {
+    struct test_child child = test_in_child(map_aligned_without_mappings, NULL);
+    CHECK_EXITED(child);
+}
+
+TEST(the_limit_of_mappings_is_known) { CHECK(hk_os_mappings_max() >= 1024); }
+
+static void disable_huge_pages(void *unused) {
+    (void)unused;
+    errno = 7;
+    CHECK_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+    CHECK(!hk_os_huge_pages_exist());
+    CHECK_EQ(hk_os_huge_mode(), HK_OS_HUGE_NEVER);
+    CHECK_EQ(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), 0);
+    CHECK_EQ(errno, 7);
+}
+
+TEST(a_process_that_disables_huge_pages_has_none) {
+    enum hk_os_huge_mode before = hk_os_huge_mode();
+    struct test_child child = test_in_child(disable_huge_pages, NULL);
+    CHECK_EXITED(child);
+    CHECK_EQ(hk_os_huge_mode(), before);
+}
+
 TEST(the_clock_goes_forward) {
     uint64_t before = hk_os_now_ms();
     test_sleep_ms(30);
     uint64_t after = hk_os_now_ms();
     CHECK(after >= before + 20 && after < before + 10000);
-    hk_os_sleep_ms(30);
+    test_sleep_ms(30);
     CHECK(hk_os_now_ms() >= after + 20);
 }
 

@@ -1,4 +1,5 @@
-/* unit/out_of_memory.c - one scenario, with every map call failing once, and from there on for ever.
+/* unit/out_of_memory.c - one scenario, with every call of each kind failing once, and from there on for
+ * ever.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -9,8 +10,10 @@
 // timeout: 300
 #include <hakmem.h>
 
+#include "core/extent.h"
 #include "core/meta.h"
 #include "core/registry.h"
+#include "core/usage.h"
 #include "debug/validate.h"
 #include "fresh.h"
 
@@ -118,6 +121,28 @@ static void *work_in_thread(void *arg) {
     return arg;
 }
 
+/* Slots 250 to 279: large blocks that grow in place and by moves, shrink, and go; with trims between. */
+static void work_with_large_blocks(void) {
+    for (size_t i = 250; i < 280; i++) {
+        fake_os.resize_fails = i % 2 == 0;
+        if (i % 3 == 0)
+            allocate_aligned(i, i * 40 * KIB, (size_t)64 * KIB << i % 8);
+        else
+            allocate(i, i * 20 * KIB);
+        resize(i, 9 * MIB + i * KIB);
+        if (i % 5 == 0)
+            resize(i, 40 * MIB);
+        if (i % 4 == 0)
+            resize(i, 5 * MIB);
+        if (i % 2 == 0)
+            release(i - (i > 251));
+        if (i % 8 == 0)
+            hak_trim();
+    }
+    for (size_t i = 250; i < 280; i++)
+        release(i);
+}
+
 static void scenario(void) {
     hak_prewarm(HAK_PREWARM_TINY);
     for (size_t i = 100; i < 200; i++)
@@ -138,12 +163,14 @@ static void scenario(void) {
     for (size_t i = 1; i < 240; i += 2)
         release(i);
     hak_trim();
+    work_with_large_blocks();
     for (size_t i = 243; i < SLOTS; i++)
         allocate(i, i * 7919 % 60000 + 1);
 }
 
-/* The scenario with `count` map calls failing from the `first` on. */
+/* The scenario with `count` calls of a kind failing from the `first` on. */
 struct failing {
+    enum fake_os_call kind;
     uint64_t first;
     uint64_t count;
 };
@@ -161,12 +188,16 @@ static uint32_t leaves_mapped(void) {
 static void run_failing(void *arg) {
     struct failing *failing = arg;
     CHECK_EQ(hak_option_set("purge_thread_mb", "0"), 0);
-    fake_os_fail_maps(failing->first, failing->count);
+    CHECK_EQ(hak_option_set("huge_page_mb", "1"), 0);
+    CHECK_EQ(hak_option_set("large_cache_mb", "30"), 0);
+    fake_os_fail(failing->kind, failing->first, failing->count);
     scenario();
-    fake_os_fail_maps(0, 0);
-    test_tell((void *)(uintptr_t)fake_os.map_calls);
+    fake_os_fail(failing->kind, 0, 0);
+    fake_os.resize_fails = false;
+    test_tell((void *)(uintptr_t)fake_os_calls(failing->kind));
 
     CHECK_EQ(hk_validate(), 0);
+    CHECK(hk_extent_valid());
     size_t live = 0;
     for (size_t i = 0; i < SLOTS; i++) {
         if (slots[i].block != NULL) {
@@ -184,33 +215,64 @@ static void run_failing(void *arg) {
     CHECK_EQ(after.bytes_cached, 0);
     CHECK_EQ(after.bytes_slabs, 0);
     CHECK_EQ(after.bytes_dirty, 0);
+    CHECK_EQ(hk_extent_refused_bytes(), 0);
+    CHECK_EQ(hk_usage_bytes(), hk_meta_bytes());
     CHECK_EQ(fake_os_mapped(), hk_meta_bytes() + leaves_mapped() * LEAF_BYTES);
-    if (failing->first == 0)
+    if (failing->kind != FAKE_OS_MAP || failing->first == 0)
         CHECK_EQ(failures_seen, 0);
-    if (failing->first == 1 && failing->count == FAKE_OS_ALL)
+    else if (failing->first == 1 && failing->count == FAKE_OS_ALL)
         CHECK(failures_seen > 300);
     CHECK_STR(fake_os_take_errors(), "");
 }
 
-/* Map calls of the scenario when all succeed. */
-static uint64_t count_map_calls(void) {
-    struct failing none = {0, 0};
+/* Calls of a kind that the scenario makes when all succeed. */
+static uint64_t count_calls(enum fake_os_call kind) {
+    struct failing none = {kind, 0, 0};
     struct test_child child = test_in_child(run_failing, &none);
     CHECK_EXITED(child);
     return (uintptr_t)child.pointer;
 }
 
-static void check_all(uint64_t count) {
-    uint64_t calls = count_map_calls();
-    CHECK(calls >= 10);
-    for (uint64_t first = 1; first <= calls; first++) {
-        struct failing failing = {first, count};
+/* Every `step`th call of a kind is the first one that fails. */
+static void check_all(enum fake_os_call kind, uint64_t step, uint64_t count) {
+    uint64_t calls = count_calls(kind);
+    CHECK(calls >= 4);
+    for (uint64_t first = 1; first <= calls; first += step) {
+        struct failing failing = {kind, first, count};
         struct test_child child = test_in_child(run_failing, &failing);
-        AT("first failing map call", first);
+        AT("kind first", kind, first);
         CHECK_EXITED(child);
     }
 }
 
-TEST(any_single_map_call_may_fail) { check_all(1); }
-TEST(any_three_map_calls_in_a_row_may_fail) { check_all(3); }
-TEST(memory_may_end_at_any_map_call) { check_all(FAKE_OS_ALL); }
+TEST(any_single_map_call_may_fail) { check_all(FAKE_OS_MAP, 1, 1); }
+TEST(any_three_map_calls_in_a_row_may_fail) { check_all(FAKE_OS_MAP, 2, 3); }
+TEST(memory_may_end_at_any_map_call) { check_all(FAKE_OS_MAP, 1, FAKE_OS_ALL); }
+
+TEST(any_single_unmap_call_may_fail) { check_all(FAKE_OS_UNMAP, 1, 1); }
+TEST(from_any_unmap_call_on_all_may_fail) { check_all(FAKE_OS_UNMAP, 3, FAKE_OS_ALL); }
+TEST(any_resize_in_place_may_fail) { check_all(FAKE_OS_RESIZE, 1, 1); }
+TEST(any_move_may_fail) { check_all(FAKE_OS_MOVE, 1, 1); }
+TEST(all_moves_may_fail) { check_all(FAKE_OS_MOVE, 100, FAKE_OS_ALL); }
+TEST(any_purge_may_fail) { check_all(FAKE_OS_PURGE, 7, 2); }
+TEST(from_any_purge_on_all_may_fail) { check_all(FAKE_OS_PURGE, 40, FAKE_OS_ALL); }
+TEST(any_advice_about_huge_pages_may_fail) { check_all(FAKE_OS_HUGE, 1, 1); }
+
+/* Nothing is unmapped and nothing goes back at the same time. */
+static void run_with_both_failing(void *arg) {
+    fake_os.unmap_fails = true;
+    fake_os.purge_fails = true;
+    struct failing none = {FAKE_OS_MAP, 0, 0};
+    scenario();
+    for (size_t i = 0; i < SLOTS; i++)
+        release(i);
+    fake_os.unmap_fails = false;
+    fake_os.purge_fails = false;
+    run_failing(&none);
+    (void)arg;
+}
+
+TEST(purge_and_unmap_may_both_fail) {
+    struct test_child child = test_in_child(run_with_both_failing, NULL);
+    CHECK_EXITED(child);
+}
