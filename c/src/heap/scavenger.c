@@ -109,6 +109,7 @@ void hk_scavenger_thread_ended(void) {
     hk_os_wake(&scavenger.ended);
     hk_dirty_signal();
     scavenger_await_end();
+    hk_purge_balance_fully();
 }
 
 /* ---- Starting it ------------------------------------------------------------------------------- */

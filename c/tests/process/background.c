@@ -158,6 +158,7 @@ TEST(so_does_one_with_blocks_of_all_sizes) { CHECK_EXITED(in_child(idle_mixed, N
 static void loop(void *arg) {
     size_t bytes = *(size_t *)arg;
     long start = 0;
+    REQUIRE(hak_option_set("purge_delay_ms", "5000") == 0); /* longer than a round */
     for (int round = 0; round < 13; round++) {
         if (round == 3)
             start = faults();
