@@ -15,6 +15,7 @@ enum {
     PURGE_TICK_CALLS = 16,       /* system calls in a step inside a slow call of the program */
     PURGE_BALANCE_CALLS = 32,    /* the same at the end of a free */
     PURGE_BALANCE_PART = 2,      /* of purge_thread_mb: free bytes that a balance leaves alone */
+    PURGE_REGRETS = 2,           /* in a row raise the limit: one is no loop yet */
     PURGE_REGRET_DECAY = 5,      /* purge delays after which a raised limit falls by half */
     PURGE_FAILURE_MS = 100,      /* pause after a purge that did not help; it doubles each time */
     PURGE_FAILURE_MAX_MS = 1 << 14, /* and ends here */
@@ -29,6 +30,7 @@ static struct {
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
     uint64_t limit;    /* atomic, stored under PURGE: raised limit of the balance; 0: not raised */
     uint64_t limit_ms; /* lock:PURGE; when it was raised or halved last */
+    uint32_t regrets;  /* lock:PURGE; in a row */
     uint64_t usage_after; /* lock:PURGE; usage after the last balance */
     uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
     uint64_t failed_ms;   /* atomic: no purge for a failed allocation before */
@@ -154,11 +156,13 @@ static void balance_adapt(void) {
     uint64_t regret = again < purge.balanced ? again : purge.balanced;
     uint64_t limit = balance_limit();
     if (regret > 0 && regret >= purge.balanced / 2) {
-        hk_store_relaxed(&purge.limit, limit + regret + regret / 4); /* relaxed: a number */
+        if (++purge.regrets >= PURGE_REGRETS)
+            hk_store_relaxed(&purge.limit, limit + regret + regret / 4); /* relaxed: a number */
         purge.limit_ms = now;
     } else if (now - purge.limit_ms > PURGE_REGRET_DECAY * purge_delay()) {
         hk_store_relaxed(&purge.limit, limit / 2); /* relaxed: as above */
         purge.limit_ms = now;
+        purge.regrets = 0;
     }
     if (again > 0)
         purge.balanced = 0;
