@@ -153,7 +153,9 @@ void hk_os_stay_loaded(const void *code) {
     if (dlopen == NULL || dladdr == NULL)
         return;
     int saved = errno;
-    if (dladdr(code, &info) != 0 && info.dli_fname != NULL)
+    /* A program stays anyway. dlopen would search for its name and leave an error for dlerror. */
+    if (dladdr(code, &info) != 0 && info.dli_fname != NULL &&
+        (program_invocation_name == NULL || strcmp(info.dli_fname, program_invocation_name) != 0))
         dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
     errno = saved;
 }
