@@ -152,7 +152,7 @@ TEST(mallinfo_counts_free_blocks_and_mappings) {
     CHECK_GE(before.ordblks, used.ordblks + SMALL / 2);
     CHECK_EQ(mallinfo().ordblks, before.ordblks);
 
-    for (size_t bytes = (size_t)1 << 20; bytes <= (size_t)40 << 20; bytes *= 40) {
+    for (size_t bytes = (size_t)8 << 20; bytes <= (size_t)40 << 20; bytes *= 5) {
         AT("bytes", bytes);
         /* Twice: a thread keeps freed blocks of a size that it asks for again. */
         for (size_t round = 0; round < 2; round++) {
