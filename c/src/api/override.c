@@ -98,8 +98,9 @@ struct override_info {
     struct hk_stats_all stats;
     uint64_t blocks_free;   /* in slabs and in caches */
     uint64_t blocks_cached; /* the part of them in caches */
-    uint64_t bytes_used;    /* in live blocks of slabs */
-    uint64_t bytes_free;    /* in slabs, without live blocks */
+    uint64_t bytes_mapped;  /* in live blocks that have mappings of their own */
+    uint64_t bytes_arena;   /* in slabs, and in other large blocks */
+    uint64_t bytes_used;    /* the part of them in live blocks */
 };
 
 static void override_collect(struct override_info *info) {
@@ -111,8 +112,11 @@ static void override_collect(struct override_info *info) {
         info->blocks_free += row->blocks_free + row->blocks_cached;
         info->blocks_cached += row->blocks_cached;
     }
-    info->bytes_used = total->bytes_live - total->bytes_large;
-    info->bytes_free = total->bytes_slabs - info->bytes_used;
+    /* Freed blocks that threads keep are still mapped, but not used. */
+    info->bytes_mapped = info->stats.bytes_mapped < total->bytes_large ? info->stats.bytes_mapped
+                                                                       : total->bytes_large;
+    info->bytes_arena = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
+    info->bytes_used = total->bytes_live - info->bytes_mapped;
 }
 
 #if OVERRIDE_HAS_MALLINFO2
@@ -120,14 +124,14 @@ HAK_API struct mallinfo2 mallinfo2(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo2 result = {0};
-    result.arena = info.stats.total.bytes_slabs;
+    result.arena = info.bytes_arena;
     result.ordblks = info.blocks_free;
     result.smblks = info.blocks_cached;
-    result.hblks = info.stats.blocks_large;
-    result.hblkhd = info.stats.total.bytes_large;
+    result.hblks = info.stats.blocks_mapped;
+    result.hblkhd = info.bytes_mapped;
     result.fsmblks = info.stats.total.bytes_cached;
     result.uordblks = info.bytes_used;
-    result.fordblks = info.bytes_free;
+    result.fordblks = info.bytes_arena - info.bytes_used;
     result.keepcost = info.stats.total.bytes_dirty;
     return result;
 }
@@ -140,14 +144,14 @@ HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo result = {0};
-    result.arena = override_int(info.stats.total.bytes_slabs);
+    result.arena = override_int(info.bytes_arena);
     result.ordblks = override_int(info.blocks_free);
     result.smblks = override_int(info.blocks_cached);
-    result.hblks = override_int(info.stats.blocks_large);
-    result.hblkhd = override_int(info.stats.total.bytes_large);
+    result.hblks = override_int(info.stats.blocks_mapped);
+    result.hblkhd = override_int(info.bytes_mapped);
     result.fsmblks = override_int(info.stats.total.bytes_cached);
     result.uordblks = override_int(info.bytes_used);
-    result.fordblks = override_int(info.bytes_free);
+    result.fordblks = override_int(info.bytes_arena - info.bytes_used);
     result.keepcost = override_int(info.stats.total.bytes_dirty);
     return result;
 }
@@ -182,9 +186,10 @@ static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats)
 /* The elements that stand in the heap and, of all heaps together, after it. */
 static void override_write_totals(FILE *stream, const struct override_info *info) {
     uint64_t cached = info->stats.total.bytes_cached;
+    uint64_t unused = info->bytes_arena - info->bytes_used;
     override_write_total(stream, "fast", info->blocks_cached, cached);
     override_write_total(stream, "rest", info->blocks_free - info->blocks_cached,
-                         info->bytes_free > cached ? info->bytes_free - cached : 0);
+                         unused > cached ? unused - cached : 0);
 }
 
 static void override_write_spaces(FILE *stream, const struct hak_stats *total) {
@@ -224,7 +229,7 @@ static void override_write_info(FILE *stream) {
     override_write_spaces(stream, &info.stats.total);
     fputs("</heap>\n", stream);
     override_write_totals(stream, &info);
-    override_write_total(stream, "mmap", info.stats.blocks_large, info.stats.total.bytes_large);
+    override_write_total(stream, "mmap", info.stats.blocks_mapped, info.bytes_mapped);
     override_write_spaces(stream, &info.stats.total);
     override_write_stats(stream, &info.stats.total);
     fputs("</malloc>\n", stream);

@@ -33,8 +33,12 @@ static struct {
 
 /* relaxed: statistics */
 uint64_t hk_large_live_bytes(void) { return hk_load_relaxed(&large.live_bytes); }
-uint64_t hk_large_live_blocks(void) { return hk_load_relaxed(&large.live_blocks); }
 uint64_t hk_large_cached_bytes(void) { return hk_load_relaxed(&large.cached_bytes); }
+
+void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
+    *count = hk_load_relaxed(&large.live_blocks); /* relaxed: a statistic */
+    *bytes = hk_large_live_bytes();
+}
 
 /* ---- Kept extents ------------------------------------------------------------------------------ */
 

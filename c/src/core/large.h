@@ -58,9 +58,10 @@ size_t hk_large_page_bytes(void);
 
 /* Bytes of live blocks and of retired ones; bytes of mappings that are kept. Statistics. */
 uint64_t hk_large_live_bytes(void);
-/* Live blocks, without retired ones. */
-uint64_t hk_large_live_blocks(void);
 uint64_t hk_large_cached_bytes(void);
+
+/* Number and bytes of the blocks that count as mappings of their own. Statistics. */
+void hk_large_mapped(uint64_t *count, uint64_t *bytes);
 
 void hk_large_fork_prepare(void);
 void hk_large_fork_parent(void);

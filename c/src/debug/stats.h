@@ -17,7 +17,8 @@
 struct hk_stats_all {
     struct hak_stats total;
     struct hak_class_stats classes[HK_CLASS_COUNT];
-    uint64_t blocks_large; /* live blocks above the largest class */
+    uint64_t blocks_mapped; /* large blocks that have mappings of their own, */
+    uint64_t bytes_mapped;  /* and their bytes */
 };
 
 void hk_stats_collect(struct hk_stats_all *all);
