@@ -8,12 +8,6 @@
 #include "os.h"
 #include "syscall_linux.h"
 
-/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
-enum {
-    OS_FUTEX_WAIT_PRIVATE = 128,
-    OS_FUTEX_WAKE_PRIVATE = 129,
-};
-
 void hk_os_sleep_ms(uint64_t ms) {
     struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
     os_syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, os_address(&time));
