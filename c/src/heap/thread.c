@@ -34,6 +34,8 @@ enum {
         512 << 10,              /* for each such amount: who moves much earns more by each byte */
     THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
     THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
+    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
+    THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
     THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
@@ -458,7 +460,7 @@ static void thread_finish(struct hk_thread *thread) {
  * called again until the last round. Those that run after it even then use a heap directly. */
 static void thread_end(void *record) {
     struct hk_thread *thread = record;
-    if (++thread->end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS &&
+    if (++thread->end_rounds < THREAD_END_ROUNDS &&
         pthread_setspecific(threads.key, thread) == 0)
         return;
     thread_finish(thread);
