@@ -7,7 +7,6 @@
 #include "../os/os.h"
 #include "meta.h"
 #include "options.h"
-#include "registry.h"
 #include "usage.h"
 
 enum {
@@ -231,7 +230,6 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t granules,
         hk_os_set_huge(base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
     }
-    hk_registry_place_window(chunk->base);
     return chunk;
 }
 

@@ -10,7 +10,7 @@
  * broken up by purging; a chunk that does give memory back asks for them no more, or the kernel would
  * soon fill the holes again.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
- * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, the window's place.
+ * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta.
  */
 #ifndef HK_CORE_ARENA_H
 #define HK_CORE_ARENA_H

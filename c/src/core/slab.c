@@ -1,10 +1,6 @@
 /* core/slab.c - bitmaps of blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "slab.h"
 
-static char *slab_block(const struct hk_span *slab, size_t index) {
-    return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
-}
-
 /* The set bits of `word`, lowest first, as blocks; clears what it takes. */
 static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_bytes, void **to,
                                uint32_t count) {
@@ -25,7 +21,7 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     uint32_t word = slab->low;
     slab->looks = 0;
     while (taken < want) {
-        taken += slab_take_word(&slab->bits[word], slab_block(slab, (size_t)word * HK_WORD_BITS),
+        taken += slab_take_word(&slab->bits[word], hk_slab_block(slab, (size_t)word * HK_WORD_BITS),
                                 block_bytes, to + taken, want - taken);
         word += slab->bits[word] == 0;
     }
@@ -39,7 +35,7 @@ uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count) {
     uint32_t unused = (uint32_t)(slab->blocks - slab->bump);
     uint32_t more = count - taken < unused ? count - taken : unused;
     size_t block_bytes = hk_classes[slab->class].block_bytes;
-    char *block = slab_block(slab, slab->bump);
+    char *block = hk_slab_block(slab, slab->bump);
     for (uint32_t i = 0; i < more; i++, block += block_bytes)
         to[taken + i] = block;
     slab->bump = (uint16_t)(slab->bump + more);

@@ -36,6 +36,11 @@ static inline uint32_t hk_slab_available(const struct hk_span *slab) {
     return (uint32_t)slab->free + slab->blocks - slab->bump;
 }
 
+/* The block at `index`. */
+HK_FAST void *hk_slab_block(const struct hk_span *slab, size_t index) {
+    return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
+}
+
 /* Takes up to `count` blocks into `to`; returns how many. */
 uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count);
 

@@ -5,6 +5,7 @@
 
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "../core/registry.h"
 #include "helper.h"
 #include "purge.h"
 #include "thread.h"
@@ -40,11 +41,13 @@ static void fork_prepare(void) {
     hk_thread_each_heap(fork_lock_classes, NULL);
     hk_thread_each_heap(fork_lock_arena, NULL);
     hk_large_fork_prepare();
+    hk_registry_fork_prepare();
     hk_meta_fork_prepare();
 }
 
 static void fork_parent(void) {
     hk_meta_fork_parent();
+    hk_registry_fork_parent();
     hk_large_fork_parent();
     hk_thread_each_heap(fork_unlock_heap, NULL);
     hk_thread_fork_parent();
@@ -54,6 +57,7 @@ static void fork_parent(void) {
 /* The threads come last: their caches go home, which takes the other locks. */
 static void fork_child(void) {
     hk_meta_fork_child();
+    hk_registry_fork_child();
     hk_large_fork_child();
     hk_thread_each_heap(fork_reset_heap, NULL);
     hk_purge_fork_child();
