@@ -22,13 +22,14 @@
  * and compares it with the limit in units of A, so that one comparison finds pointers that are above, too
  * far below, or not aligned. */
 struct hk_class_map {
-    /* const; the last unit of 16 or 8 bytes in the highest granule, and units that are covered */
+    size_t block_bytes[HK_CLASS_COUNT]; /* const; as in hk_classes, at hand for sized frees */
+    /* const; the last unit of 16 or 8 bytes in the highest granule, and units that are covered. Every free
+     * reads them, so they keep off the start of the page, whose cache sets page-aligned blocks compete for. */
     uintptr_t top_16;
     uintptr_t limit_16;
     uintptr_t top_8;
     uintptr_t limit_8;
-    size_t block_bytes[HK_CLASS_COUNT]; /* const; as in hk_classes, at hand for sized frees */
-    uint8_t classes[];                  /* atomic */
+    uint8_t classes[]; /* atomic */
 };
 
 /* The newest generation; before the first slab, an empty one. */

@@ -238,7 +238,7 @@ static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_
     size_t left = (size_t)(thread->cache.top[class] - floor) - count;
     hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fences order it */
     hk_fence_stores();
-    for (size_t i = 0; i < left; i++) {
+    for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
         void *oldest = floor[i];
         floor[i] = floor[i + count];
         floor[i + count] = oldest;
@@ -578,17 +578,21 @@ static struct hk_thread *thread_get_to_free(void) {
     return hk_thread_get();
 }
 
-/* Whether a block is live as far as this thread can see: it is in no slab, no transfer cache, and not in the
- * thread's own bin. Reports it otherwise. Only the bins of other threads may hold it still. */
+/* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is compared as a
+ * push compares it, and only a bin that holds less than that asks the owner heap. HK_CHECKS_FAST searches all
+ * of the bin and asks always, so that it misses nothing but the bins of other threads. */
 static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
                          const void *block) {
-    for (void *const *at = thread->floor[class]; at < thread->cache.top[class]; at++) {
+    bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    void *const *at = exact ? thread->floor[class] : thread->cache.top[class] - HK_BIN_BELOW;
+    for (; at < thread->cache.top[class]; at++) {
         if (hk_unlikely(*at == block)) {
             hk_bad_pointer(function, block, HK_CAUSE_FREE);
             return false;
         }
     }
-    return hk_heap_check(function, block);
+    exact |= thread->capacity[class] <= HK_BIN_BELOW;
+    return !exact || hk_heap_check(function, block);
 }
 
 static bool thread_is_full(const struct hk_thread *thread, size_t class) {
