@@ -35,8 +35,7 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
     return NULL;
 }
 
-/* Frees a block that the fast path left: its bin is full or holds it already, or the class map does not know
- * it. */
+/* Frees a block that the class map does not know, or that is of a class. */
 static void free_block(const char *function, struct hk_span *span, void *block) {
     size_t class = span->class;
     if (class == HK_CLASS_NONE)
@@ -48,6 +47,11 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
 HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
+    size_t class = hk_registry_class(block);
+    if (hk_likely(class != HK_CLASS_NONE)) {
+        hk_thread_flush("free", class, block);
+        return;
+    }
     struct hk_span *span = hk_front_find("free", block);
     if (hk_likely(span != NULL))
         free_block("free", span, block);

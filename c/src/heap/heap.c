@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "../core/options.h"
 #include "../core/registry.h"
 #include "../os/check.h"
 #include "../os/os.h"
@@ -309,9 +310,12 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     return released;
 }
 
-/* Gives a heap class its inbox, if it has none. Without memory it does without. */
+/* Gives a heap class its inbox, if it has none. Without memory it does without, and with HK_CHECKS_FAST, so
+ * that a free block that no thread caches is known by its bit. */
 static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
     if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
+        return;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return;
     size_t bytes = hk_classes[class].inbox * sizeof(void *);
     void **inbox = bytes > 0 ? hk_meta_alloc(bytes) : NULL;
@@ -382,6 +386,19 @@ bool hk_heap_check(const char *function, const void *block) {
             result = HK_SLAB_ALREADY_FREE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        hk_bad_pointer(function, block, give_causes[result]);
+    return result == HK_SLAB_DONE;
+}
+
+bool hk_heap_check_fast(const char *function, const void *block) {
+    const struct hk_span *slab = hk_registry_find(block);
+    uint32_t index;
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    if (slab != NULL && slab->class != HK_CLASS_NONE)
+        result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);
+    if (result == HK_SLAB_DONE && hk_slab_seems_free(slab, index))
+        result = HK_SLAB_ALREADY_FREE;
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
     return result == HK_SLAB_DONE;

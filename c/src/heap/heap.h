@@ -74,6 +74,10 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
  * its owner. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);
 
+/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither transfer
+ * caches nor what another thread is doing just now. */
+bool hk_heap_check_fast(const char *function, const void *block);
+
 /* What a look at a heap found. */
 struct hk_heap_look {
     size_t purged_bytes; /* given back to the OS */

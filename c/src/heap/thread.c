@@ -33,7 +33,7 @@ enum {
         512 << 10,              /* for each such amount: who moves much earns more by each byte */
     THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
     THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
-    THREAD_SEARCHED_DEPTH = 62, /* blocks in a bin that each free searches */
+    THREAD_SEARCHED_DEPTH = 30, /* blocks in a bin that each free searches */
     THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
@@ -579,8 +579,9 @@ static struct hk_thread *thread_get_to_free(void) {
 }
 
 /* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is compared as a
- * push compares it, and only a bin that holds less than that asks the owner heap. HK_CHECKS_FAST searches all
- * of the bin and asks always, so that it misses nothing but the bins of other threads. */
+ * push compares it, and only a bin of large blocks that holds less than that asks the owner heap: small blocks
+ * always get a larger bin with the first free. HK_CHECKS_FAST searches all of the bin and asks always, so that
+ * it misses nothing but the bins of other threads. */
 static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
                          const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
@@ -591,8 +592,11 @@ static bool thread_check(const struct hk_thread *thread, const char *function, s
             return false;
         }
     }
-    exact |= thread->capacity[class] <= HK_BIN_BELOW;
-    return !exact || hk_heap_check(function, block);
+    if (exact)
+        return hk_heap_check_fast(function, block);
+    if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
+        return true;
+    return hk_heap_check(function, block);
 }
 
 static bool thread_is_full(const struct hk_thread *thread, size_t class) {
