@@ -40,14 +40,6 @@ static struct {
 
 static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
 
-/* Memory for a map: zero, without huge pages, as most of it is never touched. */
-static void *registry_map(size_t bytes) {
-    void *map = hak_os_map_boundary(bytes, hk_os_page_bytes());
-    if (map != NULL)
-        hk_os_set_huge(map, bytes, HK_OS_HUGE_REFUSED);
-    return map;
-}
-
 /* ---- Spans -------------------------------------------------------------------------------------- */
 
 /* Whether the pagemap has a place for a granule. */
@@ -78,7 +70,7 @@ static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
     struct registry_leaf *leaf = registry_leaf_of(granule);
     if (leaf != NULL || !registry_covers(granule))
         return leaf;
-    struct registry_leaf *fresh = registry_map(sizeof *fresh);
+    struct registry_leaf *fresh = hak_os_map_boundary(sizeof *fresh, hk_os_page_bytes());
     if (fresh == NULL)
         return NULL;
     struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
@@ -107,6 +99,14 @@ static inline bool class_map_covers(const struct hk_class_map *map, uintptr_t gr
 /* Bytes of a mapping for a generation of 2^bits granules. */
 static size_t class_map_bytes(unsigned bits) {
     return hk_round_up(sizeof(struct hk_class_map) + ((size_t)1 << bits), hk_os_page_bytes());
+}
+
+/* Memory for a generation: zero, without huge pages, as most of it is never touched. */
+static void *class_map_map(size_t bytes) {
+    void *map = hak_os_map_boundary(bytes, hk_os_page_bytes());
+    if (map != NULL)
+        hk_os_set_huge(map, bytes, HK_OS_HUGE_REFUSED);
+    return map;
 }
 
 /* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP, under
@@ -165,7 +165,7 @@ static void class_map_reach(uintptr_t granule) {
     if (class_map_covers(map, granule) || granule >= top >> HK_GRANULE_SHIFT)
         return;
     unsigned bits = class_map_bits_for(top, granule);
-    struct hk_class_map *fresh = registry_map(class_map_bytes(bits));
+    struct hk_class_map *fresh = class_map_map(class_map_bytes(bits));
     if (fresh == NULL)
         return;
     fresh->top_16 = top - 16;
