@@ -478,8 +478,7 @@ static void thread_finish(struct hk_thread *thread) {
  * called again until the last round. Those that run after it even then use a heap directly. */
 static void thread_end(void *record) {
     struct hk_thread *thread = record;
-    if (++thread->end_rounds < THREAD_END_ROUNDS &&
-        pthread_setspecific(threads.key, thread) == 0)
+    if (++thread->end_rounds < THREAD_END_ROUNDS && pthread_setspecific(threads.key, thread) == 0)
         return;
     thread_finish(thread);
 }
