@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -199,10 +198,11 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
 /* Whether a word is mapped and holds `value`. A futex reads memory without a fault: it times out at
  * once if the value is there. */
 static bool os_word_is(const uint32_t *word, uint32_t value) {
+    enum { WAIT_PRIVATE = 128 }; /* FUTEX_WAIT_PRIVATE, whose header is not everywhere */
     struct timespec no_time = {0, 0};
     long result;
     do
-        result = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, &no_time, NULL, 0);
+        result = syscall(SYS_futex, word, WAIT_PRIVATE, value, &no_time, NULL, 0);
     while (result == 0 || errno == EINTR);
     return errno == ETIMEDOUT;
 }
