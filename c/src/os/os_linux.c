@@ -114,12 +114,51 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
+/* ---- Settings of the kernel ----------------------------------------------------------------------- */
+
+/* The beginning of a file of the kernel as text; false if it cannot be read. */
+static bool os_read_setting(const char *path, char *text, size_t text_bytes) {
+    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    long bytes = syscall(SYS_read, file, text, text_bytes - 1);
+    syscall(SYS_close, file);
+    text[bytes > 0 ? bytes : 0] = 0;
+    return bytes > 0;
+}
+
+/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
+static enum hk_os_huge_mode os_read_huge_mode(void) {
+    char text[64];
+    if (!os_read_setting("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text))
+        return HK_OS_HUGE_NEVER;
+    if (strstr(text, "[always]") != NULL)
+        return HK_OS_HUGE_ALWAYS;
+    return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
+}
+
+/* The same, read once. The first mapping of the process reads it, since a sandbox that the program enters
+ * later may forbid to open files. */
+static enum hk_os_huge_mode os_system_huge_mode(void) {
+    static uint32_t known;                   /* atomic: 0, or the mode + 1 */
+    uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
+    if (hk_unlikely(mode == 0)) {
+        mode = os_read_huge_mode() + 1;
+        hk_store_relaxed(&known, mode); /* relaxed: as above */
+    }
+    return (enum hk_os_huge_mode)(mode - 1);
+}
+
+/* ---- Mapping -------------------------------------------------------------------------------------- */
+
 /* Anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
     void *p = os_map(NULL, bytes);
     uintptr_t unset = 0;
-    if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
-        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+    /* relaxed: only a hint */
+    if ((uintptr_t)p > OS_HINT_GAP_BYTES &&
+        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES))
+        os_system_huge_mode();
     return p;
 }
 
@@ -252,17 +291,6 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     errno = saved;
 }
 
-/* The beginning of a file of the kernel as text; false if it cannot be read. */
-static bool os_read_setting(const char *path, char *text, size_t text_bytes) {
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return false;
-    long bytes = syscall(SYS_read, file, text, text_bytes - 1);
-    syscall(SYS_close, file);
-    text[bytes > 0 ? bytes : 0] = 0;
-    return bytes > 0;
-}
-
 size_t hk_os_mappings_max(void) {
     enum { USUAL = 65530 };
     static size_t mappings_max; /* relaxed: every thread computes the same value */
@@ -280,33 +308,18 @@ size_t hk_os_mappings_max(void) {
     return most;
 }
 
-/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
-static enum hk_os_huge_mode os_system_huge_mode(void) {
-    char text[64];
-    if (!os_read_setting("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text))
-        return HK_OS_HUGE_NEVER;
-    if (strstr(text, "[always]") != NULL)
-        return HK_OS_HUGE_ALWAYS;
-    return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
-}
-
 /* The process's own setting may change at any time and is asked for each time. */
 enum hk_os_huge_mode hk_os_huge_mode(void) {
-    static uint32_t known; /* atomic: 0, or the mode of the system + 1 */
-    int saved = errno;
-    uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
-    if (mode == 0) {
-        mode = os_system_huge_mode() + 1;
-        hk_store_relaxed(&known, mode); /* relaxed: as above */
-    }
     enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
-    enum hk_os_huge_mode found = (enum hk_os_huge_mode)(mode - 1);
-    long disabled =
-        found == HK_OS_HUGE_NEVER ? 0 : syscall(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
-    if (disabled > 0)
-        found = disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
+    enum hk_os_huge_mode mode = os_system_huge_mode();
+    if (mode == HK_OS_HUGE_NEVER)
+        return mode;
+    int saved = errno;
+    long disabled = syscall(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
     errno = saved;
-    return found;
+    if (disabled <= 0)
+        return mode;
+    return disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
 }
 
 bool hk_os_huge_pages_exist(void) { return hk_os_huge_mode() != HK_OS_HUGE_NEVER; }
