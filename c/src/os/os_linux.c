@@ -112,12 +112,49 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
+/* ---- Settings of the kernel ----------------------------------------------------------------------- */
+
+/* The first line of a file of the kernel; NULL if it cannot be read. */
+static char *os_read_setting(struct os_lines *lines, const char *path) {
+    char *line = os_lines_open(lines, path, '\n') ? os_lines_next(lines) : NULL;
+    os_lines_close(lines);
+    return line;
+}
+
+/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
+static enum hk_os_huge_mode os_read_huge_mode(void) {
+    struct os_lines lines;
+    const char *text =
+        os_read_setting(&lines, HK_OS_ROOT "/sys/kernel/mm/transparent_hugepage/enabled");
+    if (text == NULL)
+        return HK_OS_HUGE_NEVER;
+    if (strstr(text, "[always]") != NULL)
+        return HK_OS_HUGE_ALWAYS;
+    return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
+}
+
+/* The same, read once. The first mapping of the process reads it, since a sandbox that the program enters
+ * later may forbid to open files. */
+static enum hk_os_huge_mode os_system_huge_mode(void) {
+    static uint32_t known;                   /* atomic: 0, or the mode + 1 */
+    uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
+    if (hk_unlikely(mode == 0)) {
+        mode = os_read_huge_mode() + 1;
+        hk_store_relaxed(&known, mode); /* relaxed: as above */
+    }
+    return (enum hk_os_huge_mode)(mode - 1);
+}
+
+/* ---- Mapping -------------------------------------------------------------------------------------- */
+
 /* Anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
     void *p = os_map(NULL, bytes);
     uintptr_t unset = 0;
-    if ((uintptr_t)p > OS_HINT_GAP_BYTES) /* relaxed: only a hint */
-        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES);
+    /* relaxed: only a hint */
+    if ((uintptr_t)p > OS_HINT_GAP_BYTES &&
+        hk_cas_relaxed(&os_map_hint, &unset, (uintptr_t)p - OS_HINT_GAP_BYTES))
+        os_system_huge_mode();
     return p;
 }
 
@@ -235,13 +272,6 @@ void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     os_advise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-/* The first line of a file of the kernel; NULL if it cannot be read. */
-static char *os_read_setting(struct os_lines *lines, const char *path) {
-    char *line = os_lines_open(lines, path, '\n') ? os_lines_next(lines) : NULL;
-    os_lines_close(lines);
-    return line;
-}
-
 size_t hk_os_mappings_max(void) {
     enum { USUAL = 65530 };
     static size_t mappings_max; /* relaxed: every thread computes the same value */
@@ -257,32 +287,16 @@ size_t hk_os_mappings_max(void) {
     return most;
 }
 
-/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
-static enum hk_os_huge_mode os_system_huge_mode(void) {
-    struct os_lines lines;
-    const char *text =
-        os_read_setting(&lines, HK_OS_ROOT "/sys/kernel/mm/transparent_hugepage/enabled");
-    if (text == NULL)
-        return HK_OS_HUGE_NEVER;
-    if (strstr(text, "[always]") != NULL)
-        return HK_OS_HUGE_ALWAYS;
-    return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
-}
-
 /* The process's own setting may change at any time and is asked for each time. */
 enum hk_os_huge_mode hk_os_huge_mode(void) {
-    static uint32_t known;                   /* atomic: 0, or the mode of the system + 1 */
-    uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
-    if (mode == 0) {
-        mode = os_system_huge_mode() + 1;
-        hk_store_relaxed(&known, mode); /* relaxed: as above */
-    }
     enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
-    enum hk_os_huge_mode found = (enum hk_os_huge_mode)(mode - 1);
-    long disabled = found == HK_OS_HUGE_NEVER ? 0 : os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
-    if (disabled > 0)
-        found = disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
-    return found;
+    enum hk_os_huge_mode mode = os_system_huge_mode();
+    if (mode == HK_OS_HUGE_NEVER)
+        return mode;
+    long disabled = os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
+    if (disabled <= 0)
+        return mode;
+    return disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
 }
 
 bool hk_os_huge_pages_exist(void) { return hk_os_huge_mode() != HK_OS_HUGE_NEVER; }
