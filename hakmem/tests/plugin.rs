@@ -88,7 +88,6 @@ fn status_kb(name: &str) -> u64 {
 }
 
 #[test]
-#[ignore = "hakmem does not stay loaded yet"]
 fn a_library_on_hakmem_can_be_closed() {
     threads_that_used_it_may_exit_after_it_was_closed();
     what_it_left_behind_may_run_after_it_was_closed();
