@@ -40,6 +40,8 @@ fn main() {
         .warnings(false)
         .flag("-pthread")
         .flag("-fvisibility=hidden")
+        // A new-handler of C++ may throw through operator new.
+        .flag("-fexceptions")
         .flag("-fno-builtin-malloc")
         .flag("-fno-semantic-interposition")
         .flag(if is_set("CARGO_FEATURE_LOCAL_DYNAMIC_TLS") {

@@ -74,7 +74,8 @@ static void scavenger_settle(void) {
 
 static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
-    hk_store_relaxed(&scavenger.id, hk_os_thread_id()); /* relaxed: the store of `state` orders it */
+    hk_store_relaxed(&scavenger.id,
+                     hk_os_thread_id()); /* relaxed: the store of `state` orders it */
     while (scavenger_is_wanted()) {
         hk_dirty_wait();
         scavenger_settle();
