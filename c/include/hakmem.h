@@ -72,8 +72,8 @@ HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEP
 HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was last
- * requested with exactly `size` bytes (C23 free_sized). Any other size is undefined behaviour;
- * checking mode (option checks=1) reports it. */
+ * requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake: one that is too large
+ * for the block is reported, every other one with the option checks. Neither harms other blocks. */
 HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size (C23

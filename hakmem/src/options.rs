@@ -12,10 +12,11 @@
 //! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
 //! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
 //! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
+//! | [`BACKGROUND`] | `background` | `auto` | `auto`, `always`, `never` | any time |
 //! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 32 | 0 to 1048576 | any time |
 //! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
-//! | [`CHECKS`] | `checks` | 0 | 0, 1 | at start |
+//! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //!
@@ -24,11 +25,11 @@
 //! [`Opt::set`].
 //!
 //! ```
-//! use hakmem::options::{self, Error};
+//! use hakmem::options::{self, Checks, Error};
 //!
 //! options::PURGE_DELAY_MS.set(100)?;
 //! assert_eq!(options::PURGE_DELAY_MS.get()?, 100);
-//! assert_eq!(options::CHECKS.set(true), Err(Error::AtStart));
+//! assert_eq!(options::CHECKS.set(Checks::Full), Err(Error::AtStart));
 //! # Ok::<(), Error>(())
 //! ```
 //
@@ -73,6 +74,19 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+/// How closely frees are checked: [`CHECKS`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Checks {
+    /// By what costs next to nothing.
+    #[default]
+    Off,
+    /// No thread caches, every free checked, sized frees compared. Slow.
+    Full,
+    /// The same with small thread caches. Misses only what the cache of another thread hides.
+    Fast,
+}
+
 /// What to do after the use of a bad pointer was reported: [`ON_ERROR`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -82,6 +96,19 @@ pub enum OnError {
     Abort,
     /// Ignore the call.
     Continue,
+}
+
+/// Whether a thread of hakmem's own may give memory back: [`BACKGROUND`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Background {
+    /// Only while the program itself has other threads than its first.
+    #[default]
+    Auto,
+    /// In a program with one thread, too.
+    Always,
+    /// Never: memory is given back by the program's own calls only.
+    Never,
 }
 
 /// Defines the constants.
@@ -117,6 +144,8 @@ options! {
     /// MiB that must be free, or in use, for a thread to give memory back while the program is idle;
     /// 0 means never.
     PURGE_THREAD_MB: u64 = c"purge_thread_mb";
+    /// Whether a thread of hakmem's own may give memory back.
+    BACKGROUND: Background = c"background";
     /// MiB in use from which further chunks ask for huge pages; 0 means never.
     HUGE_PAGE_MB: u64 = c"huge_page_mb";
     /// Bytes in use above which everything free is given back; 0 means no limit. The environment
@@ -124,8 +153,8 @@ options! {
     LIMIT_SOFT: u64 = c"limit_soft";
     /// Bytes in use above which allocations fail; otherwise as [`LIMIT_SOFT`].
     LIMIT_HARD: u64 = c"limit_hard";
-    /// No thread caches, every free checked, sized frees compared. Slow.
-    CHECKS: bool = c"checks";
+    /// How closely frees are checked.
+    CHECKS: Checks = c"checks";
     /// What to do after a bad pointer was reported.
     ON_ERROR: OnError = c"on_error";
     /// Print all statistics to standard error at exit.
@@ -276,9 +305,19 @@ named!(Prewarm {
     All: "all",
     Adaptive: "adaptive"
 });
+named!(Checks {
+    Off: "0",
+    Full: "1",
+    Fast: "fast"
+});
 named!(OnError {
     Abort: "abort",
     Continue: "continue"
+});
+named!(Background {
+    Auto: "auto",
+    Always: "always",
+    Never: "never"
 });
 
 #[cfg(test)]
@@ -300,8 +339,14 @@ mod tests {
         for flag in [false, true] {
             check(flag);
         }
+        for checks in [Checks::Off, Checks::Full, Checks::Fast] {
+            check(checks);
+        }
         for action in [OnError::Abort, OnError::Continue] {
             check(action);
+        }
+        for background in [Background::Auto, Background::Always, Background::Never] {
+            check(background);
         }
         for set in [
             Prewarm::Off,

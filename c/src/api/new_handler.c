@@ -1,7 +1,11 @@
 /* api/new_handler.c - calling a C++ function that may throw. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "new_handler.h"
 
-#if defined(__x86_64__)
+#if !defined(HAK_OVERRIDE)
+
+/* Nothing calls it without the operators of C++. */
+
+#elif defined(__x86_64__)
 
 /* The landing pad starts with the exception in rax, where the function's result belongs. */
 __asm__(NEW_HANDLER_BEGIN

@@ -98,10 +98,9 @@ struct override_info {
     struct hk_stats_all stats;
     uint64_t blocks_free;   /* in slabs and in caches */
     uint64_t blocks_cached; /* the part of them in caches */
-    uint64_t bytes_mapped;  /* in live blocks with a mapping of their own */
-    uint64_t bytes_chunks;  /* in slabs and in the other large blocks */
-    uint64_t bytes_used;    /* in live blocks there */
-    uint64_t bytes_free;    /* the rest of it */
+    uint64_t bytes_mapped;  /* in live blocks that have mappings of their own */
+    uint64_t bytes_arena;   /* in slabs, and in other large blocks */
+    uint64_t bytes_used;    /* the part of them in live blocks */
 };
 
 static void override_collect(struct override_info *info) {
@@ -113,11 +112,11 @@ static void override_collect(struct override_info *info) {
         info->blocks_free += row->blocks_free + row->blocks_cached;
         info->blocks_cached += row->blocks_cached;
     }
-    uint64_t mapped = info->stats.bytes_mapped; /* with those that threads keep */
-    info->bytes_mapped = mapped < total->bytes_large ? mapped : total->bytes_large;
-    info->bytes_chunks = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
+    /* Freed blocks that threads keep are still mapped, but not used. */
+    info->bytes_mapped = info->stats.bytes_mapped < total->bytes_large ? info->stats.bytes_mapped
+                                                                       : total->bytes_large;
+    info->bytes_arena = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
     info->bytes_used = total->bytes_live - info->bytes_mapped;
-    info->bytes_free = info->bytes_chunks - info->bytes_used;
 }
 
 #if OVERRIDE_HAS_MALLINFO2
@@ -125,14 +124,14 @@ HAK_API struct mallinfo2 mallinfo2(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo2 result = {0};
-    result.arena = info.bytes_chunks;
+    result.arena = info.bytes_arena;
     result.ordblks = info.blocks_free;
     result.smblks = info.blocks_cached;
     result.hblks = info.stats.blocks_mapped;
     result.hblkhd = info.bytes_mapped;
     result.fsmblks = info.stats.total.bytes_cached;
     result.uordblks = info.bytes_used;
-    result.fordblks = info.bytes_free;
+    result.fordblks = info.bytes_arena - info.bytes_used;
     result.keepcost = info.stats.total.bytes_dirty;
     return result;
 }
@@ -145,14 +144,14 @@ HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
     struct mallinfo result = {0};
-    result.arena = override_int(info.bytes_chunks);
+    result.arena = override_int(info.bytes_arena);
     result.ordblks = override_int(info.blocks_free);
     result.smblks = override_int(info.blocks_cached);
     result.hblks = override_int(info.stats.blocks_mapped);
     result.hblkhd = override_int(info.bytes_mapped);
     result.fsmblks = override_int(info.stats.total.bytes_cached);
     result.uordblks = override_int(info.bytes_used);
-    result.fordblks = override_int(info.bytes_free);
+    result.fordblks = override_int(info.bytes_arena - info.bytes_used);
     result.keepcost = override_int(info.stats.total.bytes_dirty);
     return result;
 }
@@ -187,9 +186,10 @@ static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats)
 /* The elements that stand in the heap and, of all heaps together, after it. */
 static void override_write_totals(FILE *stream, const struct override_info *info) {
     uint64_t cached = info->stats.total.bytes_cached;
+    uint64_t unused = info->bytes_arena - info->bytes_used;
     override_write_total(stream, "fast", info->blocks_cached, cached);
     override_write_total(stream, "rest", info->blocks_free - info->blocks_cached,
-                         info->bytes_free > cached ? info->bytes_free - cached : 0);
+                         unused > cached ? unused - cached : 0);
 }
 
 static void override_write_spaces(FILE *stream, const struct hak_stats *total) {

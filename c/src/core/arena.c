@@ -8,7 +8,6 @@
 #include "dirty.h"
 #include "meta.h"
 #include "options.h"
-#include "registry.h"
 #include "usage.h"
 
 enum {
@@ -317,7 +316,6 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t least, uin
         hk_os_set_huge((void *)range.base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
     }
-    hk_registry_place_window(chunk->base);
     return chunk;
 }
 

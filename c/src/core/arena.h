@@ -10,8 +10,7 @@
  * A huge page that is mostly in use is not broken up by purging. A chunk that does give memory back is
  * excluded from huge pages, or the kernel would soon fill the holes again.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
- * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/extent, core/meta, the place of
- * the class map.
+ * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/extent, core/meta.
  */
 #ifndef HK_CORE_ARENA_H
 #define HK_CORE_ARENA_H

@@ -21,6 +21,10 @@ enum hk_option {
 
 extern uint64_t hk_option_values[HK_OPTION_COUNT]; /* atomic */
 
+/* Values of the option `checks`. HK_CHECKS_FULL has no thread caches. HK_CHECKS_FAST has small ones, and no
+ * class map, so that each free takes the slow path. */
+enum hk_checks { HK_CHECKS_OFF, HK_CHECKS_FULL, HK_CHECKS_FAST };
+
 /* relaxed: a setting; nothing is published by it */
 static inline uint64_t hk_option(enum hk_option option) {
     return hk_load_relaxed(&hk_option_values[option]);

@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "../core/options.h"
 #include "../core/registry.h"
 #include "../os/check.h"
 #include "../os/os.h"
@@ -231,13 +232,12 @@ static uint32_t class_inbox_room(struct hk_heap_class *hc, size_t class) {
     return hc->inbox != NULL ? hk_classes[class].inbox - hc->inbox_count : 0;
 }
 
-/* One batch on its way home. */
+/* One batch on its way to the owner heaps. It lies on the stack, which may be small. */
 struct give_batch {
     size_t class;
-    uint32_t count;
-    void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
-    struct hk_span *slabs[HK_BATCH_MAX]; /* where they belong */
-    uint16_t indexes[HK_BATCH_MAX];      /* and which block of the slab they are */
+    uint32_t count;                      /* blocks that are not delivered yet */
+    struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
+    uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
     uint32_t bad_count;
     enum hk_slab_result bad_result[HEAP_BAD_MAX];
     void *bad[HEAP_BAD_MAX];
@@ -251,10 +251,9 @@ static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_r
 }
 
 static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_span *slab,
-                             uint32_t index, void *block) {
+                             uint32_t index) {
     batch->slabs[at] = slab;
     batch->indexes[at] = (uint16_t)index;
-    batch->blocks[at] = block;
 }
 
 /* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
@@ -273,7 +272,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
             continue;
         }
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
-        batch_put(batch, found++, slab, index, block);
+        batch_put(batch, found++, slab, index);
     }
     batch->count = found;
 }
@@ -294,16 +293,16 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
         uint32_t index = batch->indexes[i];
         enum hk_slab_result result = HK_SLAB_DONE;
         if (hk_unlikely(slab->owner != heap)) {
-            batch_put(batch, left++, slab, index, batch->blocks[i]);
+            batch_put(batch, left++, slab, index);
         } else if (room == 0) {
             result = class_give(hc, slab, index, &released);
             given += result == HK_SLAB_DONE;
         } else if ((result = hk_slab_look_at(slab, index)) == HK_SLAB_DONE) {
-            hc->inbox[hc->inbox_count++] = batch->blocks[i];
+            hc->inbox[hc->inbox_count++] = hk_slab_block(slab, index);
             room--;
         }
         if (hk_unlikely(result != HK_SLAB_DONE))
-            batch_note_bad(batch, batch->blocks[i], result);
+            batch_note_bad(batch, hk_slab_block(slab, index), result);
     }
     hc->blocks_out -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -311,9 +310,12 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     return released;
 }
 
-/* Gives a heap class its inbox, if it has none. Without memory it does without. */
+/* Gives a heap class its inbox, if it has none. Without memory it does without, and with HK_CHECKS_FAST, so
+ * that a free block that no thread caches is known by its bit. */
 static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
     if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
+        return;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return;
     size_t bytes = hk_classes[class].inbox * sizeof(void *);
     void **inbox = bytes > 0 ? hk_meta_alloc(bytes) : NULL;
@@ -361,6 +363,15 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, give_causes[result]);
 }
 
+/* Whether the inbox holds a block. Under the class lock. */
+static bool class_inbox_holds(const struct hk_heap_class *hc, const void *block) {
+    for (uint32_t i = 0; i < hc->inbox_count; i++) {
+        if (hc->inbox[i] == block)
+            return true;
+    }
+    return false;
+}
+
 bool hk_heap_check(const char *function, const void *block) {
     struct hk_span *span = hk_registry_find(block);
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
@@ -371,8 +382,23 @@ bool hk_heap_check(const char *function, const void *block) {
         struct hk_heap_class *hc = &heap->classes[span->class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         result = hk_slab_look(span, block);
+        if (result == HK_SLAB_DONE && class_inbox_holds(hc, block))
+            result = HK_SLAB_ALREADY_FREE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        hk_bad_pointer(function, block, give_causes[result]);
+    return result == HK_SLAB_DONE;
+}
+
+bool hk_heap_check_fast(const char *function, const void *block) {
+    const struct hk_span *slab = hk_registry_find(block);
+    uint32_t index;
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    if (slab != NULL && slab->class != HK_CLASS_NONE)
+        result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);
+    if (result == HK_SLAB_DONE && hk_slab_seems_free(slab, index))
+        result = HK_SLAB_ALREADY_FREE;
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
     return result == HK_SLAB_DONE;

@@ -20,7 +20,7 @@
 #include "../os/lock.h"
 
 #define HK_HEAPS_MAX 256u
-#define HK_BATCH_MAX 256u /* most blocks in one hk_heap_give */
+#define HK_BATCH_MAX 160u /* most blocks in one hk_heap_give: 10 bytes of stack each */
 
 struct hk_heap_class {
     struct hk_lock lock;
@@ -74,8 +74,13 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
  * `size` bytes. False, nothing changed, where that is impossible. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* Reports `block` unless it is the start of a live block. True if it is one. */
+/* Reports `block` unless it is the start of a block that is neither in its slab nor in the transfer cache of
+ * its owner. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);
+
+/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither transfer
+ * caches nor what another thread is doing just now. */
+bool hk_heap_check_fast(const char *function, const void *block);
 
 /* A scan over the heaps, and its place. It goes on where it stopped. */
 struct hk_scan {

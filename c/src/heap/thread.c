@@ -36,12 +36,21 @@ enum {
     THREAD_SWEEP_MIN = 8,       /* records below which no thread looks for lost ones */
     THREAD_SWEEP_BATCH = 32,    /* records whose owners are looked at together */
     THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
+    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
+    THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
+    THREAD_SEARCHED_DEPTH = 30, /* blocks in a bin that each free searches */
     THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
-static const struct hk_cache thread_unborn = {{[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
-static const struct hk_cache thread_uncached = {
-    {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
+/* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler that merges
+ * equal constants would give both sentinels one address. */
+#define THREAD_SENTINEL(kind)                                                                      \
+    {                                                                                              \
+        {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY},                                       \
+            {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}, kind                              \
+    }
+static const struct hk_cache thread_unborn = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
+static const struct hk_cache thread_uncached = THREAD_SENTINEL(HK_CACHE_DISABLED);
 
 /* The constant caches are never written: their bins are empty and full. */
 #define THREAD_CONSTANT(cache) ((struct hk_cache *)(void *)(uintptr_t)(const void *)(&(cache)))
@@ -115,8 +124,6 @@ void hk_thread_start_late(void) {
         hk_options_read_late();
         threads.options_pending = false;
     }
-    if (hk_option(HK_OPTION_stats))
-        hk_os_keep_error();
     hk_os_find_thread_create();
     /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
      * blocks outlive it. */
@@ -183,9 +190,9 @@ void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *a
 
 /* ---- Arrays --------------------------------------------------------------------------------------- */
 
-/* Bytes of an array with its NULL slot, as the allocator of metadata rounds them up. */
+/* Bytes of an array with its NULL slots, as the allocator of metadata rounds them up. */
 static size_t array_bytes(uint32_t capacity) {
-    return hk_meta_usable(((size_t)capacity + 1) * sizeof(void *));
+    return hk_meta_usable(((size_t)capacity + HK_BIN_BELOW) * sizeof(void *));
 }
 
 static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
@@ -230,12 +237,10 @@ static void thread_end_move(struct hk_thread *thread) {
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
  * memory: nothing changed. */
 static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
-    struct hk_bin *bin = &thread->cache.bins[class];
-    struct hk_bin fresh = HK_BIN_WITHOUT_ARRAY;
     void **old_floor = thread->floor[class];
     uint32_t old_capacity = thread->capacity[class];
-    size_t blocks = (size_t)(bin->top - old_floor);
-    void **floor = fresh.top;
+    size_t blocks = (size_t)(thread->cache.top[class] - old_floor);
+    void **floor = HK_BIN_WITHOUT_ARRAY;
     hk_assert(blocks <= capacity);
     bool same_array =
         old_capacity > 0 && capacity > 0 && array_bytes(capacity) == array_bytes(old_capacity);
@@ -245,52 +250,56 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
         void **array = hk_meta_alloc(array_bytes(capacity));
         if (array == NULL)
             return false;
-        array[0] = NULL;
-        floor = array + 1;
+        for (int i = 0; i < HK_BIN_BELOW; i++)
+            array[i] = NULL;
+        floor = array + HK_BIN_BELOW;
         memcpy(floor, old_floor, blocks * sizeof *floor);
     }
     hk_lock(&thread->lock, HK_RANK_THREAD);
     thread_begin_move(thread, class);
     thread->floor[class] = floor;
     thread->capacity[class] = (uint16_t)capacity;
-    hk_bin_set_top(bin, floor + blocks);
-    bin->ceil = floor + capacity;
+    hk_bin_set_top(&thread->cache, class, floor + blocks);
+    thread->cache.ceil[class] = floor + capacity;
     thread_end_move(thread);
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
     if (old_capacity > 0 && !same_array)
-        hk_meta_free(old_floor - 1, array_bytes(old_capacity));
+        hk_meta_free(old_floor - HK_BIN_BELOW, array_bytes(old_capacity));
     return true;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it. No lock: a locked instruction would wait for all
- * stores that the program has under way, at every flush. */
-static void thread_take_oldest(struct hk_thread *thread, size_t class, void **to, uint32_t count) {
-    struct hk_bin *bin = &thread->cache.bins[class];
+/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No lock: a
+ * locked instruction would wait for all stores that the program has under way, at every flush. */
+static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
-    size_t left = (size_t)(bin->top - floor) - count;
+    size_t left = (size_t)(thread->cache.top[class] - floor) - count;
     thread_begin_move(thread, class);
-    memcpy(to, floor, count * sizeof *to);
-    memmove(floor, floor + count, left * sizeof *floor);
-    hk_bin_set_top(bin, floor + left);
+    for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
+        void *oldest = floor[i];
+        floor[i] = floor[i + count];
+        floor[i + count] = oldest;
+    }
+    hk_bin_set_top(&thread->cache, class, floor + left);
     thread_end_move(thread);
+    return floor + left;
 }
 
-/* Brings the `count` oldest blocks of a bin home. */
+/* Returns the `count` oldest blocks of a bin to their owner heaps. */
 static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
                              uint32_t count) {
-    void *batch[HK_BATCH_MAX];
+    void **blocks = thread_take_oldest(thread, class, count);
     thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
-        thread_take_oldest(thread, class, batch, n);
-        hk_heap_give(function, class, batch, n);
+        hk_heap_give(function, class, blocks, n);
+        blocks += n;
         count -= n;
     }
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
-    return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
+    return (uint32_t)(thread->cache.top[class] - thread->floor[class]);
 }
 
 /* Halves a bin; false without memory for the smaller array. */
@@ -306,9 +315,9 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
 static void thread_look(struct hk_thread *thread) {
     hk_keep_look(&thread->keep);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
+        if (thread->capacity[class] > 0 && thread->cache.top[class] == thread->seen[class])
             thread_halve(thread, class);
-        thread->seen[class] = thread->cache.bins[class].top;
+        thread->seen[class] = thread->cache.top[class];
     }
 }
 
@@ -379,13 +388,22 @@ static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32
         thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
 }
 
+/* The most blocks in a bin. With HK_CHECKS_FAST each free searches its bin. */
+static uint32_t thread_depth(size_t class) {
+    uint32_t depth = hk_classes[class].depth;
+    bool searched = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    return searched && depth > THREAD_SEARCHED_DEPTH ? THREAD_SEARCHED_DEPTH : depth;
+}
+
 /* Doubles a bin's capacity, to the depth of its class. If that takes more than the share, bins that
  * hold much more give way: always to a bin that has nothing, now and then to others. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
+    uint32_t depth = thread_depth(class);
     uint32_t old = thread->capacity[class];
-    uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
-    capacity = capacity < row->depth ? capacity : row->depth;
+    uint32_t capacity =
+        old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
+    capacity = capacity < depth ? capacity : depth;
     if (capacity <= old)
         return;
     if (old == 0 || thread->slow_calls % THREAD_ROOM_CALLS == 0)
@@ -461,8 +479,7 @@ static void thread_finish(struct hk_thread *thread) {
  * called again until the last round. Those that run after it even then use a heap directly. */
 static void thread_end(void *record) {
     struct hk_thread *thread = record;
-    if (++thread->end_rounds < PTHREAD_DESTRUCTOR_ITERATIONS &&
-        pthread_setspecific(threads.key, thread) == 0)
+    if (++thread->end_rounds < THREAD_END_ROUNDS && pthread_setspecific(threads.key, thread) == 0)
         return;
     thread_finish(thread);
 }
@@ -470,9 +487,10 @@ static void thread_end(void *record) {
 /* ---- Threads that vanished ------------------------------------------------------------------------- */
 
 static void thread_reset_bin(struct hk_thread *thread, size_t class) {
-    thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
-    thread->floor[class] = thread->cache.bins[class].top;
-    thread->seen[class] = thread->cache.bins[class].top;
+    thread->cache.top[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->cache.ceil[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->floor[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->seen[class] = HK_BIN_WITHOUT_ARRAY;
     thread->capacity[class] = 0;
 }
 
@@ -598,6 +616,7 @@ static struct hk_thread *thread_create(void) {
     memset(thread, 0, sizeof *thread);
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
         thread_reset_bin(thread, class);
+    thread->cache.kind = HK_CACHE_OWN;
     thread->trim_seen = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
     thread->number = hk_lock_self();
     thread->signal_mask = hk_os_signal_mask();
@@ -627,7 +646,7 @@ static bool thread_attach(struct hk_thread *thread) {
 static HK_SLOW struct hk_thread *thread_begin(void) {
     if (!threads_start())
         return NULL;
-    if (hk_option(HK_OPTION_checks) || !threads.has_key) {
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL || !threads.has_key) {
         hk_thread_disable_cache();
         return NULL;
     }
@@ -655,9 +674,9 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
 
 struct hk_thread *hk_thread_get(void) {
     struct hk_cache *cache = hk_cache;
-    if (hk_unlikely(cache == &thread_unborn))
-        return thread_begin();
-    return cache == &thread_uncached ? NULL : (struct hk_thread *)(void *)cache;
+    if (hk_likely(cache->kind == HK_CACHE_OWN))
+        return (struct hk_thread *)(void *)cache;
+    return cache->kind == HK_CACHE_UNINITIALIZED ? thread_begin() : NULL;
 }
 
 /* ---- Slow paths ------------------------------------------------------------------------------------ */
@@ -685,19 +704,19 @@ static void thread_tick(struct hk_thread *thread) {
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
 
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) {
-    const struct hk_class *row = &hk_classes[class];
-    struct hk_bin *bin = &thread->cache.bins[class];
+    uint32_t depth = thread_depth(class);
     uint32_t have = thread_blocks(thread, class);
-    uint32_t want = have + count < row->depth ? have + count : row->depth;
+    uint32_t want = have + count < depth ? have + count : depth;
     if (want > thread->capacity[class])
         thread_raise_capacity(thread, class, want, thread_limit());
     want = want < thread->capacity[class] ? want : thread->capacity[class];
     uint32_t added = 0;
     while (have + added < want) {
-        uint32_t got = hk_heap_take(thread->heap, class, bin->top, want - have - added);
+        void **top = thread->cache.top[class];
+        uint32_t got = hk_heap_take(thread->heap, class, top, want - have - added);
         if (got == 0)
             break;
-        hk_bin_set_top(bin, bin->top + got);
+        hk_bin_set_top(&thread->cache, class, top + got);
         added += got;
     }
     return added;
@@ -712,8 +731,8 @@ void *hk_thread_refill(size_t class) {
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
-    struct hk_bin *bin = &thread->cache.bins[class];
-    void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
+    void *block =
+        hk_bin_pop(&thread->cache, class); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
         return block;
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
@@ -723,12 +742,13 @@ void *hk_thread_refill(size_t class) {
         thread->moved_bytes += hk_classes[class].block_bytes;
         return hk_heap_take_one(thread->heap, class).start;
     }
-    uint32_t got = hk_heap_take(thread->heap, class, bin->top, (capacity + 1) / 2);
+    void **top = thread->cache.top[class];
+    uint32_t got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
     thread->moved_bytes += got * (size_t)hk_classes[class].block_bytes;
-    hk_bin_set_top(bin, bin->top + got - 1);
-    return *bin->top;
+    hk_bin_set_top(&thread->cache, class, top + got - 1);
+    return top[got - 1];
 }
 
 struct hk_block hk_thread_take_one(size_t class) {
@@ -740,9 +760,34 @@ struct hk_block hk_thread_take_one(size_t class) {
 
 /* The record for a free; a thread that has only freed a little is not worth one yet. */
 static struct hk_thread *thread_get_to_free(void) {
-    if (hk_cache == &thread_unborn && thread_unborn_frees++ < THREAD_UNBORN_FREES)
+    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_unborn_frees++ < THREAD_UNBORN_FREES)
         return NULL;
     return hk_thread_get();
+}
+
+/* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is compared as a
+ * push compares it, and only a bin of large blocks that holds less than that asks the owner heap: small blocks
+ * always get a larger bin with the first free. HK_CHECKS_FAST searches all of the bin and asks always, so that
+ * it misses nothing but the bins of other threads. */
+static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
+                         const void *block) {
+    bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    void *const *at = exact ? thread->floor[class] : thread->cache.top[class] - HK_BIN_BELOW;
+    for (; at < thread->cache.top[class]; at++) {
+        if (hk_unlikely(*at == block)) {
+            hk_bad_pointer(function, block, HK_CAUSE_FREE);
+            return false;
+        }
+    }
+    if (exact)
+        return hk_heap_check_fast(function, block);
+    if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
+        return true;
+    return hk_heap_check(function, block);
+}
+
+static bool thread_is_full(const struct hk_thread *thread, size_t class) {
+    return thread->cache.top[class] == thread->cache.ceil[class];
 }
 
 void hk_thread_flush(const char *function, size_t class, void *block) {
@@ -752,17 +797,16 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         hk_purge_balance();
         return;
     }
-    struct hk_bin *bin = &thread->cache.bins[class];
-    if (hk_unlikely(thread_blocks(thread, class) > 0 && bin->top[-1] == block)) {
-        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+    if (hk_unlikely(!thread_check(thread, function, class, block)))
         return;
-    }
+    if (hk_bin_push(&thread->cache, class, block)) /* HK_CHECKS_FAST, or pre-warmed just now */
+        return;
     thread_tick(thread);
     thread->seen[class] = NULL;
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
         thread_halve_all(thread);
-    if (bin->top == bin->ceil && !only_frees)
+    if (thread_is_full(thread, class) && !only_frees)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
@@ -771,9 +815,9 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         hk_purge_balance();
         return;
     }
-    if (bin->top == bin->ceil) /* what a thread that only frees keeps is of no use to it */
+    if (thread_is_full(thread, class)) /* what a thread that only frees keeps is of no use to it */
         thread_send_home(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
-    bool pushed = hk_bin_push(bin, block);
+    bool pushed = hk_bin_push(&thread->cache, class, block);
     hk_assert(pushed);
     (void)pushed;
     hk_purge_balance();
@@ -837,7 +881,7 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 
 uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
     /* relaxed: only counted */
-    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
+    return (uint32_t)(hk_load_relaxed(&thread->cache.top[class]) - thread->floor[class]);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------------ */
@@ -850,7 +894,7 @@ void hk_thread_fork_child(void) {
     uint32_t running = THREADS_START_RUNNING;
     if (hk_lock_thread_vanished(hk_load_relaxed(&threads.starter)))
         hk_cas_relaxed(&threads.started, &running, THREADS_START_NOT); /* relaxed: as above */
-    if (hk_cache != &thread_unborn && hk_cache != &thread_uncached)
+    if (hk_cache->kind == HK_CACHE_OWN)
         thread_identify((struct hk_thread *)(void *)hk_cache);
 }
 

@@ -67,7 +67,8 @@ void *hk_thread_refill(size_t class);
 /* As hk_thread_refill, but takes a single block, which may be known to be zero. */
 struct hk_block hk_thread_take_one(size_t class);
 
-/* Frees a block of a class whose bin is full. `function` is named if it is bad. */
+/* Frees a block of a class whose bin is full, or that must be checked: a block that is free already is
+ * reported, in the name of `function`, unless another thread caches it. */
 void hk_thread_flush(const char *function, size_t class, void *block);
 
 /* A large block: one that the thread has kept, else a new one. start NULL without memory. */

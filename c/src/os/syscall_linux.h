@@ -16,6 +16,12 @@
 
 #include "../base/compiler.h"
 
+/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
+enum {
+    OS_FUTEX_WAIT_PRIVATE = 128,
+    OS_FUTEX_WAKE_PRIVATE = 129,
+};
+
 /* Up to six arguments, each converted to long. Returns the result, or minus an error number. */
 #define os_syscall(number, ...) os_enter_kernel((number), (const long[6]){__VA_ARGS__})
 

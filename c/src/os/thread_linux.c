@@ -20,9 +20,6 @@
 
 /* ---- Waiting ----------------------------------------------------------------------------------- */
 
-/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
-enum { OS_FUTEX_WAIT_PRIVATE = 128, OS_FUTEX_WAKE_PRIVATE = 129 };
-
 void hk_os_wait(uint32_t *word, uint32_t expected) {
     os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected);
 }
