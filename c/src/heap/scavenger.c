@@ -128,12 +128,11 @@ static void scavenger_note_refusal(uint64_t now) {
 /* background=auto stays out of handlers, children of vfork, and sandboxes. */
 static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
-    if (!always) /* only threads that exist justify one of ours */
-        hk_thread_recover_gone();
-    if (!scavenger_is_allowed())
+    bool is_child_of_vfork = hk_os_thread_id() == 0;
+    if (is_child_of_vfork || (!always && !hk_os_may_start_thread(signal_mask)))
         return false;
-    return (always || hk_os_may_start_thread(signal_mask)) &&
-           hk_os_start_thread(scavenger_run, "hakmem-purge");
+    hk_thread_recover_gone(); /* only threads that exist justify one of ours */
+    return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
 }
 
 void hk_scavenger_want(uint64_t signal_mask) {

@@ -171,7 +171,11 @@ uint64_t hk_os_thread_id(void) {
 }
 
 bool hk_os_thread_is_gone(uint64_t id) {
-    return id != 0 && os_syscall(SYS_tgkill, os_getpid(), (long)id, 0) == -ESRCH;
+    /* A child of vfork shares our memory, but has none of our threads.
+     * relaxed: stored before this process had threads */
+    long process = hk_load_relaxed(&os_process);
+    return id != 0 && process == os_getpid() &&
+           os_syscall(SYS_tgkill, process, (long)id, 0) == -ESRCH;
 }
 
 uint64_t hk_os_signal_mask(void) {

@@ -386,19 +386,26 @@ TEST(a_signal_handler_that_allocates_starts_no_scavenger) {
     CHECK_EXITED(in_child(handle_signal, NULL));
 }
 
-static void vfork_child(void *unused) {
-    (void)unused;
+static void vfork_child(void *background) {
+    REQUIRE(hak_option_set("background", background) == 0);
     start_hand(sleep_until_stopped, NULL);
     free(HIDE(malloc(1)));
     test_sleep_ms(20);
+    unsigned before = scavengers();
     pid_t child = vfork();
     if (child == 0) {
         load_free(load_make(60 * MIB, 3000));
         _exit(0);
     }
     CHECK(ended_well(child));
-    CHECK_EQ(scavengers(), 0);
+    CHECK_EQ(scavengers(), before);
+    struct hak_stats stats;
+    hak_stats(&stats, sizeof stats);
+    CHECK_EQ(stats.threads, 2); /* those of the parent were not taken for ended ones */
     stop_hands();
 }
 
-TEST(a_child_of_vfork_starts_no_scavenger) { CHECK_EXITED(in_child(vfork_child, NULL)); }
+TEST(a_child_of_vfork_starts_no_scavenger) {
+    CHECK_EXITED(in_child(vfork_child, (void *)"auto"));
+    CHECK_EXITED(in_child(vfork_child, (void *)"always"));
+}

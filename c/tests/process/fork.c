@@ -77,7 +77,7 @@ static void fork_among_streams(void *unused) {
     start_hand(read_lines, NULL);
     start_hand(flush_all, NULL);
     start_hand(churn_until_stopped, NULL);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 60; i++)
         fork_and_live();
     stop_hands();
 }
@@ -121,7 +121,7 @@ static void fork_among_names(void *unused) {
     start_hand(look_up_users, NULL);
     start_hand(look_up_hosts, NULL);
     start_hand(change_places, NULL);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 60; i++)
         fork_and_live();
     stop_hands();
 }
@@ -181,7 +181,7 @@ TEST(handlers_before_and_after_ours_may_allocate_trim_and_start_threads) {
 
 /* ---- Signal handlers --------------------------------------------------------------------------- */
 
-enum { SIGNAL_FORKS = 150 };
+enum { SIGNAL_FORKS = 60 };
 static volatile sig_atomic_t signal_forks, in_signal_child, signal_bad;
 static int signal_execs;
 
@@ -434,7 +434,7 @@ static void fork_with_threads(void *arg) {
     enum { THREADS_MOST = 1000 };
     static pthread_t threads[THREADS_MOST];
     unsigned count = *(unsigned *)arg;
-    pthread_barrier_t barrier;
+    static pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, count + 1);
     pthread_attr_t small;
     pthread_attr_init(&small);

@@ -17,7 +17,7 @@ static void *barrier_then_sleep(void *arg) { return sleep_until_stopped(arg); }
 
 /* A second thread of the program, which has its cache. */
 static void start_second(void) {
-    pthread_barrier_t ready;
+    static pthread_barrier_t ready; /* the other thread may leave it later */
     pthread_barrier_init(&ready, NULL, 2);
     free(HIDE(malloc(1)));
     start_hand(barrier_then_sleep, &ready);
