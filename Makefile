@@ -65,10 +65,14 @@ LIBS := $(ARCHIVE)
 endif
 
 OBJECT := $(BUILD)/obj/hakmem.o
+# Of the shared library alone: a static executable has no dlopen to pass a call on to.
+SHARED_OBJECT := $(BUILD)/obj/deepbind.o
+SHARED_CFLAGS := -DHAK_SHARED -foptimize-sibling-calls
 FLAGS := $(BUILD)/obj/flags
 COMPILE_FLAGS := $(HK_CPPFLAGS) $(CPPFLAGS) $(HK_CFLAGS) $(CFLAGS)
 COMPILE := $(CC) $(COMPILE_FLAGS)
 LINK := $(CC) $(HK_CFLAGS) $(CFLAGS) $(HK_LDFLAGS) $(LDFLAGS)
+LINK_LIBS := -ldl
 
 Q := $(if $(V),,@)
 say = $(if $(V),,@printf '  %-8s%s\n' $(1) $(2))
@@ -99,13 +103,17 @@ $(OBJECT): c/src/hakmem.c $(FLAGS) | need-cc
 	$(call say,CC,$@)
 	$(Q)$(COMPILE) -MMD -MP -c $< -o $@
 
+$(SHARED_OBJECT): c/src/api/deepbind.c $(FLAGS) | need-cc
+	$(call say,CC,$@)
+	$(Q)$(COMPILE) $(SHARED_CFLAGS) -MMD -MP -c $< -o $@
+
 $(ARCHIVE): $(OBJECT)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $<
 
-$(SHARED): $(OBJECT) c/packaging/exports.map
+$(SHARED): $(OBJECT) $(SHARED_OBJECT) c/packaging/exports.map
 	$(call say,LD,$@)
-	$(Q)$(LINK) $< -o $@
+	$(Q)$(LINK) $(OBJECT) $(SHARED_OBJECT) $(LINK_LIBS) -o $@
 
 $(SONAME): $(SHARED)
 	$(Q)ln -sf $(<F) $@
@@ -113,7 +121,7 @@ $(SONAME): $(SHARED)
 $(BUILD)/libhakmem.so: $(SONAME)
 	$(Q)ln -sf $(<F) $@
 
--include $(OBJECT:.o=.d)
+-include $(OBJECT:.o=.d) $(SHARED_OBJECT:.o=.d)
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
@@ -181,6 +189,8 @@ install: libs
 	$(Q)$(CONFIGURE) c/packaging/hakmemConfigVersion.cmake.in > \
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)$(CONFIGURE) c/packaging/hakmem.3.in | c/tools/man_page > '$(DESTDIR)$(MANDIR)/man3/hakmem.3'
+	@# Files below DESTDIR are not where programs will look for them.
+	$(Q)test -n '$(DESTDIR)' || c/tools/install_notes '$(LIBDIR)' '$(notdir $(SONAME))'
 
 uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))

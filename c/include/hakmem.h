@@ -28,14 +28,23 @@
 #ifndef HAK_API
 #define HAK_API __attribute__((visibility("default")))
 #endif
-#define HAK_ALLOCATES(...) __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
-#define HAK_REALLOCATES(...) __attribute__((warn_unused_result, alloc_size(__VA_ARGS__)))
+#define HAK_ALLOCATES(size) __attribute__((malloc, warn_unused_result, alloc_size(size)))
+#define HAK_ALLOCATES_ARRAY(count, size)                                                           \
+    __attribute__((malloc, warn_unused_result, alloc_size(count, size)))
+#define HAK_REALLOCATES(size) __attribute__((warn_unused_result, alloc_size(size)))
+#define HAK_REALLOCATES_ARRAY(count, size)                                                         \
+    __attribute__((warn_unused_result, alloc_size(count, size)))
 
-#ifdef __cplusplus
+#if defined(__cplusplus) && __cplusplus >= 201103L
 #define HAK_NOEXCEPT noexcept
-extern "C" {
+#elif defined(__cplusplus)
+#define HAK_NOEXCEPT throw()
 #else
 #define HAK_NOEXCEPT
+#endif
+
+#ifdef __cplusplus
+extern "C" {
 #endif
 
 /* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ------------------------------------ */
@@ -47,7 +56,7 @@ HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
 
 /* A block for `count` objects of `size` bytes, all bytes zero, otherwise as hak_malloc. NULL and
  * ENOMEM also when the product overflows. */
-HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1, 2);
+HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES_ARRAY(1, 2);
 
 /* Resizes the block `ptr` to `size` bytes: the first min(old, new) bytes keep their contents, the
  * block may move. NULL `ptr`: as hak_malloc. `size` 0 frees the block and returns NULL, as glibc does
@@ -57,14 +66,14 @@ HAK_API void *hak_realloc(void *ptr, size_t size) HAK_NOEXCEPT HAK_REALLOCATES(2
 
 /* hak_realloc to `count` * `size` bytes; NULL and ENOMEM, the block intact, when that overflows. */
 HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEPT
-    HAK_REALLOCATES(2, 3);
+    HAK_REALLOCATES_ARRAY(2, 3);
 
 /* Frees the block `ptr`; NULL does nothing. Keeps errno. */
 HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was last
- * requested with exactly `size` bytes (C23 free_sized). Any other size is undefined behaviour;
- * checking mode (option checks=1) reports it. */
+ * requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake: one that is too large
+ * for the block is reported, every other one with the option checks. Neither harms other blocks. */
 HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size (C23
@@ -112,10 +121,10 @@ HAK_API void hak_dealloc(void *ptr, size_t size, size_t align) HAK_NOEXCEPT;
 /* What hak_prewarm and the option prewarm fill. */
 enum hak_prewarm_set {
     HAK_PREWARM_OFF = 0,
-    HAK_PREWARM_TINY = 1,     /* blocks up to 1 KiB */
-    HAK_PREWARM_POOL = 2,     /* blocks of 8 KiB to 52 KiB */
-    HAK_PREWARM_ALL = 3,      /* both */
-    HAK_PREWARM_ADAPTIVE = 4, /* as many as threads that have ended came to hold */
+    HAK_PREWARM_TINY = 1,    /* blocks up to 1 KiB */
+    HAK_PREWARM_POOL = 2,    /* blocks of 8 KiB to 52 KiB */
+    HAK_PREWARM_ALL = 3,     /* both */
+    HAK_PREWARM_ADAPTIVE = 4 /* as many as threads that have ended came to hold */
 };
 
 /* Fills the calling thread's cache so that its next allocations find blocks ready: less than 2 MB

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Release builds and the Rust crate compile this file, so that the hot functions see everything. Each
- * file also compiles alone. Start reading at README.md, then api/front.h.
+ * file also compiles alone. api/deepbind.c is not here: it belongs to the shared library only. Start reading at README.md, then api/front.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -11,7 +11,9 @@
 
 /* The OS boundary, locks, assertions. */
 #include "os/os_linux.c"
-#include "os/system_linux.c"
+#include "os/start_linux.c"
+#include "os/limits_linux.c"
+#include "os/error_linux.c"
 #include "os/thread_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
@@ -39,7 +41,7 @@
 #include "heap/thread.c"
 #include "heap/prewarm.c"
 #include "heap/purge.c"
-#include "heap/helper.c"
+#include "heap/scavenger.c"
 #include "heap/fork.c"
 
 /* Observation. */
@@ -54,4 +56,5 @@
 #include "api/aligned.c"
 #include "api/control.c"
 #include "api/process.c"
+#include "api/new_handler.c"
 #include "api/override.c"

@@ -54,8 +54,8 @@ static bool fake_is_whole_pages(uintptr_t start, size_t bytes) {
 /* Debug builds of the core know which locks a thread holds: taking a rank asserts that no lower one
  * is held. */
 static void fake_check_no_lock(void) {
-    hk_lock_note_taken(HK_RANK_PROCESS);
-    hk_lock_note_released(HK_RANK_PROCESS);
+    hk_lock_note_taken(HK_RANK_THREADS);
+    hk_lock_note_released(HK_RANK_THREADS);
 }
 
 static void fake_enter(const char *call, const void *start, size_t bytes) {
@@ -341,16 +341,21 @@ size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
-void hk_os_name_thread(const char *name) { (void)name; }
+void hk_os_note_error(void) {}
 void hk_os_keep_error(void) {}
+bool hk_os_mark_tree(void) {
+    bool first = !fake_os.tree_is_marked;
+    fake_os.tree_is_marked = true;
+    return first;
+}
 char *const *hk_os_environment(void) { return fake_os.environment; }
 bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
 
-void hk_os_sleep_ms(uint64_t ms) {
+void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms) {
     const struct timespec tick = {0, 500000};
     uint64_t end = hk_os_now_ms() + ms;
     __atomic_add_fetch(&fake_os.sleepers, 1, __ATOMIC_SEQ_CST);
-    while (hk_os_now_ms() < end)
+    while (hk_os_now_ms() < end && __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected)
         nanosleep(&tick, NULL);
     __atomic_sub_fetch(&fake_os.sleepers, 1, __ATOMIC_SEQ_CST);
 }
@@ -386,4 +391,38 @@ void hk_os_abort(void) {
         longjmp(fake_os.aborted, 1);
     fake_broken("abort", "not expected; what was written to standard error:");
     abort();
+}
+
+/* ---- Processes and threads --------------------------------------------------------------------- */
+
+uint32_t hk_os_generation(void) {
+    static pid_t process;       /* atomic */
+    static uint32_t generation; /* atomic */
+    pid_t seen = __atomic_load_n(&process, __ATOMIC_SEQ_CST);
+    pid_t now = getpid();
+    if (seen != now &&
+        __atomic_compare_exchange_n(&process, &seen, now, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST) &&
+        seen != 0)
+        __atomic_add_fetch(&generation, 1, __ATOMIC_SEQ_CST);
+    return __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
+}
+
+void hk_os_note_fork(void) { hk_os_generation(); }
+uint64_t hk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
+bool hk_os_thread_is_gone(uint64_t id) {
+    return id != 0 && syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;
+}
+uint64_t hk_os_signal_mask(void) { return 0; }
+bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }
+void hk_os_find_thread_create(void) {}
+void hk_os_stay_loaded(const void *code) { (void)code; }
+
+bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
+    (void)name;
+    pthread_t thread;
+    if (fake_os.thread_fails || pthread_create(&thread, NULL, run, NULL) != 0)
+        return false;
+    pthread_detach(thread);
+    return true;
 }

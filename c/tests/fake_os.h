@@ -27,6 +27,7 @@ struct fake_os {
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
+    bool tree_is_marked; /* false; a mark sets it */
 
     /* What goes wrong. */
     bool resize_fails;   /* there is no room */
@@ -34,6 +35,7 @@ struct fake_os {
     bool move_fails;
     bool move_unmaps; /* a move that fails has unmapped its target, as older kernels do */
     bool purge_fails;
+    bool thread_fails;
     bool unmap_fails;
 
     /* Called before and after each call reaches the system, no mutex held; NULL: nothing. */
@@ -49,7 +51,7 @@ struct fake_os {
     uint64_t map_calls;                /* failed ones too, as in fake_os_calls */
     uint64_t huge_wanted_bytes;        /* for which huge pages were asked */
     uint64_t huge_refused_bytes;       /* for which they were refused */
-    uint32_t sleepers;                 /* atomic; threads in hk_os_sleep_ms */
+    uint32_t sleepers;                 /* atomic; threads in hk_os_wait_ms */
     char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
 
     jmp_buf aborted; /* see FAKE_OS_ABORTS */

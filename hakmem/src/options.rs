@@ -15,7 +15,7 @@
 //! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 32 | 0 to 1048576 | any time |
 //! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
-//! | [`CHECKS`] | `checks` | 0 | 0, 1 | at start |
+//! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //!
@@ -24,11 +24,11 @@
 //! [`Opt::set`].
 //!
 //! ```
-//! use hakmem::options::{self, Error};
+//! use hakmem::options::{self, Checks, Error};
 //!
 //! options::PURGE_DELAY_MS.set(100)?;
 //! assert_eq!(options::PURGE_DELAY_MS.get()?, 100);
-//! assert_eq!(options::CHECKS.set(true), Err(Error::AtStart));
+//! assert_eq!(options::CHECKS.set(Checks::Full), Err(Error::AtStart));
 //! # Ok::<(), Error>(())
 //! ```
 //
@@ -72,6 +72,19 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// How closely frees are checked: [`CHECKS`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Checks {
+    /// By what costs next to nothing.
+    #[default]
+    Off,
+    /// No thread caches, every free checked, sized frees compared. Slow.
+    Full,
+    /// The same with small thread caches. Misses only what the cache of another thread hides.
+    Fast,
+}
 
 /// What to do after the use of a bad pointer was reported: [`ON_ERROR`].
 #[non_exhaustive]
@@ -124,8 +137,8 @@ options! {
     LIMIT_SOFT: u64 = c"limit_soft";
     /// Bytes in use above which allocations fail; otherwise as [`LIMIT_SOFT`].
     LIMIT_HARD: u64 = c"limit_hard";
-    /// No thread caches, every free checked, sized frees compared. Slow.
-    CHECKS: bool = c"checks";
+    /// How closely frees are checked.
+    CHECKS: Checks = c"checks";
     /// What to do after a bad pointer was reported.
     ON_ERROR: OnError = c"on_error";
     /// Print all statistics to standard error at exit.
@@ -276,6 +289,11 @@ named!(Prewarm {
     All: "all",
     Adaptive: "adaptive"
 });
+named!(Checks {
+    Off: "0",
+    Full: "1",
+    Fast: "fast"
+});
 named!(OnError {
     Abort: "abort",
     Continue: "continue"
@@ -299,6 +317,9 @@ mod tests {
         }
         for flag in [false, true] {
             check(flag);
+        }
+        for checks in [Checks::Off, Checks::Full, Checks::Fast] {
+            check(checks);
         }
         for action in [OnError::Abort, OnError::Continue] {
             check(action);

@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 
 use hakmem::Prewarm;
-use hakmem::options::{self, Error, OnError};
+use hakmem::options::{self, Checks, Error, OnError};
 
 #[test]
 fn options_are_set_and_read_back_and_refused_out_of_range() {
@@ -47,9 +47,9 @@ fn options_are_set_and_read_back_and_refused_out_of_range() {
     assert_eq!(options::STATS.get(), Ok(true));
     assert_eq!(options::STATS.set(false), Ok(()));
 
-    assert_eq!(options::CHECKS.get(), Ok(false));
-    assert_eq!(options::CHECKS.set(true), Err(Error::AtStart));
-    assert_eq!(options::CHECKS.get(), Ok(false));
+    assert_eq!(options::CHECKS.get(), Ok(Checks::Off));
+    assert_eq!(options::CHECKS.set(Checks::Full), Err(Error::AtStart));
+    assert_eq!(options::CHECKS.get(), Ok(Checks::Off));
     assert_eq!(options::HEAPS.set(1), Err(Error::AtStart));
 }
 

@@ -6,54 +6,78 @@
 #include "../core/options.h"
 #include "front.h"
 
-/* A block of which the window does not know the class. */
-static void free_by_span(const char *function, void *block) {
+/* Why `block` cannot be the start of a live block of `span`; NULL if it may be. */
+static const char *free_cause(const struct hk_span *span, const void *block) {
+    uint32_t index;
+    if (span == NULL)
+        return HK_CAUSE_ALIEN;
+    if (span->class == HK_CLASS_NONE) {
+        if ((uintptr_t)block != span->base)
+            return HK_CAUSE_INSIDE;
+        return hk_large_is_live(span) ? NULL : HK_CAUSE_FREE;
+    }
+    switch (hk_slab_locate(span, &hk_classes[span->class], block, &index)) {
+    case HK_SLAB_DONE:
+        return NULL;
+    case HK_SLAB_INSIDE_BLOCK:
+        return HK_CAUSE_INSIDE;
+    default:
+        return HK_CAUSE_ALIEN;
+    }
+}
+
+struct hk_span *hk_front_find(const char *function, const void *block) {
     struct hk_span *span = hk_registry_find(block);
-    if (hk_unlikely(span == NULL))
-        hk_bad_pointer(function, block, HK_CAUSE_ALIEN);
-    else if (span->class != HK_CLASS_NONE)
-        hk_thread_flush(function, span->class, block);
-    else if (hk_unlikely((uintptr_t)block != span->base))
-        hk_bad_pointer(function, block, HK_CAUSE_INSIDE);
-    else if (hk_unlikely(!hk_large_is_live(span)))
-        hk_bad_pointer(function, block, HK_CAUSE_FREE);
-    else
+    const char *cause = free_cause(span, block);
+    if (hk_likely(cause == NULL))
+        return span;
+    hk_bad_pointer(function, block, cause);
+    return NULL;
+}
+
+/* Frees a block that the class map does not know, or that is of a class. */
+static void free_block(const char *function, struct hk_span *span, void *block) {
+    size_t class = span->class;
+    if (class == HK_CLASS_NONE)
         hk_thread_free_large(span);
+    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(hk_cache, class, block))
+        hk_thread_flush(function, class, block);
 }
 
 HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
     size_t class = hk_registry_class(block);
-    if (class != HK_CLASS_NONE)
+    if (hk_likely(class != HK_CLASS_NONE)) {
         hk_thread_flush("free", class, block);
-    else
-        free_by_span("free", block);
-}
-
-/* Checking mode: whether the block is what the caller's layout stands for. */
-static bool free_layout_matches(const char *function, void *block, size_t class, size_t size) {
-    if (!hk_heap_check(function, block))
-        return false;
-    const struct hk_span *span = hk_registry_find(block);
-    bool matches = span->class == class;
-    if (matches && class == HK_CLASS_NONE)
-        matches = hk_large_may_have(span, size);
-    if (matches)
-        return true;
-    hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);
-    return false;
-}
-
-/* A sized free that the bin could not take. */
-static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    size_t class = hk_class_of_layout(size, align);
-    if (hk_option(HK_OPTION_checks) && !free_layout_matches(function, block, class, size))
         return;
-    if (class == HK_CLASS_NONE)
-        free_by_span(function, block);
-    else if (!hk_bin_push(&hk_cache->bins[class], block))
-        hk_thread_flush(function, class, block);
+    }
+    struct hk_span *span = hk_front_find("free", block);
+    if (hk_likely(span != NULL))
+        free_block("free", span, block);
+}
+
+/* Whether a block may have been allocated with a size and an alignment. The pages of a large block are
+ * compared in checked mode only; otherwise its size must not be larger than the block. */
+static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
+    if (span->class != hk_class_of_layout(size, align))
+        return false;
+    if (span->class != HK_CLASS_NONE)
+        return true;
+    return hk_option(HK_OPTION_checks) ? hk_large_may_have(span, size) : size <= span->bytes;
+}
+
+/* A sized free that the fast path left. A block with a wrong size is reported, and, if the program goes on,
+ * freed as the block that it is. */
+static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
+    struct hk_span *span = hk_front_find(function, block);
+    if (hk_unlikely(span == NULL))
+        return;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL && !hk_heap_check(function, block))
+        return;
+    if (hk_unlikely(!free_layout_matches(span, size, align)))
+        hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);
+    free_block(function, span, block);
 }
 
 HK_NOINLINE void hk_dealloc_slow(void *block, size_t size, size_t align) {
@@ -63,16 +87,15 @@ HK_NOINLINE void hk_dealloc_slow(void *block, size_t size, size_t align) {
 void hak_free(void *ptr) { hk_front_free(ptr); }
 
 void hak_free_sized(void *ptr, size_t size) {
-    if (ptr == NULL)
-        return;
-    if (!hk_bin_push(hk_front_bin(size, HK_MALLOC_ALIGN), ptr))
+    if (hk_unlikely(!hk_front_push_sized(ptr, size)) && ptr != NULL)
         free_sized_slow("free_sized", ptr, size, HK_MALLOC_ALIGN);
 }
 
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
-    if (ptr != NULL) /* hak_aligned_alloc never gives less than malloc's alignment */
-        free_sized_slow("free_aligned_sized", ptr, size,
-                        alignment > HK_MALLOC_ALIGN ? alignment : HK_MALLOC_ALIGN);
+    /* hak_aligned_alloc never gives less than malloc's alignment */
+    size_t align = alignment > HK_MALLOC_ALIGN ? alignment : HK_MALLOC_ALIGN;
+    if (hk_unlikely(!hk_front_push_sized(ptr, size)) && ptr != NULL)
+        free_sized_slow("free_aligned_sized", ptr, size, align);
 }
 
 void hak_dealloc(void *ptr, size_t size, size_t align) { hk_front_dealloc(ptr, size, align); }

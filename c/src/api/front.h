@@ -4,11 +4,12 @@
  *
  * What it is: malloc and free where the thread's cache can answer; every public name of them is one
  * of these inline functions. One malloc and one free are walked, step by step, in ../README.md.
- * Owns: nothing. Threads: any. Boundary: the thread's bins, the registry's window; everything else
- * is a slow path, entered by a tail call.
+ * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map; everything else is a slow
+ * path, entered by a tail call.
  *
- * A constant cache whose bins are empty and full at once stands in for 'not started', 'ended' and
- * 'checking mode', so nothing here tests for them.
+ * A sentinel cache whose bins are empty and full at once stands in for "not started", "ended" and
+ * "checked mode", so nothing here tests for them. A free takes the class from the class map even where the
+ * caller states a size, so that a wrong size cannot put a block into a bin of larger blocks.
  */
 #ifndef HK_API_FRONT_H
 #define HK_API_FRONT_H
@@ -21,11 +22,16 @@ void *hk_malloc_slow(size_t size);                            /* alloc.c: larger
 void *hk_calloc_slow(size_t count, size_t size);              /* alloc.c */
 void *hk_alloc_slow(size_t size, size_t align);               /* alloc.c */
 void hk_free_slow(void *block);                               /* free.c: bin full, or no class */
-void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: larger, or bin full */
+void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the same, or wrong size */
+
+/* The span of a block that `function` was called with. NULL, after the mistake was reported, if the
+ * pointer is known not to be the start of a block: alien, inside a block, or a large block that is free.
+ * Takes no lock. free.c */
+struct hk_span *hk_front_find(const char *function, const void *block);
 
 HK_FAST void *hk_front_malloc(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX)) {
-        void *block = hk_bin_pop(&hk_cache->bins[hk_class_of_tiny(size)]); /* size 0: empty bin */
+        void *block = hk_bin_pop(hk_cache, hk_class_of_tiny(size)); /* size 0: empty bin */
         if (hk_likely(block != NULL))
             return block;
     }
@@ -33,28 +39,35 @@ HK_FAST void *hk_front_malloc(size_t size) {
 }
 
 HK_FAST void hk_front_free(void *block) {
-    if (hk_unlikely(!hk_bin_push(&hk_cache->bins[hk_registry_class(block)], block)))
+    if (hk_unlikely(!hk_bin_push(hk_cache, hk_registry_class(block), block)))
         hk_free_slow(block);
 }
 
-/* The bin for a small layout; for others that of HK_CLASS_NONE, which is always empty and full. */
-HK_FAST struct hk_bin *hk_front_bin(size_t size, size_t align) {
-    struct hk_bin *bins = hk_cache->bins;
+/* The class of a small layout; for others HK_CLASS_NONE, whose bin is always empty. */
+HK_FAST size_t hk_front_class(size_t size, size_t align) {
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
-        return &bins[HK_CLASS_NONE];
+        return HK_CLASS_NONE;
     if (hk_unlikely(size <= 8))
-        return &bins[align <= 8 ? HK_CLASS_8 : HK_CLASS_16];
-    return &bins[hk_class_of_tiny(size)];
+        return align <= 8 ? HK_CLASS_8 : HK_CLASS_16;
+    return hk_class_of_tiny(size);
 }
 
 HK_FAST void *hk_front_alloc(size_t size, size_t align) {
-    void *block = hk_bin_pop(hk_front_bin(size, align));
+    void *block = hk_bin_pop(hk_cache, hk_front_class(size, align));
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
+}
+
+/* Puts a block of at least `size` bytes into its bin. False if the slow path must look at it. */
+HK_FAST bool hk_front_push_sized(void *block, size_t size) {
+    const struct hk_class_map *map = hk_class_map_get();
+    size_t class = hk_class_map_find(map, block, 3);
+    return hk_likely(size <= map->block_bytes[class]) &&
+           hk_likely(hk_bin_push(hk_cache, class, block));
 }
 
 /* `block` is not NULL. */
 HK_FAST void hk_front_dealloc(void *block, size_t size, size_t align) {
-    if (hk_unlikely(!hk_bin_push(hk_front_bin(size, align), block)))
+    if (hk_unlikely(!hk_front_push_sized(block, size)))
         hk_dealloc_slow(block, size, align);
 }
 

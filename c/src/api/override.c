@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Compiled only where HAK_OVERRIDE is defined. All of glibc's allocation functions are here, so that
- * no member of a static libc that defines the rest is drawn in. The header mallinfo comes from is
- * glibc's; elsewhere (musl) the functions that need it are left out.
+ * no member of a static libc that defines the rest is drawn in. mallinfo and malloc_info are glibc's
+ * (musl has neither), and mallinfo2 is there since glibc 2.33.
  */
 #ifdef HAK_OVERRIDE
 
@@ -14,15 +14,19 @@
 #include <errno.h>
 #include <hakmem.h>
 #include <limits.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #if defined(__GLIBC__)
 #include <malloc.h>
+#define OVERRIDE_HAS_MALLINFO2 __GLIBC_PREREQ(2, 33)
 #endif
 
+#include "../core/large.h"
+#include "../debug/stats.h"
 #include "front.h"
+#include "new_handler.h"
 
 /* ---- C ------------------------------------------------------------------------------------------- */
 
@@ -56,11 +60,9 @@ HAK_API void *memalign(size_t alignment, size_t size) {
     return hak_aligned_alloc(alignment, size);
 }
 
-static size_t override_page_bytes(void) { return (size_t)sysconf(_SC_PAGESIZE); }
-
-HAK_API void *valloc(size_t size) { return hak_aligned_alloc(override_page_bytes(), size); }
+HAK_API void *valloc(size_t size) { return hak_aligned_alloc(hk_large_page_bytes(), size); }
 HAK_API void *pvalloc(size_t size) {
-    size_t page = override_page_bytes();
+    size_t page = hk_large_page_bytes();
     if (size > SIZE_MAX - page) {
         errno = ENOMEM;
         return NULL;
@@ -88,51 +90,163 @@ HAK_API int mallopt(int parameter, int value) {
 HAK_API void malloc_stats(void) { hak_report(HAK_REPORT_TEXT, NULL, NULL); }
 
 #if defined(__GLIBC__)
+
+/* ---- glibc's statistics -------------------------------------------------------------------------- */
+
+/* As struct mallinfo2, which glibc before 2.33 does not have. */
+struct override_info {
+    struct hk_stats_all stats;
+    uint64_t blocks_free;   /* in slabs and in caches */
+    uint64_t blocks_cached; /* the part of them in caches */
+    uint64_t bytes_mapped;  /* in live blocks that have mappings of their own */
+    uint64_t bytes_arena;   /* in slabs, and in other large blocks */
+    uint64_t bytes_used;    /* the part of them in live blocks */
+};
+
+static void override_collect(struct override_info *info) {
+    hk_stats_collect(&info->stats);
+    const struct hak_stats *total = &info->stats.total;
+    info->blocks_free = info->blocks_cached = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        const struct hak_class_stats *row = &info->stats.classes[class];
+        info->blocks_free += row->blocks_free + row->blocks_cached;
+        info->blocks_cached += row->blocks_cached;
+    }
+    /* Freed blocks that threads keep are still mapped, but not used. */
+    info->bytes_mapped = info->stats.bytes_mapped < total->bytes_large ? info->stats.bytes_mapped
+                                                                       : total->bytes_large;
+    info->bytes_arena = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
+    info->bytes_used = total->bytes_live - info->bytes_mapped;
+}
+
+#if OVERRIDE_HAS_MALLINFO2
 HAK_API struct mallinfo2 mallinfo2(void) {
-    struct hak_stats stats;
-    hak_stats(&stats, sizeof stats);
-    struct mallinfo2 info = {0};
-    info.arena = stats.bytes_slabs;
-    info.hblkhd = stats.bytes_large;
-    info.uordblks = stats.bytes_live - stats.bytes_large;
-    info.fordblks = stats.bytes_slabs - info.uordblks;
-    info.fsmblks = stats.bytes_cached;
-    info.keepcost = stats.bytes_dirty;
-    return info;
+    struct override_info info;
+    override_collect(&info);
+    struct mallinfo2 result = {0};
+    result.arena = info.bytes_arena;
+    result.ordblks = info.blocks_free;
+    result.smblks = info.blocks_cached;
+    result.hblks = info.stats.blocks_mapped;
+    result.hblkhd = info.bytes_mapped;
+    result.fsmblks = info.stats.total.bytes_cached;
+    result.uordblks = info.bytes_used;
+    result.fordblks = info.bytes_arena - info.bytes_used;
+    result.keepcost = info.stats.total.bytes_dirty;
+    return result;
 }
+#endif
 
-static int override_int(size_t value) { return value < INT_MAX ? (int)value : INT_MAX; }
+static int override_int(uint64_t value) { return value < INT_MAX ? (int)value : INT_MAX; }
 
-/* The fields are too small for today; glibc lets them wrap, here they stop at INT_MAX. */
+/* The fields are too small for today's heaps. glibc lets them wrap; here they stop at INT_MAX. */
 HAK_API struct mallinfo mallinfo(void) {
-    struct mallinfo2 wide = mallinfo2();
-    struct mallinfo info = {0};
-    info.arena = override_int(wide.arena);
-    info.hblkhd = override_int(wide.hblkhd);
-    info.uordblks = override_int(wide.uordblks);
-    info.fordblks = override_int(wide.fordblks);
-    info.fsmblks = override_int(wide.fsmblks);
-    info.keepcost = override_int(wide.keepcost);
-    return info;
+    struct override_info info;
+    override_collect(&info);
+    struct mallinfo result = {0};
+    result.arena = override_int(info.bytes_arena);
+    result.ordblks = override_int(info.blocks_free);
+    result.smblks = override_int(info.blocks_cached);
+    result.hblks = override_int(info.stats.blocks_mapped);
+    result.hblkhd = override_int(info.bytes_mapped);
+    result.fsmblks = override_int(info.stats.total.bytes_cached);
+    result.uordblks = override_int(info.bytes_used);
+    result.fordblks = override_int(info.bytes_arena - info.bytes_used);
+    result.keepcost = override_int(info.stats.total.bytes_dirty);
+    return result;
 }
 
+/* One element with the attributes count and size. */
+static void override_write_total(FILE *stream, const char *type, uint64_t count, uint64_t bytes) {
+    fprintf(stream, "<total type=\"%s\" count=\"%llu\" size=\"%llu\"/>\n", type,
+            (unsigned long long)count, (unsigned long long)bytes);
+}
+
+static void override_write_size(FILE *stream, const char *element, const char *type,
+                                uint64_t bytes) {
+    fprintf(stream, "<%s type=\"%s\" size=\"%llu\"/>\n", element, type, (unsigned long long)bytes);
+}
+
+/* The free blocks of each size class. */
+static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats) {
+    uint64_t smaller = 0;
+    fputs("<sizes>\n", stream);
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        const struct hak_class_stats *row = &stats->classes[class];
+        unsigned long long count = row->blocks_free + row->blocks_cached;
+        if (count > 0)
+            fprintf(stream, "<size from=\"%llu\" to=\"%llu\" total=\"%llu\" count=\"%llu\"/>\n",
+                    (unsigned long long)smaller + 1, (unsigned long long)row->block_bytes,
+                    count * row->block_bytes, count);
+        smaller = row->block_bytes;
+    }
+    fputs("</sizes>\n", stream);
+}
+
+/* The elements that stand in the heap and, of all heaps together, after it. */
+static void override_write_totals(FILE *stream, const struct override_info *info) {
+    uint64_t cached = info->stats.total.bytes_cached;
+    uint64_t unused = info->bytes_arena - info->bytes_used;
+    override_write_total(stream, "fast", info->blocks_cached, cached);
+    override_write_total(stream, "rest", info->blocks_free - info->blocks_cached,
+                         unused > cached ? unused - cached : 0);
+}
+
+static void override_write_spaces(FILE *stream, const struct hak_stats *total) {
+    override_write_size(stream, "system", "current", total->bytes_mapped);
+    override_write_size(stream, "system", "max", total->bytes_mapped_peak);
+    override_write_size(stream, "aspace", "total", total->bytes_mapped);
+    override_write_size(stream, "aspace", "mprotect", total->bytes_mapped);
+}
+
+/* All counters of struct hak_stats, in an element of our own. */
+static void override_write_stats(FILE *stream, const struct hak_stats *total) {
+    static const struct {
+        const char *name;
+        size_t offset;
+    } rows[] = {
+#define STAT(field, unit, words) {#field, offsetof(struct hak_stats, field)},
+#include "../core/stats.def"
+#undef STAT
+    };
+    fputs("<hakmem version=\"" HAK_VERSION_STRING "\">\n", stream);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const void *value = (const char *)total + rows[i].offset;
+        fprintf(stream, "<%s>%llu</%s>\n", rows[i].name,
+                (unsigned long long)*(const uint64_t *)value, rows[i].name);
+    }
+    fputs("</hakmem>\n", stream);
+}
+
+/* The elements of glibc's malloc_info, all heaps as one. The stream may allocate, so all numbers are
+ * collected before. */
+static void override_write_info(FILE *stream) {
+    struct override_info info;
+    override_collect(&info);
+    fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n", stream);
+    override_write_sizes(stream, &info.stats);
+    override_write_totals(stream, &info);
+    override_write_spaces(stream, &info.stats.total);
+    fputs("</heap>\n", stream);
+    override_write_totals(stream, &info);
+    override_write_total(stream, "mmap", info.stats.blocks_mapped, info.bytes_mapped);
+    override_write_spaces(stream, &info.stats.total);
+    override_write_stats(stream, &info.stats.total);
+    fputs("</malloc>\n", stream);
+}
+
+/* No cancellation point, so that a document is written as a whole. */
 HAK_API int malloc_info(int options, FILE *stream) {
     if (options != 0) {
         errno = EINVAL;
         return -1;
     }
-    struct hak_stats stats;
-    hak_stats(&stats, sizeof stats);
-    int written = fprintf(stream, "<malloc version=\"hakmem-" HAK_VERSION_STRING "\">\n"
-#define STAT(field, unit, words) "<" #field ">%llu</" #field ">\n"
-#include "../core/stats.def"
-#undef STAT
-                                  "</malloc>\n"
-#define STAT(field, unit, words) , (unsigned long long)stats.field
-#include "../core/stats.def"
-#undef STAT
-    );
-    return written < 0 ? -1 : 0;
+    int saved;
+    bool held = pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &saved) == 0;
+    override_write_info(stream);
+    if (held)
+        pthread_setcancelstate(saved, NULL);
+    return ferror(stream) ? -1 : 0;
 }
 #endif
 
@@ -140,36 +254,45 @@ HAK_API int malloc_info(int options, FILE *stream) {
  *
  * libstdc++ is not needed: its functions are weak here. Without them a failing new aborts. */
 
-typedef void (*override_handler)(void);
-extern HK_WEAK override_handler override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
+extern HK_WEAK hk_new_handler override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
 extern HK_WEAK void override_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv");
+extern HK_WEAK void *override_begin_catch(void *exception) __asm__("__cxa_begin_catch");
+extern HK_WEAK void override_end_catch(void) __asm__("__cxa_end_catch");
 
-/* Calls the new handler; false if there is none. */
-static bool override_handle_failure(void) {
-    override_handler handler = override_get_new_handler != NULL ? override_get_new_handler() : NULL;
-    if (handler == NULL)
-        return false;
-    handler();
-    return true;
+static hk_new_handler override_handler(void) {
+    return override_get_new_handler != NULL ? override_get_new_handler() : NULL;
 }
 
 static HK_SLOW void *override_new_failed(size_t size, size_t align) {
     void *block = NULL;
     while (block == NULL) {
-        if (!override_handle_failure()) {
+        hk_new_handler handler = override_handler();
+        if (handler == NULL) {
             if (override_throw_bad_alloc != NULL)
                 override_throw_bad_alloc();
             abort();
         }
+        handler();
         block = hk_front_alloc(size, align);
     }
     return block;
 }
 
-/* A handler that throws leaves through here, which the standard turns into NULL; C cannot catch. */
+/* Calls the handler; false if it throws. Only a program with a C++ runtime has a handler. */
+static bool override_try_handler(hk_new_handler handler) {
+    void *exception = hk_catch_from(handler);
+    if (exception == NULL)
+        return true;
+    override_begin_catch(exception);
+    override_end_catch();
+    return false;
+}
+
+/* The nothrow forms return NULL where the plain forms throw, which includes a handler that throws. */
 static HK_SLOW void *override_new_failed_nothrow(size_t size, size_t align) {
     void *block = NULL;
-    while (block == NULL && override_handle_failure())
+    hk_new_handler handler;
+    while (block == NULL && (handler = override_handler()) != NULL && override_try_handler(handler))
         block = hk_front_alloc(size, align);
     return block;
 }

@@ -32,10 +32,6 @@
  * another thread in between; costs nothing on x86-64. */
 #define hk_fence_stores() __atomic_thread_fence(__ATOMIC_RELEASE)
 
-/* Keeps the compiler from moving stores across it: for a reader that sees the thread stopped between
- * two instructions, as a forked child does. */
-#define hk_fence_stopped() __atomic_signal_fence(__ATOMIC_SEQ_CST)
-
 /* Tells the processor that this is a spin loop. */
 HK_FAST void hk_relax(void) {
 #if defined(__x86_64__)

@@ -9,6 +9,11 @@
 #ifndef HK_BASE_COMPILER_H
 #define HK_BASE_COMPILER_H
 
+/* Before any other header: those of a 32-bit libc may be missing. */
+#if __SIZEOF_POINTER__ < 8
+#error "hakmem supports 64-bit targets only: this target has 32-bit pointers"
+#endif
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +21,19 @@
 /* 1 in builds that check every internal promise (hk_assert, lock ranks). */
 #ifndef HK_DEBUG
 #define HK_DEBUG 0
+#endif
+
+/* 1 under ThreadSanitizer, which must see each thread start. */
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define HK_THREAD_SANITIZER 1
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define HK_THREAD_SANITIZER 1
+#endif
+#ifndef HK_THREAD_SANITIZER
+#define HK_THREAD_SANITIZER 0
 #endif
 
 #define HK_FAST static inline __attribute__((always_inline)) /* on the path of every call */

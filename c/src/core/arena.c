@@ -8,7 +8,6 @@
 #include "dirty.h"
 #include "meta.h"
 #include "options.h"
-#include "registry.h"
 #include "usage.h"
 
 enum {
@@ -317,7 +316,6 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t least, uin
         hk_os_set_huge((void *)range.base, bytes, HK_OS_HUGE_WANTED);
         hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
     }
-    hk_registry_place_window(chunk->base);
     return chunk;
 }
 
@@ -648,16 +646,23 @@ void hk_arena_repair(struct hk_arena *arena) {
     uint64_t touched = arena->touched;
     uint64_t dirty = 0;
     memset(arena->sides, 0, sizeof arena->sides);
-    if (arena->purging != NULL)
-        hk_bits_fill(arena->purging->used, arena->purging_run, false);
     arena->touched = 0;
     for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older)
         dirty += chunk_repair(chunk);
 
-    arena->purging = NULL;
     hk_usage_sub((size_t)(touched - arena->touched) << HK_GRANULE_SHIFT);
     arena_count_dirty(arena, (size_t)dirty << HK_GRANULE_SHIFT,
                       (size_t)arena->dirty << HK_GRANULE_SHIFT);
+}
+
+void hk_arena_repair_purge(struct hk_arena *arena) {
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    if (arena->purging != NULL) {
+        hk_bits_fill(arena->purging->used, arena->purging_run, false);
+        arena->purging = NULL;
+        hk_arena_repair(arena);
+    }
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
 /* ---- Looking ----------------------------------------------------------------------------------- */

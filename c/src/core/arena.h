@@ -10,8 +10,7 @@
  * A huge page that is mostly in use is not broken up by purging. A chunk that does give memory back is
  * excluded from huge pages, or the kernel would soon fill the holes again.
  * Owns: chunks and their descriptors. Threads: any; takes the ARENA lock, never while it maps or
- * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/extent, core/meta, the place of
- * the class map.
+ * purges. Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/extent, core/meta.
  */
 #ifndef HK_CORE_ARENA_H
 #define HK_CORE_ARENA_H
@@ -103,9 +102,11 @@ void hk_arena_stop_huge(struct hk_chunk *chunk);
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget);
 
 /* After the ARENA lock was taken over from a thread that stopped in the middle: derives everything anew
- * from the bits of the chunks, and frees the run that was being purged. Granules that the thread was
- * about to take or give stay in use. Under the lock, in a forked child. */
+ * from the bits of the chunks. Granules that the thread was about to take or give stay in use. Under the
+ * lock, in a forked child. */
 void hk_arena_repair(struct hk_arena *arena);
+/* After the PURGE lock was taken over: also frees the run that was being purged. Takes the lock. */
+void hk_arena_repair_purge(struct hk_arena *arena);
 
 /* Bytes of free granules that were touched, in all arenas. */
 uint64_t hk_arena_dirty_bytes(void);

@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one word that says whether anything free waits to be given back. The modules that free
+ * What it is: one word that says whether free memory waits to be given back. The modules that free
  * memory raise it, and the scavenger sleeps on it. It lives in core so that they can raise it without
  * knowing who listens.
- * Owns: the word. Threads: any, no lock held below PROCESS.
- * Boundary: hk_os_wake.
+ * Owns: the word. Threads: any, no lock held below PURGE.
+ * Boundary: hk_os_wait, hk_os_wake.
  */
 #ifndef HK_CORE_DIRTY_H
 #define HK_CORE_DIRTY_H
@@ -16,5 +16,11 @@
 /* Says that granules or an extent became free. Every path that makes memory dirty ends here, after it
  * released its locks. */
 void hk_dirty_signal(void);
+
+/* Takes the signal back, before a scan that will see all that was freed before. */
+void hk_dirty_clear(void);
+
+/* Sleeps until there is a signal. One thread at a time. */
+void hk_dirty_wait(void);
 
 #endif

@@ -25,3 +25,15 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
     if (hk_option(HK_OPTION_on_error) == ON_ERROR_ABORT)
         hk_os_abort();
 }
+
+void hk_mistakes_add(struct hk_mistakes *mistakes, const void *pointer, const char *cause) {
+    if (mistakes->count == HK_MISTAKES_MAX)
+        return;
+    mistakes->pointers[mistakes->count] = pointer;
+    mistakes->causes[mistakes->count++] = cause;
+}
+
+void hk_mistakes_report(const char *function, const struct hk_mistakes *mistakes) {
+    for (uint32_t i = 0; i < mistakes->count; i++)
+        hk_bad_pointer(function, mistakes->pointers[i], mistakes->causes[i]);
+}

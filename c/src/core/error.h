@@ -19,6 +19,18 @@ extern uint64_t hk_errors; /* atomic: reported so far */
 #define HK_CAUSE_FREE "already free (double free)"
 #define HK_CAUSE_LAYOUT "size or alignment differ from the allocation's"
 
+/* Mistakes that were found while locks were held. They are collected there and reported after the locks
+ * were released, because a report may run handlers of the program that allocate or fork. */
+enum { HK_MISTAKES_MAX = 8 }; /* more are not named; the first usually ends the process */
+struct hk_mistakes {
+    uint32_t count;
+    const void *pointers[HK_MISTAKES_MAX];
+    const char *causes[HK_MISTAKES_MAX];
+};
+void hk_mistakes_add(struct hk_mistakes *mistakes, const void *pointer, const char *cause);
+/* No lock held. */
+void hk_mistakes_report(const char *function, const struct hk_mistakes *mistakes);
+
 /* Prints "hakmem: <function>(): <pointer>: <cause>" and aborts, or returns. */
 HK_SLOW void hk_bad_pointer(const char *function, const void *pointer, const char *cause);
 

@@ -509,7 +509,7 @@ size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     return bytes;
 }
 
-/* ---- Looking, fork -------------------------------------------------------------------------------- */
+/* ---- Repair, validation -------------------------------------------------------------------------------- */
 
 static uint64_t list_bytes(const struct hk_extent_list *list) {
     uint64_t bytes = 0;
@@ -554,7 +554,3 @@ bool hk_extent_valid(void) {
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
     return valid;
 }
-
-void hk_extent_fork_prepare(void) { hk_lock_unranked(&extents_lock); }
-void hk_extent_fork_parent(void) { hk_unlock_unranked(&extents_lock); }
-void hk_extent_fork_child(void) { hk_lock_reset(&extents_lock); }

@@ -95,8 +95,4 @@ void hk_extent_repair(void);
 /* The counts match the lists, and no two extents overlap. Takes the lock. */
 bool hk_extent_valid(void);
 
-void hk_extent_fork_prepare(void);
-void hk_extent_fork_parent(void);
-void hk_extent_fork_child(void);
-
 #endif

@@ -50,6 +50,8 @@ static size_t large_align(size_t align) {
     return align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
 }
 
+size_t hk_large_page_bytes(void) { return hk_os_page_bytes(); }
+
 static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }

@@ -49,6 +49,9 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
  * mapping may have a reserve. */
 bool hk_large_may_have(const struct hk_span *span, size_t size);
 
+/* Bytes of a page, the unit of large blocks. */
+size_t hk_large_page_bytes(void);
+
 /* Bytes of live blocks and of retired ones. A statistic. */
 uint64_t hk_large_live_bytes(void);
 

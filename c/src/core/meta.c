@@ -171,7 +171,3 @@ void hk_meta_free(void *block, size_t bytes) {
 void hk_meta_repair(void) {
     /* The lists are whole after each store, and nothing is derived from them. */
 }
-
-void hk_meta_fork_prepare(void) { hk_lock_unranked(&meta.lock); }
-void hk_meta_fork_parent(void) { hk_unlock_unranked(&meta.lock); }
-void hk_meta_fork_child(void) { hk_lock_reset(&meta.lock); }

@@ -31,9 +31,4 @@ uint64_t hk_meta_bytes(void);
  * child. */
 void hk_meta_repair(void);
 
-/* For fork: takes and releases the lock; resets it in the child. */
-void hk_meta_fork_prepare(void);
-void hk_meta_fork_parent(void);
-void hk_meta_fork_child(void);
-
 #endif

@@ -13,6 +13,12 @@ enum option_when { ANYTIME, START };
 enum {
     OPTION_LINE_BYTES = 256,
     OPTION_VALUE_BYTES = 32,
+    OPTION_NAME_BYTES = 40,     /* more than the longest name, or one like it, has */
+    OPTION_MISSPELT = 2,        /* single letters that differ in a misspelt name, at most */
+    OPTION_FRACTION_DIGITS = 6, /* of a size */
+    OPTION_TREE_UNKNOWN = 0,
+    OPTION_TREE_FIRST = 1,
+    OPTION_TREE_MARKED = 2,
 };
 
 struct option_row {
@@ -38,6 +44,8 @@ uint64_t hk_option_values[HK_OPTION_COUNT] = {
 };
 
 static const char option_prefix[] = "HAKMEM_";
+
+static uint32_t option_tree; /* atomic: OPTION_TREE_*, see options_warn_in_tree */
 
 static char option_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
@@ -86,10 +94,54 @@ static bool option_is_size(const struct option_row *row) {
     return row->choices != NULL && row->choices[0] == '%';
 }
 
+/* K, M, G, T, case ignored, may be followed by B or iB; all are powers of 1024. 0: no unit. */
+static uint64_t option_parse_unit(const char *text, size_t bytes) {
+    static const char letters[] = "kmgt";
+    const char *letter = bytes > 0 ? strchr(letters, option_lower(text[0])) : NULL;
+    bool known = bytes == 1 || (bytes == 2 && option_lower(text[1]) == 'b') ||
+                 (bytes == 3 && text[1] == 'i' && option_lower(text[2]) == 'b');
+    if (letter == NULL || *letter == 0 || !known)
+        return 0;
+    return (uint64_t)1 << (10 * (letter - letters + 1));
+}
+
+static size_t option_digits(const char *text, size_t bytes) {
+    size_t digits = 0;
+    while (digits < bytes && text[digits] >= '0' && text[digits] <= '9')
+        digits++;
+    return digits;
+}
+
+/* "209715200", "200M", "1.5GiB". */
+static bool option_parse_bytes(const char *text, size_t bytes, uint64_t *value) {
+    size_t whole = option_digits(text, bytes);
+    if (whole == bytes)
+        return option_parse_number(text, bytes, value);
+
+    size_t unit_at = whole;
+    const char *fraction = text + whole + 1;
+    size_t digits = 0;
+    if (text[whole] == '.') {
+        digits = option_digits(fraction, bytes - whole - 1);
+        unit_at += 1 + digits;
+        if (digits == 0 || digits > OPTION_FRACTION_DIGITS)
+            return false;
+    }
+
+    uint64_t unit = option_parse_unit(text + unit_at, bytes - unit_at);
+    uint64_t number, part = 0, ten = 1;
+    if (unit == 0 || !option_parse_number(text, whole, &number) || number > INT64_MAX / unit - 1)
+        return false;
+    for (size_t i = 0; i < digits; i++, ten *= 10)
+        part = part * 10 + (uint64_t)(fraction[i] - '0');
+    *value = number * unit + part * unit / ten;
+    return true;
+}
+
 /* Bytes, or "80%" of the cgroup's limit; without such a limit, no limit. */
 static bool option_parse_size(const char *text, size_t bytes, uint64_t *value) {
     if (bytes == 0 || text[bytes - 1] != '%')
-        return option_parse_number(text, bytes, value);
+        return option_parse_bytes(text, bytes, value);
     uint64_t percent;
     if (!option_parse_number(text, bytes - 1, &percent) || percent > 100)
         return false;
@@ -120,52 +172,170 @@ static void option_print(int option, uint64_t value, struct hk_text *text) {
     hk_text_add_bytes(text, choices, option_choice_bytes(choices));
 }
 
+/* ---- Warnings ---------------------------------------------------------------------------------- */
+
+struct option_line {
+    struct hk_text text;
+    char bytes[OPTION_LINE_BYTES];
+};
+
+/* Begins "hakmem: HAKMEM_HEAPS=x: ". */
+static void option_line_begin(struct option_line *line, const char *given, size_t bytes) {
+    enum { GIVEN_BYTES = 64 };
+    line->text = (struct hk_text){line->bytes, line->bytes + sizeof line->bytes - 1};
+    hk_text_add(&line->text, "hakmem: ");
+    hk_text_add_bytes(&line->text, given, bytes < GIVEN_BYTES ? bytes : GIVEN_BYTES);
+    hk_text_add(&line->text, ": ");
+}
+
+static void option_line_end(struct option_line *line) {
+    *line->text.at++ = '\n';
+    hk_os_write_error(line->bytes, (size_t)(line->text.at - line->bytes));
+}
+
+/* Ends in "; 0 is used". */
+static void option_line_end_used(struct option_line *line, int option) {
+    hk_text_add(&line->text, "; ");
+    option_print(option, hk_option((enum hk_option)option), &line->text);
+    hk_text_add(&line->text, " is used");
+    option_line_end(line);
+}
+
 /* "hakmem: HAKMEM_HEAPS=x: not a number from 0 to 256; 0 is used" */
 static void option_warn(int option, const char *given, size_t bytes) {
     const struct option_row *row = &option_rows[option];
-    char line[OPTION_LINE_BYTES];
-    struct hk_text text = {line, line + sizeof line - 1};
-    hk_text_add(&text, "hakmem: ");
-    hk_text_add_bytes(&text, given, bytes < 64 ? bytes : 64);
+    struct option_line line;
+    option_line_begin(&line, given, bytes);
+
     if (option_is_size(row)) {
-        hk_text_add(&text, ": not a number of bytes, or of per cent to 100%");
+        hk_text_add(&line.text, "not a number of bytes, as 200M or 1.5GiB, or of per cent to 100%");
     } else if (row->choices != NULL) {
-        hk_text_add(&text, ": not one of ");
-        hk_text_add(&text, row->choices);
+        hk_text_add(&line.text, "not one of ");
+        hk_text_add(&line.text, row->choices);
     } else {
-        hk_text_add(&text, ": not a number from ");
-        hk_text_add_number(&text, row->least);
-        hk_text_add(&text, " to ");
-        hk_text_add_number(&text, row->most);
+        hk_text_add(&line.text, "not a number from ");
+        hk_text_add_number(&line.text, row->least);
+        hk_text_add(&line.text, " to ");
+        hk_text_add_number(&line.text, row->most);
     }
-    hk_text_add(&text, "; ");
-    option_print(option, hk_option((enum hk_option)option), &text);
-    hk_text_add(&text, " is used");
-    *text.at++ = '\n';
-    hk_os_write_error(line, (size_t)(text.at - line));
+    option_line_end_used(&line, option);
+}
+
+static void option_warn_late(int option, const char *given, size_t bytes) {
+    struct option_line line;
+    option_line_begin(&line, given, bytes);
+    hk_text_add(&line.text, "memory was allocated before the environment could be read");
+    option_line_end_used(&line, option);
 }
 
 static void option_warn_unknown(const char *given, size_t bytes) {
-    char line[OPTION_LINE_BYTES];
-    struct hk_text text = {line, line + sizeof line - 1};
-    hk_text_add(&text, "hakmem: ");
-    hk_text_add_bytes(&text, given, bytes < 64 ? bytes : 64);
-    hk_text_add(&text, ": there is no such option");
-    *text.at++ = '\n';
-    hk_os_write_error(line, (size_t)(text.at - line));
+    struct option_line line;
+    option_line_begin(&line, given, bytes);
+    hk_text_add(&line.text, "there is no such option");
+    option_line_end(&line);
 }
 
-/* One "name=value" of `bytes` bytes, the name from `skip` on. */
-static void option_read(const char *given, size_t bytes, size_t skip) {
+/* Some warnings are about the surroundings more than about one process: the first process prints them,
+ * and those that it starts do not repeat them. */
+static bool options_warn_in_tree(void) {
+    uint32_t tree = hk_load_relaxed(&option_tree); /* relaxed: a setting */
+    if (tree == OPTION_TREE_UNKNOWN) {
+        tree = hk_os_mark_tree() ? OPTION_TREE_FIRST : OPTION_TREE_MARKED;
+        hk_store_relaxed(&option_tree, tree); /* relaxed: a setting */
+    }
+    return tree == OPTION_TREE_FIRST;
+}
+
+/* Warns of "90%" where there is no limit to take it from. */
+static void option_warn_unlimited(int option, const char *given, size_t bytes) {
+    bool percent = option_is_size(&option_rows[option]) && given[bytes - 1] == '%';
+    if (!percent || hk_os_memory_limit() != 0 || !options_warn_in_tree())
+        return;
+    struct option_line line;
+    option_line_begin(&line, given, bytes);
+    hk_text_add(&line.text,
+                "no control group limits the memory of this process; there is no limit");
+    option_line_end(&line);
+}
+
+/* ---- Names like ours --------------------------------------------------------------------------- */
+
+static uint32_t option_least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+/* Letters to insert, remove or replace until `name` is the name of the row (edit distance). */
+static uint32_t option_distance(const char *row, const char *name, size_t bytes) {
+    uint32_t costs[OPTION_NAME_BYTES + 1]; /* from the first letters of `name` to those of `row` */
+    if (bytes > OPTION_NAME_BYTES)
+        return UINT32_MAX;
+    for (size_t k = 0; k <= bytes; k++)
+        costs[k] = (uint32_t)k;
+
+    for (uint32_t i = 0; row[i] != 0; i++) {
+        uint32_t diagonal = costs[0];
+        costs[0] = i + 1;
+        for (size_t k = 1; k <= bytes; k++) {
+            uint32_t replaced = diagonal + (row[i] != option_lower(name[k - 1]));
+            diagonal = costs[k];
+            costs[k] = option_least(replaced, option_least(costs[k], costs[k - 1]) + 1);
+        }
+    }
+    return costs[bytes];
+}
+
+/* Other tools have variables with our prefix, so only a name that looks misspelt gets a warning. */
+static void option_warn_misspelt(const char *given, size_t bytes) {
+    const size_t prefix_bytes = sizeof option_prefix - 1;
+    uint32_t least = OPTION_MISSPELT + 1;
+    const char *meant = NULL;
+    for (int i = 0; i < HK_OPTION_COUNT; i++) {
+        uint32_t distance =
+            option_distance(option_rows[i].name, given + prefix_bytes, bytes - prefix_bytes);
+        if (distance < least) {
+            least = distance;
+            meant = option_rows[i].name;
+        }
+    }
+    if (meant == NULL || !options_warn_in_tree())
+        return;
+
+    struct option_line line;
+    option_line_begin(&line, given, bytes);
+    hk_text_add(&line.text, "there is no such option; the nearest is ");
+    hk_text_add(&line.text, meant);
+    option_line_end(&line);
+}
+
+/* ---- Reading ----------------------------------------------------------------------------------- */
+
+enum option_source { FROM_CONF, FROM_ENVIRONMENT, FROM_LATE_ENVIRONMENT };
+
+/* Stores what parsed, if it can still take effect. */
+static void option_take(int option, uint64_t value, const char *given, enum option_source source) {
+    size_t bytes = strcspn(given, source == FROM_CONF ? ", " : "");
+    bool late = source == FROM_LATE_ENVIRONMENT && option_rows[option].when == START;
+    if (late && value != hk_option((enum hk_option)option)) {
+        option_warn_late(option, given, bytes);
+        return;
+    }
+    option_store(option, value);
+    option_warn_unlimited(option, given, bytes);
+}
+
+/* One "name=value" of `bytes` bytes, in the environment with the prefix. */
+static void option_read(const char *given, size_t bytes, enum option_source source) {
+    size_t skip = source == FROM_CONF ? 0 : sizeof option_prefix - 1;
     const char *equals = memchr(given, '=', bytes);
     size_t name_end = equals != NULL ? (size_t)(equals - given) : bytes;
     int option = option_find(given + skip, name_end - skip);
     uint64_t value;
-    if (option < 0)
+
+    if (option < 0 && source == FROM_CONF)
         option_warn_unknown(given, name_end);
+    else if (option < 0)
+        option_warn_misspelt(given, name_end);
     else if (equals != NULL &&
              option_parse(&option_rows[option], equals + 1, bytes - name_end - 1, &value))
-        option_store(option, value);
+        option_take(option, value, given, source);
     else
         option_warn(option, given, bytes);
 }
@@ -175,19 +345,28 @@ static void options_read_conf(void) {
     while (conf != NULL && *conf != 0) {
         size_t bytes = strcspn(conf, ", ");
         if (bytes > 0)
-            option_read(conf, bytes, 0);
+            option_read(conf, bytes, FROM_CONF);
         conf += bytes + (conf[bytes] != 0);
     }
 }
 
-void hk_options_read(void) {
-    options_read_conf();
+static void options_read_environment(enum option_source source) {
     const size_t prefix_bytes = sizeof option_prefix - 1;
     for (char *const *entry = hk_os_environment(); entry != NULL && *entry != NULL; entry++) {
         if (strncmp(*entry, option_prefix, prefix_bytes) == 0)
-            option_read(*entry, strlen(*entry), prefix_bytes);
+            option_read(*entry, strlen(*entry), source);
     }
+    if (hk_option(HK_OPTION_stats))
+        hk_os_keep_error();
 }
+
+void hk_options_read(void) {
+    hk_os_note_error();
+    options_read_conf();
+    options_read_environment(FROM_ENVIRONMENT);
+}
+
+void hk_options_read_late(void) { options_read_environment(FROM_LATE_ENVIRONMENT); }
 
 int hk_option_set(const char *name, const char *value) {
     int option = option_find(name, strlen(name));
@@ -199,6 +378,7 @@ int hk_option_set(const char *name, const char *value) {
     if (option_rows[option].when == START)
         return EBUSY;
     option_store(option, parsed);
+    option_warn_unlimited(option, value, strlen(value));
     return 0;
 }
 

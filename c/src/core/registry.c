@@ -1,34 +1,62 @@
-/* core/registry.c - what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* core/registry.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "registry.h"
 
+#include <string.h>
+
+#include "../os/lock.h"
 #include "../os/os.h"
+#include "options.h"
 
 enum {
     REGISTRY_ADDRESS_BITS = 48, /* user addresses of x86-64 and aarch64 unless asked for more */
     REGISTRY_LEAF_BITS = 16,
     REGISTRY_ROOT_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT - REGISTRY_LEAF_BITS,
     REGISTRY_LEAF_SPANS = 1 << REGISTRY_LEAF_BITS,
+    CLASS_MAP_FIRST_BITS = 18, /* bytes of the first generation: 256 KiB for 16 GiB of addresses */
+    CLASS_MAP_GROWTH_BITS = 3, /* each generation is at least eight times as large */
+    CLASS_MAP_LAST_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT, /* all addresses */
+    CLASS_MAP_GENERATIONS =
+        (CLASS_MAP_LAST_BITS - CLASS_MAP_FIRST_BITS + CLASS_MAP_GROWTH_BITS - 1) /
+            CLASS_MAP_GROWTH_BITS +
+        1,
+
 };
+
+/* Addresses above the first slab that the class map covers, for chunks that end up there. */
+#define CLASS_MAP_ABOVE ((uintptr_t)4 << 30)
 
 struct registry_leaf {
     struct hk_span *spans[REGISTRY_LEAF_SPANS]; /* atomic */
 };
 
-uintptr_t hk_window_shift;
-uint8_t hk_window_classes[HK_WINDOW_GRANULES];
+static const struct hk_class_map class_map_empty;
+const struct hk_class_map *hk_class_map = &class_map_empty;
+
+static struct {
+    struct hk_lock lock;                                     /* rank PAGEMAP */
+    uint32_t count;                                          /* lock:PAGEMAP */
+    struct hk_class_map *generations[CLASS_MAP_GENERATIONS]; /* lock:PAGEMAP; newest last */
+} class_maps;
 
 static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
 
+/* ---- Spans -------------------------------------------------------------------------------------- */
+
+/* Whether the pagemap has a place for a granule. */
+static inline bool registry_covers(uintptr_t granule) {
+    return granule >> (REGISTRY_ROOT_BITS + REGISTRY_LEAF_BITS) == 0;
+}
+
 /* The leaf that a granule's span is in; NULL if there is none. */
 static inline struct registry_leaf *registry_leaf_of(uintptr_t granule) {
+    if (!registry_covers(granule))
+        return NULL;
     /* acquire: the leaf's zeroes; pairs with the exchange in registry_leaf_for */
     return hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
 }
 
 struct hk_span *hk_registry_find(const void *p) {
     uintptr_t granule = (uintptr_t)p >> HK_GRANULE_SHIFT;
-    if (granule >> (REGISTRY_ROOT_BITS + REGISTRY_LEAF_BITS) != 0)
-        return NULL;
     struct registry_leaf *leaf = registry_leaf_of(granule);
     if (leaf == NULL)
         return NULL;
@@ -36,45 +64,132 @@ struct hk_span *hk_registry_find(const void *p) {
     return hk_load_acquire(&leaf->spans[granule % REGISTRY_LEAF_SPANS]);
 }
 
-void hk_registry_place_window(uintptr_t first_chunk) {
-    /* Mappings of Linux grow downwards: three quarters of the window lie below the first. */
-    uintptr_t below = (UINT64_C(3) << HK_WINDOW_SHIFT) / 4;
-    uintptr_t base = HK_GRANULE_BYTES; /* not 0, which would leave the window unset */
-    if (first_chunk > below + base)
-        base = (first_chunk - below) & ~(HK_GRANULE_BYTES - 1);
-    uintptr_t unset = 0;
-    /* relaxed: see hk_registry_class; it keeps its first value */
-    hk_cas_relaxed(&hk_window_shift, &unset, -base);
-}
-
-/* The leaf for a granule, made if need be; NULL without memory. */
+/* The leaf for a granule, which is made if it is missing. NULL without memory, or beyond the addresses
+ * that the pagemap covers. */
 static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
     struct registry_leaf *leaf = registry_leaf_of(granule);
-    if (leaf != NULL)
+    if (leaf != NULL || !registry_covers(granule))
         return leaf;
-    size_t bytes = sizeof(struct registry_leaf);
-    struct registry_leaf *fresh = hk_os_map_guarded(bytes);
+    struct registry_leaf *fresh = hk_os_map_guarded(sizeof *fresh);
     if (fresh == NULL)
         return NULL;
     struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
     /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with registry_leaf_of */
     if (hk_cas_acq_rel(slot, &leaf, fresh))
         return fresh;
-    hk_os_unmap_guarded(fresh, bytes);
+    hk_os_unmap_guarded(fresh, sizeof *fresh);
     return leaf;
 }
 
-static uint32_t registry_granules(const struct hk_span *span) {
-    return span->class == HK_CLASS_NONE ? 1 : span->granules;
+/* ---- The class map ------------------------------------------------------------------------------ */
+
+/* Index of a granule in a generation; larger than any if the granule is above the map's top. */
+static inline uintptr_t class_map_index(const struct hk_class_map *map, uintptr_t granule) {
+    return (map->top_16 >> HK_GRANULE_SHIFT) - granule;
 }
 
-/* Stores a class for one granule, which its blocks' frees will find. */
-static void registry_store_class(uintptr_t granule, size_t class) {
-    /* relaxed: constant by now; and see hk_registry_class */
-    size_t at =
-        ((granule << HK_GRANULE_SHIFT) + hk_load_relaxed(&hk_window_shift)) >> HK_GRANULE_SHIFT;
-    if (at < HK_WINDOW_GRANULES)
-        hk_store_relaxed(&hk_window_classes[at], (uint8_t) class);
+static inline uintptr_t class_map_granules(const struct hk_class_map *map) {
+    return map->limit_16 >> (HK_GRANULE_SHIFT - 4);
+}
+
+static inline bool class_map_covers(const struct hk_class_map *map, uintptr_t granule) {
+    return class_map_index(map, granule) < class_map_granules(map);
+}
+
+/* Bytes of a mapping for a generation of 2^bits granules. */
+static size_t class_map_bytes(unsigned bits) {
+    return hk_round_up(sizeof(struct hk_class_map) + ((size_t)1 << bits), hk_os_page_bytes());
+}
+
+/* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP, under
+ * which all classes are stored; no other thread sees the copy yet. */
+static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *from) {
+    uintptr_t granules = class_map_granules(from);
+    uint64_t classes;
+    for (uintptr_t i = 0; i < granules; i += sizeof classes) {
+        memcpy(&classes, &from->classes[i], sizeof classes);
+        if (classes != 0)
+            memcpy(&to->classes[i], &classes, sizeof classes);
+    }
+}
+
+/* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was faster. The
+ * copy comes before the generation can be seen by readers, so there is nothing to repair if a fork stops
+ * this thread for ever in the middle: the child keeps the older generation. */
+static bool class_map_publish(struct hk_class_map *fresh) {
+    hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
+    uint32_t count = class_maps.count;
+    const struct hk_class_map *newest = count > 0 ? class_maps.generations[count - 1] : NULL;
+    bool wanted =
+        count < CLASS_MAP_GENERATIONS &&
+        (newest == NULL || (newest->top_16 == fresh->top_16 && newest->limit_16 < fresh->limit_16));
+    if (wanted) {
+        if (newest != NULL)
+            class_map_copy(fresh, newest);
+        class_maps.generations[count] = fresh;
+        class_maps.count = count + 1;
+        /* release: publishes the generation; pairs with the acquire in hk_class_map_get */
+        hk_store_release(&hk_class_map, (const struct hk_class_map *)fresh);
+    }
+    hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
+    return wanted;
+}
+
+/* The power of two of granules that covers `granule`, from the sizes that generations have. */
+static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
+    uintptr_t index = (top >> HK_GRANULE_SHIFT) - 1 - granule;
+    unsigned bits = CLASS_MAP_FIRST_BITS;
+    while (bits < CLASS_MAP_LAST_BITS && index >> bits != 0)
+        bits += CLASS_MAP_GROWTH_BITS;
+    return bits < CLASS_MAP_LAST_BITS ? bits : CLASS_MAP_LAST_BITS;
+}
+
+/* Lets the class map grow until it covers a granule, if that is possible. Where it is not, because the
+ * granule lies above the top or there is no memory, frees of its blocks find their class by the span. */
+static void class_map_reach(uintptr_t granule) {
+    const struct hk_class_map *map = hk_class_map_get();
+    /* The end of the highest granule. */
+    uintptr_t top = map->top_16 + 16;
+    if (map->top_16 == 0)
+        top = (granule << HK_GRANULE_SHIFT) + CLASS_MAP_ABOVE;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
+        return;
+    if (class_map_covers(map, granule) || granule >= top >> HK_GRANULE_SHIFT)
+        return;
+    unsigned bits = class_map_bits_for(top, granule);
+    struct hk_class_map *fresh = hk_os_map_guarded(class_map_bytes(bits));
+    if (fresh == NULL)
+        return;
+    fresh->top_16 = top - 16;
+    fresh->top_8 = top - 8;
+    fresh->limit_16 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 4);
+    fresh->limit_8 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 3);
+    for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
+        fresh->block_bytes[class] = hk_classes[class].block_bytes;
+    if (!class_map_publish(fresh))
+        hk_os_unmap_guarded(fresh, class_map_bytes(bits));
+}
+
+/* Stores the class of a slab's granules in every generation, as a reader may still use an old one. If a
+ * fork stops this thread for ever in the middle, the half-written range belongs to a slab that is lost to
+ * the child, so there is nothing to repair. */
+static void class_map_store(const struct hk_span *slab, uint8_t class) {
+    uintptr_t first = slab->base >> HK_GRANULE_SHIFT;
+    hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
+    for (uint32_t g = 0; g < class_maps.count; g++) {
+        struct hk_class_map *map = class_maps.generations[g];
+        for (uintptr_t granule = first; granule < first + slab->granules; granule++) {
+            if (class_map_covers(map, granule)) /* relaxed: see hk_class_map_find */
+                hk_store_relaxed(&map->classes[class_map_index(map, granule)], class);
+        }
+    }
+    hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
+}
+
+/* ---- Entering and removing ---------------------------------------------------------------------- */
+
+static uint32_t registry_granules(const struct hk_span *span) {
+    return span->class == HK_CLASS_NONE ? 1 : span->granules;
 }
 
 bool hk_registry_reserve(uintptr_t address) {
@@ -87,11 +202,14 @@ bool hk_registry_enter(struct hk_span *span) {
     if (!hk_registry_reserve(span->base) ||
         !hk_registry_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
         return false;
-    for (uint32_t i = 0; i < count; i++, granule++) {
-        struct registry_leaf *leaf = registry_leaf_of(granule);
+    for (uint32_t i = 0; i < count; i++) {
+        struct registry_leaf *leaf = registry_leaf_of(granule + i);
         /* release: publishes the span's constant fields; pairs with hk_registry_find */
-        hk_store_release(&leaf->spans[granule % REGISTRY_LEAF_SPANS], span);
-        registry_store_class(granule, span->class);
+        hk_store_release(&leaf->spans[(granule + i) % REGISTRY_LEAF_SPANS], span);
+    }
+    if (span->class != HK_CLASS_NONE) {
+        class_map_reach(granule);
+        class_map_store(span, span->class);
     }
     return true;
 }
@@ -99,9 +217,11 @@ bool hk_registry_enter(struct hk_span *span) {
 void hk_registry_remove(const struct hk_span *span) {
     uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
     uint32_t count = registry_granules(span);
-    for (uint32_t i = 0; i < count; i++, granule++) {
-        registry_store_class(granule, HK_CLASS_NONE);
+    if (span->class != HK_CLASS_NONE)
+        class_map_store(span, HK_CLASS_NONE);
+    for (uint32_t i = 0; i < count; i++) {
+        struct registry_leaf *leaf = registry_leaf_of(granule + i);
         /* relaxed: a lookup that races with this is a use of a freed pointer */
-        hk_store_relaxed(&registry_leaf_of(granule)->spans[granule % REGISTRY_LEAF_SPANS], NULL);
+        hk_store_relaxed(&leaf->spans[(granule + i) % REGISTRY_LEAF_SPANS], NULL);
     }
 }

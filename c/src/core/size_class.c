@@ -2,7 +2,7 @@
 #include "size_class.h"
 
 enum {
-    CLASS_INITIAL_MAX = 7,           /* pointers in a new bin: an array of one cache line */
+    CLASS_INITIAL_MAX = 6,           /* pointers in a new bin: an array of one cache line */
     CLASS_INITIAL_BYTES = 16 * 1024, /* at most this much in a new bin, but one block */
     CLASS_INBOX_MAX = 128,           /* pointers */
     CLASS_INBOX_BYTES = 32 * 1024,   /* of blocks in an inbox */

@@ -1,10 +1,6 @@
 /* core/slab.c - bitmaps of blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "slab.h"
 
-static char *slab_block(const struct hk_span *slab, size_t index) {
-    return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
-}
-
 /* The set bits of `word`, lowest first, as blocks; clears what it takes. */
 static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_bytes, void **to,
                                uint32_t count) {
@@ -14,7 +10,7 @@ static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_b
         to[taken++] = first_block + (unsigned)__builtin_ctzll(bits) * block_bytes;
         bits &= bits - 1;
     }
-    *word = bits;
+    hk_store_relaxed(word, bits); /* relaxed: under the lock; see hk_slab_seems_free */
     return taken;
 }
 
@@ -25,7 +21,7 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     uint32_t word = slab->low;
     slab->looks = 0;
     while (taken < want) {
-        taken += slab_take_word(&slab->bits[word], slab_block(slab, (size_t)word * HK_WORD_BITS),
+        taken += slab_take_word(&slab->bits[word], hk_slab_block(slab, (size_t)word * HK_WORD_BITS),
                                 block_bytes, to + taken, want - taken);
         word += slab->bits[word] == 0;
     }
@@ -39,7 +35,7 @@ uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count) {
     uint32_t unused = (uint32_t)(slab->blocks - slab->bump);
     uint32_t more = count - taken < unused ? count - taken : unused;
     size_t block_bytes = hk_classes[slab->class].block_bytes;
-    char *block = slab_block(slab, slab->bump);
+    char *block = hk_slab_block(slab, slab->bump);
     for (uint32_t i = 0; i < more; i++, block += block_bytes)
         to[taken + i] = block;
     slab->bump = (uint16_t)(slab->bump + more);
@@ -53,16 +49,16 @@ struct hk_block hk_slab_take_one(struct hk_span *slab) {
 }
 
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]) {
-    if (!slab->fresh) { /* the unused part holds what its granules held before */
-        struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
-        hk_bits_fill(slab->bits, unused, true);
-        slab->free = (uint16_t)(slab->free + unused.count);
-        slab->bump = slab->blocks;
-    }
-    uint32_t taken = slab->free;
     for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
         bits[i] = slab->bits[i];
-        slab->bits[i] = 0;
+        hk_store_relaxed(&slab->bits[i], 0); /* relaxed: as in slab_take_word */
+    }
+    uint32_t taken = slab->free;
+    if (!slab->fresh) { /* the unused part holds what its granules held before */
+        struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
+        hk_bits_fill(bits, unused, true);
+        taken += unused.count;
+        slab->bump = slab->blocks;
     }
     slab->free = 0;
     slab->low = (uint16_t)HK_WORDS(slab->blocks);
@@ -73,7 +69,7 @@ void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MA
     for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
         /* A bit that is set by now was given by a double free. */
         slab->free = (uint16_t)(slab->free + __builtin_popcountll(bits[i] & ~slab->bits[i]));
-        slab->bits[i] |= bits[i];
+        hk_store_relaxed(&slab->bits[i], slab->bits[i] | bits[i]); /* relaxed: as above */
     }
     slab->low = 0;
 }

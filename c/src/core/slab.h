@@ -10,6 +10,7 @@
 #ifndef HK_CORE_SLAB_H
 #define HK_CORE_SLAB_H
 
+#include "../base/atomic.h"
 #include "span.h"
 
 enum {
@@ -34,6 +35,11 @@ static inline bool hk_slab_is_empty(const struct hk_span *slab) { return slab->f
 /* Blocks that can be taken. */
 static inline uint32_t hk_slab_available(const struct hk_span *slab) {
     return (uint32_t)slab->free + slab->blocks - slab->bump;
+}
+
+/* The block at `index`. */
+HK_FAST void *hk_slab_block(const struct hk_span *slab, size_t index) {
+    return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
 }
 
 /* Takes up to `count` blocks into `to`; returns how many. */
@@ -64,13 +70,22 @@ HK_FAST enum hk_slab_result hk_slab_look_at(const struct hk_span *slab, uint32_t
     return hk_unlikely(hk_bit_get(slab->bits, index)) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
 }
 
+/* Whether the block at `index` is free, without the lock: what the thread that was given the block knows, or
+ * later. So a block that is live never seems free, and one that was freed twice may. */
+HK_FAST bool hk_slab_seems_free(const struct hk_span *slab, uint32_t index) {
+    /* relaxed: a thread that has a pointer to a live block has synchronised with its allocation, which cleared
+     * the bit */
+    return (hk_load_relaxed(&slab->bits[index / HK_WORD_BITS]) >> (index % HK_WORD_BITS)) & 1;
+}
+
 /* What `block` is, without changing anything. */
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 
 /* Takes back the block at `index`, which is out. */
 HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     uint16_t word = (uint16_t)(index / HK_WORD_BITS);
-    slab->bits[word] |= UINT64_C(1) << (index % HK_WORD_BITS);
+    uint64_t bits = slab->bits[word] | UINT64_C(1) << (index % HK_WORD_BITS);
+    hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_seems_free */
     if (word < slab->low)
         slab->low = word;
     slab->looks = 0;

@@ -33,7 +33,7 @@ struct hk_span {
     uint8_t looks;   /* lock:CLASS; looks since the last take or give, up to HK_SLAB_PURGED; of a
                         retired large block: its keeper's */
     bool retired;    /* large: atomic, stored by its keeper; freed, but kept */
-    uint64_t bits[]; /* lock:CLASS; HK_WORDS(blocks) words */
+    uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 
 /* A block as it comes from below, and whether all its bytes are known to be zero. */

@@ -96,6 +96,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     uint64_t large = hk_large_live_bytes(); /* with what threads keep */
     total->bytes_large = large > total->bytes_large_cached ? large - total->bytes_large_cached : 0;
     total->bytes_live += total->bytes_large;
+    hk_large_mapped(&all->blocks_mapped, &all->bytes_mapped);
     total->bytes_large_cached += hk_extent_cached_bytes();
     total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();

@@ -17,6 +17,8 @@
 struct hk_stats_all {
     struct hak_stats total;
     struct hak_class_stats classes[HK_CLASS_COUNT];
+    uint64_t blocks_mapped; /* blocks with a mapping of their own */
+    uint64_t bytes_mapped;  /* in these */
 };
 
 void hk_stats_collect(struct hk_stats_all *all);

@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
+#include "../core/options.h"
 #include "../core/registry.h"
 #include "../os/check.h"
 #include "../os/os.h"
@@ -231,13 +232,12 @@ static uint32_t class_inbox_room(struct hk_heap_class *hc, size_t class) {
     return hc->inbox != NULL ? hk_classes[class].inbox - hc->inbox_count : 0;
 }
 
-/* One batch on its way home. */
+/* One batch on its way to the owner heaps. It lies on the stack, which may be small. */
 struct give_batch {
     size_t class;
-    uint32_t count;
-    void *blocks[HK_BATCH_MAX];          /* those not delivered yet */
-    struct hk_span *slabs[HK_BATCH_MAX]; /* where they belong */
-    uint16_t indexes[HK_BATCH_MAX];      /* and which block of the slab they are */
+    uint32_t count;                      /* blocks that are not delivered yet */
+    struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
+    uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
     uint32_t bad_count;
     enum hk_slab_result bad_result[HEAP_BAD_MAX];
     void *bad[HEAP_BAD_MAX];
@@ -251,10 +251,9 @@ static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_r
 }
 
 static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_span *slab,
-                             uint32_t index, void *block) {
+                             uint32_t index) {
     batch->slabs[at] = slab;
     batch->indexes[at] = (uint16_t)index;
-    batch->blocks[at] = block;
 }
 
 /* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
@@ -273,7 +272,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
             continue;
         }
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
-        batch_put(batch, found++, slab, index, block);
+        batch_put(batch, found++, slab, index);
     }
     batch->count = found;
 }
@@ -294,16 +293,16 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
         uint32_t index = batch->indexes[i];
         enum hk_slab_result result = HK_SLAB_DONE;
         if (hk_unlikely(slab->owner != heap)) {
-            batch_put(batch, left++, slab, index, batch->blocks[i]);
+            batch_put(batch, left++, slab, index);
         } else if (room == 0) {
             result = class_give(hc, slab, index, &released);
             given += result == HK_SLAB_DONE;
         } else if ((result = hk_slab_look_at(slab, index)) == HK_SLAB_DONE) {
-            hc->inbox[hc->inbox_count++] = batch->blocks[i];
+            hc->inbox[hc->inbox_count++] = hk_slab_block(slab, index);
             room--;
         }
         if (hk_unlikely(result != HK_SLAB_DONE))
-            batch_note_bad(batch, batch->blocks[i], result);
+            batch_note_bad(batch, hk_slab_block(slab, index), result);
     }
     hc->blocks_out -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -311,9 +310,12 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     return released;
 }
 
-/* Gives a heap class its inbox, if it has none. Without memory it does without. */
+/* Gives a heap class its inbox, if it has none. Without memory it does without, and with HK_CHECKS_FAST, so
+ * that a free block that no thread caches is known by its bit. */
 static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
     if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
+        return;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return;
     size_t bytes = hk_classes[class].inbox * sizeof(void *);
     void **inbox = bytes > 0 ? hk_meta_alloc(bytes) : NULL;
@@ -361,6 +363,15 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, give_causes[result]);
 }
 
+/* Whether the inbox holds a block. Under the class lock. */
+static bool class_inbox_holds(const struct hk_heap_class *hc, const void *block) {
+    for (uint32_t i = 0; i < hc->inbox_count; i++) {
+        if (hc->inbox[i] == block)
+            return true;
+    }
+    return false;
+}
+
 bool hk_heap_check(const char *function, const void *block) {
     struct hk_span *span = hk_registry_find(block);
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
@@ -371,8 +382,23 @@ bool hk_heap_check(const char *function, const void *block) {
         struct hk_heap_class *hc = &heap->classes[span->class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         result = hk_slab_look(span, block);
+        if (result == HK_SLAB_DONE && class_inbox_holds(hc, block))
+            result = HK_SLAB_ALREADY_FREE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
+    if (hk_unlikely(result != HK_SLAB_DONE))
+        hk_bad_pointer(function, block, give_causes[result]);
+    return result == HK_SLAB_DONE;
+}
+
+bool hk_heap_check_fast(const char *function, const void *block) {
+    const struct hk_span *slab = hk_registry_find(block);
+    uint32_t index;
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    if (slab != NULL && slab->class != HK_CLASS_NONE)
+        result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);
+    if (result == HK_SLAB_DONE && hk_slab_seems_free(slab, index))
+        result = HK_SLAB_ALREADY_FREE;
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
     return result == HK_SLAB_DONE;
@@ -461,7 +487,9 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
     return true;
 }
 
-/* ---- Ageing -------------------------------------------------------------------------------------- */
+/* ---- Scans --------------------------------------------------------------------------------------- */
+
+enum { SCAN_SLABS_PER_CALL = 64 }; /* visits of slabs that count as one system call of the budget */
 
 /* Takes the empty slabs out of the list. Under the lock. */
 static struct hk_span *class_detach_empty(struct hk_heap_class *hc, struct hk_span *released) {
@@ -480,12 +508,10 @@ static struct hk_span *class_detach_empty(struct hk_heap_class *hc, struct hk_sp
 }
 
 /* Empties the inbox and releases the empty slabs of a class that rests. */
-static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge which,
-                       struct hk_heap_look *look) {
+static void class_rest(struct hk_heap_class *hc, size_t class, struct hk_scan *scan) {
     struct hk_span *released = NULL;
-    void *bad = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    bool rests = which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
+    bool rests = scan->which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
     hc->uses_seen = hc->uses;
     while (rests && hc->inbox_count > 0) {
         void *block = hc->inbox[--hc->inbox_count];
@@ -495,15 +521,14 @@ static void class_rest(struct hk_heap_class *hc, size_t class, enum hk_purge whi
             class_give(hc, slab, index, &released) == HK_SLAB_DONE)
             hc->blocks_out--;
         else
-            bad = block;
+            hk_mistakes_add(&scan->mistakes, block, HK_CAUSE_FREE);
     }
     if (rests && hc->empty > 0)
         released = class_detach_empty(hc, released);
-    look->waiting += hc->inbox_count + hc->empty;
+    scan->waiting += hc->inbox_count + hc->empty;
+    scan->left = hc->listed;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     slabs_release(released);
-    if (hk_unlikely(bad != NULL))
-        hk_bad_pointer("free", bad, HK_CAUSE_FREE);
 }
 
 /* A slab that is mostly in use in a chunk with huge pages: its few free pages are not worth one. */
@@ -514,10 +539,10 @@ static bool slab_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
 }
 
 /* Gives back the OS pages that lie wholly in the blocks `bits` of a slab. */
-static size_t slab_purge_pages(const struct hk_span *slab, const uint64_t *bits) {
+static void slab_purge_pages(const struct hk_span *slab, const uint64_t *bits,
+                             struct hk_scan *scan) {
     size_t block_bytes = hk_classes[slab->class].block_bytes;
     size_t page = hk_os_page_bytes();
-    size_t purged = 0;
     for (uint32_t at = 0; at < slab->blocks;) {
         struct hk_run run = hk_bits_run(bits, slab->blocks, at, true);
         at = run.start + run.count;
@@ -527,67 +552,157 @@ static size_t slab_purge_pages(const struct hk_span *slab, const uint64_t *bits)
             continue;
         hk_arena_stop_huge(slab->chunk);
         if (hk_os_purge((void *)start, end - start))
-            purged += end - start;
+            scan->purged_bytes += end - start;
+        scan->budget.calls -= scan->budget.calls > 0;
     }
-    return purged;
 }
 
-/* Purges the free pages of a slab. Its free blocks are taken meanwhile, so that nobody gets one
- * while the lock is not held; so the slab cannot get empty either, and stays. Called and returns
- * under the lock. */
-static size_t class_purge_slab(struct hk_heap_class *hc, struct hk_span *slab,
-                               struct hk_span **released) {
-    uint64_t bits[HK_SLAB_WORDS_MAX];
-    uint32_t taken = hk_slab_take_all(slab, bits);
+/* Puts the blocks back that were taken while their pages were given back. Under the lock. */
+static void class_end_purge(struct hk_heap *heap, struct hk_span **released) {
+    struct hk_span *slab = heap->purging;
+    struct hk_heap_class *hc = &heap->classes[slab->class];
+    bool was_exhausted = hk_slab_is_exhausted(slab);
+    uint32_t free_before = slab->free;
+    hk_slab_give_all(slab, heap->purging_bits);
+    hk_fence_stores(); /* a forked child undoes a purge or finds it undone */
+    heap->purging = NULL;
+    hc->blocks_purging -= slab->free - free_before;
+    class_place(hc, slab, was_exhausted, released);
+}
+
+/* Purges the free pages of a slab. Its free blocks are taken meanwhile, so that no thread gets one
+ * while the lock is not held. The slab cannot become empty either, and stays. Called and returns under
+ * the lock. */
+static void class_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct hk_scan *scan,
+                             struct hk_span **released) {
+    struct hk_heap_class *hc = &heap->classes[slab->class];
+    uint32_t taken = hk_slab_take_all(slab, heap->purging_bits);
     if (taken == 0)
-        return 0;
+        return;
+    hk_fence_stores(); /* as in class_end_purge */
+    heap->purging = slab;
     hc->blocks_purging += taken;
     if (hk_slab_is_exhausted(slab))
         class_remove(hc, slab);
     hk_unlock(&hc->lock, HK_RANK_CLASS);
-    size_t purged = slab_purge_pages(slab, bits);
+
+    slab_purge_pages(slab, heap->purging_bits, scan);
+
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    bool was_exhausted = hk_slab_is_exhausted(slab);
-    uint32_t free_before = slab->free;
-    hk_slab_give_all(slab, bits);
-    hc->blocks_purging -= slab->free - free_before;
-    class_place(hc, slab, was_exhausted, released);
-    return purged;
+    class_end_purge(heap, released);
 }
 
-/* Looks once at each slab in the list; each goes to its end, so that the order stays. */
-static void class_age_slabs(struct hk_heap_class *hc, enum hk_purge which,
-                            struct hk_heap_look *look) {
+/* Whether the free pages of a slab are to be given back in this scan. */
+static bool slab_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
+    if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED ||
+        slab_keeps_pages(slab, scan->which))
+        return false;
+    slab->looks++;
+    if (slab->looks < HK_SLAB_AGED && scan->which != HK_PURGE_ALL) {
+        scan->waiting++;
+        return false;
+    }
+    slab->looks = HK_SLAB_PURGED;
+    return true;
+}
+
+/* Visits each slab in the list once. Each goes to the end of the list, so the order stays and the scan
+ * can go on later where it stopped. */
+static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan) {
+    struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    for (uint32_t left = hc->listed; left > 0 && hc->first != NULL; left--) {
+    while (scan->left > 0 && hc->first != NULL && scan->budget.calls > 0) {
         struct hk_span *slab = hc->first;
         class_remove(hc, slab);
         class_push_last(hc, slab);
-        if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED ||
-            slab_keeps_pages(slab, which))
-            continue;
-        slab->looks++;
-        if (slab->looks >= HK_SLAB_AGED || which == HK_PURGE_ALL) {
-            slab->looks = HK_SLAB_PURGED;
-            look->purged_bytes += class_purge_slab(hc, slab, &released);
-        } else {
-            look->waiting++;
-        }
-        /* Let others in between. */
+        if (slab_wants_purge(slab, scan))
+            class_purge_slab(heap, slab, scan, &released);
+        scan->left--;
+        scan->budget.calls -= scan->left % SCAN_SLABS_PER_CALL == 0;
+
+        /* Let other threads in between. */
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         hk_lock(&hc->lock, HK_RANK_CLASS);
     }
+    if (hc->first == NULL)
+        scan->left = 0;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     slabs_release(released);
 }
 
-void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        struct hk_heap_class *hc = &heap->classes[class];
-        class_rest(hc, class, which, look);
-        class_age_slabs(hc, which, look);
+bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
+    while (scan->class < HK_CLASS_COUNT) {
+        if (scan->left == 0 && ++scan->class < HK_CLASS_COUNT)
+            class_rest(&heap->classes[scan->class], scan->class, scan);
+        if (scan->left > 0)
+            class_scan_slabs(heap, scan->class, scan);
+        if (scan->budget.calls == 0)
+            return false;
     }
-    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    look->purged_bytes += hk_arena_purge(&heap->arena, which, &budget);
+
+    scan->purged_bytes += hk_arena_purge(&heap->arena, scan->which, &scan->budget);
+    if (scan->budget.calls == 0 || scan->budget.bytes == 0)
+        return false;
+    scan->class = 0;
+    return true;
+}
+
+/* ---- Repairs in a forked child ------------------------------------------------------------------- */
+
+struct repair {
+    struct hk_heap *heap;
+    size_t class;
+};
+
+/* Recounts a slab from its bits, which threads change word by word, and links it. */
+static uint32_t repair_slab(void *arg, uintptr_t base) {
+    const struct repair *repair = arg;
+    struct hk_heap_class *hc = &repair->heap->classes[repair->class];
+    struct hk_span *slab = hk_registry_find((const void *)base);
+    if (slab == NULL || slab->class != repair->class || slab->owner != repair->heap)
+        return slab == NULL || slab->base != base ? 1 : slab->granules;
+
+    struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
+    hk_bits_fill(slab->bits, unused, false);
+    slab->low = 0;
+    slab->free = 0;
+    for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++)
+        slab->free = (uint16_t)(slab->free + __builtin_popcountll(slab->bits[i]));
+
+    hc->slabs++;
+    hc->empty += hk_slab_is_empty(slab);
+    hc->blocks_out += (uint64_t)slab->bump - slab->free;
+    if (!hk_slab_is_exhausted(slab))
+        class_push_last(hc, slab);
+    return slab->granules;
+}
+
+void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
+    struct hk_heap_class *hc = &heap->classes[class];
+    struct repair repair = {heap, class};
+    hc->first = hc->last = NULL;
+    hc->slabs = hc->listed = hc->empty = 0;
+    hc->blocks_out = hc->blocks_purging = 0;
+    hk_arena_visit(&heap->arena, repair_slab, &repair);
+
+    const struct hk_span *purging = heap->purging;
+    if (purging == NULL || purging->class != class)
+        return;
+    for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
+        hc->blocks_purging += (unsigned)__builtin_popcountll(heap->purging_bits[i]);
+    hc->blocks_out -= hc->blocks_purging;
+}
+
+void hk_heap_repair_purge(void *unused, struct hk_heap *heap) {
+    (void)unused;
+    struct hk_span *released = NULL;
+    hk_arena_repair_purge(&heap->arena);
+    if (heap->purging == NULL)
+        return;
+    struct hk_heap_class *hc = &heap->classes[heap->purging->class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    class_end_purge(heap, &released);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    slabs_release(released);
 }

@@ -15,11 +15,12 @@
 #define HK_HEAP_HEAP_H
 
 #include "../core/arena.h"
+#include "../core/error.h"
 #include "../core/slab.h"
 #include "../os/lock.h"
 
 #define HK_HEAPS_MAX 256u
-#define HK_BATCH_MAX 256u /* most blocks in one hk_heap_give */
+#define HK_BATCH_MAX 160u /* most blocks in one hk_heap_give: 10 bytes of stack each */
 
 struct hk_heap_class {
     struct hk_lock lock;
@@ -45,6 +46,9 @@ struct hk_heap {
     struct hk_heap_class classes[HK_CLASS_COUNT];
     struct hk_arena arena;
     uint32_t threads; /* lock:THREADS; attached now */
+    struct hk_span
+        *purging; /* lock:CLASS; the slab whose free pages are being given back, or NULL */
+    uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; its free blocks, taken meanwhile */
 };
 
 /* A heap, all zero; NULL without memory. */
@@ -70,18 +74,35 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
  * `size` bytes. False, nothing changed, where that is impossible. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* Reports `block` unless it is the start of a live block. True if it is one. */
+/* Reports `block` unless it is the start of a block that is neither in its slab nor in the transfer cache of
+ * its owner. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);
 
-/* What a look at a heap found. */
-struct hk_heap_look {
-    size_t purged_bytes; /* given back to the OS */
-    size_t waiting;      /* things that a later look may give back */
+/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither transfer
+ * caches nor what another thread is doing just now. */
+bool hk_heap_check_fast(const char *function, const void *block);
+
+/* A scan over the heaps, and its place. It goes on where it stopped. */
+struct hk_scan {
+    enum hk_purge which;
+    struct hk_purge_budget budget; /* of this step; set anew for each */
+    uint32_t heap;                 /* number of the heap that it is at */
+    uint32_t class;                /* its class: 0 before the first */
+    uint32_t left;                 /* slabs of the class that were not visited yet */
+    size_t purged_bytes;           /* given back to the OS so far */
+    size_t waiting;                /* things that a later scan may give back */
+    struct hk_mistakes mistakes;   /* to be reported without a lock */
 };
 
-/* Ages what is free. Classes that were not used since the last look (HK_PURGE_ALL: all) empty their
- * inbox and release their empty slabs; slabs that were not used for two looks (all) give back the
- * whole OS pages that lie in free blocks; then the arena's dirty granules age. Adds to *look. */
-void hk_heap_age(struct hk_heap *heap, enum hk_purge which, struct hk_heap_look *look);
+/* Ages the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL: all)
+ * empty their inbox and release their empty slabs. Slabs that were not used for two scans (all) give
+ * back the whole OS pages that lie in free blocks. Then the arena's dirty granules age. True at the end
+ * of the heap, false when the budget is used up. Under the PURGE lock. */
+bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan);
+
+/* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its slabs;
+ * undoes a purge that a vanished thread had begun. */
+void hk_heap_repair_class(struct hk_heap *heap, size_t class);
+void hk_heap_repair_purge(void *unused, struct hk_heap *heap);
 
 #endif

@@ -1,35 +1,117 @@
 /* heap/purge.c - when memory goes back. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "purge.h"
 
-#include "../core/large.h"
+#include "../core/extent.h"
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
-#include "helper.h"
+#include "fork.h"
+#include "scavenger.h"
 #include "thread.h"
 
-enum { PURGE_ADDRESS_BITS = 47 }; /* a block of more bytes fits no address space */
+enum {
+    PURGE_ADDRESS_BITS = 47,     /* no address space holds a block of more bytes */
+    PURGE_STEP_BYTES = 16 << 20, /* at most given back in one step; about a millisecond */
+    PURGE_TICK_CALLS = 16,       /* system calls in a step inside a slow call of the program */
+    PURGE_BALANCE_CALLS = 32,    /* the same at the end of a free */
+    PURGE_BALANCE_PART = 2,      /* of purge_thread_mb: free bytes that a balance leaves alone */
+    PURGE_REGRET_DECAY = 5,      /* purge delays after which a raised limit falls by half */
+    PURGE_FAILURE_MS = 100,      /* pause after a purge that did not help; it doubles each time */
+    PURGE_FAILURE_MAX_MS = 1 << 14, /* and ends here */
+    PURGE_FAILURE_BYTES = 1 << 20,  /* so much dirty memory is always worth a purge */
+};
 
 static struct {
     struct hk_lock lock; /* rank PURGE */
-    uint64_t next_ms;    /* atomic, stored under PURGE: no look before */
-    uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the helper's last look */
+    struct hk_scan scan; /* lock:PURGE; the place of the scan that ages */
+    uint64_t next_ms;    /* atomic, stored under PURGE: no tick starts a scan before */
+    uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the last scan */
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
+    uint64_t limit;    /* atomic, stored under PURGE: raised limit of the balance; 0: not raised */
+    uint64_t limit_ms; /* lock:PURGE; when it was raised or halved last */
+    uint64_t usage_after; /* lock:PURGE; usage after the last balance */
+    uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
+    uint64_t failed_ms;   /* atomic: no purge for a failed allocation before */
+    uint64_t failed_wait; /* atomic: the pause after the next one in vain */
 } purge;
 
-static void purge_aged_arena(void *arg, struct hk_heap *heap) {
-    (void)arg;
-    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    hk_arena_purge(&heap->arena, HK_PURGE_AGED, &budget);
+uint64_t hk_purge_dirty_bytes(void) { return hk_arena_dirty_bytes() + hk_extent_cached_bytes(); }
+
+static uint64_t purge_delay(void) { return hk_option(HK_OPTION_purge_delay_ms); }
+
+/* ---- Scans ------------------------------------------------------------------------------------- */
+
+static size_t purge_aged_extents(struct hk_purge_budget *budget) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t delay = purge_delay();
+    return hk_extent_purge(now > delay ? now - delay : 0, budget);
 }
 
-static void purge_aged_heap(void *look, struct hk_heap *heap) {
-    hk_heap_age(heap, HK_PURGE_AGED, look);
+/* Goes on with a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
+static bool purge_scan(struct hk_scan *scan) {
+    struct hk_heap *heap;
+    while ((heap = hk_thread_heap(scan->heap)) != NULL) {
+        if (!hk_heap_scan(heap, scan))
+            return false;
+        scan->heap++;
+    }
+    scan->purged_bytes += scan->which == HK_PURGE_ALL ? hk_extent_purge(UINT64_MAX, &scan->budget)
+                                                      : purge_aged_extents(&scan->budget);
+    return scan->budget.calls > 0 && scan->budget.bytes > 0;
 }
 
-static void purge_whole_heap(void *look, struct hk_heap *heap) {
-    hk_heap_age(heap, HK_PURGE_ALL, look);
+static struct hk_purge_budget purge_budget(uint32_t calls) {
+    return (struct hk_purge_budget){calls, PURGE_STEP_BYTES};
 }
+
+/* One step of the scan that ages, under the PURGE lock. Moves the mistakes that it found to
+ * *mistakes, for a report without the lock. */
+static enum hk_purge_progress purge_age(uint32_t calls, struct hk_mistakes *mistakes) {
+    struct hk_scan *scan = &purge.scan;
+    scan->which = HK_PURGE_AGED;
+    scan->budget = purge_budget(calls);
+    bool ended = purge_scan(scan);
+    *mistakes = scan->mistakes;
+    scan->mistakes.count = 0;
+    if (!ended)
+        return HK_PURGE_UNFINISHED;
+
+    /* Dirty bytes that stay as they are cannot go: locked memory, huge pages in use. */
+    uint64_t dirty = hk_arena_dirty_bytes();
+    bool moving = dirty != purge.dirty_seen || scan->purged_bytes > 0 || scan->waiting > 0 ||
+                  hk_extent_cached_bytes() > 0;
+    purge.dirty_seen = dirty;
+    *scan = (struct hk_scan){0};
+    return moving ? HK_PURGE_WAITING : HK_PURGE_DONE;
+}
+
+enum hk_purge_progress hk_purge_step(void) {
+    struct hk_mistakes mistakes;
+    hk_lock(&purge.lock, HK_RANK_PURGE);
+    enum hk_purge_progress progress = purge_age(HK_PURGE_STEP_CALLS, &mistakes);
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    hk_mistakes_report("free", &mistakes);
+    return progress;
+}
+
+size_t hk_purge_all(void) {
+    hk_thread_ask_trim();
+    struct hk_thread *thread = hk_thread_get();
+    if (thread != NULL)
+        hk_thread_empty(thread);
+
+    struct hk_scan scan = {.which = HK_PURGE_ALL};
+    for (bool done = false; !done;) {
+        scan.budget = purge_budget(HK_PURGE_STEP_CALLS);
+        hk_lock(&purge.lock, HK_RANK_PURGE);
+        done = purge_scan(&scan);
+        hk_unlock(&purge.lock, HK_RANK_PURGE);
+    }
+    hk_mistakes_report("free", &scan.mistakes);
+    return scan.purged_bytes;
+}
+
+/* ---- Slow calls of a busy program -------------------------------------------------------------- */
 
 /* Above the soft limit everything goes, but not again and again in the same millisecond. */
 static void purge_if_high(uint64_t now) {
@@ -39,64 +121,96 @@ static void purge_if_high(uint64_t now) {
     hk_purge_all();
 }
 
-static size_t purge_aged_large(uint64_t now) {
-    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
-    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    return hk_extent_purge(now > delay ? now - delay : 0, &budget);
-}
-
 void hk_purge_tick(uint64_t now) {
     purge_if_high(now);
-    if (hk_helper_is_present()) {
-        hk_helper_work();
+    if (hk_scavenger_is_present() ||
+        now < hk_load_relaxed(&purge.next_ms) || /* relaxed: a time, orders nothing */
+        !hk_lock_try(&purge.lock, HK_RANK_PURGE))
         return;
+
+    struct hk_mistakes mistakes;
+    /* Memory goes when two scans in a row found it free: after half a delay to a whole one. */
+    if (purge_age(PURGE_TICK_CALLS, &mistakes) != HK_PURGE_UNFINISHED)
+        hk_store_relaxed(&purge.next_ms, now + purge_delay() / 2 + 1); /* relaxed: as above */
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    hk_mistakes_report("free", &mistakes);
+}
+
+/* ---- Balance: a limit on free memory without a scavenger --------------------------------------- */
+
+static uint64_t balance_limit(void) {
+    uint64_t base = (hk_option(HK_OPTION_purge_thread_mb) << 20) / PURGE_BALANCE_PART;
+    uint64_t raised = hk_load_relaxed(&purge.limit); /* relaxed: a number */
+    return raised > base ? raised : base;
+}
+
+/* Adapts the limit. Usage that grows again by what the last balances gave back belongs to a program
+ * that frees and allocates the same memory in turn: the page faults cost more than the memory is worth,
+ * so the limit rises above it. Without such regret it falls again. */
+static void balance_adapt(void) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t usage = hk_usage_bytes();
+    uint64_t again = usage > purge.usage_after ? usage - purge.usage_after : 0;
+    uint64_t regret = again < purge.balanced ? again : purge.balanced;
+    uint64_t limit = balance_limit();
+    if (regret > 0 && regret >= purge.balanced / 2) {
+        hk_store_relaxed(&purge.limit, limit + regret + regret / 4); /* relaxed: a number */
+        purge.limit_ms = now;
+    } else if (now - purge.limit_ms > PURGE_REGRET_DECAY * purge_delay()) {
+        hk_store_relaxed(&purge.limit, limit / 2); /* relaxed: as above */
+        purge.limit_ms = now;
     }
-    if (now < hk_load_relaxed(&purge.next_ms)) /* relaxed: a time, orders nothing */
+    if (again > 0)
+        purge.balanced = 0;
+}
+
+static void balance_arena(void *arg, struct hk_heap *heap) {
+    struct hk_purge_budget *budget = arg;
+    if (budget->calls > 0 && budget->bytes > 0)
+        hk_arena_purge(&heap->arena, HK_PURGE_FREE, budget);
+}
+
+void hk_purge_balance(void) {
+    if (hk_likely(hk_purge_dirty_bytes() <= balance_limit()) ||
+        hk_option(HK_OPTION_purge_thread_mb) == 0 || hk_scavenger_is_present() ||
+        !hk_lock_try(&purge.lock, HK_RANK_PURGE))
         return;
-    if (!hk_lock_try(&purge.lock, HK_RANK_PURGE))
-        return;
-    /* Memory goes when two looks in a row found it free: after half a delay to a whole one. */
-    uint64_t delay = hk_option(HK_OPTION_purge_delay_ms);
-    hk_store_relaxed(&purge.next_ms, now + delay / 2 + 1); /* relaxed: a time, orders nothing */
-    hk_thread_each_heap(purge_aged_arena, NULL);
-    purge_aged_large(now);
+
+    balance_adapt();
+    uint64_t dirty = hk_purge_dirty_bytes();
+    uint64_t limit = balance_limit();
+    if (dirty > limit) {
+        /* Down to half of the limit, so that the next frees need no balance. */
+        struct hk_purge_budget budget = {PURGE_BALANCE_CALLS, dirty - limit / 2};
+        size_t wanted = budget.bytes;
+        hk_thread_each_heap(balance_arena, &budget);
+        if (budget.calls > 0 && budget.bytes > 0)
+            hk_extent_purge(UINT64_MAX, &budget);
+        purge.balanced += wanted - budget.bytes;
+        purge.usage_after = hk_usage_bytes();
+    }
     hk_unlock(&purge.lock, HK_RANK_PURGE);
 }
 
-bool hk_purge_step(void) {
-    struct hk_heap_look look = {0, 0};
-    hk_lock(&purge.lock, HK_RANK_PURGE);
-    hk_thread_each_heap(purge_aged_heap, &look);
-    look.purged_bytes += purge_aged_large(hk_os_now_ms());
-    /* Dirty bytes that stay as they are cannot go: locked memory, huge pages in use. */
-    uint64_t dirty = hk_arena_dirty_bytes();
-    bool moving = dirty != purge.dirty_seen || look.purged_bytes > 0 || look.waiting > 0;
-    purge.dirty_seen = dirty;
-    hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return moving || hk_extent_cached_bytes() > 0;
-}
+/* ---- Failed allocations ------------------------------------------------------------------------ */
 
-size_t hk_purge_all(void) {
-    hk_thread_ask_trim();
-    struct hk_thread *thread = hk_thread_get();
-    if (thread != NULL)
-        hk_thread_empty(thread);
-    struct hk_heap_look look = {0, 0};
-    hk_lock(&purge.lock, HK_RANK_PURGE);
-    hk_thread_each_heap(purge_whole_heap, &look);
-    struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
-    look.purged_bytes += hk_extent_purge(UINT64_MAX, &budget);
-    hk_unlock(&purge.lock, HK_RANK_PURGE);
-    return look.purged_bytes;
-}
-
+/* A program that goes on after a failure may fail a thousand times a second. Each purge costs it the
+ * page faults of all that it uses again, so purges in vain are followed by growing pauses. */
 bool hk_purge_for(size_t bytes) {
     if (bytes >> PURGE_ADDRESS_BITS != 0)
         return false;
+    uint64_t now = hk_os_now_ms();
+    uint64_t dirty = hk_purge_dirty_bytes();
+    uint64_t worth = bytes > PURGE_FAILURE_BYTES ? bytes : PURGE_FAILURE_BYTES;
+    if (dirty < worth && now < hk_load_relaxed(&purge.failed_ms)) /* relaxed: a time */
+        return false;
+
+    uint64_t wait = hk_load_relaxed(&purge.failed_wait); /* relaxed: a number */
+    wait = wait == 0 ? PURGE_FAILURE_MS : wait < PURGE_FAILURE_MAX_MS ? 2 * wait : wait;
+    hk_store_relaxed(&purge.failed_wait, wait); /* relaxed: as above */
     hk_purge_all();
+    hk_store_relaxed(&purge.failed_ms, now + wait); /* relaxed: as above */
     return true;
 }
 
-void hk_purge_fork_prepare(void) { hk_lock_unranked(&purge.lock); }
-void hk_purge_fork_parent(void) { hk_unlock_unranked(&purge.lock); }
-void hk_purge_fork_child(void) { hk_lock_reset(&purge.lock); }
+void hk_purge_helped(void) { hk_store_relaxed(&purge.failed_wait, 0); /* relaxed: a number */ }

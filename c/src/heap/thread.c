@@ -1,6 +1,7 @@
 /* heap/thread.c - thread caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "thread.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -10,9 +11,9 @@
 #include "../os/check.h"
 #include "../os/os.h"
 #include "fork.h"
-#include "helper.h"
 #include "prewarm.h"
 #include "purge.h"
+#include "scavenger.h"
 
 enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
@@ -33,12 +34,21 @@ enum {
         512 << 10,              /* for each such amount: who moves much earns more by each byte */
     THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
     THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
+    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
+    THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
+    THREAD_SEARCHED_DEPTH = 30, /* blocks in a bin that each free searches */
     THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
-static const struct hk_cache thread_unborn = {{[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
-static const struct hk_cache thread_uncached = {
-    {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}};
+/* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler that merges
+ * equal constants would give both sentinels one address. */
+#define THREAD_SENTINEL(kind)                                                                      \
+    {                                                                                              \
+        {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY},                                       \
+            {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}, kind                              \
+    }
+static const struct hk_cache thread_unborn = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
+static const struct hk_cache thread_uncached = THREAD_SENTINEL(HK_CACHE_DISABLED);
 
 /* The constant caches are never written: their bins are empty and full. */
 #define THREAD_CONSTANT(cache) ((struct hk_cache *)(void *)(uintptr_t)(const void *)(&(cache)))
@@ -50,13 +60,13 @@ HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
 static HK_THREAD_LOCAL uint32_t thread_unborn_frees;
 
 static struct {
-    struct hk_lock start_lock; /* rank PROCESS */
-    uint32_t started;          /* atomic: 1 once the fields marked const are set */
-    bool options_pending;      /* lock:PROCESS; the environment was not there yet */
-    uint32_t cpus;             /* const */
-    uint32_t heaps_max;        /* const */
-    pthread_key_t key;         /* const */
-    bool has_key;              /* const */
+    uint32_t started; /* atomic: enum threads_start; DONE once the fields marked const are set */
+    uint32_t starter; /* atomic; number of the thread that starts the process */
+    bool options_pending; /* const until the constructor; the environment was not there yet */
+    uint32_t cpus;        /* const */
+    uint32_t heaps_max;   /* const */
+    pthread_key_t key;    /* const */
+    bool has_key;         /* const */
 
     struct hk_lock lock;                 /* rank THREADS */
     struct hk_thread *first;             /* lock:THREADS; all records */
@@ -64,8 +74,11 @@ static struct {
     struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
     uint32_t count;                      /* atomic, stored under THREADS; records */
     uint32_t trims;                      /* atomic: how often trim was asked for */
-    uint16_t usual[HK_CLASS_COUNT];      /* atomic; see hk_thread_usual */
-} threads;
+    uint32_t vanished; /* atomic; 1: there may be records of threads that do not exist any more */
+    uint16_t usual[HK_CLASS_COUNT]; /* atomic; see hk_thread_usual */
+} threads = {.heaps_max = 1};
+
+enum threads_start { THREADS_START_NOT, THREADS_START_RUNNING, THREADS_START_DONE };
 
 /* ---- Start of the process ----------------------------------------------------------------------- */
 
@@ -79,28 +92,41 @@ static void threads_read_options(void) {
     threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
 }
 
-static HK_SLOW void threads_start(void) {
-    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
-    if (!hk_load_relaxed(&threads.started)) { /* relaxed: stored under this lock */
-        threads.options_pending = hk_os_environment_is_early();
-        threads_read_options();
-        threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
-        /* release: publishes the const fields; pairs with the acquire in hk_thread_get */
-        hk_store_release(&threads.started, 1);
-    }
-    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
+/* Starts the process, in the first thread that comes here. No lock is held, because a wrapper of
+ * pthread_key_create may allocate: until the start is done, it and other threads get their blocks from
+ * a heap without a cache. False if the start is not done. */
+static HK_SLOW bool threads_start(void) {
+    uint32_t not_started = THREADS_START_NOT;
+    /* acquire: the const fields; pairs with the release below */
+    if (hk_load_acquire(&threads.started) == THREADS_START_DONE)
+        return true;
+    /* acquire: as above; decides which thread does it */
+    if (!hk_cas_acquire(&threads.started, &not_started, THREADS_START_RUNNING))
+        return not_started == THREADS_START_DONE;
+
+    hk_store_relaxed(&threads.starter, hk_lock_self()); /* relaxed: for a forked child */
+    hk_os_generation();
+    hk_fork_set_repairs();
+    threads.options_pending = hk_os_environment_is_early();
+    threads_read_options();
+    threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
+    /* release: publishes the const fields; pairs with the acquire above */
+    hk_store_release(&threads.started, THREADS_START_DONE);
+    return true;
 }
 
 void hk_thread_start_late(void) {
     threads_start();
-    hk_lock(&threads.start_lock, HK_RANK_PROCESS);
     if (threads.options_pending) {
-        hk_options_read();
+        hk_options_read_late();
         threads.options_pending = false;
     }
     if (hk_option(HK_OPTION_stats))
         hk_os_keep_error();
-    hk_unlock(&threads.start_lock, HK_RANK_PROCESS);
+    hk_os_find_thread_create();
+    /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
+     * blocks outlive it. */
+    hk_os_stay_loaded((const void *)(uintptr_t)thread_end);
 }
 
 /* ---- Heaps ---------------------------------------------------------------------------------------- */
@@ -149,6 +175,11 @@ struct hk_heap *hk_thread_any_heap(void) {
     return heap;
 }
 
+struct hk_heap *hk_thread_heap(uint32_t number) {
+    /* acquire: as in hk_thread_each_heap */
+    return number < hk_load_acquire(&threads.heap_count) ? threads.heaps[number] : NULL;
+}
+
 void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *arg) {
     /* acquire: pairs with the release in threads_choose_heap */
     uint32_t count = hk_load_acquire(&threads.heap_count);
@@ -158,9 +189,9 @@ void hk_thread_each_heap(void (*visit)(void *arg, struct hk_heap *heap), void *a
 
 /* ---- Arrays --------------------------------------------------------------------------------------- */
 
-/* Bytes of an array with its NULL slot, as the allocator of metadata rounds them up. */
+/* Bytes of an array with its NULL slots, as the allocator of metadata rounds them up. */
 static size_t array_bytes(uint32_t capacity) {
-    return hk_meta_usable(((size_t)capacity + 1) * sizeof(void *));
+    return hk_meta_usable(((size_t)capacity + HK_BIN_BELOW) * sizeof(void *));
 }
 
 static size_t size_min(size_t a, size_t b) { return a < b ? a : b; }
@@ -190,15 +221,25 @@ static void thread_set_share(struct hk_thread *thread) {
     thread->share = size_min(share, thread_limit());
 }
 
+/* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the bin of
+ * a vanished thread, because its blocks may be in it twice. */
+static void thread_begin_move(struct hk_thread *thread, size_t class) {
+    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fence orders it */
+    hk_fence_stores();
+}
+
+static void thread_end_move(struct hk_thread *thread) {
+    hk_fence_stores();
+    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
+}
+
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
  * memory: nothing changed. */
 static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
-    struct hk_bin *bin = &thread->cache.bins[class];
-    struct hk_bin fresh = HK_BIN_WITHOUT_ARRAY;
     void **old_floor = thread->floor[class];
     uint32_t old_capacity = thread->capacity[class];
-    size_t blocks = (size_t)(bin->top - old_floor);
-    void **floor = fresh.top;
+    size_t blocks = (size_t)(thread->cache.top[class] - old_floor);
+    void **floor = HK_BIN_WITHOUT_ARRAY;
     hk_assert(blocks <= capacity);
     bool same_array =
         old_capacity > 0 && capacity > 0 && array_bytes(capacity) == array_bytes(old_capacity);
@@ -208,54 +249,56 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
         void **array = hk_meta_alloc(array_bytes(capacity));
         if (array == NULL)
             return false;
-        array[0] = NULL;
-        floor = array + 1;
+        for (int i = 0; i < HK_BIN_BELOW; i++)
+            array[i] = NULL;
+        floor = array + HK_BIN_BELOW;
         memcpy(floor, old_floor, blocks * sizeof *floor);
     }
     hk_lock(&thread->lock, HK_RANK_THREAD);
+    thread_begin_move(thread, class);
     thread->floor[class] = floor;
     thread->capacity[class] = (uint16_t)capacity;
-    hk_bin_set_top(bin, floor + blocks);
-    bin->ceil = floor + capacity;
+    hk_bin_set_top(&thread->cache, class, floor + blocks);
+    thread->cache.ceil[class] = floor + capacity;
+    thread_end_move(thread);
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
     if (old_capacity > 0 && !same_array)
-        hk_meta_free(old_floor - 1, array_bytes(old_capacity));
+        hk_meta_free(old_floor - HK_BIN_BELOW, array_bytes(old_capacity));
     return true;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it. A fork in the middle finds the bin named in
- * `moving`, and its child lets it be. No lock: a locked instruction would wait for all stores that the
- * program has under way, at every flush. */
-static void thread_take_oldest(struct hk_thread *thread, size_t class, void **to, uint32_t count) {
-    struct hk_bin *bin = &thread->cache.bins[class];
+/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No lock: a
+ * locked instruction would wait for all stores that the program has under way, at every flush. */
+static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
-    size_t left = (size_t)(bin->top - floor) - count;
-    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fences order it */
-    hk_fence_stores();
-    memcpy(to, floor, count * sizeof *to);
-    memmove(floor, floor + count, left * sizeof *floor);
-    hk_bin_set_top(bin, floor + left);
-    hk_fence_stores();
-    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: as above */
+    size_t left = (size_t)(thread->cache.top[class] - floor) - count;
+    thread_begin_move(thread, class);
+    for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
+        void *oldest = floor[i];
+        floor[i] = floor[i + count];
+        floor[i + count] = oldest;
+    }
+    hk_bin_set_top(&thread->cache, class, floor + left);
+    thread_end_move(thread);
+    return floor + left;
 }
 
-/* Brings the `count` oldest blocks of a bin home. */
+/* Returns the `count` oldest blocks of a bin to their owner heaps. */
 static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
                              uint32_t count) {
-    void *batch[HK_BATCH_MAX];
+    void **blocks = thread_take_oldest(thread, class, count);
     thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
-        thread_take_oldest(thread, class, batch, n);
-        hk_heap_give(function, class, batch, n);
+        hk_heap_give(function, class, blocks, n);
+        blocks += n;
         count -= n;
     }
-    hk_helper_work();
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
-    return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
+    return (uint32_t)(thread->cache.top[class] - thread->floor[class]);
 }
 
 /* Halves a bin; false without memory for the smaller array. */
@@ -271,9 +314,9 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
 static void thread_look(struct hk_thread *thread) {
     hk_keep_look(&thread->keep);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
+        if (thread->capacity[class] > 0 && thread->cache.top[class] == thread->seen[class])
             thread_halve(thread, class);
-        thread->seen[class] = thread->cache.bins[class].top;
+        thread->seen[class] = thread->cache.top[class];
     }
 }
 
@@ -312,12 +355,7 @@ static size_t thread_held(const struct hk_thread *thread) {
 }
 
 /* Frees a large block that is kept; false if there is none. */
-static bool thread_drop_kept(struct hk_thread *thread) {
-    bool dropped = hk_keep_drop(&thread->keep);
-    if (dropped)
-        hk_helper_work();
-    return dropped;
-}
+static bool thread_drop_kept(struct hk_thread *thread) { return hk_keep_drop(&thread->keep); }
 
 static void thread_drop_all_kept(struct hk_thread *thread) {
     while (thread_drop_kept(thread)) {
@@ -349,13 +387,22 @@ static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32
         thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
 }
 
+/* The most blocks in a bin. With HK_CHECKS_FAST each free searches its bin. */
+static uint32_t thread_depth(size_t class) {
+    uint32_t depth = hk_classes[class].depth;
+    bool searched = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    return searched && depth > THREAD_SEARCHED_DEPTH ? THREAD_SEARCHED_DEPTH : depth;
+}
+
 /* Doubles a bin's capacity, to the depth of its class. If that takes more than the share, bins that
  * hold much more give way: always to a bin that has nothing, now and then to others. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
+    uint32_t depth = thread_depth(class);
     uint32_t old = thread->capacity[class];
-    uint32_t capacity = old == 0 ? row->initial : 2 * old + 1;
-    capacity = capacity < row->depth ? capacity : row->depth;
+    uint32_t capacity =
+        old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
+    capacity = capacity < depth ? capacity : depth;
     if (capacity <= old)
         return;
     if (old == 0 || thread->slow_calls % THREAD_ROOM_CALLS == 0)
@@ -363,7 +410,7 @@ static void thread_grow(struct hk_thread *thread, size_t class) {
     thread_raise_capacity(thread, class, capacity, thread->share);
 }
 
-/* ---- Birth and death ------------------------------------------------------------------------------- */
+/* ---- End of a thread ------------------------------------------------------------------------------- */
 
 static void thread_note_usual(const struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
@@ -375,7 +422,8 @@ static void thread_note_usual(const struct hk_thread *thread) {
 }
 
 uint32_t hk_thread_count(void) {
-    return hk_load_relaxed(&threads.count); /* relaxed: a size, orders nothing */
+    /* relaxed: a size, orders nothing. In a forked child, the records of other threads do not count. */
+    return hk_load_relaxed(&threads.vanished) ? 1 : hk_load_relaxed(&threads.count);
 }
 
 uint32_t hk_thread_usual(size_t class) {
@@ -391,8 +439,8 @@ void hk_thread_empty(struct hk_thread *thread) {
     thread_drop_all_kept(thread);
 }
 
-static void thread_unlink(struct hk_thread *thread) {
-    hk_lock(&threads.lock, HK_RANK_THREADS);
+/* Under the lock. */
+static void thread_unlink_locked(struct hk_thread *thread) {
     if (thread->prev != NULL)
         thread->prev->next = thread->next;
     else
@@ -401,43 +449,149 @@ static void thread_unlink(struct hk_thread *thread) {
         thread->next->prev = thread->prev;
     thread->heap->threads--;
     hk_sub_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
+}
+
+static void thread_unlink(struct hk_thread *thread) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    thread_unlink_locked(thread);
     hk_unlock(&threads.lock, HK_RANK_THREADS);
 }
 
-/* Brings all that a record holds home, and ends it. */
+/* Returns all blocks of a cache to their heaps, and ends its record. */
 static void thread_release(struct hk_thread *thread) {
     hk_thread_empty(thread);
     thread_unlink(thread);
     hk_meta_free(thread, sizeof *thread);
 }
 
-/* The destructor of the key: the thread ends. Other destructors may run after it; what they allocate
- * and free goes to a heap directly. */
-static void thread_end(void *record) {
-    struct hk_thread *thread = record;
+void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_uncached); }
+
+static void thread_finish(struct hk_thread *thread) {
     thread_note_usual(thread);
-    hk_cache = THREAD_CONSTANT(thread_uncached);
+    hk_thread_disable_cache();
     thread_release(thread);
+    hk_scavenger_thread_ended();
+    hk_purge_balance();
 }
 
-static HK_SLOW struct hk_thread *thread_begin(void) {
-    /* acquire: the const fields; pairs with the release in threads_start */
-    if (!hk_load_acquire(&threads.started))
-        threads_start();
-    if (hk_option(HK_OPTION_checks) || !threads.has_key) {
-        hk_cache = THREAD_CONSTANT(thread_uncached);
-        return NULL;
+/* The destructor of the key. Destructors of the program may allocate and free, so ours asks to be
+ * called again until the last round. Those that run after it even then use a heap directly. */
+static void thread_end(void *record) {
+    struct hk_thread *thread = record;
+    if (++thread->end_rounds < THREAD_END_ROUNDS && pthread_setspecific(threads.key, thread) == 0)
+        return;
+    thread_finish(thread);
+}
+
+/* ---- Threads that vanished ------------------------------------------------------------------------- */
+
+static void thread_reset_bin(struct hk_thread *thread, size_t class) {
+    thread->cache.top[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->cache.ceil[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->floor[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->seen[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->capacity[class] = 0;
+}
+
+/* The first record of a vanished thread, taken out of the list; NULL if there is none. */
+static struct hk_thread *threads_take_vanished(void) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.first;
+    while (thread != NULL && !hk_lock_thread_vanished(thread->number))
+        thread = thread->next;
+    if (thread != NULL)
+        thread_unlink_locked(thread);
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+/* Returns the blocks of a vanished thread's cache to their heaps. A bin that was being changed when the
+ * thread vanished is lost. */
+static void thread_recover(struct hk_thread *thread) {
+    hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+    size_t moving = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
+    if (moving != HK_CLASS_NONE)
+        thread_reset_bin(thread, moving);
+    hk_thread_empty(thread);
+    hk_meta_free(thread, sizeof *thread);
+}
+
+/* In a forked child: recovers the caches of the parent's other threads. */
+static HK_SLOW void threads_recover(void) {
+    uint32_t yes = 1;
+    /* relaxed: decides which thread does it; the lock of the list orders the records */
+    if (!hk_cas_relaxed(&threads.vanished, &yes, 0))
+        return;
+    struct hk_thread *thread;
+    while ((thread = threads_take_vanished()) != NULL)
+        thread_recover(thread);
+}
+
+static bool threads_may_have_vanished(void) {
+    hk_fork_notice();
+    return hk_load_relaxed(&threads.vanished) != 0; /* relaxed: a hint */
+}
+
+/* Takes the newest record out of the list if its number is `number`. */
+static struct hk_thread *threads_take_newest(uint32_t number) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.first;
+    if (thread != NULL && thread->number == number)
+        thread_unlink_locked(thread);
+    else
+        thread = NULL;
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+/* At the start of a thread: recovers the newest record if its thread ended without our destructor, as
+ * a thread does that makes its cache in its last round of destructors. So a program with many such
+ * threads never has more than a few lost caches. */
+static void threads_recover_newest(void) {
+    uint32_t number = 0;
+    uint64_t id = 0;
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    /* relaxed: threads store their own ids, and vanished ones have stored theirs */
+    if (threads.first != NULL &&
+        hk_load_relaxed(&threads.first->generation) == hk_os_generation()) {
+        number = threads.first->number;
+        id = hk_load_relaxed(&threads.first->id);
     }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+
+    struct hk_thread *thread = hk_os_thread_is_gone(id) ? threads_take_newest(number) : NULL;
+    if (thread != NULL)
+        thread_recover(thread);
+}
+
+/* ---- Start of a thread ----------------------------------------------------------------------------- */
+
+/* Tells the record which thread of which process owns it. */
+static void thread_identify(struct hk_thread *thread) {
+    /* relaxed: for threads that start later */
+    hk_store_relaxed(&thread->generation, hk_os_generation());
+    hk_store_relaxed(&thread->id, hk_os_thread_id());
+}
+
+/* A record for the calling thread, not yet in the list; NULL without memory. */
+static struct hk_thread *thread_create(void) {
     struct hk_thread *thread = hk_meta_alloc(sizeof *thread);
     if (thread == NULL)
         return NULL;
     memset(thread, 0, sizeof *thread);
-    for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
-        thread->cache.bins[class] = (struct hk_bin)HK_BIN_WITHOUT_ARRAY;
-        thread->floor[class] = thread->cache.bins[class].top;
-        thread->seen[class] = thread->cache.bins[class].top;
-    }
+    for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
+        thread_reset_bin(thread, class);
+    thread->cache.kind = HK_CACHE_OWN;
     thread->trim_seen = hk_load_relaxed(&threads.trims); /* relaxed: a request, orders nothing */
+    thread->number = hk_lock_self();
+    thread->signal_mask = hk_os_signal_mask();
+    thread_identify(thread);
+    return thread;
+}
+
+/* Adds a record to the list and gives it a heap. False without memory. */
+static bool thread_attach(struct hk_thread *thread) {
     struct hk_heap *spare = threads_spare_heap();
     hk_lock(&threads.lock, HK_RANK_THREADS);
     thread->heap = threads_choose_heap(&spare);
@@ -446,21 +600,38 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         thread->next = threads.first;
         if (threads.first != NULL)
             threads.first->prev = thread;
+        hk_fence_stores(); /* a forked child finds a whole record in the list */
         threads.first = thread;
         hk_add_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
     }
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     threads_drop_spare(spare);
-    if (thread->heap == NULL) {
+    return thread->heap != NULL;
+}
+
+static HK_SLOW struct hk_thread *thread_begin(void) {
+    if (!threads_start())
+        return NULL;
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL || !threads.has_key) {
+        hk_thread_disable_cache();
+        return NULL;
+    }
+    if (threads_may_have_vanished())
+        threads_recover();
+    threads_recover_newest();
+
+    struct hk_thread *thread = thread_create();
+    if (thread == NULL)
+        return NULL;
+    if (!thread_attach(thread)) {
         hk_meta_free(thread, sizeof *thread);
         return NULL;
     }
     thread_set_share(thread);
     hk_cache = &thread->cache;
-    /* These may allocate; the cache is in place by now. */
-    hk_fork_install();
-    if (pthread_setspecific(threads.key, thread) != 0) { /* nobody would notice its end */
-        thread_end(thread);
+    /* This may allocate; the cache is in place by now. */
+    if (pthread_setspecific(threads.key, thread) != 0) { /* nothing would notice its end */
+        thread_finish(thread);
         return NULL;
     }
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
@@ -469,9 +640,9 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
 
 struct hk_thread *hk_thread_get(void) {
     struct hk_cache *cache = hk_cache;
-    if (hk_unlikely(cache == &thread_unborn))
-        return thread_begin();
-    return cache == &thread_uncached ? NULL : (struct hk_thread *)(void *)cache;
+    if (hk_likely(cache->kind == HK_CACHE_OWN))
+        return (struct hk_thread *)(void *)cache;
+    return cache->kind == HK_CACHE_UNINITIALIZED ? thread_begin() : NULL;
 }
 
 /* ---- Slow paths ------------------------------------------------------------------------------------ */
@@ -485,6 +656,8 @@ static void thread_tick(struct hk_thread *thread) {
     }
     if (hk_likely(++thread->slow_calls % THREAD_CLOCK_CALLS != 0))
         return;
+    if (hk_unlikely(threads_may_have_vanished()))
+        threads_recover();
     thread_set_share(thread);
     uint64_t now = hk_os_now_ms();
     hk_purge_tick(now);
@@ -497,19 +670,19 @@ static void thread_tick(struct hk_thread *thread) {
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
 
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) {
-    const struct hk_class *row = &hk_classes[class];
-    struct hk_bin *bin = &thread->cache.bins[class];
+    uint32_t depth = thread_depth(class);
     uint32_t have = thread_blocks(thread, class);
-    uint32_t want = have + count < row->depth ? have + count : row->depth;
+    uint32_t want = have + count < depth ? have + count : depth;
     if (want > thread->capacity[class])
         thread_raise_capacity(thread, class, want, thread_limit());
     want = want < thread->capacity[class] ? want : thread->capacity[class];
     uint32_t added = 0;
     while (have + added < want) {
-        uint32_t got = hk_heap_take(thread->heap, class, bin->top, want - have - added);
+        void **top = thread->cache.top[class];
+        uint32_t got = hk_heap_take(thread->heap, class, top, want - have - added);
         if (got == 0)
             break;
-        hk_bin_set_top(bin, bin->top + got);
+        hk_bin_set_top(&thread->cache, class, top + got);
         added += got;
     }
     return added;
@@ -520,12 +693,12 @@ void *hk_thread_refill(size_t class) {
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
     thread_tick(thread);
-    hk_helper_want();
+    hk_scavenger_want(thread->signal_mask);
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
-    struct hk_bin *bin = &thread->cache.bins[class];
-    void *block = hk_bin_pop(bin); /* of a thread that was born, and pre-warmed, just now */
+    void *block =
+        hk_bin_pop(&thread->cache, class); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
         return block;
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
@@ -535,12 +708,13 @@ void *hk_thread_refill(size_t class) {
         thread->moved_bytes += hk_classes[class].block_bytes;
         return hk_heap_take_one(thread->heap, class).start;
     }
-    uint32_t got = hk_heap_take(thread->heap, class, bin->top, (capacity + 1) / 2);
+    void **top = thread->cache.top[class];
+    uint32_t got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
     thread->moved_bytes += got * (size_t)hk_classes[class].block_bytes;
-    hk_bin_set_top(bin, bin->top + got - 1);
-    return *bin->top;
+    hk_bin_set_top(&thread->cache, class, top + got - 1);
+    return top[got - 1];
 }
 
 struct hk_block hk_thread_take_one(size_t class) {
@@ -552,40 +726,67 @@ struct hk_block hk_thread_take_one(size_t class) {
 
 /* The record for a free; a thread that has only freed a little is not worth one yet. */
 static struct hk_thread *thread_get_to_free(void) {
-    if (hk_cache == &thread_unborn && thread_unborn_frees++ < THREAD_UNBORN_FREES)
+    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_unborn_frees++ < THREAD_UNBORN_FREES)
         return NULL;
     return hk_thread_get();
+}
+
+/* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is compared as a
+ * push compares it, and only a bin of large blocks that holds less than that asks the owner heap: small blocks
+ * always get a larger bin with the first free. HK_CHECKS_FAST searches all of the bin and asks always, so that
+ * it misses nothing but the bins of other threads. */
+static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
+                         const void *block) {
+    bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    void *const *at = exact ? thread->floor[class] : thread->cache.top[class] - HK_BIN_BELOW;
+    for (; at < thread->cache.top[class]; at++) {
+        if (hk_unlikely(*at == block)) {
+            hk_bad_pointer(function, block, HK_CAUSE_FREE);
+            return false;
+        }
+    }
+    if (exact)
+        return hk_heap_check_fast(function, block);
+    if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
+        return true;
+    return hk_heap_check(function, block);
+}
+
+static bool thread_is_full(const struct hk_thread *thread, size_t class) {
+    return thread->cache.top[class] == thread->cache.ceil[class];
 }
 
 void hk_thread_flush(const char *function, size_t class, void *block) {
     struct hk_thread *thread = thread_get_to_free();
     if (hk_unlikely(thread == NULL)) {
         hk_heap_give_one(function, class, block);
+        hk_purge_balance();
         return;
     }
-    struct hk_bin *bin = &thread->cache.bins[class];
-    if (hk_unlikely(thread_blocks(thread, class) > 0 && bin->top[-1] == block)) {
-        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+    if (hk_unlikely(!thread_check(thread, function, class, block)))
         return;
-    }
+    if (hk_bin_push(&thread->cache, class, block)) /* HK_CHECKS_FAST, or pre-warmed just now */
+        return;
     thread_tick(thread);
     thread->seen[class] = NULL;
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
         thread_halve_all(thread);
-    if (bin->top == bin->ceil && !only_frees)
+    if (thread_is_full(thread, class) && !only_frees)
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
         thread->moved_bytes += hk_classes[class].block_bytes;
         hk_heap_give_one(function, class, block);
+        hk_purge_balance();
         return;
     }
-    if (bin->top == bin->ceil) /* what a thread that only frees keeps is of no use to it */
+    if (thread_is_full(thread, class)) /* what a thread that only frees keeps is of no use to it */
         thread_send_home(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
-    bool pushed = hk_bin_push(bin, block);
+    bool pushed = hk_bin_push(&thread->cache, class, block);
     hk_assert(pushed);
     (void)pushed;
+    hk_purge_balance();
 }
 
 struct hk_block hk_thread_take_large(size_t size, size_t align) {
@@ -598,7 +799,8 @@ struct hk_block hk_thread_take_large(size_t size, size_t align) {
         if (span != NULL)
             return (struct hk_block){(void *)span->base, false};
     }
-    hk_helper_want();
+    if (thread != NULL)
+        hk_scavenger_want(thread->signal_mask);
     return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
 }
 
@@ -626,12 +828,14 @@ void hk_thread_free_large(struct hk_span *span) {
             return;
     }
     hk_large_free(span);
-    hk_helper_work();
+    hk_purge_balance();
 }
 
 /* ---- Looking --------------------------------------------------------------------------------------- */
 
 void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg) {
+    if (threads_may_have_vanished())
+        threads_recover();
     hk_lock(&threads.lock, HK_RANK_THREADS);
     for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
         hk_lock(&thread->lock, HK_RANK_THREAD);
@@ -643,43 +847,42 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 
 uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
     /* relaxed: only counted */
-    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
+    return (uint32_t)(hk_load_relaxed(&thread->cache.top[class]) - thread->floor[class]);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------------ */
 
-void hk_thread_fork_prepare(void) {
-    hk_lock_unranked(&threads.start_lock);
-    hk_lock_unranked(&threads.lock);
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_lock_unranked(&thread->lock);
-}
-
-void hk_thread_fork_parent(void) {
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next)
-        hk_unlock_unranked(&thread->lock);
-    hk_unlock_unranked(&threads.lock);
-    hk_unlock_unranked(&threads.start_lock);
-}
-
-/* A bin that was being moved when its thread stopped for ever: its blocks may be in it twice, so they
- * are lost to the child. */
-static void thread_forget_moving(struct hk_thread *thread) {
-    size_t class = hk_load_relaxed(&thread->moving); /* relaxed: the child has one thread */
-    hk_bin_set_top(&thread->cache.bins[class], thread->floor[class]);
-}
-
-/* In the child only the forking thread lives. The caches of the others go home. */
+/* The forking thread goes on in the child under another id. Nothing else is written here: a child that
+ * runs another program at once should not pay for the caches of the parent. */
 void hk_thread_fork_child(void) {
-    hk_lock_reset(&threads.start_lock);
-    hk_lock_reset(&threads.lock);
-    struct hk_thread *next;
-    for (struct hk_thread *thread = threads.first; thread != NULL; thread = next) {
-        next = thread->next;
-        hk_lock_reset(&thread->lock);
-        if (&thread->cache == hk_cache)
-            continue;
-        thread_forget_moving(thread);
-        thread_release(thread);
+    /* relaxed: the child has one thread */
+    hk_store_relaxed(&threads.vanished, 1);
+    uint32_t running = THREADS_START_RUNNING;
+    if (hk_lock_thread_vanished(hk_load_relaxed(&threads.starter)))
+        hk_cas_relaxed(&threads.started, &running, THREADS_START_NOT); /* relaxed: as above */
+    if (hk_cache->kind == HK_CACHE_OWN)
+        thread_identify((struct hk_thread *)(void *)hk_cache);
+}
+
+/* The list is whole from `first` on by `next`; the rest follows from it. */
+void hk_threads_repair(void) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < hk_load_relaxed(&threads.heap_count);
+         i++) /* relaxed: under the lock */
+        threads.heaps[i]->threads = 0;
+    struct hk_thread *prev = NULL;
+    for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
+        thread->prev = prev;
+        thread->heap->threads++;
+        prev = thread;
+        count++;
     }
+    hk_store_relaxed(&threads.count, count); /* relaxed: stored under the lock */
+}
+
+/* The bin named by `moving` may be half exchanged. */
+void hk_thread_repair(struct hk_thread *thread) {
+    size_t class = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
+    if (class != HK_CLASS_NONE)
+        thread_reset_bin(thread, class);
 }

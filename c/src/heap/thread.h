@@ -41,9 +41,14 @@ struct hk_thread {
     uint32_t frees_in_a_row;           /* owner; flushes since the last refill */
     uint64_t looked_ms;                /* owner; when it last looked for idle bins */
     uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
-    struct hk_lock lock;               /* rank THREAD */
-    struct hk_thread *next;            /* lock:THREADS */
-    struct hk_thread *prev;            /* lock:THREADS */
+    uint32_t number;                   /* const; hk_lock_thread of the owner */
+    uint32_t generation;    /* atomic, stored by the owner; process that `id` belongs to */
+    uint64_t id;            /* atomic, stored by the owner; hk_os_thread_id */
+    uint64_t signal_mask;   /* owner; at the start of the thread */
+    uint32_t end_rounds;    /* owner; calls of the key's destructor so far */
+    struct hk_lock lock;    /* rank THREAD */
+    struct hk_thread *next; /* lock:THREADS */
+    struct hk_thread *prev; /* lock:THREADS */
 };
 
 /* The calling thread's cache: a thread's own, or one of the two constant ones. */
@@ -62,7 +67,8 @@ void *hk_thread_refill(size_t class);
 /* As hk_thread_refill, but takes a single block, which may be known to be zero. */
 struct hk_block hk_thread_take_one(size_t class);
 
-/* Frees a block of a class whose bin is full. `function` is named if it is bad. */
+/* Frees a block of a class whose bin is full, or that must be checked: a block that is free already is
+ * reported, in the name of `function`, unless another thread caches it. */
 void hk_thread_flush(const char *function, size_t class, void *block);
 
 /* A large block: one that the thread has kept, else a new one. start NULL without memory. */
@@ -88,18 +94,27 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 /* Blocks in a bin of a record visited by hk_thread_each. */
 uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class);
 
-/* Threads that have a record. */
+/* Threads of this process that have a record. */
 uint32_t hk_thread_count(void);
 
 /* How many blocks of a class threads held when they ended, on a slowly moving average. */
 uint32_t hk_thread_usual(size_t class);
 
 /* From the constructor: starts what the first allocation would have started, and reads the options
- * again if the environment was not there then. */
+ * again if the environment was not there then. Keeps the shared object that contains us loaded. */
 void hk_thread_start_late(void);
 
-void hk_thread_fork_prepare(void);
-void hk_thread_fork_parent(void);
+/* A heap by its number; NULL past the last. */
+struct hk_heap *hk_thread_heap(uint32_t number);
+
+/* Puts the calling thread on the disabled cache: its calls go to a heap directly. */
+void hk_thread_disable_cache(void);
+
+/* In a forked child: the caches of other threads are emptied by the next slow calls. */
 void hk_thread_fork_child(void);
+
+/* In a forked child, for a THREADS or THREAD lock that a vanished thread held. */
+void hk_threads_repair(void);
+void hk_thread_repair(struct hk_thread *thread);
 
 #endif

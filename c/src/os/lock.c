@@ -8,27 +8,99 @@ enum { LOCK_SPINS = 60 }; /* about the time of a batch under a class lock */
 
 struct hk_lock_counts hk_lock_counts;
 
-void hk_lock_wait(struct hk_lock *lock) {
+HK_THREAD_LOCAL uint32_t hk_lock_thread;
+
+static struct {
+    uint32_t threads;    /* atomic; numbers given out so far */
+    uint32_t generation; /* atomic; the process that `vanished` and `survivor` are about */
+    uint32_t vanished;   /* atomic; threads up to this number belonged to a parent process ... */
+    uint32_t survivor;   /* atomic; ... except for this one, which forked */
+    void (*repairs[HK_RANK_COUNT])(struct hk_lock *lock); /* const after the start of the process */
+} locks;
+
+uint32_t hk_lock_number_thread(void) {
+    do
+        hk_lock_thread =
+            hk_add_relaxed(&locks.threads, 1) & ~HK_LOCK_WAITERS; /* relaxed: a number */
+    while (hk_lock_thread == 0);
+    return hk_lock_thread;
+}
+
+void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock)) {
+    locks.repairs[rank] = repair;
+}
+
+/* ---- Orphaned locks ---------------------------------------------------------------------------- */
+
+/* In a forked child, all threads but the calling one are gone. The child handler of fork comes here
+ * before the child can have a second thread. */
+static void locks_notice_fork(void) {
+    uint32_t generation = hk_os_generation();
+    uint32_t seen = hk_load_acquire(&locks.generation); /* acquire: pairs with the release below */
+    if (hk_likely(seen == generation))
+        return;
+    hk_store_relaxed(&locks.survivor, hk_lock_self()); /* relaxed: the release below orders both */
+    hk_store_relaxed(&locks.vanished, hk_load_relaxed(&locks.threads));
+    hk_store_release(&locks.generation, generation); /* release: publishes the two above */
+}
+
+bool hk_lock_thread_vanished(uint32_t thread) {
+    locks_notice_fork();
+    /* relaxed: constant after locks_notice_fork, which acquired them */
+    return thread <= hk_load_relaxed(&locks.vanished) && thread != hk_load_relaxed(&locks.survivor);
+}
+
+/* Takes a lock over from a thread that did not survive fork. */
+static bool lock_take_over(struct hk_lock *lock, enum hk_rank rank, uint32_t seen) {
+    if (seen == 0 || !hk_lock_thread_vanished(seen & ~HK_LOCK_WAITERS))
+        return false;
+    /* acquire: one thread of the child wins; the parent's writes are in the child's memory */
+    if (!hk_cas_acquire(&lock->word, &seen, hk_lock_self() | HK_LOCK_WAITERS))
+        return false;
+    if (locks.repairs[rank] != NULL)
+        locks.repairs[rank](lock);
+    return true;
+}
+
+bool hk_lock_try_slow(struct hk_lock *lock, enum hk_rank rank) {
+    return lock_take_over(lock, rank, hk_load_relaxed(&lock->word)); /* relaxed: only a look */
+}
+
+/* ---- Waiting ----------------------------------------------------------------------------------- */
+
+static bool lock_spin(struct hk_lock *lock) {
     for (int i = 0; i < LOCK_SPINS; i++) {
-        uint32_t free = 0;
-        /* relaxed load: a look before the attempt; acquire: pairs with hk_unlock */
-        if (hk_load_relaxed(&lock->word) == 0 && hk_cas_acquire(&lock->word, &free, 1))
-            return;
+        /* relaxed: a look before the attempt */
+        if (hk_load_relaxed(&lock->word) == 0 && hk_lock_take(lock))
+            return true;
         hk_relax();
     }
-    /* acquire: pairs with hk_unlock. The word is left at 2, as others may sleep too. */
-    while (hk_swap_acquire(&lock->word, 2) != 0) {
-        hk_add_relaxed(&hk_lock_counts.sleeps, 1); /* relaxed: a statistic */
-        hk_os_wait(&lock->word, 2);
-    }
+    return false;
 }
 
 void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
     hk_add_relaxed(&hk_lock_counts.busy[rank], 1); /* relaxed: a statistic */
-    hk_lock_wait(lock);
+    if (lock_spin(lock))
+        return;
+
+    for (;;) {
+        uint32_t seen = hk_load_relaxed(&lock->word); /* relaxed: only a look */
+        if (lock_take_over(lock, rank, seen))
+            return;
+        uint32_t wanted = seen == 0 ? hk_lock_self() | HK_LOCK_WAITERS : seen | HK_LOCK_WAITERS;
+        /* acquire: pairs with hk_unlock. We keep HK_LOCK_WAITERS set because others may sleep too. */
+        if (seen != wanted && !hk_cas_acquire(&lock->word, &seen, wanted))
+            continue;
+        if (seen == 0)
+            return;
+        hk_add_relaxed(&hk_lock_counts.sleeps, 1); /* relaxed: a statistic */
+        hk_os_wait(&lock->word, wanted);
+    }
 }
 
 void hk_unlock_slow(struct hk_lock *lock) { hk_os_wake(&lock->word); }
+
+/* ---- Ranks, in debug builds -------------------------------------------------------------------- */
 
 #if HK_DEBUG
 static HK_THREAD_LOCAL uint32_t lock_held; /* bit r: a lock of rank r is held */

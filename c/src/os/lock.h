@@ -1,12 +1,15 @@
-/* os/lock.h - locks of four bytes.
+/* os/lock.h - locks of four bytes that survive fork.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a mutual exclusion lock that spins a little and then sleeps. All zero is unlocked.
- * The state machine is the third one of U. Drepper, "Futexes Are Tricky" (2011).
- * Owns: counts of waiting; in debug builds, the set of ranks that each thread holds.
+ * What it is: a mutual exclusion lock that spins a little and then sleeps, as in U. Drepper, "Futexes
+ * Are Tricky" (2011). The word holds the number of the owning thread, which makes the lock robust:
+ * fork takes no lock, so a forked child may find a lock that a thread of its parent held in the middle
+ * of an update. The next thread that wants such an orphaned lock takes it over and first repairs the
+ * structure behind it. POSIX robust mutexes (EOWNERDEAD) are the model.
+ * Owns: the numbers of threads, counts of waiting, in debug builds the ranks that each thread holds.
  * Threads: any. Ranks: lock.def; debug builds abort when a lock is taken out of order.
- * Boundary: hk_os_wait and hk_os_wake.
+ * Boundary: hk_os_wait, hk_os_wake, hk_os_generation; the repair functions of the modules above.
  */
 #ifndef HK_OS_LOCK_H
 #define HK_OS_LOCK_H
@@ -14,8 +17,11 @@
 #include "../base/atomic.h"
 
 struct hk_lock {
-    uint32_t word; /* atomic: 0 free, 1 held, 2 held and somebody may sleep */
+    uint32_t
+        word; /* atomic: 0 free, else the owner's number, with HK_LOCK_WAITERS if one may sleep */
 };
+
+#define HK_LOCK_WAITERS (UINT32_C(1) << 31)
 
 enum hk_rank {
 #define LOCK(name, protects) HK_RANK_##name,
@@ -24,7 +30,7 @@ enum hk_rank {
     HK_RANK_COUNT
 };
 
-/* All atomic. On cache lines of their own: what else lay there would suffer from others' waiting. */
+/* All atomic. On cache lines of their own, because waiting threads write to them. */
 struct hk_lock_counts {
     uint64_t busy[HK_RANK_COUNT]; /* times that a lock of this rank was found taken */
     uint64_t sleeps;              /* times that a thread went to sleep for a lock */
@@ -32,37 +38,41 @@ struct hk_lock_counts {
 
 extern struct hk_lock_counts hk_lock_counts;
 
+/* The calling thread's number; 0 until it takes its first lock. A forked child's thread keeps it. */
+extern HK_THREAD_LOCAL uint32_t hk_lock_thread;
+
+uint32_t hk_lock_number_thread(void);
 void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank);
-void hk_lock_wait(struct hk_lock *lock);
+bool hk_lock_try_slow(struct hk_lock *lock, enum hk_rank rank);
 void hk_unlock_slow(struct hk_lock *lock);
 
 /* Debug builds only. */
 void hk_lock_note_taken(enum hk_rank rank);
 void hk_lock_note_released(enum hk_rank rank);
 
+/* Sets the function that repairs the structure behind an orphaned lock of a rank. It runs with the
+ * lock held, in a forked child, before the taker goes on. A rank without one needs no repair. */
+void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock));
+
+/* Whether the thread of that number belonged to a parent process and does not exist in this one. */
+bool hk_lock_thread_vanished(uint32_t thread);
+
+static inline uint32_t hk_lock_self(void) {
+    uint32_t self = hk_lock_thread;
+    return hk_likely(self != 0) ? self : hk_lock_number_thread();
+}
+
 static inline bool hk_lock_take(struct hk_lock *lock) {
     uint32_t free = 0;
-    /* acquire: sees what the last holder wrote; pairs with the release in hk_unlock_unranked */
-    return hk_cas_acquire(&lock->word, &free, 1);
+    /* acquire: sees the writes of the last holder; pairs with the release in hk_unlock */
+    return hk_cas_acquire(&lock->word, &free, hk_lock_self());
 }
 
 static inline bool hk_lock_try(struct hk_lock *lock, enum hk_rank rank) {
-    bool taken = hk_lock_take(lock);
+    bool taken = hk_lock_take(lock) || hk_lock_try_slow(lock, rank);
     if (HK_DEBUG && taken)
         hk_lock_note_taken(rank);
     return taken;
-}
-
-/* Without the check of ranks and the count: for fork handlers, which hold all locks at once. */
-static inline void hk_lock_unranked(struct hk_lock *lock) {
-    if (hk_unlikely(!hk_lock_take(lock)))
-        hk_lock_wait(lock);
-}
-
-static inline void hk_unlock_unranked(struct hk_lock *lock) {
-    /* release: publishes what was done under the lock; pairs with the acquire in hk_lock_take */
-    if (hk_unlikely(hk_swap_release(&lock->word, 0) == 2))
-        hk_unlock_slow(lock);
 }
 
 static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
@@ -75,12 +85,9 @@ static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
 static inline void hk_unlock(struct hk_lock *lock, enum hk_rank rank) {
     if (HK_DEBUG)
         hk_lock_note_released(rank);
-    hk_unlock_unranked(lock);
-}
-
-/* Makes a lock free that a thread of the parent may have held: in a forked child only. */
-static inline void hk_lock_reset(struct hk_lock *lock) {
-    hk_store_relaxed(&lock->word, 0); /* relaxed: the child has one thread */
+    /* release: publishes the writes under the lock; pairs with the acquire in hk_lock_take */
+    if (hk_unlikely(hk_swap_release(&lock->word, 0) & HK_LOCK_WAITERS))
+        hk_unlock_slow(lock);
 }
 
 #endif

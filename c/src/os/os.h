@@ -7,7 +7,8 @@
  * Owns: the counts of its own calls.
  * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
  * PROCESS is held, except wait and wake, which locks are made of.
- * Boundary: libc's system call wrappers. Never allocates from hakmem; keeps errno.
+ * Boundary: the kernel, without libc (os/syscall_linux.h); libc's wrappers for the calls that map memory.
+ * Never allocates from hakmem; keeps errno.
  */
 #ifndef HK_OS_OS_H
 #define HK_OS_OS_H
@@ -65,7 +66,7 @@ size_t hk_os_page_bytes(void);
 /* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
 unsigned hk_os_cpus(void);
 
-/* The memory limit of this process's cgroup (version 2) and those above it, in bytes; 0 if none. */
+/* The memory limit of this process's cgroup and those above it, in bytes; 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 
 /* Whether huge pages are asked for in a range, or refused, which keeps the kernel from filling holes
@@ -84,28 +85,65 @@ bool hk_os_huge_pages_exist(void);
 /* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
 
-/* Sleeps for that long, or less if something else ends the sleep. */
-void hk_os_sleep_ms(uint64_t ms);
-
-/* Names the calling thread for debuggers; at most 15 bytes. */
-void hk_os_name_thread(const char *name);
-
-/* Sleeps while *word == expected, until woken (or for no reason). */
+/* Sleeps while *word == expected, until woken (or for no reason); with a limit, for at most `ms`
+ * milliseconds. */
 void hk_os_wait(uint32_t *word, uint32_t expected);
+void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms);
 /* Wakes one thread that sleeps on the word. */
 void hk_os_wake(uint32_t *word);
 
-/* Writes text to standard error. */
+/* Counts the forks between the process that called it first and this one. A child of fork, or of
+ * clone without CLONE_VM, has a generation of its own; a child of vfork shares memory with its parent
+ * and is of the parent's. Cheap: one load. */
+uint32_t hk_os_generation(void);
+/* From the child handler of fork: for kernels that do not wipe the page behind hk_os_generation. */
+void hk_os_note_fork(void);
+
+/* The calling thread, as the kernel numbers it; 0 in a child of vfork, whose number its parent's thread
+ * does not have. */
+uint64_t hk_os_thread_id(void);
+/* Whether no thread of this process has that number any more. */
+bool hk_os_thread_is_gone(uint64_t id);
+
+/* Whether the calling thread may start a thread of ours: it does not run a signal handler (as far as
+ * its signal mask tells), nor in a child of vfork, nor under a seccomp filter. `usual_mask` is the
+ * thread's signal mask in normal operation. */
+bool hk_os_may_start_thread(uint64_t usual_mask);
+/* The calling thread's signal mask; bit 0 is signal 1. */
+uint64_t hk_os_signal_mask(void);
+
+/* To be called from a constructor: finds libc's own pthread_create, which wrappers of the name in
+ * other libraries do not see. */
+void hk_os_find_thread_create(void);
+
+/* Starts a detached thread for background work: all signals blocked, default scheduling policy, all
+ * CPUs of the process, a small stack, no capability beyond those that following setuid needs, no new
+ * privileges. libc knows the thread, so that setuid and its relatives reach it. False, nothing
+ * happened, if the system refuses. */
+bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
+
+/* Keeps the shared object that contains `code` loaded until the process ends, whatever dlclose says. */
+void hk_os_stay_loaded(const void *code);
+
+/* Writes text to standard error, unless that is closed or its number is in use for other data. */
 void hk_os_write_error(const char *text, size_t bytes);
 
-/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. */
+/* Notes which file standard error is. Called at the start, before anything is written to it. */
+void hk_os_note_error(void);
+
+/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. The first
+ * call counts; one thread at a time. */
 void hk_os_keep_error(void);
 
-/* The environment as a NULL-terminated array of "NAME=value"; NULL when it is not there yet (the
- * loader is still at work) or must not be trusted (set-uid programs). */
+/* The environment as a NULL-terminated array of "NAME=value", or at least its variables whose names
+ * begin with HAKMEM_; NULL when it cannot be read yet (the loader is still at work) or must not be
+ * trusted (set-uid programs). One thread at a time. */
 char *const *hk_os_environment(void);
-/* True when the environment is not there yet, but will be once constructors run. */
+/* True when the environment cannot be read yet, but will be once constructors run. */
 bool hk_os_environment_is_early(void);
+
+/* Marks the process and all that it starts from now on. False if it is marked already. */
+bool hk_os_mark_tree(void);
 
 HK_NORETURN void hk_os_abort(void);
 

@@ -4,17 +4,15 @@
 #endif
 #include "os.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
+#include "file_linux.h"
+#include "syscall_linux.h"
 
 struct hk_os_counts hk_os_counts;
 
@@ -35,16 +33,16 @@ static void os_count_mapped(size_t bytes) {
 /* Raw system calls: another library may replace the functions of libc by ones that allocate. */
 static void *os_map(void *hint, size_t bytes) {
     hk_add_relaxed(&hk_os_counts.map_calls, 1); /* relaxed: statistics */
-    long p =
-        syscall(SYS_mmap, hint, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0L);
-    return p == -1 ? NULL : (void *)p;
+    long p = os_syscall(SYS_mmap, os_address(hint), (long)bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return p < 0 ? NULL : (void *)p;
 }
 
 static bool os_unmap(void *start, size_t bytes) {
     if (bytes == 0)
         return true;
     hk_add_relaxed(&hk_os_counts.unmap_calls, 1); /* relaxed: statistics */
-    return syscall(SYS_munmap, start, bytes) == 0;
+    return os_syscall(SYS_munmap, os_address(start), (long)bytes) == 0;
 }
 
 /* Ranges beside aligned mappings that the kernel refused to unmap, for another attempt. */
@@ -87,7 +85,7 @@ static void os_retry_leftovers(void) {
 }
 
 static bool os_advise(void *start, size_t bytes, int advice) {
-    return syscall(SYS_madvise, start, bytes, advice) == 0;
+    return os_syscall(SYS_madvise, os_address(start), (long)bytes, advice) == 0;
 }
 
 /* Maps more than is needed and unmaps what is over on both sides. */
@@ -114,23 +112,21 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
-/* ---- Settings of the kernel ----------------------------------------------------------------------- */
+/* ---- Settings of the kernel --------------------------------------------------------------------- */
 
-/* The beginning of a file of the kernel as text; false if it cannot be read. */
-static bool os_read_setting(const char *path, char *text, size_t text_bytes) {
-    long file = syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (file < 0)
-        return false;
-    long bytes = syscall(SYS_read, file, text, text_bytes - 1);
-    syscall(SYS_close, file);
-    text[bytes > 0 ? bytes : 0] = 0;
-    return bytes > 0;
+/* The first line of a file of the kernel; NULL if it cannot be read. */
+static char *os_read_setting(struct os_lines *lines, const char *path) {
+    char *line = os_lines_open(lines, path, '\n') ? os_lines_next(lines) : NULL;
+    os_lines_close(lines);
+    return line;
 }
 
 /* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
-static enum hk_os_huge_mode os_read_huge_mode(void) {
-    char text[64];
-    if (!os_read_setting("/sys/kernel/mm/transparent_hugepage/enabled", text, sizeof text))
+static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
+    struct os_lines lines;
+    const char *text =
+        os_read_setting(&lines, HK_OS_ROOT "/sys/kernel/mm/transparent_hugepage/enabled");
+    if (text == NULL)
         return HK_OS_HUGE_NEVER;
     if (strstr(text, "[always]") != NULL)
         return HK_OS_HUGE_ALWAYS;
@@ -149,7 +145,7 @@ static enum hk_os_huge_mode os_system_huge_mode(void) {
     return (enum hk_os_huge_mode)(mode - 1);
 }
 
-/* ---- Mapping -------------------------------------------------------------------------------------- */
+/* ---- Mapping ------------------------------------------------------------------------------------ */
 
 /* Anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
@@ -163,7 +159,6 @@ static void *os_map_anywhere(size_t bytes) {
 }
 
 void *hak_os_map_boundary(size_t bytes, size_t align) {
-    int saved = errno;
     void *p = NULL;
     if (align <= hk_os_page_bytes()) {
         p = os_map_anywhere(bytes);
@@ -176,59 +171,49 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     }
     if (p != NULL)
         os_count_mapped(bytes);
-    errno = saved;
     return p;
 }
 
 void *hk_os_map_guarded(size_t bytes) {
-    int saved = errno;
     size_t page = hk_os_page_bytes();
     char *p = os_map_anywhere(bytes + 2 * page);
-    if (p == NULL) {
-        errno = saved;
+    if (p == NULL)
         return NULL;
-    }
 
     /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping is
      * left. A guard page that is refused then leaves usable memory. */
     char *start = p + page;
-    syscall(SYS_mprotect, p, page, PROT_NONE);
-    syscall(SYS_mprotect, start + bytes, page, PROT_NONE);
+    os_syscall(SYS_mprotect, os_address(p), (long)page, PROT_NONE);
+    os_syscall(SYS_mprotect, os_address(start + bytes), (long)page, PROT_NONE);
     if (bytes >= OS_HUGE_PAGE_BYTES)
         os_advise(start, bytes, MADV_NOHUGEPAGE);
     os_count_mapped(bytes);
-    errno = saved;
     return start;
 }
 
 void hk_os_unmap_guarded(void *start, size_t bytes) {
-    int saved = errno;
     size_t page = hk_os_page_bytes();
     os_unmap((char *)start - page, bytes + 2 * page);
     hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
-    errno = saved;
 }
 
 bool hk_os_unmap(void *start, size_t bytes) {
-    int saved = errno;
     bool done = os_unmap(start, bytes);
     if (done) {
         hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
         os_retry_leftovers();
     }
-    errno = saved;
     return done;
 }
 
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
-    int saved = errno;
     hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
-    int error = syscall(SYS_mremap, start, old_bytes, new_bytes, 0) == -1 ? errno : 0;
+    long result = os_syscall(SYS_mremap, os_address(start), (long)old_bytes, (long)new_bytes, 0);
+    int error = result < 0 ? (int)-result : 0;
     if (error == 0 && new_bytes >= old_bytes)
         os_count_mapped(new_bytes - old_bytes);
     else if (error == 0)
         hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes - new_bytes); /* relaxed: statistics */
-    errno = saved;
     return error;
 }
 
@@ -237,20 +222,19 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
 /* Whether a word is mapped and holds `value`. A futex reads memory without a fault: it times out at
  * once if the value is there. */
 static bool os_word_is(const uint32_t *word, uint32_t value) {
-    enum { WAIT_PRIVATE = 128 }; /* FUTEX_WAIT_PRIVATE, whose header is not everywhere */
     struct timespec no_time = {0, 0};
     long result;
     do
-        result = syscall(SYS_futex, word, WAIT_PRIVATE, value, &no_time, NULL, 0);
-    while (result == 0 || errno == EINTR);
-    return errno == ETIMEDOUT;
+        result = os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, value,
+                            os_address(&no_time));
+    while (result == 0 || result == -EINTR);
+    return result == -ETIMEDOUT;
 }
 
 /* The kernel may unmap the target first and then fail. A cookie in the target tells whether it is still
  * there: whatever another thread maps at the address in between does not hold it. */
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     static uint64_t moves; /* atomic */
-    int saved = errno;
     uint32_t cookie[2];
     /* relaxed: any other number will do */
     uint64_t number = hk_add_relaxed(&moves, 1) * UINT64_C(0x9e3779b97f4a7c15) + (uintptr_t)start;
@@ -259,7 +243,8 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
 
     hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
     enum hk_os_move result = HK_OS_MOVE_DONE;
-    if (syscall(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, to) == -1) {
+    if (os_syscall(SYS_mremap, os_address(start), (long)old_bytes, (long)new_bytes,
+                   MREMAP_MAYMOVE | MREMAP_FIXED, os_address(to)) < 0) {
         const uint32_t *words = to;
         bool there = os_word_is(words, cookie[0]) && os_word_is(words + 1, cookie[1]);
         result = there ? HK_OS_MOVE_REFUSED : HK_OS_MOVE_TARGET_GONE;
@@ -268,27 +253,22 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
         hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes); /* relaxed: statistics */
     if (result == HK_OS_MOVE_TARGET_GONE)
         hk_sub_relaxed(&hk_os_counts.bytes_mapped, new_bytes); /* relaxed: statistics */
-    errno = saved;
     return result;
 }
 
 /* ---- Pages --------------------------------------------------------------------------------------- */
 
 bool hk_os_purge(void *start, size_t bytes) {
-    int saved = errno;
     hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics */
     bool done = os_advise(start, bytes, MADV_DONTNEED);
     if (done)
         hk_add_relaxed(&hk_os_counts.bytes_purged, bytes); /* relaxed: statistics */
-    errno = saved;
     return done;
 }
 
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
-    int saved = errno;
     hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics, of madvise */
     os_advise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    errno = saved;
 }
 
 size_t hk_os_mappings_max(void) {
@@ -297,14 +277,12 @@ size_t hk_os_mappings_max(void) {
     size_t most = hk_load_relaxed(&mappings_max);
     if (most != 0)
         return most;
-    int saved = errno;
-    char text[32];
-    if (os_read_setting("/proc/sys/vm/max_map_count", text, sizeof text))
-        for (const char *digit = text; *digit >= '0' && *digit <= '9'; digit++)
-            most = most * 10 + (size_t)(*digit - '0');
+    struct os_lines lines;
+    const char *digit = os_read_setting(&lines, HK_OS_ROOT "/proc/sys/vm/max_map_count");
+    for (; digit != NULL && *digit >= '0' && *digit <= '9'; digit++)
+        most = most * 10 + (size_t)(*digit - '0');
     most = most != 0 ? most : USUAL;
     hk_store_relaxed(&mappings_max, most);
-    errno = saved;
     return most;
 }
 
@@ -312,11 +290,7 @@ size_t hk_os_mappings_max(void) {
 enum hk_os_huge_mode hk_os_huge_mode(void) {
     enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
     enum hk_os_huge_mode mode = os_system_huge_mode();
-    if (mode == HK_OS_HUGE_NEVER)
-        return mode;
-    int saved = errno;
-    long disabled = syscall(SYS_prctl, PR_GET_THP_DISABLE, 0, 0, 0, 0);
-    errno = saved;
+    long disabled = mode == HK_OS_HUGE_NEVER ? 0 : os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
     if (disabled <= 0)
         return mode;
     return disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;

@@ -1,31 +1,236 @@
-/* os/thread_linux.c - the OS boundary on Linux: waiting, threads. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* os/thread_linux.c - the OS boundary on Linux: waiting, processes, threads.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "os.h"
 
-#include <errno.h>
-#include <linux/futex.h>
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
-void hk_os_sleep_ms(uint64_t ms) {
-    struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
-    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, NULL);
-}
+#include "../base/atomic.h"
+#include "syscall_linux.h"
 
-void hk_os_name_thread(const char *name) { prctl(PR_SET_NAME, name, 0, 0, 0); }
+/* ---- Waiting ----------------------------------------------------------------------------------- */
 
 void hk_os_wait(uint32_t *word, uint32_t expected) {
-    int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, NULL, NULL, 0);
-    errno = saved;
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected);
+}
+
+void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms) {
+    struct timespec time = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected, os_address(&time));
 }
 
 void hk_os_wake(uint32_t *word) {
+    os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAKE_PRIVATE, 1);
+}
+
+/* ---- Generations of processes ------------------------------------------------------------------ */
+
+#ifndef MADV_WIPEONFORK
+#define MADV_WIPEONFORK 18
+#endif
+
+/* A word that the kernel zeroes in a forked child (Linux 4.14). */
+static uint32_t *os_mark;      /* atomic; NULL: no such page yet, or never */
+static uint32_t os_generation; /* atomic */
+static long os_process;        /* atomic; the process that was noticed last */
+
+static long os_getpid(void) { return os_syscall(SYS_getpid, 0); }
+
+static void os_notice_process(void) {
+    /* relaxed: other threads of a child come later, and pthread_create orders them */
+    hk_store_relaxed(&os_process, os_getpid());
+    hk_add_relaxed(&os_generation, 1);
+}
+
+/* Maps the page of the mark; one that another thread mapped first stays. */
+static HK_SLOW void os_make_mark(void) {
+    hk_store_relaxed(&os_process, os_getpid()); /* relaxed: as above */
+    size_t bytes = hk_os_page_bytes();
+    long address = os_syscall(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (address < 0)
+        return;
+    uint32_t *fresh = (uint32_t *)(uintptr_t)address;
+    uint32_t *none = NULL;
+    if (os_syscall(SYS_madvise, address, (long)bytes, MADV_WIPEONFORK) == 0) {
+        *fresh = 1;
+        /* acq_rel: publishes the mark; pairs with the acquire in hk_os_generation */
+        if (hk_cas_acq_rel(&os_mark, &none, fresh))
+            return;
+    }
+    os_syscall(SYS_munmap, address, (long)bytes);
+}
+
+uint32_t hk_os_generation(void) {
+    static uint32_t tried;                      /* atomic */
+    uint32_t *mark = hk_load_acquire(&os_mark); /* acquire: pairs with os_make_mark */
+    uint32_t wiped = 0;
+    if (hk_unlikely(mark == NULL)) {
+        uint32_t no = 0;
+        /* relaxed: decides which thread tries */
+        if (hk_load_relaxed(&tried) == 0 && hk_cas_relaxed(&tried, &no, 1))
+            os_make_mark();
+    } else if (hk_unlikely(hk_load_relaxed(mark) == 0) && hk_cas_relaxed(mark, &wiped, 1)) {
+        os_notice_process(); /* relaxed: one thread of a child counts it */
+    }
+    return hk_load_relaxed(&os_generation); /* relaxed: a number */
+}
+
+void hk_os_note_fork(void) {
+    hk_os_generation();
+    /* relaxed: the child has one thread */
+    if (hk_load_relaxed(&os_process) != os_getpid())
+        os_notice_process();
+}
+
+/* ---- Starting a thread ------------------------------------------------------------------------- */
+
+enum {
+    OS_STACK_BYTES = 64 * 1024,
+    OS_SIGNALS_BYTES = 8, /* of the kernel's signal set */
+    OS_SIGNAL_FIRST = 32, /* from here to SIGRTMIN - 1 are libc's own signals */
+};
+
+typedef int (*os_thread_create_function)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
+                                         void *);
+static os_thread_create_function os_thread_create; /* const after constructors ran; NULL: by name */
+
+/* Weak: a static executable has none of these. */
+extern HK_WEAK void *dlopen(const char *file, int mode);
+extern HK_WEAK void *dlsym(void *handle, const char *name);
+extern HK_WEAK int dladdr(const void *address, Dl_info *info);
+
+void hk_os_find_thread_create(void) {
+    if (HK_THREAD_SANITIZER || dlopen == NULL || dlsym == NULL)
+        return;
     int saved = errno;
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    void *libpthread = libc == NULL ? NULL : dlopen("libpthread.so.0", RTLD_LAZY | RTLD_NOLOAD);
+    void *found = libc != NULL ? dlsym(libc, "pthread_create") : NULL;
+    if (found == NULL && libpthread != NULL) /* glibc before 2.34 */
+        found = dlsym(libpthread, "pthread_create");
+    __extension__ os_thread_create = (os_thread_create_function)found;
     errno = saved;
+}
+
+void hk_os_stay_loaded(const void *code) {
+    Dl_info info;
+    if (dlopen == NULL || dladdr == NULL)
+        return;
+    int saved = errno;
+    if (dladdr(code, &info) != 0 && info.dli_fname != NULL)
+        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+    errno = saved;
+}
+
+static uint64_t os_swap_signal_mask(uint64_t mask) {
+    uint64_t old = 0;
+    enum { SET_MASK = 2 };
+    os_syscall(SYS_rt_sigprocmask, SET_MASK, os_address(&mask), os_address(&old), OS_SIGNALS_BYTES);
+    return old;
+}
+
+uint64_t hk_os_thread_id(void) {
+    /* relaxed: stored before this process had threads */
+    bool own = hk_load_relaxed(&os_process) == os_getpid();
+    return own ? (uint64_t)os_syscall(SYS_gettid, 0) : 0;
+}
+
+bool hk_os_thread_is_gone(uint64_t id) {
+    return id != 0 && os_syscall(SYS_tgkill, os_getpid(), (long)id, 0) == -ESRCH;
+}
+
+uint64_t hk_os_signal_mask(void) {
+    uint64_t mask = 0;
+    os_syscall(SYS_rt_sigprocmask, 0, 0, os_address(&mask), OS_SIGNALS_BYTES);
+    return mask;
+}
+
+bool hk_os_may_start_thread(uint64_t usual_mask) {
+    /* relaxed: stored before this process had threads */
+    return hk_os_signal_mask() == usual_mask && hk_load_relaxed(&os_process) == os_getpid() &&
+           os_syscall(SYS_prctl, PR_GET_SECCOMP) == 0;
+}
+
+/* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program has
+ * them: setuid runs in each thread, and libc aborts the process if one thread fails. */
+static void os_drop_capabilities(void) {
+    struct {
+        uint32_t version;
+        int process;
+    } header = {0x20080522, 0}; /* _LINUX_CAPABILITY_VERSION_3 */
+    struct {
+        uint32_t effective, permitted, inheritable;
+    } sets[2];
+    enum { CAPABILITY_SETGID = 1 << 6, CAPABILITY_SETUID = 1 << 7 };
+    if (os_syscall(SYS_capget, os_address(&header), os_address(sets)) != 0)
+        return;
+    sets[0].effective &= CAPABILITY_SETGID | CAPABILITY_SETUID;
+    sets[0].permitted &= CAPABILITY_SETGID | CAPABILITY_SETUID;
+    sets[0].inheritable = 0;
+    sets[1].effective = sets[1].permitted = sets[1].inheritable = 0;
+    os_syscall(SYS_capset, os_address(&header), os_address(sets));
+}
+
+/* The thread inherits scheduling and CPUs from the thread that happened to start it. */
+static void os_become_background(const char *name) {
+    int priority = 0;
+    unsigned long cpus[1024 / (8 * sizeof(long))];
+    os_syscall(SYS_prctl, PR_SET_NAME, os_address(name));
+    os_syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, os_address(&priority));
+    long bytes = os_syscall(SYS_sched_getaffinity, os_getpid(), sizeof cpus, os_address(cpus));
+    if (bytes > 0)
+        os_syscall(SYS_sched_setaffinity, 0, bytes, os_address(cpus));
+    os_drop_capabilities();
+    os_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
+}
+
+static void *(*os_thread_run)(
+    void *arg);                    /* atomic: stored before the thread that reads it starts */
+static const char *os_thread_name; /* atomic, in the same way */
+
+static void *os_thread_main(void *arg) {
+    /* relaxed: pthread_create orders */
+    os_become_background(hk_load_relaxed(&os_thread_name));
+    return hk_load_relaxed(&os_thread_run)(arg);
+}
+
+/* A detached thread on a stack of that size; 0: the usual one. */
+static bool os_create_thread(size_t stack_bytes) {
+    pthread_t thread;
+    pthread_attr_t attr;
+    if (pthread_attr_init(&attr) != 0)
+        return false;
+    if (stack_bytes != 0)
+        pthread_attr_setstacksize(&attr, stack_bytes);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    os_thread_create_function create = os_thread_create;
+    bool created =
+        (create != NULL ? create : pthread_create)(&thread, &attr, os_thread_main, NULL) == 0;
+    pthread_attr_destroy(&attr);
+    return created;
+}
+
+bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
+    int saved = errno;
+    hk_store_relaxed(&os_thread_run, run); /* relaxed: pthread_create orders */
+    hk_store_relaxed(&os_thread_name, name);
+    /* libc's own signals stay deliverable, because setuid sends one to each thread. */
+    uint64_t libc_signals = ((UINT64_C(1) << (SIGRTMIN - OS_SIGNAL_FIRST)) - 1)
+                            << (OS_SIGNAL_FIRST - 1);
+    uint64_t mask = os_swap_signal_mask(~libc_signals);
+    /* A program with much static TLS, which lies on the stack, needs the usual size. */
+    bool created = os_create_thread(OS_STACK_BYTES) || os_create_thread(0);
+    os_swap_signal_mask(mask);
+    errno = saved;
+    return created;
 }

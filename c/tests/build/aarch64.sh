@@ -27,4 +27,29 @@ runs producer_consumer examples/c/producer_consumer.c '^400000 messages received
 runs grid c/tests/api/grid.c '^[0-9]+ passed, 0 failed'
 runs threads c/tests/model/threads.c '^[0-9]+ passed, 0 failed'
 
+# A C program that throws as C++ does: the compiler for C++ need not be installed.
+cat >"$scratch/throws.c" <<'END_C'
+#include <stdio.h>
+void *throws_allocate(unsigned long bytes) __asm__("__cxa_allocate_exception");
+void throws_throw(void *, void *, void *) __asm__("__cxa_throw");
+void *throws_set_handler(void (*handler)(void)) __asm__("_ZSt15set_new_handlerPFvvE");
+void *throws_new(unsigned long bytes, const void *tag) __asm__("_ZnwmRKSt9nothrow_t");
+extern char throws_int __asm__("_ZTIi"), throws_tag __asm__("_ZSt7nothrow");
+static void handler(void) { throws_throw(throws_allocate(sizeof(int)), &throws_int, NULL); }
+int main(void) {
+    throws_set_handler(handler);
+    puts(throws_new(1UL << 62, &throws_tag) == NULL ? "caught" : "a block");
+    return 0;
+}
+END_C
+runtime=/usr/aarch64-linux-gnu/lib/libstdc++.so.6
+if [[ -e $runtime ]]; then
+    check throws_compiles $cross -fexceptions -pthread "$scratch/throws.c" "$scratch/libhakmem.a" $runtime \
+        -o "$scratch/throws"
+    check_equal an_exception_of_a_new_handler_is_caught \
+        "$(timeout 100 qemu-aarch64 -L /usr/aarch64-linux-gnu "$scratch/throws" 2>&1)" caught
+else
+    skip an_exception_of_a_new_handler_is_caught "not installed: $runtime"
+fi
+
 finish

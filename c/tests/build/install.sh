@@ -65,6 +65,40 @@ else
     skip pkg_config "not installed"
 fi
 
+# ---- In its final place, with the notes that are printed for it ---------------------------------------
+
+own=$scratch/own
+install_there() {
+    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$own" "$@" install 2>&1
+}
+notes=$(install_there)
+check_match a_folder_that_the_loader_does_not_search_is_named "$notes" "LD_LIBRARY_PATH=$own/lib,"
+if installed pkg-config; then
+    check_match a_folder_that_pkg_config_does_not_search_is_named "$notes" "PKG_CONFIG_PATH=$own/lib/pkgconfig$"
+    check a_program_builds_as_the_notes_say env "$(grep -o 'PKG_CONFIG_PATH=.*' <<<"$notes")" sh -c '
+        "$0" "$1" $(pkg-config --cflags --libs hakmem) -o "$2"' "$TEST_CC" "$scratch/program.c" "$scratch/noted"
+    check_equal the_program_runs_as_the_notes_say \
+        "$(env "$(grep -o 'LD_LIBRARY_PATH=[^,]*' <<<"$notes")" "$scratch/noted" 2>&1)" ours
+fi
+check_equal a_staged_installation_prints_no_notes "$(make_quietly install 2>&1 | grep "^hakmem:")" ""
+
+# With an ldconfig that searches the folder, but has not been run since.
+mkdir "$scratch/bin"
+cat >"$scratch/bin/ldconfig" <<SOURCE
+#!/bin/sh
+case \$1 in
+-N) echo "$own/lib: (from /etc/ld.so.conf:1)" ;;
+-p) cat "$scratch/cache" ;;
+esac
+SOURCE
+chmod +x "$scratch/bin/ldconfig"
+: >"$scratch/cache"
+check_match a_folder_that_is_searched_needs_ldconfig \
+    "$(PATH=$scratch/bin:$PATH install_there)" "run ldconfig as root.* $own/lib/libhakmem.so.0"
+echo "	libhakmem.so.0 (libc6,x86-64) => $own/lib/libhakmem.so.0" >"$scratch/cache"
+check_equal a_library_that_is_found_needs_nothing \
+    "$(PATH=$scratch/bin:$PATH install_there | grep "^hakmem:" | grep -v PKG_CONFIG_PATH)" ""
+
 if installed cmake; then
     mkdir "$scratch/project"
     cat >"$scratch/project/CMakeLists.txt" <<'PROJECT'
@@ -101,7 +135,7 @@ fi
 # What the shared library adds to a process: the interface, the C library's names, C++'s operators.
 exported=$(nm -D --defined-only "$place/lib/arch/libhakmem.so" | awk '{ print $3 }')
 check_equal no_other_name_is_exported "$(grep -Ev '^(hak_|_Z(nw|na|dlPv|daPv))' <<<"$exported" |
-    sort | tr '\n' ' ')" "aligned_alloc calloc cfree free free_aligned_sized free_sized mallinfo \
+    sort | tr '\n' ' ')" "aligned_alloc calloc cfree dlopen free free_aligned_sized free_sized mallinfo \
 mallinfo2 malloc malloc_info malloc_stats malloc_trim malloc_usable_size mallopt memalign \
 posix_memalign pvalloc realloc reallocarray valloc "
 declared=$(grep -oE '\bhak_[a-z_]+\(' c/include/hakmem.h | tr -d '(' | sort -u)

@@ -31,11 +31,11 @@ for compiler in gcc clang; do
     compiles "unity_file_compiles_unoptimised_with_$compiler" $unity -O0
     compiles "unity_file_compiles_with_local_dynamic_tls_with_$compiler" $unity \
         -ftls-model=local-dynamic
-    for standard in c99 c11 c17; do
+    for standard in c90 c99 c11 c17 c2x; do
         compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
             -Wall -Wextra -x c c/include/hakmem.h
     done
-    for standard in c++11 c++20; do
+    for standard in c++98 c++11 c++14 c++17 c++20; do
         compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
             -Wall -Wextra -x c++ c/include/hakmem.h
     done

@@ -9,6 +9,7 @@
 // variant: HAKMEM_CHECKS=1
 #include "test.h"
 
+#include <exception>
 #include <malloc.h>
 #include <new>
 
@@ -147,6 +148,59 @@ TEST(an_exception_of_the_new_handler_passes_through) {
     }
     std::set_new_handler(nullptr);
     CHECK(caught);
+}
+
+static unsigned destroyed;
+
+struct counted {
+    ~counted() { destroyed++; }
+};
+static void throw_through_frames() {
+    counted local;
+    if (HIDE(1))
+        throw out_of_patience();
+}
+
+/* An exception that escaped here would end the program. */
+static void *new_noexcept(size_t size) noexcept { return ::operator new(size, std::nothrow); }
+
+TEST(nothrow_forms_give_null_when_the_new_handler_throws) {
+    std::align_val_t a{64};
+    destroyed = 0;
+    std::set_new_handler(throw_through_frames);
+    CHECK(!::operator new(absurd(), std::nothrow));
+    CHECK(!::operator new[](absurd(), std::nothrow));
+    CHECK(!::operator new(absurd(), a, std::nothrow));
+    CHECK(!::operator new[](absurd(), a, std::nothrow));
+    CHECK(!new_noexcept(absurd()));
+    std::set_new_handler(throw_own);
+    for (int i = 0; i < 1000; i++)
+        CHECK(!new_noexcept(absurd()));
+    std::set_new_handler([] { throw std::bad_alloc(); });
+    CHECK(!new_noexcept(absurd()));
+    std::set_new_handler([] { throw 7; });
+    CHECK(!new_noexcept(absurd()));
+    std::set_new_handler(nullptr);
+    CHECK_EQ(destroyed, 5);
+    CHECK(!std::current_exception());
+}
+
+TEST(nothrow_forms_keep_an_exception_that_is_being_handled) {
+    std::set_new_handler(throw_own);
+    int caught = 0;
+    try {
+        throw 42;
+    } catch (int value) {
+        CHECK(!new_noexcept(absurd()));
+        caught = value;
+        try {
+            throw;
+        } catch (int again) {
+            caught += again;
+        }
+    }
+    std::set_new_handler(nullptr);
+    CHECK_EQ(caught, 84);
 }
 
 TEST(malloc_and_new_share_the_heap) {

@@ -18,7 +18,7 @@
 /* When a mistake is seen. */
 enum seen {
     AT_ONCE,  /* by the call itself */
-    AT_FLUSH, /* by the call itself with checks=1, else when the thread's cache goes home */
+    AT_FLUSH, /* by the call itself with checks, else when the block returns to its slab */
 };
 
 struct mistake {
@@ -30,7 +30,7 @@ struct mistake {
 
 static TEST_UNUSED int with_checks(void) {
     const char *value = getenv("HAKMEM_CHECKS");
-    return value && strcmp(value, "1") == 0;
+    return value && strcmp(value, "0") != 0;
 }
 
 static TEST_UNUSED uint64_t errors_reported(void) {
@@ -70,7 +70,7 @@ static TEST_UNUSED void mistake_continue(void *arg) {
 static TEST_UNUSED void check_line(const struct mistake *mistake, const struct test_child *child) {
     char line[256];
     CHECK(child->pointer);
-    /* When the cache goes home, the function that does it is named. */
+    /* When the cache is flushed, the function that does it is named. */
     if (mistake->seen == AT_FLUSH && !with_checks())
         snprintf(line, sizeof line, "(): %p: %s\n", child->pointer, mistake->cause);
     else

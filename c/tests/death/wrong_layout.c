@@ -2,7 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// env: HAKMEM_CHECKS=1
+// variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_CHECKS=fast
 #include "death.h"
 
 void free_sized(void *ptr, size_t size);
@@ -18,9 +19,46 @@ static void small_for_small(void) { free_sized_wrong(100, 10); }
 static void large_for_small(void) { free_sized_wrong(100, 1024 * 1024); }
 static void small_for_large(void) { free_sized_wrong(1024 * 1024, 100); }
 
-TEST(free_sized_of_another_class) {
+static void larger_for_small(void) { free_sized_wrong(100, 500); }
+static void larger_for_mid(void) { free_sized_wrong(5000, 6000); }
+
+TEST(free_sized_of_a_larger_class) {
+    check_mistake(larger_for_small, "free_sized", OTHER_LAYOUT, AT_ONCE);
+    check_mistake(larger_for_mid, "free_sized", OTHER_LAYOUT, AT_ONCE);
+}
+
+/* Without checks most calls accept a smaller size, as it can do no harm. */
+TEST(free_sized_of_a_smaller_class) {
+    if (!with_checks())
+        SKIP("seen with checks only");
     check_mistake(small_for_small, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
+
+static void all_sizes_wrong(void *arg) {
+    (void)arg;
+    enum { COUNT = 400 };
+    static unsigned char *blocks[COUNT];
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        test_fill(blocks[i] = hak_malloc(16 + i), 16 + i, i);
+    for (size_t i = 0; i < COUNT; i += 2)
+        hak_free_sized(blocks[i], i % 4 == 0 ? 4 : 3000);
+    for (size_t i = 0; i < COUNT; i += 2)
+        test_fill(blocks[i] = hak_malloc(3000), 3000, i);
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t bytes = i % 2 == 0 ? 3000 : 16 + i;
+        CHECK_EQ(test_intact(blocks[i], bytes, i), bytes);
+        hak_free(blocks[i]);
+    }
+    CHECK(errors_reported() >= COUNT / 4);
+    CHECK_EQ(hak_validate(), 0);
+}
+
+TEST(a_wrong_size_never_puts_a_block_over_another) {
+    struct test_child child = test_in_child(all_sizes_wrong, NULL);
+    CHECK_EXITED(child);
+}
+
 TEST(free_sized_of_a_small_block_as_large) {
     check_mistake(large_for_small, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
@@ -34,7 +72,10 @@ static void aligned_wrong(void) {
     free_aligned_sized(p, 64, 100);
 }
 
+/* The class of a smaller alignment is smaller, too. */
 TEST(free_aligned_sized_with_another_alignment) {
+    if (!with_checks())
+        SKIP("seen with checks only");
     check_mistake(aligned_wrong, "free_aligned_sized", OTHER_LAYOUT, AT_ONCE);
 }
 
@@ -61,6 +102,8 @@ TEST(hak_dealloc_with_another_size) {
     check_mistake(dealloc_wrong_size, "hak_dealloc", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(hak_dealloc_with_another_alignment) {
+    if (!with_checks())
+        SKIP("seen with checks only");
     check_mistake(dealloc_wrong_align, "hak_dealloc", OTHER_LAYOUT, AT_ONCE);
 }
 TEST(hak_realloc_layout_with_another_size) {

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// env: HAKMEM_PURGE_DELAY_MS=300
+// env: HAKMEM_PURGE_DELAY_MS=300 HAKMEM_BACKGROUND=always
 // link: archive preload
 #include "test.h"
 

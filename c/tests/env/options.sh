@@ -72,9 +72,14 @@ done < <("$TEST_CC" -E -P -I "$TEST_ROOT/c/src" \
 
 # ---- Names ------------------------------------------------------------------------------------------
 
-result=$(probe HAKMEM_NO_SUCH_OPTION=1 -- checks)
-check_match an_unknown_name_gives_a_warning_that_names_it "$result" '^hakmem: HAKMEM_NO_SUCH_OPTION'
-check_equal an_unknown_name_changes_nothing "$(tail -n 1 <<<"$result")" 0
+result=$(probe HAKMEM_CHECKSS=1 -- checks)
+check_match a_misspelt_name_gives_a_warning_that_names_it "$result" '^hakmem: HAKMEM_CHECKSS: .*the nearest is checks'
+check_equal a_misspelt_name_changes_nothing "$(tail -n 1 <<<"$result")" 0
+check_equal a_variable_of_another_tool_gives_no_warning "$(probe HAKMEM_DIR=/opt/x HAKMEM_ROOT=1 -- checks)" 0
+
+# The shell, its children, theirs, and the program that replaces it.
+tree=$(env HAKMEM_STAT=1 LD_PRELOAD="$library" bash -c '/bin/true; (/bin/true; sh -c "/bin/true; :"); exec /bin/true' 2>&1)
+check_equal a_tree_of_processes_warns_once "$(wc -l <<<"$tree") $(grep -c HAKMEM_STAT <<<"$tree")" "1 1"
 check_equal a_name_without_the_prefix_is_not_looked_at "$(probe CHECKS=1 -- checks)" 0
 
 # ---- hak_conf ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ exported=$(nm -D --defined-only "$library" | awk '{ print $3 }' | sed 's/@.*//')
 
 libc_names="malloc calloc realloc reallocarray free cfree posix_memalign aligned_alloc memalign valloc
 pvalloc malloc_usable_size malloc_trim mallopt mallinfo mallinfo2 malloc_info malloc_stats free_sized
-free_aligned_sized"
+free_aligned_sized dlopen"
 missing=
 for name in $libc_names $(sed -n 's/^HAK_API .*[ *]\(hak_[a-z_]*\)(.*/\1/p' "$TEST_ROOT/c/include/hakmem.h"); do
     grep -qx "$name" <<<"$exported" || missing+=" $name"
@@ -25,7 +25,7 @@ check_equal a_preloaded_shell_runs_pipelines \
 check_equal preloading_twice_changes_nothing \
     "$(env LD_PRELOAD="$library $library" /bin/echo hello 2>&1)" hello
 
-# A program with little address space still starts: the registry's window must not need gigabytes.
+# A program with little address space still starts: the class map must not need gigabytes.
 check_equal a_program_with_512_mib_of_address_space_runs \
     "$(ulimit -v 524288 && preloaded /bin/echo hello 2>&1)" hello
 

@@ -140,6 +140,32 @@ TEST(mallinfo_knows_what_is_allocated) {
     free(p);
 }
 
+TEST(mallinfo_counts_free_blocks_and_mappings) {
+    enum { SMALL = 2000, LARGE = 10 };
+    static void *small[SMALL], *large[LARGE];
+    for (size_t i = 0; i < SMALL; i++)
+        small[i] = malloc(500);
+    struct mallinfo2 used = mallinfo2();
+    for (size_t i = 0; i < SMALL; i += 2)
+        free(small[i]);
+    struct mallinfo2 before = mallinfo2();
+    CHECK_GE(before.ordblks, used.ordblks + SMALL / 2);
+    CHECK_EQ(mallinfo().ordblks, before.ordblks);
+
+    for (size_t i = 0; i < LARGE; i++)
+        large[i] = malloc((size_t)40 << 20);
+    struct mallinfo2 with = mallinfo2();
+    CHECK_EQ(with.hblks, before.hblks + LARGE);
+    CHECK_GE(with.hblkhd, before.hblkhd + LARGE * ((size_t)40 << 20));
+    CHECK_EQ(mallinfo().hblks, with.hblks);
+    for (size_t i = 0; i < LARGE; i++)
+        free(large[i]);
+    CHECK_EQ(mallinfo2().hblks, before.hblks);
+    CHECK_EQ(mallinfo2().hblkhd, before.hblkhd);
+    for (size_t i = 1; i < SMALL; i += 2)
+        free(small[i]);
+}
+
 TEST(mallopt_accepts_the_options_of_glibc) {
     CHECK_EQ(mallopt(M_MMAP_THRESHOLD, 65536), 1);
     CHECK_EQ(mallopt(M_TRIM_THRESHOLD, 65536), 1);
@@ -163,8 +189,62 @@ TEST(malloc_info_writes_xml) {
     REQUIRE(file);
     CHECK_EQ(malloc_info(0, file), 0);
     fclose(file);
-    CHECK_CONTAINS(text, "<malloc version=");
-    CHECK_CONTAINS(text, "</malloc>");
+    /* What readers of glibc's document look for. */
+    static const char *const parts[] = {
+        "<malloc version=\"1\">",
+        "<heap nr=\"0\">",
+        "<sizes>",
+        "<size from=\"",
+        "\" to=\"",
+        "</sizes>",
+        "<total type=\"fast\" count=",
+        "<total type=\"rest\" count=",
+        "<system type=\"current\" size=",
+        "<system type=\"max\" size=",
+        "<aspace type=\"total\"",
+        "<aspace type=\"mprotect\"",
+        "</heap>",
+        "<total type=\"mmap\"",
+        "</malloc>\n",
+    };
+    for (size_t i = 0; i < TEST_COUNT(parts); i++)
+        CHECK_CONTAINS(text, parts[i]);
+}
+
+static int after_statistics;
+static FILE *statistics;
+
+/* Cancelled before it starts, so at its first cancellation point. */
+static void *print_all_statistics(void *arg) {
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_barrier_wait(arg);
+    pthread_barrier_wait(arg);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    malloc_stats();
+    malloc_info(0, statistics);
+    after_statistics = 1;
+    pthread_testcancel();
+    return NULL;
+}
+
+static void cancel_thread_that_prints(void *arg) {
+    pthread_barrier_t barrier;
+    void *result;
+    (void)arg;
+    statistics = tmpfile();
+    pthread_barrier_init(&barrier, NULL, 2);
+    pthread_t thread = test_thread(print_all_statistics, &barrier);
+    pthread_barrier_wait(&barrier);
+    pthread_cancel(thread);
+    pthread_barrier_wait(&barrier);
+    pthread_join(thread, &result);
+    CHECK(after_statistics);
+    CHECK(result == PTHREAD_CANCELED);
+}
+
+TEST(a_cancelled_thread_prints_its_statistics_to_the_end) {
+    struct test_child child = test_in_child(cancel_thread_that_prints, NULL);
+    CHECK_EXITED(child);
 }
 
 TEST(malloc_info_refuses_options) {

@@ -1,4 +1,4 @@
-# cgroup.sh - limits in per cent of the cgroup's memory.max.
+# cgroup.sh - limits in per cent of the cgroup's.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
@@ -58,7 +58,16 @@ if ! installed unshare || ! grep -q '^0::/' /proc/self/cgroup ||
     skip $name "no right to mount, or no cgroup v2"
 else
     check_equal $name "$(seen 400000000 400000000)" "200000000 360000000"
-    check_equal without_a_limit_there_is_none "$(seen max max)" "0 0"
+    result=$(seen max max)
+    check_equal without_a_limit_there_is_none "$(tail -n 1 <<<"$result")" "0 0"
+    for option in SOFT HARD; do
+        check_match "without_a_limit_a_line_names_$option" "$result" \
+            "^hakmem: HAKMEM_LIMIT_$option=.*no control group limits the memory"
+    done
+    result=$(unshare --mount "${user[@]}" bash -c '
+        mount -t tmpfs none /sys/fs/cgroup && mkdir /sys/fs/cgroup/memory &&
+        echo 400000000 >/sys/fs/cgroup/memory/memory.limit_in_bytes && exec "$@"' bash "${limits[@]}" 2>&1)
+    check_equal a_limit_of_version_1_counts "$result" "200000000 360000000"
     if [[ $(sed -n 's/^0:://p' /proc/self/cgroup) == / ]]; then
         skip a_group_below_the_top_counts "the process is in the top group"
     else

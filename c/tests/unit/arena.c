@@ -598,9 +598,10 @@ TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them
 /* ---- Repair --------------------------------------------------------------------------------------- */
 
 static void repair(void) {
-    hk_lock_unranked(&arena.lock);
+    hk_lock(&arena.lock, HK_RANK_ARENA);
     hk_arena_repair(&arena);
-    hk_unlock_unranked(&arena.lock);
+    hk_unlock(&arena.lock, HK_RANK_ARENA);
+    hk_arena_repair_purge(&arena);
     CHECK(hk_arena_valid(&arena));
 }
 

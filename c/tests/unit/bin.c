@@ -7,59 +7,74 @@
 
 #include "test.h"
 
-enum { CAPACITY = 4 };
+enum { CAPACITY = 4, CLASS = HK_CLASS_64 };
 
 static char blocks[CAPACITY + 1];
-static void *array[1 + CAPACITY + 1];
+static void *array[HK_BIN_BELOW + CAPACITY + 1];
+static struct hk_cache cache;
 
-static struct hk_bin make_bin(void) {
+static void make_bin(void) {
     memset(array, 0, sizeof array);
-    array[1 + CAPACITY] = &array; /* behind the end: must stay */
-    return (struct hk_bin){array + 1, array + 1 + CAPACITY};
+    array[HK_BIN_BELOW + CAPACITY] = &array; /* behind the end: must stay */
+    cache.top[CLASS] = array + HK_BIN_BELOW;
+    cache.ceil[CLASS] = array + HK_BIN_BELOW + CAPACITY;
 }
 
+static bool push(int i) { return hk_bin_push(&cache, CLASS, &blocks[i]); }
+
 TEST(the_newest_block_comes_first) {
-    struct hk_bin bin = make_bin();
+    make_bin();
     for (int i = 0; i < CAPACITY; i++)
-        CHECK(hk_bin_push(&bin, &blocks[i]));
+        CHECK(push(i));
     for (int i = CAPACITY; i-- > 0;)
-        CHECK(hk_bin_pop(&bin) == &blocks[i]);
-    CHECK(hk_bin_pop(&bin) == NULL);
+        CHECK(hk_bin_pop(&cache, CLASS) == &blocks[i]);
+    CHECK(hk_bin_pop(&cache, CLASS) == NULL);
 }
 
 TEST(an_empty_bin_stays_as_it_is) {
-    struct hk_bin bin = make_bin();
+    make_bin();
     for (int i = 0; i < 3; i++)
-        CHECK(hk_bin_pop(&bin) == NULL);
-    CHECK(bin.top == array + 1);
-    CHECK(hk_bin_push(&bin, &blocks[0]));
-    CHECK(hk_bin_pop(&bin) == &blocks[0]);
+        CHECK(hk_bin_pop(&cache, CLASS) == NULL);
+    CHECK(cache.top[CLASS] == array + HK_BIN_BELOW);
+    CHECK(push(0));
+    CHECK(hk_bin_pop(&cache, CLASS) == &blocks[0]);
 }
 
 TEST(a_full_bin_takes_nothing_more) {
-    struct hk_bin bin = make_bin();
+    make_bin();
     for (int i = 0; i < CAPACITY; i++)
-        CHECK(hk_bin_push(&bin, &blocks[i]));
-    CHECK(!hk_bin_push(&bin, &blocks[CAPACITY]));
-    CHECK(bin.top == bin.ceil);
-    CHECK(array[1 + CAPACITY] == &array);
+        CHECK(push(i));
+    CHECK(!push(CAPACITY));
+    CHECK(cache.top[CLASS] == cache.ceil[CLASS]);
+    CHECK(array[HK_BIN_BELOW + CAPACITY] == &array);
 }
 
-TEST(the_newest_block_is_not_taken_twice) {
-    struct hk_bin bin = make_bin();
-    CHECK(hk_bin_push(&bin, &blocks[0]));
-    CHECK(!hk_bin_push(&bin, &blocks[0]));
-    CHECK(bin.top == array + 2);
+TEST(neither_of_the_two_newest_blocks_is_taken_twice) {
+    make_bin();
+    CHECK(push(0));
+    CHECK(!push(0));
+    CHECK(push(1));
+    CHECK(!push(0));
+    CHECK(!push(1));
+    CHECK(cache.top[CLASS] == array + HK_BIN_BELOW + 2);
+}
+
+TEST(a_block_that_was_taken_out_may_come_back) {
+    make_bin();
+    CHECK(push(0) && push(1));
+    CHECK(hk_bin_pop(&cache, CLASS) == &blocks[1] && hk_bin_pop(&cache, CLASS) == &blocks[0]);
+    CHECK(push(1) && push(0));
 }
 
 TEST(a_bin_without_an_array_is_empty_and_full) {
-    struct hk_bin bin = HK_BIN_WITHOUT_ARRAY;
-    CHECK(hk_bin_pop(&bin) == NULL);
-    CHECK(!hk_bin_push(&bin, &blocks[0]));
-    CHECK(hk_bin_nothing[0] == NULL);
+    cache.top[CLASS] = cache.ceil[CLASS] = HK_BIN_WITHOUT_ARRAY;
+    CHECK(hk_bin_pop(&cache, CLASS) == NULL);
+    CHECK(!push(0));
+    for (int i = 0; i < HK_BIN_BELOW; i++)
+        CHECK(hk_bin_nothing[i] == NULL);
 }
 
 TEST(null_is_not_taken_by_an_empty_bin) {
-    struct hk_bin bin = make_bin(); /* a free of NULL then needs no test of its own */
-    CHECK(!hk_bin_push(&bin, NULL));
+    make_bin(); /* a free of NULL then needs no test of its own */
+    CHECK(!hk_bin_push(&cache, CLASS, NULL));
 }

@@ -184,9 +184,7 @@ TEST_FRESH(a_repair_counts_what_is_in_the_lists) {
     hk_add_relaxed(&hk_extents[HK_EXTENTS_CACHED].bytes, 64 * KIB);
     hk_sub_relaxed(&hk_extents[HK_EXTENTS_REFUSED].bytes, 64 * KIB);
     CHECK(!hk_extent_valid());
-    hk_extent_fork_prepare();
     hk_extent_repair();
-    hk_extent_fork_parent();
     CHECK(hk_extent_valid());
     CHECK_EQ(hk_extent_cached_bytes(), MIB);
     CHECK_EQ(hk_extent_refused_bytes(), 15 * MIB);

@@ -48,7 +48,7 @@ TEST(a_thread_that_has_to_wait_sleeps_and_is_counted) {
     pthread_t thread = test_thread(take_and_release, &held);
     while (hk_load_relaxed(&hk_lock_counts.sleeps) == before)
         test_sleep_ms(1);
-    CHECK_EQ(hk_load_relaxed(&held.word), 2);
+    CHECK_EQ(hk_load_relaxed(&held.word), hk_lock_self() | HK_LOCK_WAITERS);
     hk_unlock(&held, HK_RANK_META);
     pthread_join(thread, NULL);
     CHECK_EQ(held.word, 0);
@@ -61,11 +61,11 @@ static void find_taken(void *(*take)(void *), uint64_t found[HK_RANK_COUNT]) {
     uint64_t before = hk_load_relaxed(&hk_lock_counts.sleeps);
     for (int rank = 0; rank < HK_RANK_COUNT; rank++)
         found[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]);
-    hk_lock_unranked(&held);
+    hk_lock(&held, HK_RANK_META);
     pthread_t thread = test_thread(take, &held);
     while (hk_load_relaxed(&hk_lock_counts.sleeps) == before)
         test_sleep_ms(1);
-    hk_unlock_unranked(&held);
+    hk_unlock(&held, HK_RANK_META);
     pthread_join(thread, NULL);
     for (int rank = 0; rank < HK_RANK_COUNT; rank++)
         found[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]) - found[rank];
@@ -76,19 +76,6 @@ TEST(a_lock_found_taken_is_counted_once_and_for_its_rank) {
     find_taken(take_and_release, found);
     for (int rank = 0; rank < HK_RANK_COUNT; rank++)
         CHECK_EQ(found[rank], rank == HK_RANK_META);
-}
-
-static void *take_and_release_unranked(void *arg) {
-    hk_lock_unranked(arg);
-    hk_unlock_unranked(arg);
-    return NULL;
-}
-
-TEST(what_fork_handlers_wait_for_is_not_counted) {
-    uint64_t found[HK_RANK_COUNT];
-    find_taken(take_and_release_unranked, found);
-    for (int rank = 0; rank < HK_RANK_COUNT; rank++)
-        CHECK_EQ(found[rank], 0);
 }
 
 TEST(a_lock_without_contention_is_never_found_taken) {
@@ -111,17 +98,92 @@ TEST(trying_takes_a_free_lock_and_leaves_a_held_one) {
     hk_unlock(&own, HK_RANK_META);
 }
 
-TEST(a_forked_child_frees_a_lock_by_resetting_it) {
-    struct hk_lock own = {0};
-    hk_lock_unranked(&own);
-    CHECK_EQ(own.word, 1);
-    hk_lock_reset(&own);
-    CHECK(hk_lock_try(&own, HK_RANK_META));
-    hk_unlock(&own, HK_RANK_META);
-    hk_lock_unranked(&own);
-    hk_unlock_unranked(&own);
-    CHECK_EQ(own.word, 0);
+/* ---- Orphaned locks ---------------------------------------------------------------------------- */
+
+static struct hk_lock orphan;
+static pthread_barrier_t step;
+static struct hk_lock *repaired;
+static unsigned repairs;
+
+static void note_repair(struct hk_lock *lock) {
+    repaired = lock;
+    repairs++;
 }
+
+static void *hold_until_the_end(void *arg) {
+    hk_lock(&orphan, HK_RANK_META);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    hk_unlock(&orphan, HK_RANK_META);
+    return arg;
+}
+
+/* Runs `run` in a child that is forked while another thread holds the lock. */
+static void fork_with_orphan(void (*run)(void *)) {
+    hk_os_generation();
+    hk_lock_set_repair(HK_RANK_META, note_repair);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(hold_until_the_end, NULL);
+    pthread_barrier_wait(&step);
+    struct test_child child = test_in_child(run, NULL);
+    CHECK_EXITED(child);
+    CHECK_EQ(repairs, 0); /* in the parent nothing happened */
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+}
+
+static void lock_orphan(void *unused) {
+    (void)unused;
+    hk_lock(&orphan, HK_RANK_META);
+    CHECK_EQ(repairs, 1);
+    CHECK(repaired == &orphan);
+    hk_unlock(&orphan, HK_RANK_META);
+    hk_lock(&orphan, HK_RANK_META);
+    hk_unlock(&orphan, HK_RANK_META);
+    CHECK_EQ(repairs, 1);
+}
+
+TEST_FRESH(a_forked_child_takes_over_a_lock_of_a_vanished_thread_and_repairs_once) {
+    fork_with_orphan(lock_orphan);
+}
+
+static void try_orphan(void *unused) {
+    (void)unused;
+    CHECK(hk_lock_try(&orphan, HK_RANK_META));
+    CHECK_EQ(repairs, 1);
+    hk_unlock(&orphan, HK_RANK_META);
+}
+
+TEST_FRESH(trying_takes_over_a_lock_of_a_vanished_thread_too) { fork_with_orphan(try_orphan); }
+
+static void keep_own_lock(void *unused) {
+    (void)unused;
+    CHECK(!hk_lock_try(&orphan, HK_RANK_META));
+    CHECK_EQ(repairs, 0);
+    hk_unlock(&orphan, HK_RANK_META);
+    CHECK(hk_lock_try(&orphan, HK_RANK_META));
+    CHECK_EQ(repairs, 0);
+    hk_unlock(&orphan, HK_RANK_META);
+}
+
+TEST_FRESH(a_lock_that_the_forking_thread_holds_stays_its_own_in_the_child) {
+    hk_os_generation();
+    hk_lock_set_repair(HK_RANK_META, note_repair);
+    hk_lock(&orphan, HK_RANK_META);
+    struct test_child child = test_in_child(keep_own_lock, NULL);
+    CHECK_EXITED(child);
+    hk_unlock(&orphan, HK_RANK_META);
+}
+
+static void fork_again(void *unused) {
+    lock_orphan(unused);
+    hk_lock(&orphan, HK_RANK_META);
+    struct test_child child = test_in_child(keep_own_lock, NULL);
+    (void)child;
+    hk_unlock(&orphan, HK_RANK_META);
+}
+
+TEST_FRESH(a_child_of_a_child_knows_its_own_locks) { fork_with_orphan(fork_again); }
 
 static struct hk_lock by_rank[HK_RANK_COUNT];
 

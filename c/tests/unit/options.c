@@ -125,18 +125,89 @@ TEST_FRESH(a_limit_is_bytes_or_per_cent_of_the_memory_of_the_process) {
     fake_os.memory_limit = 0;
     CHECK_EQ(hk_option_set("limit_soft", "80%"), 0);
     CHECK_EQ(hk_option(HK_OPTION_limit_soft), 0);
+    CHECK_CONTAINS(fake_os_take_errors(), "hakmem: 80%: no control group limits the memory");
     READ(NULL, "HAKMEM_LIMIT_HARD=lots", NULL);
     CHECK_CONTAINS(fake_os_take_errors(), "hakmem: HAKMEM_LIMIT_HARD=lots: not a number of bytes");
 }
 
+TEST_FRESH(a_limit_may_have_a_unit_and_a_fraction) {
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } right[] = {
+        {"200M", 200 << 20},
+        {"200m", 200 << 20},
+        {"200MB", 200 << 20},
+        {"200MiB", 200 << 20},
+        {"64KiB", 64 << 10},
+        {"1k", 1024},
+        {"1.5G", 3 << 29},
+        {"0.000001T", 1099511},
+        {"2.25kib", 2304},
+        {"7T", (uint64_t)7 << 40},
+        {"0M", 0},
+        {"8388606T", (uint64_t)8388606 << 40},
+    };
+    static const char *const wrong[] = {
+        "M",        ".5G",   "1.G", "1.5",  "1.5%",       "1G5",
+        "1 G",      "1GiBs", "1Gi", "1MM",  "1.0000001G", "16777216T",
+        "8388608T", "1e3",   "-1M", "1,5G", "5KK",        "99999999999999999999K"};
+    for (size_t i = 0; i < TEST_COUNT(right); i++) {
+        AT("right", i);
+        CHECK_EQ(hk_option_set("limit_hard", right[i].text), 0);
+        CHECK_EQ(hk_option(HK_OPTION_limit_hard), right[i].bytes);
+    }
+    for (size_t i = 0; i < TEST_COUNT(wrong); i++) {
+        AT("wrong", i);
+        CHECK_EQ(hk_option_set("limit_hard", wrong[i]), EINVAL);
+    }
+}
+
+TEST_FRESH(per_cent_without_a_limit_warns_in_the_first_process_of_a_tree) {
+    READ(NULL, "HAKMEM_LIMIT_HARD=90%", NULL);
+    CHECK_STR(fake_os_take_errors(), "hakmem: HAKMEM_LIMIT_HARD=90%: no control group limits the "
+                                     "memory of this process; there is no limit\n");
+    CHECK(fake_os.tree_is_marked);
+    fake_os.memory_limit = 1000;
+    READ(NULL, "HAKMEM_LIMIT_HARD=90%", NULL);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+TEST_FRESH(a_process_of_a_marked_tree_does_not_repeat_warnings) {
+    fake_os.tree_is_marked = true;
+    READ(NULL, "HAKMEM_LIMIT_HARD=90%", "HAKMEM_STAT=1", NULL);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+TEST_FRESH(a_name_within_two_letters_of_an_option_warns) {
+    static char *const like[] = {"HAKMEM_STAT=1",    "HAKMEM_STATSS=1", "HAKMEM_HAEPS=1",
+                                 "HAKMEM_HEAP=1",    "HAKMEM_CHCKS=1",  "HAKMEM_ONERROR=abort",
+                                 "HAKMEM_PREWARN=1", "HAKMEM_limithard"};
+    static char *const unlike[] = {"HAKMEM_DIR=/x",      "HAKMEM_HOME=1",  "HAKMEM_=1",
+                                   "HAKMEM_TEST_SEED=1", "HAKMEM_VERSION", "HAKMEM_STATISTICS=1"};
+    for (size_t i = 0; i < TEST_COUNT(like); i++) {
+        AT("like", i);
+        READ(NULL, like[i], NULL);
+        CHECK_CONTAINS(fake_os_take_errors(), ": there is no such option; the nearest is ");
+    }
+    for (size_t i = 0; i < TEST_COUNT(unlike); i++) {
+        AT("unlike", i);
+        READ(NULL, unlike[i], NULL);
+        CHECK_STR(fake_os_take_errors(), "");
+    }
+    READ(NULL, "HAKMEM_LARGE_CACHE_BM=1", NULL);
+    CHECK_STR(fake_os_take_errors(), "hakmem: HAKMEM_LARGE_CACHE_BM: there is no such option; the "
+                                     "nearest is large_cache_mb\n");
+}
+
 TEST_FRESH(an_option_without_a_value_or_without_a_row_warns) {
     READ("heap=1 heapss=1 =1 stats", "HAKMEM_HEAPS", "HAKMEM_=1", NULL);
-    CHECK_STR(fake_os_take_errors(), "hakmem: heap: there is no such option\n"
-                                     "hakmem: heapss: there is no such option\n"
-                                     "hakmem: : there is no such option\n"
-                                     "hakmem: stats: not a number from 0 to 1; 0 is used\n"
-                                     "hakmem: HAKMEM_HEAPS: not a number from 0 to 256; 0 is used\n"
-                                     "hakmem: HAKMEM_: there is no such option\n");
+    CHECK_STR(fake_os_take_errors(),
+              "hakmem: heap: there is no such option\n"
+              "hakmem: heapss: there is no such option\n"
+              "hakmem: : there is no such option\n"
+              "hakmem: stats: not a number from 0 to 1; 0 is used\n"
+              "hakmem: HAKMEM_HEAPS: not a number from 0 to 256; 0 is used\n");
 }
 
 TEST_FRESH(a_long_entry_is_cut_off_in_its_warning) {
@@ -206,6 +277,20 @@ TEST_FRESH(an_environment_that_comes_late_is_read_when_it_is_there) {
     CHECK_EQ(hak_option_set("large_cache_mb", "4"), 0);
     hk_thread_start_late();
     CHECK_EQ(hk_option(HK_OPTION_large_cache_mb), 4);
+}
+
+TEST_FRESH(an_option_of_the_start_in_a_late_environment_keeps_its_value_and_warns) {
+    char *environment[] = {"HAKMEM_CHECKS=1", "HAKMEM_HEAPS=0", "HAKMEM_PURGE_DELAY_MS=5", NULL};
+    fake_os.environment_is_early = true;
+    hak_free(hak_malloc(1));
+    fake_os.environment_is_early = false;
+    fake_os.environment = environment;
+    hk_thread_start_late();
+    CHECK_EQ(hk_option(HK_OPTION_checks), 0);
+    CHECK_EQ(hk_option(HK_OPTION_purge_delay_ms), 5);
+    CHECK_STR(fake_os_take_errors(),
+              "hakmem: HAKMEM_CHECKS=1: memory was allocated before the environment could be read; "
+              "0 is used\n");
 }
 
 TEST_FRESH(what_the_program_sets_is_not_overwritten_by_the_environment) {

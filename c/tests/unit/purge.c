@@ -1,4 +1,4 @@
-/* unit/purge.c - when memory goes back: ticks, the helper thread, trim.
+/* unit/purge.c - when memory goes back: ticks, the scavenger, trim.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -12,7 +12,7 @@
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
-#include "heap/helper.h"
+#include "heap/scavenger.h"
 #include "heap/thread.h"
 
 #define MIB ((size_t)1 << 20)
@@ -96,31 +96,31 @@ TEST_FRESH(a_step_says_whether_anything_is_left_to_wait_for) {
     set("purge_thread_mb", "0");
     leave_dirty(2);
     int steps = 0;
-    while (hk_purge_step()) {
+    while (hk_purge_step() != HK_PURGE_DONE) {
         pass_ms(501);
         REQUIRE(++steps < 10);
     }
     CHECK(steps > 0);
     CHECK_EQ(stats().bytes_dirty, 0);
-    CHECK(!hk_purge_step());
+    CHECK_EQ(hk_purge_step(), HK_PURGE_DONE);
 }
 
-/* ---- The helper thread --------------------------------------------------------------------------- */
+/* ---- The scavenger --------------------------------------------------------------------------- */
 
-static unsigned helpers(void) { return __atomic_load_n(&fake_os.sleepers, __ATOMIC_SEQ_CST); }
+static unsigned scavengers(void) { return __atomic_load_n(&fake_os.sleepers, __ATOMIC_SEQ_CST); }
 
-static bool helper_sleeps(void) {
-    for (int ms = 0; ms < 2000 && helpers() == 0; ms++)
+static bool scavenger_sleeps(void) {
+    for (int ms = 0; ms < 2000 && scavengers() == 0; ms++)
         test_sleep_ms(1);
-    return helpers() > 0;
+    return scavengers() > 0;
 }
 
-TEST_FRESH(a_helper_thread_gives_memory_back_while_the_program_is_idle) {
+TEST_FRESH(a_scavenger_gives_memory_back_while_the_program_is_idle) {
+    set("background", "always");
     set("purge_thread_mb", "8");
     leave_dirty(20);
-    CHECK_EQ(helpers(), 0); /* a free creates no thread: libc frees under its locks */
     void *live = hak_malloc(300000);
-    REQUIRE(helper_sleeps());
+    REQUIRE(scavenger_sleeps());
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
     for (int ms = 0; ms < 5000 && stats().bytes_purged < 19 * MIB; ms++) {
         pass_ms(100);
@@ -135,45 +135,49 @@ static void grow_in_child(void *unused) {
     __atomic_store_n(&fake_os.sleepers, 0, __ATOMIC_SEQ_CST); /* the parent's */
     leave_dirty(20);
     hak_free(hak_malloc(300000));
-    CHECK(helper_sleeps());
+    CHECK(scavenger_sleeps());
 }
 
-TEST_FRESH(a_forked_child_has_no_helper_thread_until_it_wants_one) {
+TEST_FRESH(a_forked_child_has_no_scavenger_until_it_wants_one) {
+    set("background", "always");
     set("purge_thread_mb", "8");
     leave_dirty(20);
     hak_free(hak_malloc(300000));
-    REQUIRE(helper_sleeps());
+    REQUIRE(scavenger_sleeps());
     struct test_child child = test_in_child(grow_in_child, NULL);
     CHECK_EXITED(child);
 }
 
-TEST_FRESH(a_helper_thread_ends_when_the_process_has_become_small) {
+TEST_FRESH(a_scavenger_ends_when_the_process_has_become_small) {
+    set("background", "always");
     set("purge_thread_mb", "8");
     leave_dirty(20);
     hak_free(hak_malloc(300000));
-    REQUIRE(helper_sleeps());
-    for (int ms = 0; ms < 5000 && hk_helper_is_present(); ms++) {
+    REQUIRE(scavenger_sleeps());
+    for (int ms = 0; ms < 5000 && hk_scavenger_is_present(); ms++) {
         pass_ms(100);
         test_sleep_ms(1);
     }
-    CHECK(!hk_helper_is_present());
-    CHECK_EQ(helpers(), 0);
+    CHECK(!hk_scavenger_is_present());
+    CHECK_EQ(scavengers(), 0);
 }
 
-TEST_FRESH(a_small_process_has_no_helper_thread) {
+TEST_FRESH(a_small_process_has_no_scavenger) {
+    set("background", "always");
     set("purge_thread_mb", "64");
     leave_dirty(20);
     hak_free(hak_malloc(300000));
     test_sleep_ms(30);
-    CHECK_EQ(helpers(), 0);
+    CHECK_EQ(scavengers(), 0);
 }
 
-TEST_FRESH(with_the_option_at_zero_there_is_no_helper_thread) {
+TEST_FRESH(with_the_option_at_zero_there_is_no_scavenger) {
+    set("background", "always");
     set("purge_thread_mb", "0");
     leave_dirty(40);
     hak_free(hak_malloc(300000));
     test_sleep_ms(30);
-    CHECK_EQ(helpers(), 0);
+    CHECK_EQ(scavengers(), 0);
 }
 
 /* ---- Limits -------------------------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ TEST_FRESH(before_the_first_allocation_everything_is_zero) {
 }
 
 TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
+    CHECK_EQ(hak_option_set("purge_thread_mb", "0"), 0); /* nothing goes back by itself */
     enum { PER_CLASS = 5 };
     void *blocks[HK_CLASS_COUNT][PER_CLASS];
     size_t expected = 0;

@@ -104,12 +104,33 @@ static void jump_far(int round) {
     fake_os.chunks_at = FIRST_CHUNK + (uintptr_t)round % 40 * 2 * TIB;
 }
 
-TEST_FRESH(memory_far_outside_of_the_window) {
+TEST_FRESH(memory_far_above_the_class_map) {
     jump_far(0);
     hak_free(hak_malloc(1));
-    CHECK_EQ(hk_window_shift, -(FIRST_CHUNK - TIB / 4 * 3));
+    CHECK(hk_class_map_get()->limit_16 != 0);
     work(jump_far);
     CHECK(fake_os.chunks_at > FIRST_CHUNK + 2 * TIB); /* some mappings were placed there */
+}
+
+/* As where the program reserves 2 TiB of addresses, again and again. */
+static void jump_far_down(int round) {
+    fake_os.chunks_at = FIRST_CHUNK + (uintptr_t)(30 - round) * 2 * TIB;
+}
+
+TEST_FRESH(memory_far_below_what_is_reserved) {
+    jump_far_down(0);
+    work(jump_far_down);
+    jump_far_down(31);
+    static void *blocks[100000];
+    size_t known = 0;
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+        blocks[i] = hak_malloc(1000);
+        known += hk_registry_class(blocks[i]) == HK_CLASS_1008;
+    }
+    CHECK_EQ(known, TEST_COUNT(blocks));
+    CHECK((uintptr_t)blocks[TEST_COUNT(blocks) - 1] < FIRST_CHUNK);
+    for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+        hak_free(blocks[i]);
 }
 
 static void refuse_now_and_then(int round) {
@@ -128,6 +149,11 @@ static void read_environment(char *entry) {
 
 TEST_FRESH(checking_mode) {
     read_environment("HAKMEM_CHECKS=1");
+    work(NULL);
+}
+
+TEST_FRESH(checks_with_small_caches) {
+    read_environment("HAKMEM_CHECKS=fast");
     work(NULL);
 }
 

@@ -121,8 +121,8 @@ TEST_FRESH(a_cached_block_that_is_in_its_slab_too_is_reported) {
     make_state();
     void *freed = hak_malloc(64);
     hak_free(freed);
-    struct hk_bin *bin = &hk_thread_get()->cache.bins[CLASS];
-    REQUIRE(bin->top[-1] == freed);
+    void **newest = &hk_thread_get()->cache.top[CLASS][-1];
+    REQUIRE(*newest == freed);
     struct hk_span *slab = hk_registry_find(freed);
     hk_slab_give(slab, (uint32_t)(((uintptr_t)freed - slab->base) / 64));
     CHECK(hak_validate() > 0);
@@ -132,9 +132,9 @@ TEST_FRESH(a_cached_block_that_is_in_its_slab_too_is_reported) {
 TEST_FRESH(a_cached_pointer_that_is_no_block_is_reported) {
     make_state();
     hak_free(hak_malloc(64));
-    struct hk_bin *bin = &hk_thread_get()->cache.bins[CLASS];
-    void *good = bin->top[-1];
+    void **newest = &hk_thread_get()->cache.top[CLASS][-1];
+    void *good = *newest;
     static char alien[64];
-    CHECK_FAULT_WITH(bin->top[-1], (void *)alien, "cached block that is no block");
-    CHECK_FAULT_WITH(bin->top[-1], (void *)((char *)good + 8), "cached block that is no block");
+    CHECK_FAULT_WITH(*newest, (void *)alien, "cached block that is no block");
+    CHECK_FAULT_WITH(*newest, (void *)((char *)good + 8), "cached block that is no block");
 }

@@ -7,7 +7,7 @@
 use std::thread;
 
 use hakmem::Prewarm;
-use hakmem::options::{self, Error};
+use hakmem::options::{self, Checks, Error};
 
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
@@ -24,7 +24,7 @@ fn main() -> anyhow::Result<()> {
         Err(Error::Invalid) => println!("pool_tls_arena_mb_max: 1000000 refused"),
         other => anyhow::bail!("an absurd arena was not refused: {other:?}"),
     }
-    match options::CHECKS.set(true) {
+    match options::CHECKS.set(Checks::Full) {
         Err(Error::AtStart) => println!("checks: only at start"),
         other => anyhow::bail!("checks changed at run time: {other:?}"),
     }

@@ -1,11 +1,11 @@
-/* helper.c - the thread that gives memory back while the program is idle.
+/* scavenger.c - the thread that gives memory back while the program is idle.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Each test has a child process of its own: there is one such thread a process, and a process that
  * was large once differs from one that never was.
  */
-// env: HAKMEM_PURGE_DELAY_MS=200
+// env: HAKMEM_PURGE_DELAY_MS=200 HAKMEM_BACKGROUND=always
 #include "test.h"
 
 #include <dirent.h>
@@ -45,7 +45,7 @@ static void read_of_task(const char *task, const char *file, char *text, size_t 
 }
 
 /* How many threads of that name there are; the id of the last in `task`, which may be NULL. */
-static unsigned helpers(char task[32]) {
+static unsigned scavengers(char task[32]) {
     unsigned found = 0;
     DIR *tasks = opendir("/proc/self/task");
     REQUIRE(tasks);
@@ -63,10 +63,10 @@ static unsigned helpers(char task[32]) {
 }
 
 /* Waits until there are `count`; says whether that came to be. */
-static int helpers_become(unsigned count) {
-    for (int ms = 0; ms < PATIENCE_MS && helpers(NULL) != count; ms += 10)
+static int scavengers_become(unsigned count) {
+    for (int ms = 0; ms < PATIENCE_MS && scavengers(NULL) != count; ms += 10)
         test_sleep_ms(10);
-    return helpers(NULL) == count;
+    return scavengers(NULL) == count;
 }
 
 /* Whether the resident memory falls to `bytes`, while this thread does nothing but look. */
@@ -82,7 +82,7 @@ static void stay_small(void *unused) {
     release(8);
     hold(8);
     test_sleep_ms(500);
-    CHECK_EQ(helpers(NULL), 0);
+    CHECK_EQ(scavengers(NULL), 0);
 }
 
 TEST(a_small_process_has_no_thread) { CHECK_EXITED(test_in_child(stay_small, NULL)); }
@@ -91,7 +91,7 @@ static void grow_large(void *unused) {
     (void)unused;
     size_t start = test_rss();
     hold(100);
-    REQUIRE(helpers_become(1));
+    REQUIRE(scavengers_become(1));
     CHECK_GE(test_rss(), start + 90 * MIB);
     release(100);
     CHECK(rss_falls_to(start + 8 * MIB));
@@ -113,7 +113,7 @@ static void grow_with_threads(void *unused) {
     /* Its stack and the like are allocated here; it allocates nothing. */
     pthread_t thread = test_thread(sleep_until_woken, &barrier);
     hold(100);
-    CHECK(helpers_become(1));
+    CHECK(scavengers_become(1));
     pthread_barrier_wait(&barrier);
     pthread_join(thread, NULL);
 }
@@ -123,9 +123,9 @@ TEST(there_is_one_for_all_threads) { CHECK_EXITED(test_in_child(grow_with_thread
 static void look_at_mask(void *unused) {
     (void)unused;
     hold(100);
-    REQUIRE(helpers_become(1));
+    REQUIRE(scavengers_become(1));
     char task[32], status[4096];
-    helpers(task);
+    scavengers(task);
     read_of_task(task, "status", status, sizeof status);
     const char *line = strstr(status, "SigBlk:");
     REQUIRE(line);
@@ -145,11 +145,11 @@ TEST(it_blocks_all_signals) { CHECK_EXITED(test_in_child(look_at_mask, NULL)); }
 static void grow_and_shrink(void *unused) {
     (void)unused;
     hold(100);
-    REQUIRE(helpers_become(1));
+    REQUIRE(scavengers_become(1));
     release(100);
-    CHECK(helpers_become(0));
+    CHECK(scavengers_become(0));
     hold(100);
-    CHECK(helpers_become(1));
+    CHECK(scavengers_become(1));
 }
 
 TEST(it_ends_when_the_process_has_become_small_and_comes_again) {
@@ -159,11 +159,11 @@ TEST(it_ends_when_the_process_has_become_small_and_comes_again) {
 static void fork_large(void *unused) {
     (void)unused;
     hold(100);
-    REQUIRE(helpers_become(1));
+    REQUIRE(scavengers_become(1));
     pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-        CHECK_EQ(helpers(NULL), 0);
+        CHECK_EQ(scavengers(NULL), 0);
         size_t large = test_rss();
         /* Blocks of the parent count, too: the next slow path finds a large process. */
         void *more[1000];
@@ -171,7 +171,7 @@ static void fork_large(void *unused) {
             more[i] = malloc(BLOCK_BYTES);
             REQUIRE(more[i]);
         }
-        CHECK(helpers_become(1));
+        CHECK(scavengers_become(1));
         release(100);
         for (size_t i = 0; i < TEST_COUNT(more); i++)
             free(more[i]);
@@ -181,7 +181,7 @@ static void fork_large(void *unused) {
     int status;
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK_EQ(status, 0);
-    CHECK_EQ(helpers(NULL), 1);
+    CHECK_EQ(scavengers(NULL), 1);
 }
 
 TEST(a_forked_child_starts_without_and_gets_its_own) {
@@ -195,7 +195,7 @@ static void switch_off(void *unused) {
     release(100);
     hold(100);
     test_sleep_ms(500);
-    CHECK_EQ(helpers(NULL), 0);
+    CHECK_EQ(scavengers(NULL), 0);
     /* Then slow paths do what they can. */
     release(100);
     size_t full = test_rss();

@@ -1,0 +1,64 @@
+/* api/new_handler.c - calling a C++ function that may throw. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "new_handler.h"
+
+#if !defined(HAK_OVERRIDE)
+
+/* Nothing calls it without the operators of C++. */
+
+#elif defined(__x86_64__)
+
+/* The landing pad starts with the exception in rax, where the function's result belongs. */
+__asm__(NEW_HANDLER_BEGIN
+        "endbr64\n"
+        "subq $8, %rsp\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        ".Lhk_catch_call:\n"
+        "callq *%rdi\n"
+        ".Lhk_catch_called:\n"
+        "xorl %eax, %eax\n"
+        ".Lhk_catch_return:\n"
+        "addq $8, %rsp\n"
+        ".cfi_adjust_cfa_offset -8\n"
+        "retq\n"
+        ".cfi_adjust_cfa_offset 8\n"
+        ".Lhk_catch_pad:\n"
+        "endbr64\n"
+        "jmp .Lhk_catch_return\n" NEW_HANDLER_END NEW_HANDLER_TABLE NEW_HANDLER_PERSONALITY
+        ".text\n");
+
+#elif defined(__aarch64__)
+
+/* The landing pad starts with the exception in x0, where the function's result belongs. The hints mark
+ * targets of indirect jumps. */
+__asm__(NEW_HANDLER_BEGIN
+        "hint #34\n"
+        "stp x29, x30, [sp, #-16]!\n"
+        ".cfi_def_cfa_offset 16\n"
+        ".cfi_offset 29, -16\n"
+        ".cfi_offset 30, -8\n"
+        "mov x29, sp\n"
+        ".Lhk_catch_call:\n"
+        "blr x0\n"
+        ".Lhk_catch_called:\n"
+        "mov x0, #0\n"
+        ".Lhk_catch_return:\n"
+        ".cfi_remember_state\n"
+        "ldp x29, x30, [sp], #16\n"
+        ".cfi_restore 30\n"
+        ".cfi_restore 29\n"
+        ".cfi_def_cfa_offset 0\n"
+        "ret\n"
+        ".cfi_restore_state\n"
+        ".Lhk_catch_pad:\n"
+        "hint #36\n"
+        "b .Lhk_catch_return\n" NEW_HANDLER_END NEW_HANDLER_TABLE NEW_HANDLER_PERSONALITY
+        ".text\n");
+
+#else
+
+void *hk_catch_from(hk_new_handler handler) {
+    handler();
+    return NULL;
+}
+
+#endif

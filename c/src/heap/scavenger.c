@@ -1,0 +1,132 @@
+/* heap/scavenger.c - the background thread. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "scavenger.h"
+
+#include "../core/arena.h"
+#include "../core/dirty.h"
+#include "../core/options.h"
+#include "../core/usage.h"
+#include "../os/os.h"
+#include "fork.h"
+#include "purge.h"
+#include "thread.h"
+
+enum {
+    SCAVENGER_RETRY_MS = 100,       /* pause after the first refusal; it doubles each time */
+    SCAVENGER_RETRY_MAX_MS = 60000, /* and ends here */
+};
+
+enum scavenger_state { SCAVENGER_ABSENT, SCAVENGER_PRESENT };
+enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
+
+static struct {
+    uint32_t state; /* atomic: enum scavenger_state */
+    uint32_t ended; /* atomic; threads of the program that ended so far; ends the pause of a scan */
+    uint64_t retry_ms; /* atomic; not started before */
+    uint64_t pause_ms; /* atomic; after the next refusal */
+} scavenger;
+
+/* Whether the program has the threads that justify one of ours. */
+static bool scavenger_is_allowed(void) {
+    uint64_t background = hk_option(HK_OPTION_background);
+    uint32_t needed = background == BACKGROUND_ALWAYS ? 1 : 2;
+    return background != BACKGROUND_NEVER && hk_thread_count() >= needed;
+}
+
+static bool scavenger_is_wanted(void) {
+    uint64_t threshold = hk_option(HK_OPTION_purge_thread_mb) << 20;
+    return threshold != 0 && scavenger_is_allowed() &&
+           (hk_usage_bytes() >= threshold || hk_purge_dirty_bytes() >= threshold);
+}
+
+bool hk_scavenger_is_present(void) {
+    hk_fork_notice();
+    /* relaxed: only decides which thread gives memory back */
+    return hk_load_relaxed(&scavenger.state) == SCAVENGER_PRESENT;
+}
+
+/* ---- The thread -------------------------------------------------------------------------------- */
+
+/* Sleeps half a purge delay, or less if a thread of the program ends. */
+static void scavenger_pause(void) {
+    uint64_t end_ms = hk_os_now_ms() + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1;
+    for (uint64_t now = hk_os_now_ms(); now < end_ms && scavenger_is_allowed();
+         now = hk_os_now_ms()) {
+        uint32_t ended = hk_load_relaxed(&scavenger.ended); /* relaxed: the futex compares it */
+        if (scavenger_is_allowed())
+            hk_os_wait_ms(&scavenger.ended, ended, end_ms - now);
+    }
+}
+
+/* Scans until nothing is left that waits for its time. */
+static void scavenger_settle(void) {
+    do {
+        scavenger_pause();
+        hk_dirty_clear();
+        enum hk_purge_progress progress;
+        while ((progress = hk_purge_step()) == HK_PURGE_UNFINISHED && scavenger_is_allowed()) {
+        }
+        if (progress == HK_PURGE_DONE)
+            return;
+    } while (scavenger_is_allowed());
+}
+
+static void *scavenger_run(void *arg) {
+    hk_thread_disable_cache();
+    while (scavenger_is_wanted()) {
+        hk_dirty_wait();
+        scavenger_settle();
+    }
+    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: publishes nothing */
+    return arg;
+}
+
+void hk_scavenger_thread_ended(void) {
+    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT || scavenger_is_allowed())
+        return;
+    hk_add_relaxed(&scavenger.ended, 1); /* relaxed: the wakes order */
+    hk_os_wake(&scavenger.ended);
+    hk_dirty_signal();
+}
+
+/* ---- Starting it ------------------------------------------------------------------------------- */
+
+static void scavenger_note_refusal(uint64_t now) {
+    uint64_t pause =
+        hk_load_relaxed(&scavenger.pause_ms); /* relaxed: one thread at a time is here */
+    pause = pause == 0 ? SCAVENGER_RETRY_MS : pause;
+    hk_store_relaxed(&scavenger.retry_ms, now + pause); /* relaxed: a time */
+    hk_store_relaxed(&scavenger.pause_ms, pause * 2 < SCAVENGER_RETRY_MAX_MS
+                                              ? pause * 2
+                                              : SCAVENGER_RETRY_MAX_MS); /* relaxed: as above */
+}
+
+/* background=auto stays out of handlers, children of vfork, and sandboxes. */
+static bool scavenger_start(uint64_t signal_mask) {
+    bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
+    return (always || hk_os_may_start_thread(signal_mask)) &&
+           hk_os_start_thread(scavenger_run, "hakmem-purge");
+}
+
+void hk_scavenger_want(uint64_t signal_mask) {
+    if (hk_likely(hk_scavenger_is_present() || !scavenger_is_wanted()))
+        return;
+    uint64_t now = hk_os_now_ms();
+    if (now < hk_load_relaxed(&scavenger.retry_ms)) /* relaxed: a time */
+        return;
+    uint32_t absent = SCAVENGER_ABSENT;
+    /* relaxed: creating the thread orders what it sees */
+    if (!hk_cas_relaxed(&scavenger.state, &absent, SCAVENGER_PRESENT))
+        return;
+    if (scavenger_start(signal_mask)) {
+        hk_store_relaxed(&scavenger.pause_ms, 0); /* relaxed: as above */
+        return;
+    }
+    scavenger_note_refusal(now);
+    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: as above */
+}
+
+void hk_scavenger_fork_child(void) {
+    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: the child has one thread */
+    hk_store_relaxed(&scavenger.retry_ms, 0);
+    hk_dirty_clear();
+}

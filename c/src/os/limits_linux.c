@@ -1,0 +1,163 @@
+/* os/limits_linux.c - the OS boundary on Linux: CPUs and memory that the process may use.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * Limits of control groups count for a group and all below it, so each function takes the least on the
+ * way from the process's group to the root. A controller is in the hierarchy of version 2, below
+ * /sys/fs/cgroup, or in one of its own of version 1, below /sys/fs/cgroup/<controller>. A container
+ * often sees its own group as the root, at a path that /proc does not show.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "check.h"
+#include "file_linux.h"
+#include "os.h"
+
+enum {
+    OS_PATH_BYTES = 512,
+    OS_NUMBER_BYTES = 64,                          /* a file with a number or two */
+    OS_CPUS_MAX = 8192,                            /* what kernels are built for */
+    OS_CPU_WORDS = OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
+};
+
+/* Version 1 says "no limit" with the largest multiple of a page in a signed number. */
+static const uint64_t os_memory_unlimited = (uint64_t)1 << 62;
+
+/* The number at *text, which moves behind it and the space that follows; 0 for "max" and "-1". */
+static uint64_t os_number(const char **text) {
+    uint64_t number = 0;
+    for (; **text >= '0' && **text <= '9' && number < UINT64_MAX / 10 - 1; ++*text)
+        number = number * 10 + (uint64_t)(**text - '0');
+    while (**text > ' ')
+        ++*text;
+    *text += **text == ' ';
+    return number;
+}
+
+/* The beginning of the file `name` in a folder as text; "" if it cannot be read. */
+static void os_read_text(const char *folder, const char *name, char *to) {
+    char path[OS_PATH_BYTES];
+    struct hk_text text = {path, path + sizeof path - 1};
+    hk_text_add(&text, folder);
+    hk_text_add(&text, name);
+    *text.at = 0;
+
+    long bytes = 0, file = os_open(path);
+    if (file >= 0) {
+        bytes = os_syscall(SYS_read, file, os_address(to), OS_NUMBER_BYTES - 1);
+        os_close(file);
+    }
+    to[bytes > 0 ? bytes : 0] = 0;
+}
+
+/* ---- Groups ------------------------------------------------------------------------------------- */
+
+/* The limits of one group; 0: none. */
+typedef uint64_t os_group_limit(const char *folder);
+
+static uint64_t os_memory_of_v2(const char *folder) {
+    char text[OS_NUMBER_BYTES];
+    const char *at = text;
+    os_read_text(folder, "/memory.max", text);
+    return os_number(&at);
+}
+
+static uint64_t os_memory_of_v1(const char *folder) {
+    char text[OS_NUMBER_BYTES];
+    const char *at = text;
+    os_read_text(folder, "/memory.limit_in_bytes", text);
+    uint64_t limit = os_number(&at);
+    return limit < os_memory_unlimited ? limit : 0;
+}
+
+/* The whole CPUs that a quota amounts to, rounded up. */
+static uint64_t os_quota_cpus(uint64_t quota, uint64_t period) {
+    return period != 0 ? (quota + period - 1) / period : 0;
+}
+
+static uint64_t os_cpus_of_v2(const char *folder) {
+    char text[OS_NUMBER_BYTES];
+    const char *at = text;
+    os_read_text(folder, "/cpu.max", text); /* "<quota or max> <period>" */
+    uint64_t quota = os_number(&at);
+    return os_quota_cpus(quota, os_number(&at));
+}
+
+static uint64_t os_cpus_of_v1(const char *folder) {
+    char quota[OS_NUMBER_BYTES], period[OS_NUMBER_BYTES];
+    const char *quota_at = quota, *period_at = period;
+    os_read_text(folder, "/cpu.cfs_quota_us", quota);
+    os_read_text(folder, "/cpu.cfs_period_us", period);
+    return os_quota_cpus(os_number(&quota_at), os_number(&period_at));
+}
+
+/* Whether `list`, names between commas that end in ':', has the name. Version 2 has an empty list. */
+static bool os_list_has(const char *list, const char *name) {
+    size_t bytes = strlen(name);
+    for (;;) {
+        size_t item = strcspn(list, ",:");
+        if (item == bytes && memcmp(list, name, bytes) == 0)
+            return true;
+        if (list[item] != ',')
+            return false;
+        list += item + 1;
+    }
+}
+
+/* Adds the path of the process's group in the hierarchy of the controller; "" is version 2. A line of
+ * the file reads "4:cpu,cpuacct:/path". */
+static void os_add_group(struct hk_text *text, const char *controller) {
+    struct os_lines lines;
+    if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/cgroup", '\n'))
+        return;
+    for (char *line; (line = os_lines_next(&lines)) != NULL;) {
+        const char *list = strchr(line, ':');
+        const char *path = list != NULL ? strchr(list + 1, ':') : NULL;
+        if (path != NULL && os_list_has(list + 1, controller)) {
+            hk_text_add(text, path + 1);
+            break;
+        }
+    }
+    os_lines_close(&lines);
+}
+
+/* The least limit from the process's group up to the root; 0 if there is none. */
+static uint64_t os_least(const char *controller, os_group_limit *limit_of) {
+    char folder[OS_PATH_BYTES];
+    struct hk_text text = {folder, folder + sizeof folder - 1};
+    hk_text_add(&text, HK_OS_ROOT "/sys/fs/cgroup");
+    hk_text_add(&text, *controller != 0 ? "/" : "");
+    hk_text_add(&text, controller);
+    char *root = text.at;
+    os_add_group(&text, controller);
+    *text.at = 0;
+
+    uint64_t least = 0;
+    for (;;) {
+        uint64_t limit = limit_of(folder);
+        least = limit != 0 && (least == 0 || limit < least) ? limit : least;
+        char *last = strrchr(root, '/');
+        if (last == NULL)
+            return least;
+        *last = 0; /* on to the parent */
+    }
+}
+
+static uint64_t os_lower(uint64_t a, uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
+uint64_t hk_os_memory_limit(void) {
+    return os_lower(os_least("", os_memory_of_v2), os_least("memory", os_memory_of_v1));
+}
+
+unsigned hk_os_cpus(void) {
+    unsigned long mask[OS_CPU_WORDS];
+    long bytes = os_syscall(SYS_sched_getaffinity, 0, sizeof mask, os_address(mask));
+    uint64_t cpus = 0;
+    for (long i = 0; i < bytes / (long)sizeof(long); i++)
+        cpus += (unsigned)__builtin_popcountl(mask[i]);
+    if (cpus > 1)
+        cpus =
+            os_lower(cpus, os_lower(os_least("", os_cpus_of_v2), os_least("cpu", os_cpus_of_v1)));
+    return cpus > 0 ? (unsigned)cpus : 1;
+}

@@ -1,0 +1,191 @@
+/* unit/limits_linux.c - limits of control groups, and lines of files, from files that look like the kernel's.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: none
+// flags: -Wno-unused-function
+#define HK_OS_ROOT "." /* the folder of each test */
+#include "os/check.c"
+#include "os/limits_linux.c"
+/* After the file under test, which brings the headers in its own order. */
+#include "test.h"
+
+#include <sys/stat.h>
+
+#define MIB ((uint64_t)1 << 20)
+
+void hk_os_write_error(const char *text, size_t bytes) { test_print("%.*s", (int)bytes, text); }
+void hk_os_abort(void) { abort(); }
+
+/* Writes a file below the folder of the test, making the folders above it. */
+static void put(const char *path, const char *text) {
+    char folder[OS_PATH_BYTES];
+    for (const char *at = path; (at = strchr(at + 1, '/')) != NULL;) {
+        snprintf(folder, sizeof folder, "%.*s", (int)(at - path), path);
+        mkdir(folder, 0700);
+    }
+    FILE *file = fopen(path, "w");
+    if (file == NULL || fputs(text, file) < 0)
+        _exit(98);
+    fclose(file);
+}
+
+static char *folder;
+
+static void enter(void *body) {
+    if (chdir(folder) != 0)
+        _exit(98);
+    ((void (*)(void))body)();
+}
+
+/* A test in a child, in a folder of its own. */
+#define TEST_IN_FOLDER(name_)                                                                      \
+    static void body_##name_(void);                                                                \
+    TEST(name_) {                                                                                  \
+        char path[] = "/tmp/hakmem-limits-XXXXXX", command[64];                                    \
+        folder = mkdtemp(path);                                                                    \
+        REQUIRE(folder != NULL);                                                                   \
+        struct test_child child = test_in_child(enter, (void *)body_##name_);                      \
+        CHECK_EXITED(child);                                                                       \
+        snprintf(command, sizeof command, "rm -rf %s", path);                                      \
+        CHECK_EQ(system(command), 0);                                                              \
+    }                                                                                              \
+    static void body_##name_(void)
+
+TEST_IN_FOLDER(without_files_there_is_no_limit) {
+    CHECK_EQ(hk_os_memory_limit(), 0);
+    CHECK_GE(hk_os_cpus(), 1);
+    put("proc/self/cgroup", "");
+    CHECK_EQ(hk_os_memory_limit(), 0);
+}
+
+TEST_IN_FOLDER(version_2_counts_the_least_limit_up_to_the_root) {
+    put("proc/self/cgroup", "0::/system.slice/app.service\n");
+    put("sys/fs/cgroup/system.slice/app.service/memory.max", "max\n");
+    CHECK_EQ(hk_os_memory_limit(), 0);
+    put("sys/fs/cgroup/system.slice/memory.max", "300000000\n");
+    CHECK_EQ(hk_os_memory_limit(), 300000000);
+    put("sys/fs/cgroup/system.slice/app.service/memory.max", "200000000\n");
+    CHECK_EQ(hk_os_memory_limit(), 200000000);
+    put("sys/fs/cgroup/memory.max", "100000000\n");
+    CHECK_EQ(hk_os_memory_limit(), 100000000);
+}
+
+static const char version_1[] = "12:pids:/docker/0123\n"
+                                "11:cpu,cpuacct:/docker/0123\n"
+                                "10:net_cls,net_prio:/docker/0123\n"
+                                "4:memory:/docker/0123\n"
+                                "1:name=systemd:/docker/0123\n"
+                                "0::/system.slice/containerd.service\n";
+
+TEST_IN_FOLDER(version_1_has_a_hierarchy_for_each_controller) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes", "268435456\n");
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    CHECK_EQ(hk_os_memory_limit(), 256 * MIB);
+    put("sys/fs/cgroup/memory/docker/memory.limit_in_bytes", "134217728\n");
+    CHECK_EQ(hk_os_memory_limit(), 128 * MIB);
+}
+
+TEST_IN_FOLDER(in_a_container_of_version_1_the_root_is_the_own_group) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "67108864\n");
+    CHECK_EQ(hk_os_memory_limit(), 64 * MIB);
+}
+
+TEST_IN_FOLDER(the_largest_numbers_of_version_1_mean_no_limit) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    CHECK_EQ(hk_os_memory_limit(), 0);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854710272\n"); /* 64 KiB pages */
+    CHECK_EQ(hk_os_memory_limit(), 0);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "-1\n");
+    CHECK_EQ(hk_os_memory_limit(), 0);
+}
+
+TEST_IN_FOLDER(where_both_versions_limit_the_lower_limit_counts) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "67108864\n");
+    put("sys/fs/cgroup/memory.max", "33554432\n");
+    CHECK_EQ(hk_os_memory_limit(), 32 * MIB);
+    put("sys/fs/cgroup/memory.max", "134217728\n");
+    CHECK_EQ(hk_os_memory_limit(), 64 * MIB);
+}
+
+/* Kubernetes writes 12 lines of 200 bytes. */
+TEST_IN_FOLDER(a_long_list_of_groups_is_read_to_its_end) {
+    char text[6000] = "", path[300] = "";
+    memset(path, 'p', 200);
+    for (int i = 0; i < 12; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "%d:name=c%d:/%s\n", i + 2, i,
+                 path);
+    strcat(text, "1:memory:/a\n");
+    put("proc/self/cgroup", text);
+    put("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1048576\n");
+    CHECK_EQ(hk_os_memory_limit(), MIB);
+}
+
+TEST_IN_FOLDER(a_path_that_is_too_long_ends_in_no_limit) {
+    char text[3000] = "0::/";
+    memset(text + 4, 'p', 2000);
+    put("proc/self/cgroup", text);
+    CHECK_EQ(hk_os_memory_limit(), 0);
+}
+
+TEST_IN_FOLDER(a_quota_of_cpus_is_rounded_up) {
+    if (hk_os_cpus() < 2)
+        return;
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/cpu.max", "max 100000\n");
+    CHECK_GE(hk_os_cpus(), 2);
+    put("sys/fs/cgroup/cpu.max", "50000 100000\n");
+    CHECK_EQ(hk_os_cpus(), 1);
+    put("sys/fs/cgroup/cpu.max", "150000 100000\n");
+    CHECK_EQ(hk_os_cpus(), 2);
+}
+
+TEST_IN_FOLDER(a_quota_of_version_1_counts) {
+    if (hk_os_cpus() < 2)
+        return;
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "-1\n");
+    put("sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n");
+    CHECK_GE(hk_os_cpus(), 2);
+    put("sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n");
+    CHECK_EQ(hk_os_cpus(), 1);
+}
+
+TEST_IN_FOLDER(a_quota_of_a_group_above_counts) {
+    if (hk_os_cpus() < 2)
+        return;
+    put("proc/self/cgroup", "0::/a/b\n");
+    put("sys/fs/cgroup/a/cpu.max", "20000 100000\n");
+    put("sys/fs/cgroup/a/b/cpu.max", "max 100000\n");
+    CHECK_EQ(hk_os_cpus(), 1);
+}
+
+TEST_IN_FOLDER(lines_are_whole_whatever_their_length) {
+    static char text[10 * OS_LINE_BYTES];
+    struct os_lines lines;
+    strcpy(text, "first\n\n");
+    memset(text + strlen(text), 'x', 3 * OS_LINE_BYTES);
+    strcat(text, "\nafter a long one\n");
+    for (size_t i = 0; i < 300; i++)
+        snprintf(text + strlen(text), sizeof text - strlen(text), "line %zu\n", i);
+    strcat(text, "last");
+    put("lines", text);
+
+    REQUIRE(os_lines_open(&lines, "./lines", '\n'));
+    CHECK_STR(os_lines_next(&lines), "first");
+    CHECK_STR(os_lines_next(&lines), "");
+    CHECK_EQ(strspn(os_lines_next(&lines), "x"), OS_LINE_BYTES - 1);
+    CHECK_STR(os_lines_next(&lines), "after a long one");
+    for (size_t i = 0; i < 300; i++) {
+        char line[20];
+        snprintf(line, sizeof line, "line %zu", i);
+        CHECK_STR(os_lines_next(&lines), line);
+    }
+    CHECK_STR(os_lines_next(&lines), "last");
+    CHECK(os_lines_next(&lines) == NULL);
+    CHECK(os_lines_next(&lines) == NULL);
+}
