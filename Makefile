@@ -32,7 +32,8 @@ VERSION := $(shell sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' $(HEADER
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 
 HK_CPPFLAGS := -I c/include -I c/src
-HK_CFLAGS := -std=gnu11 -g -fPIC -pthread -fvisibility=hidden -ftls-model=initial-exec \
+# -fexceptions: operator new and its handler throw through C, also where it is inlined at link time.
+HK_CFLAGS := -std=gnu11 -g -fPIC -pthread -fexceptions -fvisibility=hidden -ftls-model=initial-exec \
              -fno-builtin-malloc -fno-semantic-interposition -Wall -Wextra -Wconversion
 HK_LDFLAGS := -shared -pthread -Wl,-soname,libhakmem.so.$(MAJOR) -Wl,-z,nodelete -Wl,-z,now \
               -Wl,-z,defs -Wl,--version-script=c/packaging/exports.map

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::exit;
 
@@ -12,6 +13,7 @@ fn main() {
         println!("cargo::rerun-if-changed={}", c.join(part).display());
     }
     println!("cargo::metadata=include={}", c.join("include").display());
+    println!("cargo::rustc-check-cfg=cfg(hakmem_mallinfo2)");
 
     // Programs of these kinds use the system's allocator: nothing of ours is linked.
     if is_set("CARGO_CFG_MIRI") || is_set("CARGO_CFG_HAKMEM_SYSTEM") {
@@ -38,6 +40,8 @@ fn main() {
         .warnings(false)
         .flag("-pthread")
         .flag("-fvisibility=hidden")
+        // A new-handler of C++ may throw through operator new.
+        .flag("-fexceptions")
         .flag("-fno-builtin-malloc")
         .flag("-fno-semantic-interposition")
         .flag(if is_set("CARGO_FEATURE_LOCAL_DYNAMIC_TLS") {
@@ -47,6 +51,9 @@ fn main() {
         });
     if is_set("CARGO_FEATURE_OVERRIDE") {
         core.define("HAK_OVERRIDE", "1");
+        if has_mallinfo2() {
+            println!("cargo::rustc-cfg=hakmem_mallinfo2");
+        }
     }
     if is_set("CARGO_FEATURE_CHECKS") {
         core.define("HK_DEBUG", "1");
@@ -65,6 +72,25 @@ fn sources() -> PathBuf {
     } else {
         package.parent().unwrap_or(Path::new("/")).join("c")
     }
+}
+
+/// Whether the C library has mallinfo2, which glibc got in version 2.33. The C sources ask the same.
+fn has_mallinfo2() -> bool {
+    const PROBE: &str = "\
+#include <stdlib.h>
+#ifdef __GLIBC_PREREQ
+#if __GLIBC_PREREQ(2, 33)
+hakmem_mallinfo2
+#endif
+#endif
+";
+    let file = PathBuf::from(variable("OUT_DIR")).join("has_mallinfo2.c");
+    if let Err(error) = fs::write(&file, PROBE) {
+        eprintln!("hakmem-sys: {}: {error}", file.display());
+        exit(1);
+    }
+    let expanded = cc::Build::new().file(&file).try_expand();
+    expanded.is_ok_and(|text| String::from_utf8_lossy(&text).contains("hakmem_mallinfo2"))
 }
 
 fn is_set(name: &str) -> bool {

@@ -15,11 +15,14 @@ macro_rules! compare {
     ($bench:ident($($argument:expr),*)) => {{
         $bench("system", &std::alloc::System, $($argument),*);
         $bench("hakmem", &hakmem::Hakmem, $($argument),*);
-        $bench("mimalloc", &mimalloc::MiMalloc, $($argument),*);
-        $bench("jemalloc", &tikv_jemallocator::Jemalloc, $($argument),*);
-        $bench("snmalloc", &snmalloc_rs::SnMalloc, $($argument),*);
-        $bench("rpmalloc", &rpmalloc::RpMalloc, $($argument),*);
-        $bench("tcmalloc", &tcmalloc_better::TCMalloc, $($argument),*);
+        #[cfg(feature = "peers")]
+        {
+            $bench("mimalloc", &mimalloc::MiMalloc, $($argument),*);
+            $bench("jemalloc", &tikv_jemallocator::Jemalloc, $($argument),*);
+            $bench("snmalloc", &snmalloc_rs::SnMalloc, $($argument),*);
+            $bench("rpmalloc", &rpmalloc::RpMalloc, $($argument),*);
+            $bench("tcmalloc", &tcmalloc_better::TCMalloc, $($argument),*);
+        }
     }};
 }
 

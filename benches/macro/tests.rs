@@ -5,13 +5,18 @@
 use std::process::Command;
 
 /// The executables, the first on the system allocator.
-const EXECUTABLES: [&str; 7] = [
+const EXECUTABLES: &[&str] = &[
     env!("CARGO_BIN_EXE_macro-system"),
     env!("CARGO_BIN_EXE_macro-hakmem"),
+    #[cfg(feature = "peers")]
     env!("CARGO_BIN_EXE_macro-mimalloc"),
+    #[cfg(feature = "peers")]
     env!("CARGO_BIN_EXE_macro-jemalloc"),
+    #[cfg(feature = "peers")]
     env!("CARGO_BIN_EXE_macro-snmalloc"),
+    #[cfg(feature = "peers")]
     env!("CARGO_BIN_EXE_macro-rpmalloc"),
+    #[cfg(feature = "peers")]
     env!("CARGO_BIN_EXE_macro-tcmalloc"),
 ];
 

@@ -67,6 +67,13 @@ static void inside(void) {
     hak_free(hide(p + 16));
 }
 
+static void inside_pool(void) {
+    char *p = block(40000);
+    size_after = 40000;
+    use(p, 40000);
+    hak_free(hide(p + 4096));
+}
+
 static void inside_large(void) {
     char *p = block(LARGE);
     use(p, LARGE);
@@ -142,7 +149,8 @@ static const struct mistake {
 } mistakes[] = {
     {"free of a pointer that is no block", alien},
     {"free of a misaligned pointer into a block", misaligned},
-    {"free of an aligned pointer into a small block", inside},
+    {"free of a pointer 16 bytes into a block of 100", inside},
+    {"free of a pointer 4096 bytes into a block of 40,000", inside_pool},
     {"free of a pointer into a large block", inside_large},
     {"realloc of a pointer into a block", inside_by_realloc},
     {"usable size of a pointer into a block", inside_by_usable_size},

@@ -21,5 +21,17 @@ macro_rules! keep {
 keep! {
     malloc calloc realloc reallocarray free cfree free_sized free_aligned_sized
     posix_memalign aligned_alloc memalign valloc pvalloc
-    malloc_usable_size malloc_trim mallopt mallinfo mallinfo2 malloc_info malloc_stats
+    malloc_usable_size malloc_trim mallopt malloc_stats
+}
+
+/// Those that only glibc has.
+#[cfg(target_env = "gnu")]
+mod gnu {
+    keep! { mallinfo malloc_info }
+}
+
+/// Since glibc 2.33, as the build script has found.
+#[cfg(hakmem_mallinfo2)]
+mod gnu_2_33 {
+    keep! { mallinfo2 }
 }

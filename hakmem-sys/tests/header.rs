@@ -15,11 +15,13 @@ const DECLARATIONS: &str = include_str!("../src/lib.rs");
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/c/include");
 
 /// Macros of the header that stand for attributes, not for values.
-const ATTRIBUTE_MACROS: [&str; 5] = [
+const ATTRIBUTE_MACROS: [&str; 7] = [
     "HAKMEM_H",
     "HAK_API",
     "HAK_ALLOCATES",
+    "HAK_ALLOCATES_ARRAY",
     "HAK_REALLOCATES",
+    "HAK_REALLOCATES_ARRAY",
     "HAK_NOEXCEPT",
 ];
 

@@ -12,6 +12,7 @@
 //! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
 //! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
 //! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
+//! | [`BACKGROUND`] | `background` | `auto` | `auto`, `always`, `never` | any time |
 //! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 32 | 0 to 1048576 | any time |
 //! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
@@ -97,6 +98,19 @@ pub enum OnError {
     Continue,
 }
 
+/// Whether a thread of hakmem's own may give memory back: [`BACKGROUND`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Background {
+    /// Only while the program itself has other threads than its first.
+    #[default]
+    Auto,
+    /// In a program with one thread, too.
+    Always,
+    /// Never: memory is given back by the program's own calls only.
+    Never,
+}
+
 /// Defines the constants.
 macro_rules! options {
     ($($(#[$doc:meta])* $constant:ident: $kind:ty = $name:literal;)*) => {
@@ -130,6 +144,8 @@ options! {
     /// MiB that must be free, or in use, for a thread to give memory back while the program is idle;
     /// 0 means never.
     PURGE_THREAD_MB: u64 = c"purge_thread_mb";
+    /// Whether a thread of hakmem's own may give memory back.
+    BACKGROUND: Background = c"background";
     /// MiB in use from which further chunks ask for huge pages; 0 means never.
     HUGE_PAGE_MB: u64 = c"huge_page_mb";
     /// Bytes in use above which everything free is given back; 0 means no limit. The environment
@@ -298,6 +314,11 @@ named!(OnError {
     Abort: "abort",
     Continue: "continue"
 });
+named!(Background {
+    Auto: "auto",
+    Always: "always",
+    Never: "never"
+});
 
 #[cfg(test)]
 mod tests {
@@ -323,6 +344,9 @@ mod tests {
         }
         for action in [OnError::Abort, OnError::Continue] {
             check(action);
+        }
+        for background in [Background::Auto, Background::Always, Background::Never] {
+            check(background);
         }
         for set in [
             Prewarm::Off,

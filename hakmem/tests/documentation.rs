@@ -5,6 +5,7 @@
 const OPTIONS: &str = include_str!("../src/options.rs");
 const OPTIONS_OF_THE_CORE: &str = include_str!("../../c/src/core/options.def");
 const README: &str = include_str!("../README.md");
+const README_OF_THE_PROJECT: &str = include_str!("../../README.md");
 const MANIFEST: &str = include_str!("../Cargo.toml");
 
 /// One row of the core's table of options.
@@ -95,6 +96,28 @@ fn the_table_of_options_says_what_the_core_does() {
         )
         .collect();
     assert_eq!(table, core);
+}
+
+/// The crate `hakmem` of crates.io is not ours: instructions that name it install other code.
+#[test]
+fn the_documentation_adds_this_package_and_no_other() {
+    let package = env!("CARGO_PKG_NAME");
+    let added: Vec<_> = README_OF_THE_PROJECT
+        .split("cargo add ")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert_eq!(added, [package, "--path"]);
+    let dependencies = README
+        .split("[dependencies]\n")
+        .nth(1)
+        .expect("a dependency");
+    let dependency = dependencies
+        .lines()
+        .next()
+        .and_then(|l| l.split_once(" = "));
+    let (version, _) = env!("CARGO_PKG_VERSION").rsplit_once('.').expect("a patch");
+    assert_eq!(dependency, Some((package, &*format!("\"{version}\""))));
 }
 
 #[test]

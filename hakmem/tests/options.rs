@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 
 use hakmem::Prewarm;
-use hakmem::options::{self, Checks, Error, OnError};
+use hakmem::options::{self, Background, Checks, Error, OnError};
 
 #[test]
 fn options_are_set_and_read_back_and_refused_out_of_range() {
@@ -41,6 +41,12 @@ fn options_are_set_and_read_back_and_refused_out_of_range() {
     assert_eq!(options::ON_ERROR.get(), Ok(OnError::Abort));
     assert_eq!(options::ON_ERROR.set(OnError::Continue), Ok(()));
     assert_eq!(options::ON_ERROR.get(), Ok(OnError::Continue));
+
+    assert_eq!(options::BACKGROUND.get(), Ok(Background::Auto));
+    for background in [Background::Always, Background::Never, Background::Auto] {
+        assert_eq!(options::BACKGROUND.set(background), Ok(()));
+        assert_eq!(options::BACKGROUND.get(), Ok(background));
+    }
 
     assert_eq!(options::STATS.get(), Ok(false));
     assert_eq!(options::STATS.set(true), Ok(()));

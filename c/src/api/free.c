@@ -47,8 +47,9 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
 HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
-    size_t class = hk_registry_class(block);
-    if (hk_likely(class != HK_CLASS_NONE)) {
+    const struct hk_class_map *map = hk_class_map_get();
+    size_t class = hk_class_map_find(map, block);
+    if (hk_likely(class != HK_CLASS_NONE) && !hk_class_map_is_inside(map, class, block)) {
         hk_thread_flush("free", class, block);
         return;
     }

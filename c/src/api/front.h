@@ -39,7 +39,10 @@ HK_FAST void *hk_front_malloc(size_t size) {
 }
 
 HK_FAST void hk_front_free(void *block) {
-    if (hk_unlikely(!hk_bin_push(hk_cache, hk_registry_class(block), block)))
+    const struct hk_class_map *map = hk_class_map_get();
+    size_t class = hk_class_map_find(map, block);
+    if (hk_unlikely(hk_class_map_is_inside(map, class, block)) ||
+        hk_unlikely(!hk_bin_push(hk_cache, class, block)))
         hk_free_slow(block);
 }
 
@@ -60,7 +63,7 @@ HK_FAST void *hk_front_alloc(size_t size, size_t align) {
 /* Puts a block of at least `size` bytes into its bin. False if the slow path must look at it. */
 HK_FAST bool hk_front_push_sized(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
-    size_t class = hk_class_map_find(map, block, 3);
+    size_t class = hk_class_map_find_8(map, block);
     return hk_likely(size <= map->block_bytes[class]) &&
            hk_likely(hk_bin_push(hk_cache, class, block));
 }

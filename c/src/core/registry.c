@@ -85,11 +85,11 @@ static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
 
 /* Index of a granule in a generation; larger than any if the granule is above the map's top. */
 static inline uintptr_t class_map_index(const struct hk_class_map *map, uintptr_t granule) {
-    return (map->top_16 >> HK_GRANULE_SHIFT) - granule;
+    return (map->top_1 >> HK_GRANULE_SHIFT) - granule;
 }
 
 static inline uintptr_t class_map_granules(const struct hk_class_map *map) {
-    return map->limit_16 >> (HK_GRANULE_SHIFT - 4);
+    return map->limit_1 >> HK_GRANULE_SHIFT;
 }
 
 static inline bool class_map_covers(const struct hk_class_map *map, uintptr_t granule) {
@@ -122,7 +122,7 @@ static bool class_map_publish(struct hk_class_map *fresh) {
     const struct hk_class_map *newest = count > 0 ? class_maps.generations[count - 1] : NULL;
     bool wanted =
         count < CLASS_MAP_GENERATIONS &&
-        (newest == NULL || (newest->top_16 == fresh->top_16 && newest->limit_16 < fresh->limit_16));
+        (newest == NULL || (newest->top_1 == fresh->top_1 && newest->limit_1 < fresh->limit_1));
     if (wanted) {
         if (newest != NULL)
             class_map_copy(fresh, newest);
@@ -149,8 +149,8 @@ static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
 static void class_map_reach(uintptr_t granule) {
     const struct hk_class_map *map = hk_class_map_get();
     /* The end of the highest granule. */
-    uintptr_t top = map->top_16 + 16;
-    if (map->top_16 == 0)
+    uintptr_t top = map->top_1 + 1;
+    if (map->limit_1 == 0)
         top = (granule << HK_GRANULE_SHIFT) + CLASS_MAP_ABOVE;
     if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return;
@@ -160,12 +160,16 @@ static void class_map_reach(uintptr_t granule) {
     struct hk_class_map *fresh = hk_os_map_guarded(class_map_bytes(bits));
     if (fresh == NULL)
         return;
-    fresh->top_16 = top - 16;
+    fresh->top_1 = top - 1;
     fresh->top_8 = top - 8;
-    fresh->limit_16 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 4);
+    fresh->limit_1 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT);
     fresh->limit_8 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 3);
-    for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
-        fresh->block_bytes[class] = hk_classes[class].block_bytes;
+    for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
+        size_t bytes = hk_classes[class].block_bytes;
+        fresh->block_bytes[class] = bytes;
+        fresh->inside[class] =
+            (uint16_t)((bytes & -bytes) - 1); /* blocks start at multiples of that */
+    }
     if (!class_map_publish(fresh))
         hk_os_unmap_guarded(fresh, class_map_bytes(bits));
 }

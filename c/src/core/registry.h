@@ -18,18 +18,21 @@
 #include "../base/atomic.h"
 #include "span.h"
 
-/* One generation of the class map. A lookup of a block aligned to A takes (top - p), rotates it by log2(A)
- * and compares it with the limit in units of A, so that one comparison finds pointers that are above, too
- * far below, or not aligned. */
+/* One generation of the class map. A lookup takes the distance of a pointer below the top and compares it with
+ * the limit, so that one comparison finds pointers that are above and those that are too far below. Sized frees
+ * rotate the distance by 3 before that, which moves pointers that are not aligned to 8 bytes out of range. */
 struct hk_class_map {
     size_t block_bytes[HK_CLASS_COUNT]; /* const; as in hk_classes, at hand for sized frees */
-    /* const; the last unit of 16 or 8 bytes in the highest granule, and units that are covered. Every free
-     * reads them, so they keep off the start of the page, whose cache sets page-aligned blocks compete for. */
-    uintptr_t top_16;
-    uintptr_t limit_16;
+    /* const; the last byte, and the last unit of 8 bytes, of the highest granule, and what is covered in such
+     * units. Every free reads them, so they keep off the start of the page, whose cache sets page-aligned blocks
+     * compete for. */
+    uintptr_t top_1;
+    uintptr_t limit_1;
     uintptr_t top_8;
     uintptr_t limit_8;
-    uint8_t classes[]; /* atomic */
+    uint16_t
+        inside[HK_CLASS_COUNT]; /* const; bits of an address that are 0 at the start of any block */
+    uint8_t classes[];          /* atomic */
 };
 
 /* The newest generation; before the first slab, an empty one. */
@@ -40,23 +43,37 @@ HK_FAST const struct hk_class_map *hk_class_map_get(void) {
     return hk_load_acquire(&hk_class_map);
 }
 
-/* The class of the slab that `p`, aligned to 2^align_bits (8 or 16), points into. HK_CLASS_NONE if the map
- * does not know: NULL, a large block, too far away, not ours, or not aligned. */
-HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p,
-                                 unsigned align_bits) {
-    uintptr_t distance = (align_bits == 4 ? map->top_16 : map->top_8) - (uintptr_t)p;
-    distance = distance >> align_bits | distance << (sizeof distance * 8 - align_bits);
-    if (hk_unlikely(distance >= (align_bits == 4 ? map->limit_16 : map->limit_8)))
-        return HK_CLASS_NONE;
-    /* relaxed: a thread that has a pointer to a block has synchronised with its allocation, which came
-     * after the byte was stored in this generation, or in an older one that was copied */
-    return hk_load_relaxed(&map->classes[distance >> (HK_GRANULE_SHIFT - align_bits)]);
+/* Loads the class of a granule by its index.
+ * relaxed: a thread that has a pointer to a block has synchronised with its allocation, which came after the
+ * byte was stored in this generation, or in an older one that was copied */
+HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index) {
+    return hk_load_relaxed(&map->classes[index]);
 }
 
-/* The class for a block that is aligned as malloc's are. */
-HK_FAST size_t hk_registry_class(const void *p) {
-    return hk_class_map_find(hk_class_map_get(), p, 4);
+/* The class of the slab that `p` points into. HK_CLASS_NONE if the map does not know: NULL, a large block, too
+ * far away, not ours. */
+HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
+    uintptr_t distance = map->top_1 - (uintptr_t)p;
+    if (hk_unlikely(distance >= map->limit_1))
+        return HK_CLASS_NONE;
+    return hk_class_map_load(map, distance >> HK_GRANULE_SHIFT);
 }
+
+/* The same, and HK_CLASS_NONE for a pointer that is not aligned to 8 bytes. */
+HK_FAST size_t hk_class_map_find_8(const struct hk_class_map *map, const void *p) {
+    uintptr_t distance = map->top_8 - (uintptr_t)p;
+    distance = distance >> 3 | distance << (sizeof distance * 8 - 3);
+    if (hk_unlikely(distance >= map->limit_8))
+        return HK_CLASS_NONE;
+    return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 3));
+}
+
+/* Whether `p` cannot be the start of a block of a class, as far as its alignment shows. */
+HK_FAST bool hk_class_map_is_inside(const struct hk_class_map *map, size_t class, const void *p) {
+    return ((uint16_t)(uintptr_t)p & map->inside[class]) != 0;
+}
+
+HK_FAST size_t hk_registry_class(const void *p) { return hk_class_map_find(hk_class_map_get(), p); }
 
 /* The span that `p` points into (for large blocks: into their first granule); NULL if none. */
 struct hk_span *hk_registry_find(const void *p);

@@ -192,6 +192,14 @@ void hk_purge_balance(void) {
     hk_unlock(&purge.lock, HK_RANK_PURGE);
 }
 
+void hk_purge_balance_fully(void) {
+    uint64_t before;
+    do {
+        before = hk_purge_dirty_bytes();
+        hk_purge_balance();
+    } while (hk_purge_dirty_bytes() < before);
+}
+
 /* ---- Failed allocations ------------------------------------------------------------------------ */
 
 /* A program that goes on after a failure may fail a thousand times a second. Each purge costs it the

@@ -33,6 +33,10 @@ enum hk_purge_progress hk_purge_step(void);
  * excess over the limit, at a bounded cost, unless the scavenger will do it. */
 void hk_purge_balance(void);
 
+/* Repeats hk_purge_balance until it gives back nothing more. For the end of the scavenger, which leaves
+ * behind all that it has not given back yet. */
+void hk_purge_balance_fully(void);
+
 /* Gives back everything that can be given back. Returns the bytes. */
 size_t hk_purge_all(void);
 

@@ -11,8 +11,9 @@
 #include "thread.h"
 
 enum {
-    SCAVENGER_RETRY_MS = 100,       /* pause after the first refusal; it doubles each time */
+    SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal; each refusal doubles it */
     SCAVENGER_RETRY_MAX_MS = 60000, /* and ends here */
+    SCAVENGER_END_MS = 100,         /* an ending thread waits at most this long for the scavenger */
 };
 
 enum scavenger_state { SCAVENGER_ABSENT, SCAVENGER_PRESENT };
@@ -20,6 +21,7 @@ enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
 
 static struct {
     uint32_t state; /* atomic: enum scavenger_state */
+    uint64_t id;    /* atomic, stored by the scavenger; its hk_os_thread_id */
     uint32_t ended; /* atomic; threads of the program that ended so far; ends the pause of a scan */
     uint64_t retry_ms; /* atomic; not started before */
     uint64_t pause_ms; /* atomic; after the next refusal */
@@ -72,12 +74,33 @@ static void scavenger_settle(void) {
 
 static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
+    hk_store_relaxed(&scavenger.id,
+                     hk_os_thread_id()); /* relaxed: the store of `state` orders it */
     while (scavenger_is_wanted()) {
         hk_dirty_wait();
         scavenger_settle();
     }
-    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: publishes nothing */
+    /* release: publishes `id`; pairs with the acquire in scavenger_await_end */
+    hk_store_release(&scavenger.state, SCAVENGER_ABSENT);
+    hk_os_wake(&scavenger.state);
     return arg;
+}
+
+/* Waits until the scavenger is gone. libc runs the exit handlers of a process whose main called
+ * pthread_exit in the thread that ends last, which must not be the scavenger with its small stack and
+ * without privileges. Also, a program that has joined its threads expects to be single-threaded. */
+static void scavenger_await_end(void) {
+    uint64_t end_ms = hk_os_now_ms() + SCAVENGER_END_MS;
+    for (uint64_t now = hk_os_now_ms(); now < end_ms && !scavenger_is_allowed();
+         now = hk_os_now_ms()) {
+        /* acquire: pairs with the release in scavenger_run */
+        if (hk_load_acquire(&scavenger.state) == SCAVENGER_PRESENT)
+            hk_os_wait_ms(&scavenger.state, SCAVENGER_PRESENT, end_ms - now);
+        else if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
+            return;
+        else
+            hk_os_wait_ms(&scavenger.state, SCAVENGER_ABSENT, 1);
+    }
 }
 
 void hk_scavenger_thread_ended(void) {
@@ -86,6 +109,8 @@ void hk_scavenger_thread_ended(void) {
     hk_add_relaxed(&scavenger.ended, 1); /* relaxed: the wakes order */
     hk_os_wake(&scavenger.ended);
     hk_dirty_signal();
+    scavenger_await_end();
+    hk_purge_balance_fully();
 }
 
 /* ---- Starting it ------------------------------------------------------------------------------- */
@@ -118,7 +143,9 @@ void hk_scavenger_want(uint64_t signal_mask) {
     if (!hk_cas_relaxed(&scavenger.state, &absent, SCAVENGER_PRESENT))
         return;
     if (scavenger_start(signal_mask)) {
-        hk_store_relaxed(&scavenger.pause_ms, 0); /* relaxed: as above */
+        /* A program that starts and joins one thread after another gets few scavengers. */
+        hk_store_relaxed(&scavenger.retry_ms, now + SCAVENGER_RETRY_MS); /* relaxed: a time */
+        hk_store_relaxed(&scavenger.pause_ms, 0);                        /* relaxed: as above */
         return;
     }
     scavenger_note_refusal(now);

@@ -23,7 +23,8 @@ void hk_scavenger_want(uint64_t signal_mask);
 
 bool hk_scavenger_is_present(void);
 
-/* From the end of a program's thread: ends the scavenger if the rest of the program has no use for it. */
+/* From the end of a program's thread: ends the scavenger if the rest of the program has no use for it,
+ * and waits until it is gone. */
 void hk_scavenger_thread_ended(void);
 
 void hk_scavenger_fork_child(void);

@@ -121,8 +121,6 @@ void hk_thread_start_late(void) {
         hk_options_read_late();
         threads.options_pending = false;
     }
-    if (hk_option(HK_OPTION_stats))
-        hk_os_keep_error();
     hk_os_find_thread_create();
     /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
      * blocks outlive it. */

@@ -106,20 +106,21 @@ static bool os_list_has(const char *list, const char *name) {
 }
 
 /* Adds the path of the process's group in the hierarchy of the controller; "" is version 2. A line of
- * the file reads "4:cpu,cpuacct:/path". */
-static void os_add_group(struct hk_text *text, const char *controller) {
+ * the file reads "4:cpu,cpuacct:/path". False if the file says that there is no such hierarchy. */
+static bool os_add_group(struct hk_text *text, const char *controller) {
     struct os_lines lines;
+    bool found = false;
     if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/cgroup", '\n'))
-        return;
-    for (char *line; (line = os_lines_next(&lines)) != NULL;) {
+        return true;
+    for (char *line; !found && (line = os_lines_next(&lines)) != NULL;) {
         const char *list = strchr(line, ':');
         const char *path = list != NULL ? strchr(list + 1, ':') : NULL;
-        if (path != NULL && os_list_has(list + 1, controller)) {
+        found = path != NULL && os_list_has(list + 1, controller);
+        if (found && strcmp(path, ":/") != 0)
             hk_text_add(text, path + 1);
-            break;
-        }
     }
     os_lines_close(&lines);
+    return found;
 }
 
 /* The least limit from the process's group up to the root; 0 if there is none. */
@@ -130,7 +131,8 @@ static uint64_t os_least(const char *controller, os_group_limit *limit_of) {
     hk_text_add(&text, *controller != 0 ? "/" : "");
     hk_text_add(&text, controller);
     char *root = text.at;
-    os_add_group(&text, controller);
+    if (!os_add_group(&text, controller))
+        return 0;
     *text.at = 0;
 
     uint64_t least = 0;

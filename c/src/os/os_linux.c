@@ -112,7 +112,7 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
-/* ---- Settings of the kernel --------------------------------------------------------------------- */
+/* ---- Settings of the kernel ----------------------------------------------------------------------- */
 
 /* The first line of a file of the kernel; NULL if it cannot be read. */
 static char *os_read_setting(struct os_lines *lines, const char *path) {
@@ -145,7 +145,7 @@ static enum hk_os_huge_mode os_system_huge_mode(void) {
     return (enum hk_os_huge_mode)(mode - 1);
 }
 
-/* ---- Mapping ------------------------------------------------------------------------------------ */
+/* ---- Mapping -------------------------------------------------------------------------------------- */
 
 /* Anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
@@ -290,7 +290,9 @@ size_t hk_os_mappings_max(void) {
 enum hk_os_huge_mode hk_os_huge_mode(void) {
     enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
     enum hk_os_huge_mode mode = os_system_huge_mode();
-    long disabled = mode == HK_OS_HUGE_NEVER ? 0 : os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
+    if (mode == HK_OS_HUGE_NEVER)
+        return mode;
+    long disabled = os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
     if (disabled <= 0)
         return mode;
     return disabled & EXCEPT_ON_REQUEST ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;

@@ -98,15 +98,22 @@ static uintptr_t os_vdso_find(uintptr_t base, const char *name) {
     return OS_CLOCK_MISSING;
 }
 
-static uintptr_t os_find_clock(uintptr_t base) {
 #if defined(__x86_64__)
-    return base != 0 ? os_vdso_find(base, "__vdso_clock_gettime") : OS_CLOCK_MISSING;
+static const char os_clock_name[] = "__vdso_clock_gettime";
 #elif defined(__aarch64__)
-    return base != 0 ? os_vdso_find(base, "__kernel_clock_gettime") : OS_CLOCK_MISSING;
+static const char os_clock_name[] = "__kernel_clock_gettime";
 #else
-    (void)base;
-    return OS_CLOCK_MISSING;
+static const char os_clock_name[] = "";
 #endif
+
+/* Valgrind unmaps the object, and the kernel still gives its address. */
+static uintptr_t os_find_clock(uintptr_t base, size_t page_bytes) {
+    unsigned char resident;
+    if (base == 0 ||
+        os_syscall(SYS_mincore, (long)base, (long)page_bytes, os_address(&resident)) != 0 ||
+        memcmp((const void *)base, ELFMAG, SELFMAG) != 0)
+        return OS_CLOCK_MISSING;
+    return os_vdso_find(base, os_clock_name);
 }
 
 /* ---- The auxiliary vector ---------------------------------------------------------------------- */
@@ -154,10 +161,12 @@ static HK_SLOW void os_start_read(void) {
             base = entries[i][1];
     }
 
+    page_bytes = page_bytes != 0 ? page_bytes : os_probe_page_bytes();
+
     /* relaxed: every thread computes the same values */
-    hk_store_relaxed(&os_start.clock, os_find_clock((uintptr_t)base));
+    hk_store_relaxed(&os_start.clock, os_find_clock((uintptr_t)base, page_bytes));
     hk_store_relaxed(&os_start.trust, (uint64_t)(trusted ? OS_TRUSTED : OS_UNTRUSTED));
-    hk_store_relaxed(&os_start.page_bytes, page_bytes != 0 ? page_bytes : os_probe_page_bytes());
+    hk_store_relaxed(&os_start.page_bytes, page_bytes);
 }
 
 size_t hk_os_page_bytes(void) {

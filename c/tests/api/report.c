@@ -111,7 +111,8 @@ static int json_valid(const char *text) {
 static uint64_t json_field(const char *text, const char *name) {
     char key[64];
     snprintf(key, sizeof key, "\"%s\"", name);
-    const char *at = strstr(text, key);
+    const char *at = strstr(text, "\"stats\":"); /* options may have the same names */
+    at = at ? strstr(at, key) : NULL;
     if (!at)
         return UINT64_MAX;
     at = json_space(at + strlen(key));

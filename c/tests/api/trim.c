@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// env: HAKMEM_PURGE_DELAY_MS=100000
+// env: HAKMEM_PURGE_DELAY_MS=100000 HAKMEM_PURGE_THREAD_MB=0
 #include "blocks.h"
 
 enum { BLOCKS = 200000, BYTES = 300 };

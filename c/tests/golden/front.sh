@@ -28,7 +28,7 @@ for size in 16 100 1024; do
 done
 # The reasons for more than 20 are in the head of the golden file.
 for size in 16 1024 40000; do
-    within free_$size 21
+    within free_$size 22
 done
 for layout in 24_8 100_8 1024_8 5000_8; do
     within hak_dealloc_$layout 23

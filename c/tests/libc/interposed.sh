@@ -81,7 +81,7 @@ hooked() {
 
 names="open open64 openat openat64 read pread close write fstat fcntl getauxval sysconf getpagesize prctl
 clock_gettime clock_nanosleep nanosleep syscall sched_getaffinity getenv secure_getenv getuid geteuid
-strtoul strtoull sched_yield"
+strtoul strtoull sched_yield mmap mmap64 munmap mremap madvise mprotect"
 for name in $names; do
     check_equal "a_replacement_of_${name}_may_allocate" "$(hooked "$name")" ok
 done

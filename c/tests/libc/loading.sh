@@ -29,4 +29,12 @@ check_equal preloading_twice_changes_nothing \
 check_equal a_program_with_512_mib_of_address_space_runs \
     "$(ulimit -v 524288 && preloaded /bin/echo hello 2>&1)" hello
 
+# Valgrind hides the kernel's shared object (vDSO), whose clock is used elsewhere.
+if installed valgrind; then
+    check_equal a_program_runs_under_valgrind \
+        "$(preloaded valgrind --tool=none -q --trace-children=yes /bin/echo hello 2>&1)" hello
+else
+    skip a_program_runs_under_valgrind "not installed: valgrind"
+fi
+
 finish

@@ -1,4 +1,4 @@
-# cargo.sh - cargo and rustc build the crate hakmem on hakmem.
+# cargo.sh - cargo and rustc build the crate hakmem-alloc on hakmem.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # needs: cargo
@@ -13,7 +13,7 @@ fi
 # The tests need no network: what the crate depends on must be on this machine already.
 export CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=$scratch/target
 build() {
-    (cd "$TEST_ROOT" && "$@" cargo build -q -j 2 -p hakmem --locked 2>&1 || "$@" cargo build -q -j 2 -p hakmem 2>&1)
+    (cd "$TEST_ROOT" && "$@" cargo build -q -j 2 -p hakmem-alloc --locked 2>&1 || "$@" cargo build -q -j 2 -p hakmem-alloc 2>&1)
 }
 if ! output=$(build env); then
     skip $name "fails without hakmem too: $(grep -m 1 '^error' <<<"$output")"

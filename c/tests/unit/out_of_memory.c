@@ -187,7 +187,7 @@ static uint32_t leaves_mapped(void) {
 
 /* The class map has one generation here, or none if it could not be mapped. */
 static size_t class_map_bytes(void) {
-    return hk_class_map_get()->limit_16 != 0 ? 256 * KIB + 4 * KIB : 0;
+    return hk_class_map_get()->limit_1 != 0 ? 256 * KIB + 4 * KIB : 0;
 }
 
 static void run_failing(void *arg) {

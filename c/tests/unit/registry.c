@@ -32,7 +32,9 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
         CHECK(hk_registry_find((void *)places[i]) == span);
         CHECK(hk_registry_find((void *)(places[i] + 15)) == span);
         CHECK_EQ(hk_registry_class((void *)places[i]), class);
-        CHECK_EQ(hk_class_map_find(hk_class_map_get(), (void *)(places[i] + 8), 3), class);
+        CHECK_EQ(hk_registry_class((void *)(places[i] + 15)), class);
+        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)places[i]), class);
+        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)(places[i] + 8)), class);
     }
 }
 
@@ -79,14 +81,30 @@ TEST_FRESH(a_large_block_is_found_at_its_first_granule_and_has_no_class) {
     check_found(large->base, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
 }
 
-TEST_FRESH(a_pointer_that_is_not_aligned_has_no_class) {
+TEST_FRESH(a_pointer_that_is_not_aligned_to_8_bytes_has_no_class_for_sized_frees) {
     make_map();
     struct hk_span *slab = enter_at(AT_16_TIB);
     for (uintptr_t i = 1; i < 16; i++) {
         AT("offset", i);
-        CHECK_EQ(hk_registry_class((void *)(slab->base + i)), HK_CLASS_NONE);
-        CHECK_EQ(hk_class_map_find(hk_class_map_get(), (void *)(slab->base + i), 3),
+        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)(slab->base + i)),
                  i == 8 ? HK_CLASS_64 : HK_CLASS_NONE);
+    }
+}
+
+TEST_FRESH(the_alignment_of_each_class_is_that_of_all_its_blocks_and_of_no_more) {
+    make_map();
+    const struct hk_class_map *map = hk_class_map_get();
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        AT("class", class);
+        uintptr_t all = 0;
+        for (uint32_t i = 0; i < hk_classes[class].blocks; i++) {
+            uintptr_t block = AT_16_TIB + i * (uintptr_t)hk_classes[class].block_bytes;
+            CHECK(!hk_class_map_is_inside(map, class, (void *)block));
+            all |= block;
+        }
+        CHECK(hk_class_map_is_inside(map, class, (void *)(AT_16_TIB + 1)));
+        if (hk_classes[class].blocks > 1 && hk_classes[class].block_bytes < HK_GRANULE_BYTES)
+            CHECK_EQ(map->inside[class], (all & -all) - 1);
     }
 }
 
@@ -135,11 +153,11 @@ TEST_FRESH(a_reader_of_an_older_generation_sees_later_changes) {
     struct hk_span *slab = enter_at(AT_16_TIB);
     enter_at(AT_16_TIB - 2 * TIB);
     CHECK(hk_class_map_get() != old);
-    CHECK_EQ(hk_class_map_find(old, (void *)slab->base, 4), HK_CLASS_64);
+    CHECK_EQ(hk_class_map_find(old, (void *)slab->base), HK_CLASS_64);
     hk_registry_remove(slab);
-    CHECK_EQ(hk_class_map_find(old, (void *)slab->base, 4), HK_CLASS_NONE);
+    CHECK_EQ(hk_class_map_find(old, (void *)slab->base), HK_CLASS_NONE);
     struct hk_span *later = enter_at(AT_16_TIB + GIB);
-    CHECK_EQ(hk_class_map_find(old, (void *)later->base, 4), HK_CLASS_64);
+    CHECK_EQ(hk_class_map_find(old, (void *)later->base), HK_CLASS_64);
 }
 
 TEST_FRESH(without_memory_for_a_larger_class_map_spans_are_found_and_the_next_slab_tries_again) {
@@ -163,13 +181,11 @@ static unsigned resident_pages(const void *start, size_t bytes) {
     return pages;
 }
 
-TEST_FRESH(pages_of_a_class_map_that_hold_no_class_stay_untouched_and_never_become_huge) {
-    size_t before = fake_os.huge_refused_bytes;
-    CHECK_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0); /* the fake OS only notes the refusal */
+TEST_FRESH(pages_of_a_class_map_that_hold_no_class_stay_untouched) {
+    CHECK_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0); /* the fake OS cannot refuse huge pages */
     make_map();
     enter_at(AT_16_TIB - 2 * TIB);
     CHECK_LE(resident_pages(hk_class_map_get(), (size_t)128 << 20), 3);
-    CHECK_GE(fake_os.huge_refused_bytes - before, ((size_t)128 << 20) + (256 << 10));
 }
 
 TEST_FRESH(a_class_map_near_zero_ends_at_zero) {
