@@ -27,13 +27,16 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
 }
 
 void hk_mistakes_add(struct hk_mistakes *mistakes, const void *pointer, const char *cause) {
-    if (mistakes->count == HK_MISTAKES_MAX)
+    uint32_t at = mistakes->count++;
+    if (at >= HK_MISTAKES_MAX)
         return;
-    mistakes->pointers[mistakes->count] = pointer;
-    mistakes->causes[mistakes->count++] = cause;
+    mistakes->pointers[at] = pointer;
+    mistakes->causes[at] = cause;
 }
 
 void hk_mistakes_report(const char *function, const struct hk_mistakes *mistakes) {
-    for (uint32_t i = 0; i < mistakes->count; i++)
+    for (uint32_t i = 0; i < mistakes->count && i < HK_MISTAKES_MAX; i++)
         hk_bad_pointer(function, mistakes->pointers[i], mistakes->causes[i]);
+    if (mistakes->count > HK_MISTAKES_MAX)
+        hk_add_relaxed(&hk_errors, mistakes->count - HK_MISTAKES_MAX); /* relaxed: a statistic */
 }

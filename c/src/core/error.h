@@ -21,7 +21,7 @@ extern uint64_t hk_errors; /* atomic: reported so far */
 
 /* Mistakes that were found while locks were held. They are collected there and reported after the locks
  * were released, because a report may run handlers of the program that allocate or fork. */
-enum { HK_MISTAKES_MAX = 8 }; /* more are not named; the first usually ends the process */
+enum { HK_MISTAKES_MAX = 8 }; /* more are only counted; the first usually ends the process */
 struct hk_mistakes {
     uint32_t count;
     const void *pointers[HK_MISTAKES_MAX];

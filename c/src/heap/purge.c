@@ -15,10 +15,11 @@ enum {
     PURGE_TICK_CALLS = 16,       /* system calls in a step inside a slow call of the program */
     PURGE_BALANCE_CALLS = 32,    /* the same at the end of a free */
     PURGE_BALANCE_PART = 2,      /* of purge_thread_mb: free bytes that a balance leaves alone */
+    PURGE_REGRETS = 2,           /* in a row raise the limit: one is no loop yet */
     PURGE_REGRET_DECAY = 5,      /* purge delays after which a raised limit falls by half */
     PURGE_FAILURE_MS = 100,      /* pause after a purge that did not help; it doubles each time */
     PURGE_FAILURE_MAX_MS = 1 << 14, /* and ends here */
-    PURGE_FAILURE_BYTES = 1 << 20,  /* so much dirty memory is always worth a purge */
+    PURGE_FAILURE_BYTES = 1 << 20,  /* so much more spare address space is worth a purge */
 };
 
 static struct {
@@ -29,10 +30,12 @@ static struct {
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
     uint64_t limit;    /* atomic, stored under PURGE: raised limit of the balance; 0: not raised */
     uint64_t limit_ms; /* lock:PURGE; when it was raised or halved last */
-    uint64_t usage_after; /* lock:PURGE; usage after the last balance */
-    uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
-    uint64_t failed_ms;   /* atomic: no purge for a failed allocation before */
-    uint64_t failed_wait; /* atomic: the pause after the next one in vain */
+    uint32_t regrets;  /* lock:PURGE; in a row */
+    uint64_t usage_after;  /* lock:PURGE; usage after the last balance */
+    uint64_t balanced;     /* lock:PURGE; bytes that it gave back */
+    uint64_t failed_ms;    /* atomic: no purge for a failed allocation before */
+    uint64_t failed_wait;  /* atomic: the pause after the next one in vain */
+    uint64_t failed_spare; /* atomic: spare address space after the last one */
 } purge;
 
 uint64_t hk_purge_dirty_bytes(void) { return hk_arena_dirty_bytes() + hk_extent_cached_bytes(); }
@@ -154,11 +157,13 @@ static void balance_adapt(void) {
     uint64_t regret = again < purge.balanced ? again : purge.balanced;
     uint64_t limit = balance_limit();
     if (regret > 0 && regret >= purge.balanced / 2) {
-        hk_store_relaxed(&purge.limit, limit + regret + regret / 4); /* relaxed: a number */
+        if (++purge.regrets >= PURGE_REGRETS)
+            hk_store_relaxed(&purge.limit, limit + regret + regret / 4); /* relaxed: a number */
         purge.limit_ms = now;
     } else if (now - purge.limit_ms > PURGE_REGRET_DECAY * purge_delay()) {
         hk_store_relaxed(&purge.limit, limit / 2); /* relaxed: as above */
         purge.limit_ms = now;
+        purge.regrets = 0;
     }
     if (again > 0)
         purge.balanced = 0;
@@ -202,15 +207,34 @@ void hk_purge_balance_fully(void) {
 
 /* ---- Failed allocations ------------------------------------------------------------------------ */
 
+/* Address space that is mapped, but not in use. Only a purge unmaps it. */
+static uint64_t purge_spare_bytes(void) {
+    uint64_t mapped = hk_load_relaxed(&hk_os_counts.bytes_mapped); /* relaxed: a statistic */
+    uint64_t usage = hk_usage_bytes();
+    uint64_t dirty = hk_purge_dirty_bytes();
+    uint64_t used = usage > dirty ? usage - dirty : 0;
+    return mapped > used ? mapped - used : 0;
+}
+
+/* Whether things changed since the last purge in vain, so that another one may help: it brings the
+ * usage below the hard limit, or the program has freed address space. */
+static bool purge_may_help(size_t bytes) {
+    uint64_t hard = hk_option(HK_OPTION_limit_hard);
+    uint64_t usage = hk_usage_bytes();
+    if (hard != 0 && usage + bytes > hard)
+        return usage + bytes <= hard + hk_purge_dirty_bytes();
+    uint64_t failed = hk_load_relaxed(&purge.failed_spare); /* relaxed: a number */
+    return purge_spare_bytes() >= failed + PURGE_FAILURE_BYTES;
+}
+
 /* A program that goes on after a failure may fail a thousand times a second. Each purge costs it the
- * page faults of all that it uses again, so purges in vain are followed by growing pauses. */
+ * page faults of all that it uses again, so there is one for each change, and one after pauses that
+ * grow. */
 bool hk_purge_for(size_t bytes) {
     if (bytes >> PURGE_ADDRESS_BITS != 0)
         return false;
     uint64_t now = hk_os_now_ms();
-    uint64_t dirty = hk_purge_dirty_bytes();
-    uint64_t worth = bytes > PURGE_FAILURE_BYTES ? bytes : PURGE_FAILURE_BYTES;
-    if (dirty < worth && now < hk_load_relaxed(&purge.failed_ms)) /* relaxed: a time */
+    if (now < hk_load_relaxed(&purge.failed_ms) && !purge_may_help(bytes)) /* relaxed: a time */
         return false;
 
     uint64_t wait = hk_load_relaxed(&purge.failed_wait); /* relaxed: a number */
@@ -218,6 +242,7 @@ bool hk_purge_for(size_t bytes) {
     hk_store_relaxed(&purge.failed_wait, wait); /* relaxed: as above */
     hk_purge_all();
     hk_store_relaxed(&purge.failed_ms, now + wait); /* relaxed: as above */
+    hk_store_relaxed(&purge.failed_spare, purge_spare_bytes());
     return true;
 }
 

@@ -128,6 +128,10 @@ static void scavenger_note_refusal(uint64_t now) {
 /* background=auto stays out of handlers, children of vfork, and sandboxes. */
 static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
+    if (!always) /* only threads that exist justify one of ours */
+        hk_thread_recover_gone();
+    if (!scavenger_is_allowed())
+        return false;
     return (always || hk_os_may_start_thread(signal_mask)) &&
            hk_os_start_thread(scavenger_run, "hakmem-purge");
 }

@@ -33,6 +33,8 @@ enum {
     THREAD_EARNED_UNIT =
         512 << 10,              /* for each such amount: who moves much earns more by each byte */
     THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
+    THREAD_SWEEP_MIN = 8,       /* records below which no thread looks for lost ones */
+    THREAD_SWEEP_BATCH = 32,    /* records whose owners are looked at together */
     THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
     /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
     THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
@@ -73,10 +75,11 @@ static struct {
     uint32_t heap_count;                 /* atomic, stored under THREADS */
     struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
     uint32_t count;                      /* atomic, stored under THREADS; records */
+    uint32_t sweep_at;                   /* atomic; records at which lost ones are looked for */
     uint32_t trims;                      /* atomic: how often trim was asked for */
     uint32_t vanished; /* atomic; 1: there may be records of threads that do not exist any more */
     uint16_t usual[HK_CLASS_COUNT]; /* atomic; see hk_thread_usual */
-} threads = {.heaps_max = 1};
+} threads = {.heaps_max = 1, .sweep_at = THREAD_SWEEP_MIN};
 
 enum threads_start { THREADS_START_NOT, THREADS_START_RUNNING, THREADS_START_DONE };
 
@@ -531,36 +534,69 @@ static bool threads_may_have_vanished(void) {
     return hk_load_relaxed(&threads.vanished) != 0; /* relaxed: a hint */
 }
 
-/* Takes the newest record out of the list if its number is `number`. */
-static struct hk_thread *threads_take_newest(uint32_t number) {
+/* Takes the record of that number out of the list; NULL if it is not there. */
+static struct hk_thread *threads_take(uint32_t number) {
     hk_lock(&threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = threads.first;
-    if (thread != NULL && thread->number == number)
+    while (thread != NULL && thread->number != number)
+        thread = thread->next;
+    if (thread != NULL)
         thread_unlink_locked(thread);
-    else
-        thread = NULL;
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     return thread;
 }
 
-/* At the start of a thread: recovers the newest record if its thread ended without our destructor, as
- * a thread does that makes its cache in its last round of destructors. So a program with many such
- * threads never has more than a few lost caches. */
-static void threads_recover_newest(void) {
-    uint32_t number = 0;
-    uint64_t id = 0;
+struct thread_owner {
+    uint32_t number;
+    uint64_t id; /* 0: unknown */
+};
+
+/* The owners of the records after the first `skipped` ones. Returns how many. */
+static uint32_t threads_owners(uint32_t skipped, struct thread_owner owners[THREAD_SWEEP_BATCH]) {
+    uint32_t generation = hk_os_generation();
+    uint32_t count = 0;
     hk_lock(&threads.lock, HK_RANK_THREADS);
-    /* relaxed: threads store their own ids, and vanished ones have stored theirs */
-    if (threads.first != NULL &&
-        hk_load_relaxed(&threads.first->generation) == hk_os_generation()) {
-        number = threads.first->number;
-        id = hk_load_relaxed(&threads.first->id);
+    for (struct hk_thread *thread = threads.first; thread != NULL && count < THREAD_SWEEP_BATCH;
+         thread = thread->next) {
+        if (skipped > 0) {
+            skipped--;
+            continue;
+        }
+        /* relaxed: threads store their own ids, and vanished ones have stored theirs */
+        bool known = hk_load_relaxed(&thread->generation) == generation;
+        owners[count++] =
+            (struct thread_owner){thread->number, known ? hk_load_relaxed(&thread->id) : 0};
     }
     hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return count;
+}
 
-    struct hk_thread *thread = hk_os_thread_is_gone(id) ? threads_take_newest(number) : NULL;
-    if (thread != NULL)
-        thread_recover(thread);
+void hk_thread_recover_gone(void) {
+    struct thread_owner owners[THREAD_SWEEP_BATCH];
+    uint32_t count, skipped = 0;
+    while ((count = threads_owners(skipped, owners)) > 0) {
+        skipped += count;
+        for (uint32_t i = 0; i < count; i++) {
+            struct hk_thread *thread =
+                hk_os_thread_is_gone(owners[i].id) ? threads_take(owners[i].number) : NULL;
+            if (thread != NULL) {
+                thread_recover(thread);
+                skipped--;
+            }
+        }
+    }
+
+    uint32_t next = 2 * hk_thread_count();
+    /* relaxed: a threshold */
+    hk_store_relaxed(&threads.sweep_at, next > THREAD_SWEEP_MIN ? next : THREAD_SWEEP_MIN);
+}
+
+/* At the start of a thread, once the number of records has doubled. So a program never has many more
+ * lost caches than threads, and a program whose number of threads is steady does not look for them. */
+static void threads_recover_gone_if_many(void) {
+    /* relaxed: as above */
+    if (hk_thread_count() >= hk_load_relaxed(&threads.sweep_at))
+        hk_thread_recover_gone();
 }
 
 /* ---- Start of a thread ----------------------------------------------------------------------------- */
@@ -616,7 +652,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
     }
     if (threads_may_have_vanished())
         threads_recover();
-    threads_recover_newest();
+    threads_recover_gone_if_many();
 
     struct hk_thread *thread = thread_create();
     if (thread == NULL)

@@ -110,6 +110,10 @@ struct hk_heap *hk_thread_heap(uint32_t number);
 /* Puts the calling thread on the disabled cache: its calls go to a heap directly. */
 void hk_thread_disable_cache(void);
 
+/* Recovers the caches of threads that ended without our destructor, as a thread does that makes its cache
+ * in its last round of destructors. No lock held. */
+void hk_thread_recover_gone(void);
+
 /* In a forked child: the caches of other threads are emptied by the next slow calls. */
 void hk_thread_fork_child(void);
 

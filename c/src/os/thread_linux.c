@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -100,25 +101,47 @@ enum {
     OS_SIGNAL_FIRST = 32, /* from here to SIGRTMIN - 1 are libc's own signals */
 };
 
-typedef int (*os_thread_create_function)(pthread_t *, const pthread_attr_t *, void *(*)(void *),
-                                         void *);
-static os_thread_create_function os_thread_create; /* const after constructors ran; NULL: by name */
+/* The functions that start a thread. Those of libc itself replace them in the constructor, because a
+ * wrapper may take a lock that our caller holds. */
+static struct {
+    int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    int (*attr_init)(pthread_attr_t *);
+    int (*attr_setstacksize)(pthread_attr_t *, size_t);
+    int (*attr_setdetachstate)(pthread_attr_t *, int);
+    int (*attr_destroy)(pthread_attr_t *);
+} os_threads = {pthread_create, pthread_attr_init, pthread_attr_setstacksize,
+                pthread_attr_setdetachstate,
+                pthread_attr_destroy}; /* const after constructors ran */
 
 /* Weak: a static executable has none of these. */
 extern HK_WEAK void *dlopen(const char *file, int mode);
 extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
+static void os_note_cpus(void);
+
+/* Replaces *function by libc's own. Before glibc 2.34, some are in libpthread. */
+static void os_find_own(void *const libraries[2], const char *name, void *function) {
+    void *found = NULL;
+    for (int i = 0; i < 2 && found == NULL; i++)
+        found = libraries[i] != NULL ? dlsym(libraries[i], name) : NULL;
+    if (found != NULL)
+        memcpy(function, &found, sizeof found);
+}
+
 void hk_os_find_thread_create(void) {
+    os_note_cpus();
     if (HK_THREAD_SANITIZER || dlopen == NULL || dlsym == NULL)
         return;
     int saved = errno;
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     void *libpthread = libc == NULL ? NULL : dlopen("libpthread.so.0", RTLD_LAZY | RTLD_NOLOAD);
-    void *found = libc != NULL ? dlsym(libc, "pthread_create") : NULL;
-    if (found == NULL && libpthread != NULL) /* glibc before 2.34 */
-        found = dlsym(libpthread, "pthread_create");
-    __extension__ os_thread_create = (os_thread_create_function)found;
+    void *libraries[2] = {libc, libpthread};
+    os_find_own(libraries, "pthread_create", &os_threads.create);
+    os_find_own(libraries, "pthread_attr_init", &os_threads.attr_init);
+    os_find_own(libraries, "pthread_attr_setstacksize", &os_threads.attr_setstacksize);
+    os_find_own(libraries, "pthread_attr_setdetachstate", &os_threads.attr_setdetachstate);
+    os_find_own(libraries, "pthread_attr_destroy", &os_threads.attr_destroy);
     errno = saved;
 }
 
@@ -127,7 +150,9 @@ void hk_os_stay_loaded(const void *code) {
     if (dlopen == NULL || dladdr == NULL)
         return;
     int saved = errno;
-    if (dladdr(code, &info) != 0 && info.dli_fname != NULL)
+    /* A program stays anyway. dlopen would search for its name and leave an error for dlerror. */
+    if (dladdr(code, &info) != 0 && info.dli_fname != NULL &&
+        (program_invocation_name == NULL || strcmp(info.dli_fname, program_invocation_name) != 0))
         dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
     errno = saved;
 }
@@ -181,15 +206,29 @@ static void os_drop_capabilities(void) {
     os_syscall(SYS_capset, os_address(&header), os_address(sets));
 }
 
-/* The thread inherits scheduling and CPUs from the thread that happened to start it. */
+/* The CPUs that the process could use when it started. A thread may bind itself to fewer later. */
+static struct {
+    long bytes; /* const after constructors ran; not positive: unknown */
+    unsigned long mask[1024 / (8 * sizeof(long))];
+} os_cpus;
+
+static void os_note_cpus(void) {
+    os_cpus.bytes = os_syscall(SYS_sched_getaffinity, os_getpid(), sizeof os_cpus.mask,
+                               os_address(os_cpus.mask));
+}
+
+/* The thread inherits scheduling and CPUs from the thread that happened to start it. It gets the nice
+ * value of the first thread instead, which is the one of the process. */
 static void os_become_background(const char *name) {
+    enum { NICE_BIAS = 20 }; /* the system call returns 20 - nice */
     int priority = 0;
-    unsigned long cpus[1024 / (8 * sizeof(long))];
     os_syscall(SYS_prctl, PR_SET_NAME, os_address(name));
     os_syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, os_address(&priority));
-    long bytes = os_syscall(SYS_sched_getaffinity, os_getpid(), sizeof cpus, os_address(cpus));
-    if (bytes > 0)
-        os_syscall(SYS_sched_setaffinity, 0, bytes, os_address(cpus));
+    long nice = os_syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, os_getpid());
+    if (nice > 0)
+        os_syscall(SYS_setpriority, 0 /* PRIO_PROCESS */, 0, NICE_BIAS - nice);
+    if (os_cpus.bytes > 0)
+        os_syscall(SYS_sched_setaffinity, 0, os_cpus.bytes, os_address(os_cpus.mask));
     os_drop_capabilities();
     os_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
 }
@@ -208,15 +247,13 @@ static void *os_thread_main(void *arg) {
 static bool os_create_thread(size_t stack_bytes) {
     pthread_t thread;
     pthread_attr_t attr;
-    if (pthread_attr_init(&attr) != 0)
+    if (os_threads.attr_init(&attr) != 0)
         return false;
     if (stack_bytes != 0)
-        pthread_attr_setstacksize(&attr, stack_bytes);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    os_thread_create_function create = os_thread_create;
-    bool created =
-        (create != NULL ? create : pthread_create)(&thread, &attr, os_thread_main, NULL) == 0;
-    pthread_attr_destroy(&attr);
+        os_threads.attr_setstacksize(&attr, stack_bytes);
+    os_threads.attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    bool created = os_threads.create(&thread, &attr, os_thread_main, NULL) == 0;
+    os_threads.attr_destroy(&attr);
     return created;
 }
 
