@@ -285,6 +285,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     uint32_t given = 0;
     hk_lock(&hc->lock, HK_RANK_CLASS);
     uint32_t room = class_inbox_room(hc, batch->class);
+    uint32_t inbox_count = hc->inbox_count;
     hc->deliveries += room > 0;
     hc->flushes++;
     hc->uses++;
@@ -298,13 +299,15 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
             result = class_give(hc, slab, index, &released);
             given += result == HK_SLAB_DONE;
         } else if ((result = hk_slab_look_at(slab, index)) == HK_SLAB_DONE) {
-            hc->inbox[hc->inbox_count++] = hk_slab_block(slab, index);
+            hc->inbox[inbox_count++] = hk_slab_block(slab, index);
             room--;
         }
         if (hk_unlikely(result != HK_SLAB_DONE))
             batch_note_bad(batch, hk_slab_block(slab, index), result);
     }
     hc->blocks_out -= given;
+    hk_fence_stores(); /* a forked child finds no place of the inbox counted before it is filled */
+    hc->inbox_count = inbox_count;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;
     return released;
@@ -678,9 +681,26 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     return slab->granules;
 }
 
+/* Ends a purge of the class whose end had begun: the bits of the slab show it. Left for the repair of the
+ * purge, which may come much later, it would free blocks that are allocated again by then. */
+static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
+    struct hk_span *purging = heap->purging;
+    if (purging == NULL || purging->class != class)
+        return;
+    bool begun = false;
+    for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
+        begun |= (purging->bits[i] & heap->purging_bits[i]) != 0;
+    if (!begun)
+        return;
+    hk_slab_give_all(purging, heap->purging_bits);
+    hk_fence_stores(); /* as in class_end_purge */
+    heap->purging = NULL;
+}
+
 void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct repair repair = {heap, class};
+    repair_end_of_purge(heap, class);
     hc->first = hc->last = NULL;
     hc->slabs = hc->listed = hc->empty = 0;
     hc->blocks_out = hc->blocks_purging = 0;

@@ -545,6 +545,25 @@ TEST_FRESH(a_purge_of_a_vanished_thread_is_undone) {
     check_worn_heap(heap);
 }
 
+TEST_FRESH(a_purge_whose_end_had_begun_is_ended_before_its_blocks_are_used) {
+    struct hk_heap *heap = make_worn_heap();
+    struct hk_heap_class *hc = &heap->classes[CLASS];
+    struct hk_span *slab = hc->first;
+    CHECK(hk_slab_take_all(slab, heap->purging_bits) > 0);
+    heap->purging = slab;
+    slab->bits[0] |= heap->purging_bits[0]; /* the first word was given back */
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hk_heap_repair_class(heap, CLASS);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    for (uint32_t i = 0; i < MANY; i += 3)
+        take(heap, CLASS, &many[i], 1);
+    hk_heap_repair_purge(NULL, heap); /* frees none of them */
+    for (uint32_t i = 0; i < MANY; i += 3)
+        hk_heap_give_one("free", CLASS, many[i]);
+    CHECK_EQ(hk_errors, 0);
+    check_worn_heap(heap);
+}
+
 TEST_FRESH(a_scan_in_small_steps_gives_back_as_much_as_one_in_a_large_step) {
     size_t purged[2];
     for (int small = 0; small < 2; small++) {
