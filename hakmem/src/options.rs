@@ -18,6 +18,7 @@
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
 //! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
+//! | [`DEEPBIND`] | `deepbind` | `mask` | `mask`, `keep` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //!
 //! From the weakest to the strongest: the default, [`conf!`](crate::conf!) when the program is
@@ -111,6 +112,17 @@ pub enum Background {
     Never,
 }
 
+/// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`: [`DEEPBIND`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Deepbind {
+    /// The flag is removed.
+    #[default]
+    Mask,
+    /// The flag is passed on.
+    Keep,
+}
+
 /// Defines the constants.
 macro_rules! options {
     ($($(#[$doc:meta])* $constant:ident: $kind:ty = $name:literal;)*) => {
@@ -159,6 +171,9 @@ options! {
     CHECKS: Checks = c"checks";
     /// What to do after a bad pointer was reported.
     ON_ERROR: OnError = c"on_error";
+    /// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`. Has an effect only in programs that run
+    /// on the shared library `libhakmem.so`.
+    DEEPBIND: Deepbind = c"deepbind";
     /// Print all statistics to standard error at exit.
     STATS: bool = c"stats";
 }
@@ -316,6 +331,10 @@ named!(OnError {
     Abort: "abort",
     Continue: "continue"
 });
+named!(Deepbind {
+    Mask: "mask",
+    Keep: "keep"
+});
 named!(Background {
     Auto: "auto",
     Always: "always",
@@ -346,6 +365,9 @@ mod tests {
         }
         for action in [OnError::Abort, OnError::Continue] {
             check(action);
+        }
+        for flag in [Deepbind::Mask, Deepbind::Keep] {
+            check(flag);
         }
         for background in [Background::Auto, Background::Always, Background::Never] {
             check(background);
