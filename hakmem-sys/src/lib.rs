@@ -174,42 +174,42 @@ unsafe extern "C" {
     pub fn hak_option_get(name: *const c_char, value: *mut c_char, value_bytes: usize) -> c_int;
 }
 
-/// What [`hak_stats()`] reports. Bytes are of now unless said otherwise; counts are since the start
-/// of the process.
+/// The result of [`hak_stats()`]. Bytes are current values unless stated otherwise. Counts start
+/// with the process.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct hak_stats {
-    /// In blocks that the program holds.
+    /// Bytes in live blocks.
     pub bytes_live: u64,
-    /// In free blocks in thread caches and inboxes.
+    /// Bytes in free blocks of thread caches and transfer caches.
     pub bytes_cached: u64,
-    /// In slabs: live, cached and free blocks.
+    /// Bytes in slabs, including free blocks.
     pub bytes_slabs: u64,
-    /// In blocks above the largest class; part of `bytes_live`.
+    /// Bytes in blocks above the largest size class. Part of `bytes_live`.
     pub bytes_large: u64,
-    /// In freed large blocks kept for reuse.
+    /// Bytes in freed large blocks that are cached for reuse.
     pub bytes_large_cached: u64,
-    /// Free, but not given back to the OS yet.
+    /// Free bytes that have not been returned to the OS yet.
     pub bytes_dirty: u64,
-    /// Address space held from the OS, metadata included.
+    /// Mapped address space in bytes, including metadata.
     pub bytes_mapped: u64,
-    /// The most that `bytes_mapped` ever was.
+    /// Maximum of `bytes_mapped` so far.
     pub bytes_mapped_peak: u64,
-    /// Address space of hakmem's own structures.
+    /// Mapped address space of the allocator's metadata, in bytes.
     pub bytes_metadata: u64,
-    /// Given back by purge calls, since the start.
+    /// Bytes returned by purge calls since the start of the process.
     pub bytes_purged: u64,
     /// Threads that have a thread cache.
     pub threads: u64,
     /// Heaps that exist.
     pub heaps: u64,
-    /// Thread cache filled from slabs.
+    /// Refills of a thread cache from slabs.
     pub refills: u64,
-    /// Batches that went home from a thread cache.
+    /// Batches flushed from a thread cache to the owner heap.
     pub flushes: u64,
-    /// Batches put into an inbox.
+    /// Batches put into a transfer cache.
     pub inbox_deliveries: u64,
-    /// Refills avoided, because the inbox had blocks.
+    /// Transfer-cache hits: refills that needed no slab.
     pub inbox_saves: u64,
     /// Calls of mmap.
     pub map_calls: u64,
@@ -219,13 +219,13 @@ pub struct hak_stats {
     pub remap_calls: u64,
     /// Calls of madvise.
     pub purge_calls: u64,
-    /// Times that a thread slept for a lock.
+    /// Times that a thread slept because a lock was taken.
     pub lock_waits: u64,
-    /// Uses of bad pointers that were reported.
+    /// Reported uses of bad pointers.
     pub errors: u64,
-    /// That pages of memory may stand behind: what limits count.
+    /// Bytes that may be resident. This value is compared with the limits.
     pub bytes_used: u64,
-    /// In chunks that ask for huge pages.
+    /// Bytes in chunks that ask for huge pages.
     pub bytes_huge: u64,
     /// The option `limit_soft`, in bytes; 0: none.
     pub limit_soft: u64,
@@ -241,7 +241,7 @@ pub struct hak_stats {
     pub lock_busy_other: u64,
 }
 
-/// What [`hak_class_stats()`] reports: one row of the size-class table, with what is in use now.
+/// The result of [`hak_class_stats()`]: one row of the size-class table and its current use.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct hak_class_stats {
@@ -251,9 +251,9 @@ pub struct hak_class_stats {
     pub slab_bytes: u64,
     /// Slabs of this class.
     pub slabs: u64,
-    /// Blocks that the program holds.
+    /// Live blocks.
     pub blocks_live: u64,
-    /// Blocks in thread caches and inboxes.
+    /// Free blocks in thread caches and transfer caches.
     pub blocks_cached: u64,
     /// Free blocks in slabs.
     pub blocks_free: u64,

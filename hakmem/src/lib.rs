@@ -34,7 +34,8 @@ pub use stats::{ClassStats, Stats, class_stats, stats};
 
 /// The allocator.
 ///
-/// All values are the same allocator: a block of one may be freed through another, by any thread.
+/// All values of this type are the same allocator. A block that was allocated through one may be freed
+/// through another, by any thread.
 ///
 /// ```
 /// #[global_allocator]
@@ -79,12 +80,12 @@ unsafe impl GlobalAlloc for Hakmem {
     }
 }
 
-/// Gives back to the operating system, now, all memory that can be given back, and tells how many
-/// bytes that were.
+/// Returns all free memory to the operating system, and reports how many bytes that were.
 ///
-/// The calling thread's cache is emptied; other threads empty theirs when they next go beyond it.
-/// hakmem gives free memory back by itself, after the time of [`options::PURGE_DELAY_MS`]: this is
-/// for a program that knows better, before a long sleep, say. It costs page faults afterwards.
+/// The cache of the calling thread is flushed. Other threads flush theirs on their next slow call.
+/// hakmem also returns memory by itself, after [`options::PURGE_DELAY_MS`]. Call this function when
+/// the program is about to be idle, for instance before a long sleep. Later allocations pay for it
+/// with page faults.
 pub fn trim() -> usize {
     sys::hak_trim()
 }
@@ -105,7 +106,7 @@ pub fn version() -> &'static str {
     version.to_str().unwrap_or_default()
 }
 
-/// The bytes of the block at `block`, at least those requested; 0 for null.
+/// The size of the block at `block`, which is at least the requested size. 0 for null.
 ///
 /// This tells how much memory an allocation takes, not how much of it may be used: Rust code may
 /// touch only the bytes of the layout that it asked for. Where the system's allocator stands in for

@@ -18,6 +18,7 @@
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
 //! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
+//! | [`DEEPBIND`] | `deepbind` | `mask` | `mask`, `keep` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //!
 //! From the weakest to the strongest: the default, [`conf!`](crate::conf!) when the program is
@@ -98,17 +99,28 @@ pub enum OnError {
     Continue,
 }
 
-/// Whether a thread of hakmem's own may give memory back: [`BACKGROUND`].
+/// Whether hakmem may start a background thread that returns memory: [`BACKGROUND`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Background {
-    /// Only while the program itself has other threads than its first.
+    /// Only while the program itself has more than one thread.
     #[default]
     Auto,
-    /// In a program with one thread, too.
+    /// Also in a single-threaded program.
     Always,
-    /// Never: memory is given back by the program's own calls only.
+    /// Never. Only calls of the program return memory.
     Never,
+}
+
+/// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`: [`DEEPBIND`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Deepbind {
+    /// The flag is removed.
+    #[default]
+    Mask,
+    /// The flag is passed on.
+    Keep,
 }
 
 /// Defines the constants.
@@ -124,39 +136,44 @@ macro_rules! options {
 options! {
     /// Which blocks a new thread's cache is filled with.
     PREWARM: Prewarm = c"prewarm";
-    /// The most KiB of free blocks that one thread caches; 0: none.
+    /// Maximum size of a thread's cache, in KiB. 0 disables thread caches.
     THREAD_CACHE_KB: u64 = c"thread_cache_kb";
-    /// The most MiB that all thread caches may hold together; 0 means 8 for each CPU that the
-    /// process may use, or half of one for each thread if that is more.
+    /// Maximum size of all thread caches together, in MiB. 0 means 8 for each CPU that the process
+    /// may use, or 0.5 for each thread if that is more.
     CACHE_TOTAL_MB: u64 = c"cache_total_mb";
-    /// Heaps that threads are spread over; 0 means one for each CPU that the process may use.
+    /// Number of heaps that threads are spread over. 0 means one for each CPU that the process may
+    /// use.
     HEAPS: u64 = c"heaps";
-    /// MiB of a heap's first chunk.
+    /// Size of a heap's first chunk, in MiB.
     POOL_TLS_ARENA_MB_INIT: u64 = c"pool_tls_arena_mb_init";
-    /// The most MiB of a chunk.
+    /// Maximum size of a chunk, in MiB.
     POOL_TLS_ARENA_MB_MAX: u64 = c"pool_tls_arena_mb_max";
-    /// How many times the chunk size of a heap doubles.
+    /// Number of times that the chunk size of a heap doubles.
     POOL_TLS_ARENA_GROWTH_LEVELS: u64 = c"pool_tls_arena_growth_levels";
-    /// The most MiB of freed large mappings kept for reuse.
+    /// Maximum size of the cache of freed large mappings, in MiB.
     LARGE_CACHE_MB: u64 = c"large_cache_mb";
-    /// Milliseconds that free memory is kept before it is given back; 0 means at the next chance.
+    /// Milliseconds until free memory is returned to the operating system. 0 means at the next
+    /// opportunity.
     PURGE_DELAY_MS: u64 = c"purge_delay_ms";
-    /// MiB that must be free, or in use, for a thread to give memory back while the program is idle;
+    /// MiB, free or in use, from which a background thread returns memory while the program is idle.
     /// 0 means never.
     PURGE_THREAD_MB: u64 = c"purge_thread_mb";
-    /// Whether a thread of hakmem's own may give memory back.
+    /// Whether hakmem may start a background thread that returns memory.
     BACKGROUND: Background = c"background";
-    /// MiB in use from which further chunks ask for huge pages; 0 means never.
+    /// MiB in use from which new chunks ask for huge pages. 0 means never.
     HUGE_PAGE_MB: u64 = c"huge_page_mb";
-    /// Bytes in use above which everything free is given back; 0 means no limit. The environment
-    /// and [`conf!`](crate::conf!) also take per cent of the cgroup's limit, as `80%`.
+    /// Bytes in use above which all free memory is returned. 0 means no limit. The environment and
+    /// [`conf!`](crate::conf!) also accept a percentage of the cgroup's limit, such as `80%`.
     LIMIT_SOFT: u64 = c"limit_soft";
-    /// Bytes in use above which allocations fail; otherwise as [`LIMIT_SOFT`].
+    /// Bytes in use above which allocations fail. The format is that of [`LIMIT_SOFT`].
     LIMIT_HARD: u64 = c"limit_hard";
     /// How closely frees are checked.
     CHECKS: Checks = c"checks";
     /// What to do after a bad pointer was reported.
     ON_ERROR: OnError = c"on_error";
+    /// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`. Has an effect only in programs that run
+    /// on the shared library `libhakmem.so`.
+    DEEPBIND: Deepbind = c"deepbind";
     /// Print all statistics to standard error at exit.
     STATS: bool = c"stats";
 }
@@ -314,6 +331,10 @@ named!(OnError {
     Abort: "abort",
     Continue: "continue"
 });
+named!(Deepbind {
+    Mask: "mask",
+    Keep: "keep"
+});
 named!(Background {
     Auto: "auto",
     Always: "always",
@@ -344,6 +365,9 @@ mod tests {
         }
         for action in [OnError::Abort, OnError::Continue] {
             check(action);
+        }
+        for flag in [Deepbind::Mask, Deepbind::Keep] {
+            check(flag);
         }
         for background in [Background::Auto, Background::Always, Background::Never] {
             check(background);

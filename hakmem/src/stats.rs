@@ -30,44 +30,44 @@ macro_rules! snapshot {
 }
 
 snapshot! {
-    /// What the allocator holds and has done: bytes are of now unless said otherwise, counts since
-    /// the start of the process.
+    /// Statistics of the allocator. Bytes are current values unless stated otherwise. Counts start
+    /// with the process.
     ///
-    /// A snapshot: other threads go on while it is taken, so that two fields may differ by what
-    /// happened in between. Taking it costs the fast paths nothing; it is always compiled in.
+    /// This is a snapshot. Other threads continue while it is taken, so two fields may be from
+    /// slightly different times. Statistics cost the fast paths nothing and are always available.
     Stats of hak_stats;
 
-    /// In blocks that the program holds.
+    /// Bytes in live blocks.
     bytes_live,
-    /// In free blocks in thread caches and inboxes.
+    /// Bytes in free blocks of thread caches and transfer caches.
     bytes_cached,
-    /// In slabs: live, cached and free blocks.
+    /// Bytes in slabs, including free blocks.
     bytes_slabs,
-    /// In blocks above the largest class; part of `bytes_live`.
+    /// Bytes in blocks above the largest size class. Part of `bytes_live`.
     bytes_large,
-    /// In freed large blocks kept for reuse.
+    /// Bytes in freed large blocks that are cached for reuse.
     bytes_large_cached,
-    /// Free, but not given back to the operating system yet.
+    /// Free bytes that have not been returned to the operating system yet.
     bytes_dirty,
-    /// Address space held from the operating system, metadata included.
+    /// Mapped address space in bytes, including metadata.
     bytes_mapped,
-    /// The most that `bytes_mapped` ever was.
+    /// Maximum of `bytes_mapped` so far.
     bytes_mapped_peak,
-    /// Address space of hakmem's own structures.
+    /// Mapped address space of the allocator's metadata, in bytes.
     bytes_metadata,
-    /// Given back to the operating system by purging, since the start.
+    /// Bytes returned to the operating system by purge calls since the start of the process.
     bytes_purged,
     /// Threads that have a thread cache.
     threads,
     /// Heaps that exist.
     heaps,
-    /// Times that a thread cache was filled from slabs.
+    /// Refills of a thread cache from slabs.
     refills,
-    /// Batches of blocks that went home from a thread cache.
+    /// Batches flushed from a thread cache to the owner heap.
     flushes,
-    /// Batches of blocks put into an inbox of a heap.
+    /// Batches put into a transfer cache.
     inbox_deliveries,
-    /// Refills from slabs avoided, because the inbox had blocks.
+    /// Transfer-cache hits: refills that needed no slab.
     inbox_saves,
     /// Calls of mmap.
     map_calls,
@@ -77,13 +77,13 @@ snapshot! {
     remap_calls,
     /// Calls of madvise.
     purge_calls,
-    /// Times that a thread slept for a lock.
+    /// Times that a thread slept because a lock was taken.
     lock_waits,
-    /// Uses of bad pointers that were reported.
+    /// Reported uses of bad pointers.
     errors,
-    /// That pages of memory may stand behind: what limits count.
+    /// Bytes that may be resident. This value is compared with the limits.
     bytes_used,
-    /// In chunks that ask for huge pages.
+    /// Bytes in chunks that ask for huge pages.
     bytes_huge,
     /// The option `limit_soft`, in bytes; 0 means none.
     limit_soft,
@@ -100,7 +100,7 @@ snapshot! {
 }
 
 snapshot! {
-    /// One size class, with what is in use now. A snapshot, as [`Stats`].
+    /// Statistics of one size class: a snapshot, as [`Stats`].
     ClassStats of hak_class_stats;
 
     /// Size of a block.
@@ -109,19 +109,19 @@ snapshot! {
     slab_bytes,
     /// Slabs of this class.
     slabs,
-    /// Blocks that the program holds.
+    /// Live blocks.
     blocks_live,
-    /// Blocks in thread caches and inboxes.
+    /// Free blocks in thread caches and transfer caches.
     blocks_cached,
     /// Free blocks in slabs.
     blocks_free,
-    /// Times that a thread cache was filled from slabs.
+    /// Refills of a thread cache from slabs.
     refills,
-    /// Batches of blocks that went home from a thread cache.
+    /// Batches flushed from a thread cache to the owner heap.
     flushes,
-    /// Batches of blocks put into an inbox of a heap.
+    /// Batches put into a transfer cache.
     inbox_deliveries,
-    /// Refills from slabs avoided, because the inbox had blocks.
+    /// Transfer-cache hits: refills that needed no slab.
     inbox_saves,
 }
 
@@ -139,7 +139,7 @@ pub fn stats() -> Stats {
     stats.into()
 }
 
-/// The counters of each size class: of rising sizes from 16 bytes on, and at the end that of 8 bytes.
+/// The counters of each size class, in ascending order from 16 bytes. The class of 8 bytes is the last.
 ///
 /// ```
 /// let fullest = hakmem::class_stats().max_by_key(|class| class.blocks_live * class.block_bytes);

@@ -7,7 +7,7 @@ use std::env;
 use std::process::Command;
 
 use hakmem::Prewarm;
-use hakmem::options::{self, Background, Checks, Error, OnError};
+use hakmem::options::{self, Background, Checks, Deepbind, Error, OnError};
 
 #[test]
 fn options_are_set_and_read_back_and_refused_out_of_range() {
@@ -47,6 +47,10 @@ fn options_are_set_and_read_back_and_refused_out_of_range() {
         assert_eq!(options::BACKGROUND.set(background), Ok(()));
         assert_eq!(options::BACKGROUND.get(), Ok(background));
     }
+
+    assert_eq!(options::DEEPBIND.get(), Ok(Deepbind::Mask));
+    assert_eq!(options::DEEPBIND.set(Deepbind::Keep), Ok(()));
+    assert_eq!(options::DEEPBIND.get(), Ok(Deepbind::Keep));
 
     assert_eq!(options::STATS.get(), Ok(false));
     assert_eq!(options::STATS.set(true), Ok(()));

@@ -6,7 +6,8 @@
 mod common;
 
 use std::alloc::Layout;
-use std::thread;
+use std::time::Duration;
+use std::{fs, process, thread};
 
 use common::Block;
 use hakmem::{Format, Prewarm};
@@ -27,8 +28,27 @@ fn class(bytes: u64) -> (u64, u64) {
     (class.blocks_live, class.blocks_cached)
 }
 
+/// The harness's thread allocates for a moment after it has started the test, which counts with the
+/// feature `override`. Returns when that thread sleeps, or after a second: with --test-threads=1 it is
+/// the thread of the test itself.
+fn wait_for_the_harness() {
+    let stat = format!("/proc/self/task/{}/stat", process::id());
+    for _ in 0..1000 {
+        let text = fs::read_to_string(&stat).expect("the first thread is there");
+        if text
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.starts_with(" S"))
+        {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 #[test]
 fn the_counters_follow_what_the_program_does() {
+    wait_for_the_harness();
     live_bytes_rise_by_what_is_allocated_and_fall_when_it_is_freed();
     each_class_counts_its_own_blocks();
     large_blocks_are_counted_as_large();

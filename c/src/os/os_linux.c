@@ -122,7 +122,7 @@ static char *os_read_setting(struct os_lines *lines, const char *path) {
 }
 
 /* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
-static enum hk_os_huge_mode os_read_huge_mode(void) {
+static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     struct os_lines lines;
     const char *text =
         os_read_setting(&lines, HK_OS_ROOT "/sys/kernel/mm/transparent_hugepage/enabled");
@@ -177,9 +177,8 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
 void *hk_os_map_guarded(size_t bytes) {
     size_t page = hk_os_page_bytes();
     char *p = os_map_anywhere(bytes + 2 * page);
-    if (p == NULL) {
+    if (p == NULL)
         return NULL;
-    }
 
     /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping is
      * left. A guard page that is refused then leaves usable memory. */

@@ -113,47 +113,53 @@ static struct {
                 pthread_attr_setdetachstate,
                 pthread_attr_destroy}; /* const after constructors ran */
 
-/* Weak: a static executable has none of these. */
-extern HK_WEAK void *dlopen(const char *file, int mode);
+/* Weak: a static executable has neither. */
 extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
+/* A library that is loaded already, or NULL. dlopen is found by its name, because the linker warns of each
+ * reference to it from a static executable. */
+static void *os_open_loaded(const char *file, int flags) {
+    void *(*open_library)(const char *, int) = NULL;
+    void *found = dlsym != NULL ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
+    memcpy(&open_library, &found, sizeof found);
+    return found != NULL ? open_library(file, RTLD_LAZY | RTLD_NOLOAD | flags) : NULL;
+}
+
 static void os_note_cpus(void);
 
-/* Replaces *function by libc's own. Before glibc 2.34, some are in libpthread. */
-static void os_find_own(void *const libraries[2], const char *name, void *function) {
-    void *found = NULL;
-    for (int i = 0; i < 2 && found == NULL; i++)
-        found = libraries[i] != NULL ? dlsym(libraries[i], name) : NULL;
+/* Replaces *function by libc's own. glibc 2.34 moved its threads from a library of their own into libc. */
+static void os_find_own(void *libc, const char *name, void *function) {
+    void *found = dlsym(libc, name);
+    if (found == NULL) {
+        void *libpthread = os_open_loaded("libpthread.so.0", 0);
+        found = libpthread != NULL ? dlsym(libpthread, name) : NULL;
+    }
     if (found != NULL)
         memcpy(function, &found, sizeof found);
 }
 
 void hk_os_find_thread_create(void) {
     os_note_cpus();
-    if (HK_THREAD_SANITIZER || dlopen == NULL || dlsym == NULL)
-        return;
     int saved = errno;
-    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    void *libpthread = libc == NULL ? NULL : dlopen("libpthread.so.0", RTLD_LAZY | RTLD_NOLOAD);
-    void *libraries[2] = {libc, libpthread};
-    os_find_own(libraries, "pthread_create", &os_threads.create);
-    os_find_own(libraries, "pthread_attr_init", &os_threads.attr_init);
-    os_find_own(libraries, "pthread_attr_setstacksize", &os_threads.attr_setstacksize);
-    os_find_own(libraries, "pthread_attr_setdetachstate", &os_threads.attr_setdetachstate);
-    os_find_own(libraries, "pthread_attr_destroy", &os_threads.attr_destroy);
+    void *libc = HK_THREAD_SANITIZER ? NULL : os_open_loaded("libc.so.6", 0);
+    if (libc != NULL) {
+        os_find_own(libc, "pthread_create", &os_threads.create);
+        os_find_own(libc, "pthread_attr_init", &os_threads.attr_init);
+        os_find_own(libc, "pthread_attr_setstacksize", &os_threads.attr_setstacksize);
+        os_find_own(libc, "pthread_attr_setdetachstate", &os_threads.attr_setdetachstate);
+        os_find_own(libc, "pthread_attr_destroy", &os_threads.attr_destroy);
+    }
     errno = saved;
 }
 
 void hk_os_stay_loaded(const void *code) {
     Dl_info info;
-    if (dlopen == NULL || dladdr == NULL)
-        return;
     int saved = errno;
     /* A program stays anyway. dlopen would search for its name and leave an error for dlerror. */
-    if (dladdr(code, &info) != 0 && info.dli_fname != NULL &&
+    if (dladdr != NULL && dladdr(code, &info) != 0 && info.dli_fname != NULL &&
         (program_invocation_name == NULL || strcmp(info.dli_fname, program_invocation_name) != 0))
-        dlopen(info.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+        os_open_loaded(info.dli_fname, RTLD_NODELETE);
     errno = saved;
 }
 

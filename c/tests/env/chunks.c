@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+// env: HAKMEM_HEAPS=2
 #include "hakmem.h"
 #include "test.h"
 
@@ -17,8 +18,8 @@ struct growth {
 
 static struct growth *growth; /* shared with the child */
 
-static void allocate_64_mib(void *arg) {
-    (void)arg;
+/* In a thread of its own, whose heap has no chunk yet. */
+static void *allocate_64_mib(void *arg) {
     struct hak_stats before, after;
     hak_stats(&before, sizeof before);
     /* Spans of 32 KiB come from chunks, whatever the limit of mappings is. */
@@ -30,6 +31,12 @@ static void allocate_64_mib(void *arg) {
         if (after.bytes_mapped != before.bytes_mapped)
             before = after;
     }
+    return arg;
+}
+
+static void allocate_in_a_new_heap(void *arg) {
+    hak_free(hak_malloc(1)); /* the first heap is this thread's */
+    pthread_join(test_thread(allocate_64_mib, arg), NULL);
 }
 
 static void check_growth(const char *init, const char *most, const char *levels,
@@ -39,7 +46,7 @@ static void check_growth(const char *init, const char *most, const char *levels,
     CHECK_EQ(hak_option_set("pool_tls_arena_mb_init", init), 0);
     CHECK_EQ(hak_option_set("pool_tls_arena_mb_max", most), 0);
     CHECK_EQ(hak_option_set("pool_tls_arena_growth_levels", levels), 0);
-    struct test_child child = test_in_child(allocate_64_mib, NULL);
+    struct test_child child = test_in_child(allocate_in_a_new_heap, NULL);
     CHECK_EXITED(child);
     for (unsigned i = 0; expected[i]; i++) {
         AT("chunk", i);
