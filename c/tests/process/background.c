@@ -409,3 +409,17 @@ TEST(a_child_of_vfork_starts_no_scavenger) {
     CHECK_EXITED(in_child(vfork_child, (void *)"auto"));
     CHECK_EXITED(in_child(vfork_child, (void *)"always"));
 }
+
+TEST(background_is_one_of_three_words) {
+    char value[32];
+    static const char *const words[] = {"always", "never", "auto"};
+    for (size_t i = 0; i < TEST_COUNT(words); i++) {
+        CHECK_EQ(hak_option_set("background", words[i]), 0);
+        CHECK_EQ(hak_option_get("background", value, sizeof value), 0);
+        CHECK_STR(value, words[i]);
+    }
+    CHECK_EQ(hak_option_set("background", "sometimes"), EINVAL);
+    CHECK_EQ(hak_option_set("background", ""), EINVAL);
+    CHECK_EQ(hak_option_get("background", value, sizeof value), 0);
+    CHECK_STR(value, "auto");
+}
