@@ -112,6 +112,7 @@ static HK_SLOW bool threads_start(void) {
     hk_fork_set_repairs();
     threads.options_pending = hk_os_environment_is_early();
     threads_read_options();
+    hk_os_mappings_max(); /* reads a file, which a sandbox that the program enters later may forbid */
     threads.has_key = pthread_key_create(&threads.key, thread_end) == 0;
     /* release: publishes the const fields; pairs with the acquire above */
     hk_store_release(&threads.started, THREADS_START_DONE);
