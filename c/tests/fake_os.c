@@ -409,6 +409,7 @@ uint32_t hk_os_generation(void) {
 }
 
 void hk_os_note_fork(void) { hk_os_generation(); }
+bool hk_os_is_first_thread(void) { return syscall(SYS_gettid) == getpid(); }
 uint64_t hk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
 bool hk_os_thread_is_gone(uint64_t id) {
     return id != 0 && syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;

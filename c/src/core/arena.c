@@ -162,7 +162,8 @@ static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run ru
 
 /* Counts dirty bytes of an arena that came and that went. */
 static void arena_count_dirty(struct hk_arena *arena, size_t more, size_t less) {
-    arena->dirty += (more - less) >> HK_GRANULE_SHIFT;
+    uint64_t dirty = arena->dirty + ((more - less) >> HK_GRANULE_SHIFT);
+    hk_store_relaxed(&arena->dirty, dirty);          /* relaxed: stored under the lock */
     hk_add_relaxed(&arena_dirty_bytes, more - less); /* relaxed: a statistic */
 }
 
@@ -599,7 +600,10 @@ static size_t arena_unmap_free_chunks(struct hk_arena *arena, struct hk_purge_bu
 
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
-    if (budget_is_used_up(budget))
+    /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do not
+     * write to the memory of heaps that rest. */
+    if (budget_is_used_up(budget) ||
+        (hk_load_relaxed(&arena->dirty) == 0 && arena->purge_at == NULL))
         return bytes;
 
     /* Chunks leave the list only here, under the PURGE lock, and new ones are added at its head. */

@@ -55,7 +55,7 @@ struct hk_arena {
     uint32_t chunks_mapped;  /* lock:ARENA; how often it grew: the next size */
     struct hk_chunk *chunks; /* lock:ARENA; all of them, newest first */
     uint64_t touched;        /* lock:ARENA; granules with their bit set, in all chunks */
-    uint64_t dirty;          /* lock:ARENA; of these, free ones */
+    uint64_t dirty;          /* atomic, stored under ARENA; of these, free ones */
     /* The run that is marked used while its pages are given back. `purging` is set first and cleared
      * last, so that a forked child can free the run. */
     struct hk_chunk *purging;  /* lock:ARENA */

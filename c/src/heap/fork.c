@@ -16,7 +16,8 @@ void hk_fork_notice(void) {
     uint32_t generation = hk_os_generation();
     /* relaxed: the thread that changes it does the work; the locks order the rest */
     uint32_t seen = hk_load_relaxed(&fork_generation);
-    if (hk_likely(seen == generation) || !hk_cas_relaxed(&fork_generation, &seen, generation))
+    if (hk_likely(seen == generation) || !hk_os_is_first_thread() ||
+        !hk_cas_relaxed(&fork_generation, &seen, generation))
         return;
     hk_scavenger_fork_child();
     hk_thread_fork_child();

@@ -116,6 +116,11 @@ static bool class_grow(struct hk_heap *heap, size_t class) {
     return true;
 }
 
+/* Under the lock. */
+static void class_note_use(struct hk_heap_class *hc) {
+    hk_store_relaxed(&hc->uses, hc->uses + 1); /* relaxed: stored under the lock */
+}
+
 /* ---- Taking ------------------------------------------------------------------------------------- */
 
 static uint32_t class_take_from_inbox(struct hk_heap_class *hc, void **to, uint32_t count) {
@@ -150,7 +155,7 @@ uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t co
         else
             taken += class_take_from_slabs(hc, to + taken, count - taken);
         hc->refills += taken > 0;
-        hc->uses++;
+        class_note_use(hc);
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         if (taken > 0)
             return taken;
@@ -163,7 +168,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     struct hk_block block = {NULL, false};
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
-        hc->uses++;
+        class_note_use(hc);
         if (class_take_from_inbox(hc, &block.start, 1) == 0 && hc->first != NULL) {
             struct hk_span *slab = hc->first;
             hc->empty -= hk_slab_is_empty(slab);
@@ -288,7 +293,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     uint32_t inbox_count = hc->inbox_count;
     hc->deliveries += room > 0;
     hc->flushes++;
-    hc->uses++;
+    class_note_use(hc);
     for (uint32_t i = 0; i < batch->count; i++) {
         struct hk_span *slab = batch->slabs[i];
         uint32_t index = batch->indexes[i];
@@ -356,7 +361,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         struct hk_heap *heap = slab->owner;
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
-        hc->uses++;
+        class_note_use(hc);
         result = class_give(hc, slab, index, &released);
         hc->blocks_out -= result == HK_SLAB_DONE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -516,6 +521,7 @@ static void class_rest(struct hk_heap_class *hc, size_t class, struct hk_scan *s
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool rests = scan->which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
     hc->uses_seen = hc->uses;
+    scan->waiting_before = scan->waiting;
     while (rests && hc->inbox_count > 0) {
         void *block = hc->inbox[--hc->inbox_count];
         struct hk_span *slab = hk_registry_find(block);
@@ -634,12 +640,33 @@ static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan 
     slabs_release(released);
 }
 
+/* Whether nothing happened in a class since a scan found nothing in it to give back, then or later. Such
+ * a class is passed over without its lock: a scan should not write to memory that rests, which a forked
+ * child may share. */
+static bool class_is_idle(const struct hk_heap_class *hc, const struct hk_scan *scan) {
+    /* relaxed: a scan that misses a use now sees it the next time */
+    return scan->which == HK_PURGE_AGED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
+}
+
+/* Scans the slabs of a class, or goes on with them. */
+static void class_scan(struct hk_heap *heap, struct hk_scan *scan) {
+    struct hk_heap_class *hc = &heap->classes[scan->class];
+    if (scan->left > 0)
+        class_scan_slabs(heap, scan->class, scan);
+    if (scan->left == 0 && scan->waiting == scan->waiting_before)
+        hc->uses_idle = hc->uses_seen;
+}
+
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
     while (scan->class < HK_CLASS_COUNT) {
-        if (scan->left == 0 && ++scan->class < HK_CLASS_COUNT)
+        if (scan->left == 0) {
+            if (++scan->class == HK_CLASS_COUNT)
+                break;
+            if (class_is_idle(&heap->classes[scan->class], scan))
+                continue;
             class_rest(&heap->classes[scan->class], scan->class, scan);
-        if (scan->left > 0)
-            class_scan_slabs(heap, scan->class, scan);
+        }
+        class_scan(heap, scan);
         if (scan->budget.calls == 0)
             return false;
     }

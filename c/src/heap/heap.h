@@ -31,8 +31,9 @@ struct hk_heap_class {
     uint32_t slabs;        /* lock:CLASS; all, exhausted ones too */
     uint32_t listed;       /* lock:CLASS; in the list */
     uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
-    uint32_t uses;         /* lock:CLASS; rises with each take and give */
-    uint32_t uses_seen;    /* lock:CLASS; at the last look */
+    uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */
+    uint32_t uses_seen;    /* lock:PURGE; at the last scan */
+    uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing more to give back */
     uint64_t blocks_out;   /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs;
                                inbox included */
     uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
@@ -91,6 +92,7 @@ struct hk_scan {
     uint32_t left;                 /* slabs of the class that were not visited yet */
     size_t purged_bytes;           /* given back to the OS so far */
     size_t waiting;                /* things that a later scan may give back */
+    size_t waiting_before;         /* the same, before the class */
     struct hk_mistakes mistakes;   /* to be reported without a lock */
 };
 

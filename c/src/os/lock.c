@@ -10,19 +10,22 @@ struct hk_lock_counts hk_lock_counts;
 
 HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
+/* A thread's number is the generation of the process that gave it, and a count. */
+enum { LOCK_COUNT_BITS = 22 };
+
 static struct {
     uint32_t threads;    /* atomic; numbers given out so far */
-    uint32_t generation; /* atomic; the process that `vanished` and `survivor` are about */
-    uint32_t vanished;   /* atomic; threads up to this number belonged to a parent process ... */
-    uint32_t survivor;   /* atomic; ... except for this one, which forked */
+    uint32_t generation; /* atomic; the process that `survivor` is about */
+    uint32_t survivor; /* atomic; the thread that forked: it keeps the number of an older process */
     void (*repairs[HK_RANK_COUNT])(struct hk_lock *lock); /* const after the start of the process */
 } locks;
 
 uint32_t hk_lock_number_thread(void) {
+    uint32_t count;
     do
-        hk_lock_thread =
-            hk_add_relaxed(&locks.threads, 1) & ~HK_LOCK_WAITERS; /* relaxed: a number */
-    while (hk_lock_thread == 0);
+        count = hk_add_relaxed(&locks.threads, 1) % (1u << LOCK_COUNT_BITS); /* relaxed: a number */
+    while (count == 0);
+    hk_lock_thread = (hk_os_generation() << LOCK_COUNT_BITS | count) & ~HK_LOCK_WAITERS;
     return hk_lock_thread;
 }
 
@@ -32,22 +35,25 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 
 /* ---- Orphaned locks ---------------------------------------------------------------------------- */
 
-/* In a forked child, all threads but the calling one are gone. The child handler of fork comes here
- * before the child can have a second thread. */
-static void locks_notice_fork(void) {
-    uint32_t generation = hk_os_generation();
-    uint32_t seen = hk_load_acquire(&locks.generation); /* acquire: pairs with the release below */
-    if (hk_likely(seen == generation))
-        return;
-    hk_store_relaxed(&locks.survivor, hk_lock_self()); /* relaxed: the release below orders both */
-    hk_store_relaxed(&locks.vanished, hk_load_relaxed(&locks.threads));
-    hk_store_release(&locks.generation, generation); /* release: publishes the two above */
+/* In a forked child, all threads but the first one are gone, and only that one can say which number it
+ * has. False if it did not do so yet. The child handler of fork comes here at once. */
+static bool locks_know_survivor(uint32_t generation) {
+    /* acquire: pairs with the release below */
+    if (hk_likely(hk_load_acquire(&locks.generation) == generation))
+        return true;
+    if (!hk_os_is_first_thread())
+        return false;
+    hk_store_relaxed(&locks.survivor, hk_lock_self()); /* relaxed: the release below orders it */
+    hk_store_release(&locks.generation, generation);   /* release: publishes `survivor` */
+    return true;
 }
 
 bool hk_lock_thread_vanished(uint32_t thread) {
-    locks_notice_fork();
-    /* relaxed: constant after locks_notice_fork, which acquired them */
-    return thread <= hk_load_relaxed(&locks.vanished) && thread != hk_load_relaxed(&locks.survivor);
+    uint32_t generation = hk_os_generation();
+    uint32_t mine = (generation << LOCK_COUNT_BITS & ~HK_LOCK_WAITERS) >> LOCK_COUNT_BITS;
+    /* relaxed: acquired in locks_know_survivor */
+    return thread >> LOCK_COUNT_BITS != mine && locks_know_survivor(generation) &&
+           thread != hk_load_relaxed(&locks.survivor);
 }
 
 /* Takes a lock over from a thread that did not survive fork. */

@@ -99,6 +99,9 @@ uint32_t hk_os_generation(void);
 /* From the child handler of fork: for kernels that do not wipe the page behind hk_os_generation. */
 void hk_os_note_fork(void);
 
+/* Whether the calling thread is the first one of its process: in a forked child, the one that forked. */
+bool hk_os_is_first_thread(void);
+
 /* The calling thread, as the kernel numbers it; 0 in a child of vfork, whose number its parent's thread
  * does not have. */
 uint64_t hk_os_thread_id(void);

@@ -170,6 +170,8 @@ static uint64_t os_swap_signal_mask(uint64_t mask) {
     return old;
 }
 
+bool hk_os_is_first_thread(void) { return os_syscall(SYS_gettid, 0) == os_getpid(); }
+
 uint64_t hk_os_thread_id(void) {
     /* relaxed: stored before this process had threads */
     bool own = hk_load_relaxed(&os_process) == os_getpid();
