@@ -9,7 +9,9 @@
 /* Why `block` cannot be the start of a live block of `span`; NULL if it may be. */
 static const char *free_cause(const struct hk_span *span, const void *block) {
     uint32_t index;
-    if (span == NULL)
+    /* What an overflow may have damaged is not used as an index. */
+    if (span == NULL || span->class >= HK_CLASS_COUNT ||
+        span->blocks != hk_classes[span->class].blocks)
         return HK_CAUSE_ALIEN;
     if (span->class == HK_CLASS_NONE) {
         if ((uintptr_t)block != span->base)

@@ -442,15 +442,6 @@ static void arena_unhold(struct hk_arena *arena) {
     arena->purging = NULL;
 }
 
-static void budget_count(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
-    budget->calls -= calls < budget->calls ? calls : budget->calls;
-    budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
-}
-
-static bool budget_is_used_up(const struct hk_purge_budget *budget) {
-    return budget->calls == 0 || budget->bytes == 0;
-}
-
 /* Gives back the pages of a run that is held. Returns their bytes; 0 if the OS refuses. Called and
  * returns under the lock. */
 static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
@@ -459,7 +450,7 @@ static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *b
     size_t bytes = run.count * HK_GRANULE_BYTES;
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     bool done = hk_os_purge((void *)(chunk->base + run.start * HK_GRANULE_BYTES), bytes);
-    budget_count(budget, 1, done ? bytes : 0);
+    hk_purge_spend(budget, 1, done ? bytes : 0);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     if (!done)
         return 0;
@@ -478,7 +469,7 @@ static void chunk_purge_untouched(struct hk_chunk *chunk, struct hk_purge_budget
     struct hk_arena *arena = chunk->arena;
     uint32_t at = 0;
     hk_lock(&arena->lock, HK_RANK_ARENA);
-    while (at < chunk->granules && !budget_is_used_up(budget)) {
+    while (at < chunk->granules && !hk_purge_is_spent(budget)) {
         struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
         struct hk_run touched = hk_bits_run(chunk->touched, run.start + run.count, run.start, true);
         uint32_t end = touched.count > 0 ? touched.start : run.start + run.count;
@@ -520,7 +511,7 @@ static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which,
                           struct hk_purge_budget *budget) {
     struct hk_arena *arena = chunk->arena;
     size_t bytes = 0;
-    while (!budget_is_used_up(budget)) {
+    while (!hk_purge_is_spent(budget)) {
         hk_lock(&arena->lock, HK_RANK_ARENA);
         struct hk_run run =
             chunk_next_purge(chunk, arena->purge_from, budget_granules(budget), which);
@@ -551,6 +542,8 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     struct hk_chunk *chunk = *at;
     if (chunk != NULL) {
         size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
+        arena->purge_at = chunk == arena->purge_at ? NULL : arena->purge_at;
+        hk_fence_stores(); /* a forked child never finds a chunk there that is in no list */
         *at = chunk->older;
         hk_fence_stores();
         chunk_unlink(chunk);
@@ -588,21 +581,31 @@ static size_t chunk_unmap(struct hk_chunk *chunk) {
 static size_t arena_unmap_free_chunks(struct hk_arena *arena, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_chunk *chunk;
-    while (!budget_is_used_up(budget) && (chunk = arena_detach_free_chunk(arena)) != NULL) {
-        if (chunk == arena->purge_at)
-            arena->purge_at = NULL;
+    while (!hk_purge_is_spent(budget) && (chunk = arena_detach_free_chunk(arena)) != NULL) {
         size_t given = chunk_unmap(chunk);
-        budget_count(budget, 1, given);
+        hk_purge_spend(budget, 1, given);
         bytes += given;
     }
     return bytes;
+}
+
+void hk_arena_obey_huge_mode(struct hk_arena *arena) {
+    if (hk_arena_huge_bytes() == 0 || hk_os_huge_pages_exist())
+        return;
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    struct hk_chunk *chunk = arena->chunks;
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
+    for (; chunk != NULL; chunk = chunk->older) { /* as in hk_arena_purge */
+        if (hk_load_relaxed(&chunk->huge))        /* relaxed: as in chunk_is_dense_at */
+            hk_arena_stop_huge(chunk);
+    }
 }
 
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
     /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do not
      * write to the memory of heaps that rest. */
-    if (budget_is_used_up(budget) ||
+    if (hk_purge_is_spent(budget) ||
         (hk_load_relaxed(&arena->dirty) == 0 && arena->purge_at == NULL))
         return bytes;
 
@@ -614,13 +617,9 @@ size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_pur
         hk_unlock(&arena->lock, HK_RANK_ARENA);
         arena->purge_from = 0;
     }
-    bool huge_pages_exist = hk_arena_huge_bytes() == 0 || hk_os_huge_pages_exist();
     while (chunk != NULL) {
-        /* relaxed: as in chunk_is_dense_at */
-        if (!huge_pages_exist && hk_load_relaxed(&chunk->huge))
-            hk_arena_stop_huge(chunk);
         bytes += chunk_purge(chunk, which, budget);
-        if (budget_is_used_up(budget))
+        if (hk_purge_is_spent(budget))
             break;
         chunk = chunk->older;
         arena->purge_from = 0;
@@ -646,7 +645,20 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
     return dirty;
 }
 
+/* A purge that had not yet marked its run, or had begun to free it, is ended. Left for the repair of the
+ * purge, which may come much later, it would free granules that are handed out again by then. */
+static void arena_repair_purging(struct hk_arena *arena) {
+    struct hk_chunk *chunk = arena->purging;
+    struct hk_run run = arena->purging_run;
+    uint32_t end = run.start + run.count;
+    if (chunk == NULL || hk_bits_find(chunk->used, end, run.start, false) == end)
+        return;
+    hk_bits_fill(chunk->used, run, false);
+    arena->purging = NULL;
+}
+
 void hk_arena_repair(struct hk_arena *arena) {
+    arena_repair_purging(arena);
     uint64_t touched = arena->touched;
     uint64_t dirty = 0;
     memset(arena->sides, 0, sizeof arena->sides);
@@ -661,6 +673,7 @@ void hk_arena_repair(struct hk_arena *arena) {
 
 void hk_arena_repair_purge(struct hk_arena *arena) {
     hk_lock(&arena->lock, HK_RANK_ARENA);
+    arena->purge_at = NULL;
     if (arena->purging != NULL) {
         hk_bits_fill(arena->purging->used, arena->purging_run, false);
         arena->purging = NULL;
@@ -682,10 +695,17 @@ void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr
     hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
+/* A run whose pages are being given back may be untouched. */
+static bool chunk_is_purged_at(const struct hk_chunk *chunk, uint32_t i) {
+    return chunk->arena->purging == chunk &&
+           i - chunk->arena->purging_run.start < chunk->arena->purging_run.count;
+}
+
 static bool chunk_valid(const struct hk_chunk *chunk) {
     bool untouched_in_use = false;
-    for (uint32_t i = 0; i < chunk_words(chunk); i++)
-        untouched_in_use |= (chunk->used[i] & ~chunk->touched[i]) != 0;
+    for (uint32_t i = 0; i < chunk->granules; i++)
+        untouched_in_use |= hk_bit_get(chunk->used, i) && !hk_bit_get(chunk->touched, i) &&
+                            !chunk_is_purged_at(chunk, i);
     return !untouched_in_use && chunk->longest == chunk_longest(chunk);
 }
 

@@ -97,6 +97,10 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
 /* To be called before pages of a chunk are given back. Under the PURGE lock. */
 void hk_arena_stop_huge(struct hk_chunk *chunk);
 
+/* Where the process has disabled huge pages, nothing is kept for their sake any more. Before a scan, under
+ * the PURGE lock. */
+void hk_arena_obey_huge_mode(struct hk_arena *arena);
+
 /* Gives dirty granules back to the OS, within the budget. A scan that ran out of it goes on at its place
  * in the next call with the same `which`. Returns the bytes given back. Under the PURGE lock. */
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget);

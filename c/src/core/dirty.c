@@ -22,12 +22,10 @@ void hk_dirty_clear(void) {
     hk_swap_acquire(&dirty, DIRTY_NO); /* acquire: pairs with the release in hk_dirty_signal */
 }
 
-void hk_dirty_wait(void) {
+bool hk_dirty_wait_ms(uint64_t ms) {
     uint32_t no = DIRTY_NO;
     /* relaxed: hk_dirty_clear comes before the scan and orders it */
-    while (hk_load_relaxed(&dirty) != DIRTY_YES) {
-        no = DIRTY_NO;
-        hk_cas_relaxed(&dirty, &no, DIRTY_WAITING);
-        hk_os_wait(&dirty, DIRTY_WAITING);
-    }
+    hk_cas_relaxed(&dirty, &no, DIRTY_WAITING);
+    hk_os_wait_ms(&dirty, DIRTY_WAITING, ms);
+    return hk_load_relaxed(&dirty) == DIRTY_YES;
 }

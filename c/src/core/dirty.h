@@ -13,14 +13,15 @@
 
 #include "../base/compiler.h"
 
-/* Says that granules or an extent became free. Every path that makes memory dirty ends here, after it
- * released its locks. */
+/* Says that blocks, granules or an extent became free. Every path that makes memory dirty ends here, after
+ * it released its locks. */
 void hk_dirty_signal(void);
 
 /* Takes the signal back, before a scan that will see all that was freed before. */
 void hk_dirty_clear(void);
 
-/* Sleeps until there is a signal. One thread at a time. */
-void hk_dirty_wait(void);
+/* Sleeps until there is a signal, for at most `ms` milliseconds; false if there was none. One thread at a
+ * time. */
+bool hk_dirty_wait_ms(uint64_t ms);
 
 #endif

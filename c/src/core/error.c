@@ -2,6 +2,7 @@
 #include "error.h"
 
 #include "../os/check.h"
+#include "../os/lock.h"
 #include "../os/os.h"
 #include "options.h"
 
@@ -10,6 +11,8 @@ enum { ERROR_LINE_BYTES = 256 };
 uint64_t hk_errors;
 
 void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
+    if (HK_DEBUG)
+        hk_lock_note_none_held();
     char line[ERROR_LINE_BYTES];
     struct hk_text text = {line, line + sizeof line - 1};
     hk_text_add(&text, "hakmem: ");

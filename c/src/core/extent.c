@@ -331,11 +331,6 @@ static bool extents_may_unmap(void) {
     return hk_likely(count < EXTENT_FEW_MAPPINGS) || count < hk_os_mappings_max() / 2;
 }
 
-static void budget_spend(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
-    budget->calls -= calls < budget->calls ? calls : budget->calls;
-    budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
-}
-
 /* Lists an extent that the OS does not unmap. */
 static void extent_keep(struct hk_extent *extent) {
     hk_lock(&extents_lock, HK_RANK_EXTENT);
@@ -357,7 +352,7 @@ static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *bu
         purged = done ? extent->bytes : 0;
         hk_usage_sub(purged);
         extent->dirty = !done;
-        budget_spend(budget, 1, purged);
+        hk_purge_spend(budget, 1, purged);
     }
     extent_keep(extent);
     return purged;
@@ -370,7 +365,7 @@ static bool extent_try_unmap(const struct hk_extent *extent, struct hk_purge_bud
     bool done = hk_os_unmap((void *)extent->base, extent->bytes);
     size_t given = done && extent->dirty ? extent->bytes : 0;
     hk_usage_sub(given);
-    budget_spend(budget, 1, given);
+    hk_purge_spend(budget, 1, given);
     return done;
 }
 
@@ -482,7 +477,7 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
     size_t bytes = 0;
     uint32_t refusals = 0;
     struct hk_extent *extent;
-    while (refusals < EXTENT_RETRIES && budget->calls > 0 && budget->bytes > 0 &&
+    while (refusals < EXTENT_RETRIES && !hk_purge_is_spent(budget) &&
            (extent = refused_remove_first()) != NULL) {
         size_t given = extent->dirty ? extent->bytes : 0;
         if (extent_try_unmap(extent, budget)) {
@@ -501,8 +496,7 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
 size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_extent *evicted;
-    while (budget->calls > 0 && budget->bytes > 0 &&
-           (evicted = cache_remove_old(before_ms)) != NULL)
+    while (!hk_purge_is_spent(budget) && (evicted = cache_remove_old(before_ms)) != NULL)
         bytes += extent_release(evicted, budget);
     if (hk_extent_refused_bytes() != 0 && extents_may_unmap())
         bytes += refused_retry(budget);

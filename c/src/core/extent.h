@@ -47,6 +47,13 @@ struct hk_purge_budget {
     uint32_t calls; /* system calls */
     size_t bytes;   /* given back */
 };
+static inline void hk_purge_spend(struct hk_purge_budget *budget, uint32_t calls, size_t bytes) {
+    budget->calls -= calls < budget->calls ? calls : budget->calls;
+    budget->bytes -= bytes < budget->bytes ? bytes : budget->bytes;
+}
+static inline bool hk_purge_is_spent(const struct hk_purge_budget *budget) {
+    return budget->calls == 0 || budget->bytes == 0;
+}
 #define HK_PURGE_UNLIMITED ((struct hk_purge_budget){UINT32_MAX, SIZE_MAX})
 
 /* A range of `bytes`, kept or new, counted in core/usage. Base 0 without memory and beyond the limit. */

@@ -114,8 +114,8 @@ static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *f
 }
 
 /* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was faster. The
- * copy comes before the generation can be seen by readers, so there is nothing to repair if a fork stops
- * this thread for ever in the middle: the child keeps the older generation. */
+ * copy comes before the generation can be seen by readers. If a fork stops this thread for ever in the
+ * middle, the child has a whole generation that is not published, or none. */
 static bool class_map_publish(struct hk_class_map *fresh) {
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
     uint32_t count = class_maps.count;
@@ -127,12 +127,19 @@ static bool class_map_publish(struct hk_class_map *fresh) {
         if (newest != NULL)
             class_map_copy(fresh, newest);
         class_maps.generations[count] = fresh;
+        hk_fence_stores(); /* a forked child never counts a generation that is not there */
         class_maps.count = count + 1;
         /* release: publishes the generation; pairs with the acquire in hk_class_map_get */
         hk_store_release(&hk_class_map, (const struct hk_class_map *)fresh);
     }
     hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
     return wanted;
+}
+
+void hk_registry_repair(void) {
+    if (class_maps.count > 0) /* release: as in class_map_publish */
+        hk_store_release(&hk_class_map,
+                         (const struct hk_class_map *)class_maps.generations[class_maps.count - 1]);
 }
 
 /* The power of two of granules that covers `granule`, from the sizes that generations have. */

@@ -85,4 +85,8 @@ bool hk_registry_reserve(uintptr_t address);
 bool hk_registry_enter(struct hk_span *span);
 void hk_registry_remove(const struct hk_span *span);
 
+/* After the PAGEMAP lock was taken over from a thread that stopped in the middle: publishes the newest
+ * generation of the class map. Under the lock, in a forked child. */
+void hk_registry_repair(void);
+
 #endif

@@ -5,6 +5,7 @@
 
 #include "../core/extent.h"
 #include "../core/meta.h"
+#include "../core/registry.h"
 #include "../os/os.h"
 #include "purge.h"
 #include "scavenger.h"
@@ -69,6 +70,11 @@ static void fork_repair_extent(struct hk_lock *lock) {
     hk_extent_repair();
 }
 
+static void fork_repair_pagemap(struct hk_lock *lock) {
+    (void)lock;
+    hk_registry_repair();
+}
+
 static void fork_repair_meta(struct hk_lock *lock) {
     (void)lock;
     hk_meta_repair();
@@ -81,5 +87,6 @@ void hk_fork_set_repairs(void) {
     hk_lock_set_repair(HK_RANK_CLASS, fork_repair_class);
     hk_lock_set_repair(HK_RANK_ARENA, fork_repair_arena);
     hk_lock_set_repair(HK_RANK_EXTENT, fork_repair_extent);
+    hk_lock_set_repair(HK_RANK_PAGEMAP, fork_repair_pagemap);
     hk_lock_set_repair(HK_RANK_META, fork_repair_meta);
 }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
@@ -348,6 +349,7 @@ void hk_heap_give(const char *function, size_t class, void *const *blocks, uint3
         class_make_inbox(&heap->classes[class], class);
         slabs_release(batch_deliver(&batch, heap));
     }
+    hk_dirty_signal(); /* pages between blocks that live on */
     for (uint32_t i = 0; i < batch.bad_count; i++)
         hk_bad_pointer(function, batch.bad[i], give_causes[batch.bad_result[i]]);
 }
@@ -367,6 +369,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
     slabs_release(released);
+    hk_dirty_signal(); /* as in hk_heap_give */
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
 }
@@ -426,6 +429,14 @@ static bool class_withdraw(struct hk_span *slab) {
     return out;
 }
 
+/* In a forked child, the repair of a class counts all slabs that are entered, so it must not come
+ * between entering a slab and counting it. */
+static void class_repair_if_orphaned(struct hk_heap *heap, size_t class) {
+    struct hk_heap_class *hc = &heap->classes[class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+}
+
 /* Adds a slab whose only block is out to its class. */
 static void class_adopt(struct hk_span *slab) {
     struct hk_heap *heap = slab->owner;
@@ -483,6 +494,7 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
         hk_span_destroy(span);
         return false;
     }
+    class_repair_if_orphaned(slab->owner, new_class);
     hk_registry_remove(slab);
     bool entered = hk_registry_enter(span);
     hk_assert(entered);
@@ -524,6 +536,7 @@ static void class_rest(struct hk_heap_class *hc, size_t class, struct hk_scan *s
     scan->waiting_before = scan->waiting;
     while (rests && hc->inbox_count > 0) {
         void *block = hc->inbox[--hc->inbox_count];
+        hk_fence_stores(); /* a forked child never finds the block here and in its slab */
         struct hk_span *slab = hk_registry_find(block);
         uint32_t index;
         if (class_locate(class, slab, block, &index) == HK_SLAB_DONE &&
@@ -560,21 +573,27 @@ static void slab_purge_pages(const struct hk_span *slab, const uint64_t *bits,
         if (run.count == 0 || start >= end)
             continue;
         hk_arena_stop_huge(slab->chunk);
-        if (hk_os_purge((void *)start, end - start))
-            scan->purged_bytes += end - start;
-        scan->budget.calls -= scan->budget.calls > 0;
+        bool done = hk_os_purge((void *)start, end - start);
+        scan->purged_bytes += done ? end - start : 0;
+        hk_purge_spend(&scan->budget, 1, done ? end - start : 0);
     }
+}
+
+/* The slab of which a purge has taken the free blocks. */
+static struct hk_span *heap_purging(const struct hk_heap *heap) {
+    /* relaxed: its bits are read under its class lock, or in a forked child without a purge */
+    return hk_load_relaxed(&heap->purging);
 }
 
 /* Puts the blocks back that were taken while their pages were given back. Under the lock. */
 static void class_end_purge(struct hk_heap *heap, struct hk_span **released) {
-    struct hk_span *slab = heap->purging;
+    struct hk_span *slab = heap_purging(heap);
     struct hk_heap_class *hc = &heap->classes[slab->class];
     bool was_exhausted = hk_slab_is_exhausted(slab);
     uint32_t free_before = slab->free;
     hk_slab_give_all(slab, heap->purging_bits);
-    hk_fence_stores(); /* a forked child undoes a purge or finds it undone */
-    heap->purging = NULL;
+    hk_fence_stores();                      /* a forked child undoes a purge or finds it undone */
+    hk_store_relaxed(&heap->purging, NULL); /* relaxed: the fence orders it */
     hc->blocks_purging -= slab->free - free_before;
     class_place(hc, slab, was_exhausted, released);
 }
@@ -588,8 +607,8 @@ static void class_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct 
     uint32_t taken = hk_slab_take_all(slab, heap->purging_bits);
     if (taken == 0)
         return;
-    hk_fence_stores(); /* as in class_end_purge */
-    heap->purging = slab;
+    hk_fence_stores();                      /* as in class_end_purge */
+    hk_store_relaxed(&heap->purging, slab); /* relaxed: the fence orders it */
     hc->blocks_purging += taken;
     if (hk_slab_is_exhausted(slab))
         class_remove(hc, slab);
@@ -621,14 +640,14 @@ static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan 
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    while (scan->left > 0 && hc->first != NULL && scan->budget.calls > 0) {
+    while (scan->left > 0 && hc->first != NULL && !hk_purge_is_spent(&scan->budget)) {
         struct hk_span *slab = hc->first;
         class_remove(hc, slab);
         class_push_last(hc, slab);
         if (slab_wants_purge(slab, scan))
             class_purge_slab(heap, slab, scan, &released);
         scan->left--;
-        scan->budget.calls -= scan->left % SCAN_SLABS_PER_CALL == 0;
+        hk_purge_spend(&scan->budget, scan->left % SCAN_SLABS_PER_CALL == 0, 0);
 
         /* Let other threads in between. */
         hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -658,6 +677,8 @@ static void class_scan(struct hk_heap *heap, struct hk_scan *scan) {
 }
 
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
+    if (scan->class == 0)
+        hk_arena_obey_huge_mode(&heap->arena);
     while (scan->class < HK_CLASS_COUNT) {
         if (scan->left == 0) {
             if (++scan->class == HK_CLASS_COUNT)
@@ -667,12 +688,12 @@ bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
             class_rest(&heap->classes[scan->class], scan->class, scan);
         }
         class_scan(heap, scan);
-        if (scan->budget.calls == 0)
+        if (hk_purge_is_spent(&scan->budget))
             return false;
     }
 
     scan->purged_bytes += hk_arena_purge(&heap->arena, scan->which, &scan->budget);
-    if (scan->budget.calls == 0 || scan->budget.bytes == 0)
+    if (hk_purge_is_spent(&scan->budget))
         return false;
     scan->class = 0;
     return true;
@@ -685,13 +706,26 @@ struct repair {
     size_t class;
 };
 
-/* Recounts a slab from its bits, which threads change word by word, and links it. */
+/* Whether a span is that of a slab of the class that is entered in the pagemap as a whole. A vanished
+ * thread may have been entering or removing it; then it is lost. */
+static bool repair_is_ours(const struct repair *repair, const struct hk_span *span) {
+    bool ours = span->class == repair->class && span->owner == repair->heap;
+    for (uint32_t i = 0; ours && i < span->granules; i++)
+        ours = hk_registry_find((const void *)(span->base + i * HK_GRANULE_BYTES)) == span;
+    return ours;
+}
+
+/* Recounts a slab from its bits, which threads change word by word, and links it. Returns the granules
+ * from `base` to its end. */
 static uint32_t repair_slab(void *arg, uintptr_t base) {
     const struct repair *repair = arg;
     struct hk_heap_class *hc = &repair->heap->classes[repair->class];
     struct hk_span *slab = hk_registry_find((const void *)base);
-    if (slab == NULL || slab->class != repair->class || slab->owner != repair->heap)
-        return slab == NULL || slab->base != base ? 1 : slab->granules;
+    if (slab == NULL)
+        return 1;
+    uint32_t left = slab->granules - (uint32_t)((base - slab->base) >> HK_GRANULE_SHIFT);
+    if (!repair_is_ours(repair, slab))
+        return left;
 
     struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
     hk_bits_fill(slab->bits, unused, false);
@@ -705,13 +739,13 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     hc->blocks_out += (uint64_t)slab->bump - slab->free;
     if (!hk_slab_is_exhausted(slab))
         class_push_last(hc, slab);
-    return slab->granules;
+    return left;
 }
 
 /* Ends a purge of the class whose end had begun: the bits of the slab show it. Left for the repair of the
  * purge, which may come much later, it would free blocks that are allocated again by then. */
 static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
-    struct hk_span *purging = heap->purging;
+    struct hk_span *purging = heap_purging(heap);
     if (purging == NULL || purging->class != class)
         return;
     bool begun = false;
@@ -720,8 +754,8 @@ static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
     if (!begun)
         return;
     hk_slab_give_all(purging, heap->purging_bits);
-    hk_fence_stores(); /* as in class_end_purge */
-    heap->purging = NULL;
+    hk_fence_stores();                      /* as in class_end_purge */
+    hk_store_relaxed(&heap->purging, NULL); /* relaxed: the fence orders it */
 }
 
 void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
@@ -733,7 +767,7 @@ void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     hc->blocks_out = hc->blocks_purging = 0;
     hk_arena_visit(&heap->arena, repair_slab, &repair);
 
-    const struct hk_span *purging = heap->purging;
+    const struct hk_span *purging = heap_purging(heap);
     if (purging == NULL || purging->class != class)
         return;
     for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
@@ -745,11 +779,13 @@ void hk_heap_repair_purge(void *unused, struct hk_heap *heap) {
     (void)unused;
     struct hk_span *released = NULL;
     hk_arena_repair_purge(&heap->arena);
-    if (heap->purging == NULL)
+    const struct hk_span *purging = heap_purging(heap);
+    if (purging == NULL)
         return;
-    struct hk_heap_class *hc = &heap->classes[heap->purging->class];
+    struct hk_heap_class *hc = &heap->classes[purging->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    class_end_purge(heap, &released);
+    if (heap_purging(heap) != NULL) /* the repair of the class may have ended it */
+        class_end_purge(heap, &released);
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     slabs_release(released);
 }

@@ -46,9 +46,8 @@ struct hk_heap_class {
 struct hk_heap {
     struct hk_heap_class classes[HK_CLASS_COUNT];
     struct hk_arena arena;
-    uint32_t threads; /* lock:THREADS; attached now */
-    struct hk_span
-        *purging; /* lock:CLASS; the slab whose free pages are being given back, or NULL */
+    uint32_t threads;        /* lock:THREADS; attached now */
+    struct hk_span *purging; /* atomic, stored under CLASS; its free pages are being given back */
     uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; its free blocks, taken meanwhile */
 };
 

@@ -14,7 +14,7 @@ enum {
     PURGE_STEP_BYTES = 16 << 20, /* at most given back in one step; about a millisecond */
     PURGE_TICK_CALLS = 16,       /* system calls in a step inside a slow call of the program */
     PURGE_BALANCE_CALLS = 32,    /* the same at the end of a free */
-    PURGE_BALANCE_PART = 2,      /* of purge_thread_mb: free bytes that a balance leaves alone */
+    PURGE_BALANCE_PART = 4,      /* of purge_thread_mb: free bytes that a balance leaves alone */
     PURGE_REGRETS = 2,           /* in a row raise the limit: one is no loop yet */
     PURGE_REGRET_DECAY = 5,      /* purge delays after which a raised limit falls by half */
     PURGE_FAILURE_MS = 100,      /* pause after a purge that did not help; it doubles each time */
@@ -60,11 +60,21 @@ static bool purge_scan(struct hk_scan *scan) {
     }
     scan->purged_bytes += scan->which == HK_PURGE_ALL ? hk_extent_purge(UINT64_MAX, &scan->budget)
                                                       : purge_aged_extents(&scan->budget);
-    return scan->budget.calls > 0 && scan->budget.bytes > 0;
+    return !hk_purge_is_spent(&scan->budget);
 }
 
 static struct hk_purge_budget purge_budget(uint32_t calls) {
     return (struct hk_purge_budget){calls, PURGE_STEP_BYTES};
+}
+
+/* Ends a step. If another thread waits for its turn, it gets it before the next step. */
+static void purge_unlock(void) {
+    static uint32_t never; /* atomic: 0 */
+    /* relaxed: only a look */
+    bool wanted = (hk_load_relaxed(&purge.lock.word) & HK_LOCK_WAITERS) != 0;
+    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    if (wanted)
+        hk_os_wait_ms(&never, 0, 1);
 }
 
 /* One step of the scan that ages, under the PURGE lock. Moves the mistakes that it found to
@@ -92,7 +102,7 @@ enum hk_purge_progress hk_purge_step(void) {
     struct hk_mistakes mistakes;
     hk_lock(&purge.lock, HK_RANK_PURGE);
     enum hk_purge_progress progress = purge_age(HK_PURGE_STEP_CALLS, &mistakes);
-    hk_unlock(&purge.lock, HK_RANK_PURGE);
+    purge_unlock();
     hk_mistakes_report("free", &mistakes);
     return progress;
 }
@@ -108,7 +118,7 @@ size_t hk_purge_all(void) {
         scan.budget = purge_budget(HK_PURGE_STEP_CALLS);
         hk_lock(&purge.lock, HK_RANK_PURGE);
         done = purge_scan(&scan);
-        hk_unlock(&purge.lock, HK_RANK_PURGE);
+        purge_unlock();
     }
     hk_mistakes_report("free", &scan.mistakes);
     return scan.purged_bytes;
@@ -171,7 +181,7 @@ static void balance_adapt(void) {
 
 static void balance_arena(void *arg, struct hk_heap *heap) {
     struct hk_purge_budget *budget = arg;
-    if (budget->calls > 0 && budget->bytes > 0)
+    if (!hk_purge_is_spent(budget))
         hk_arena_purge(&heap->arena, HK_PURGE_FREE, budget);
 }
 
@@ -189,10 +199,14 @@ void hk_purge_balance(void) {
         struct hk_purge_budget budget = {PURGE_BALANCE_CALLS, dirty - limit / 2};
         size_t wanted = budget.bytes;
         hk_thread_each_heap(balance_arena, &budget);
-        if (budget.calls > 0 && budget.bytes > 0)
+        if (!hk_purge_is_spent(&budget))
             hk_extent_purge(UINT64_MAX, &budget);
         purge.balanced += wanted - budget.bytes;
         purge.usage_after = hk_usage_bytes();
+        if (budget.bytes == wanted) {                          /* the OS refuses: locked memory */
+            hk_store_relaxed(&purge.limit, dirty + dirty / 4); /* relaxed: a number */
+            purge.limit_ms = hk_os_now_ms();
+        }
     }
     hk_unlock(&purge.lock, HK_RANK_PURGE);
 }

@@ -7,7 +7,7 @@
  * slow calls. A balance keeps the free memory of a program without scavenger within a limit, at the end
  * of the frees that exceed it. A trim gives back everything now.
  * Owns: the place of the scan, the limit of the balance. Threads: any, no lock held. One thread at a
- * time works, under the PURGE lock, for at most HK_PURGE_STEP_CALLS system calls; then others get in
+ * time works, under the PURGE lock, for at most 256 system calls; then others get in
  * between. Mistakes of the program that it finds are reported after the lock is released.
  * Boundary: heap/thread, heap/heap, core/arena, core/large.
  */
@@ -16,7 +16,7 @@
 
 #include "../base/compiler.h"
 
-enum { HK_PURGE_STEP_CALLS = 256 };
+enum { HK_PURGE_STEP_CALLS = 128 }; /* the last slab of a step may take as many again */
 
 /* Bytes that are free and may be resident: dirty granules and cached extents. */
 uint64_t hk_purge_dirty_bytes(void);

@@ -12,6 +12,8 @@
 
 enum {
     SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal; each refusal doubles it */
+    SCAVENGER_FEW_THREADS = 16,     /* records that are compared with the threads that exist */
+    SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons while nothing is dirty */
     SCAVENGER_RETRY_MAX_MS = 60000, /* and ends here */
     SCAVENGER_END_MS = 100,         /* an ending thread waits at most this long for the scavenger */
 };
@@ -48,6 +50,13 @@ bool hk_scavenger_is_present(void) {
 
 /* ---- The thread -------------------------------------------------------------------------------- */
 
+/* Threads that made their cache too late for our destructor must not keep the scavenger alive. With many
+ * records it does not matter: the scavenger is allowed anyway. */
+static void scavenger_recount_threads(void) {
+    if (hk_thread_count() <= SCAVENGER_FEW_THREADS)
+        hk_thread_recover_gone();
+}
+
 /* Sleeps half a purge delay, or less if a thread of the program ends. */
 static void scavenger_pause(void) {
     uint64_t end_ms = hk_os_now_ms() + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1;
@@ -77,7 +86,8 @@ static void *scavenger_run(void *arg) {
     hk_store_relaxed(&scavenger.id,
                      hk_os_thread_id()); /* relaxed: the store of `state` orders it */
     while (scavenger_is_wanted()) {
-        hk_dirty_wait();
+        while (!hk_dirty_wait_ms(SCAVENGER_RECOUNT_MS) && scavenger_is_allowed())
+            scavenger_recount_threads();
         scavenger_settle();
     }
     /* release: publishes `id`; pairs with the acquire in scavenger_await_end */
@@ -94,9 +104,12 @@ static void scavenger_await_end(void) {
     for (uint64_t now = hk_os_now_ms(); now < end_ms && !scavenger_is_allowed();
          now = hk_os_now_ms()) {
         /* acquire: pairs with the release in scavenger_run */
-        if (hk_load_acquire(&scavenger.state) == SCAVENGER_PRESENT)
+        if (hk_load_acquire(&scavenger.state) == SCAVENGER_PRESENT) {
             hk_os_wait_ms(&scavenger.state, SCAVENGER_PRESENT, end_ms - now);
-        else if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
+            continue;
+        }
+        hk_os_wake(&scavenger.state); /* each waiter wakes the next one */
+        if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
             return;
         else
             hk_os_wait_ms(&scavenger.state, SCAVENGER_ABSENT, 1);
@@ -104,7 +117,10 @@ static void scavenger_await_end(void) {
 }
 
 void hk_scavenger_thread_ended(void) {
-    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT || scavenger_is_allowed())
+    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT)
+        return;
+    scavenger_recount_threads();
+    if (scavenger_is_allowed())
         return;
     hk_add_relaxed(&scavenger.ended, 1); /* relaxed: the wakes order */
     hk_os_wake(&scavenger.ended);
@@ -125,11 +141,10 @@ static void scavenger_note_refusal(uint64_t now) {
                                               : SCAVENGER_RETRY_MAX_MS); /* relaxed: as above */
 }
 
-/* background=auto stays out of handlers, children of vfork, and sandboxes. */
+/* No thread starts in a handler or a child of vfork; with background=auto, none in a sandbox either. */
 static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
-    bool is_child_of_vfork = hk_os_thread_id() == 0;
-    if (is_child_of_vfork || (!always && !hk_os_may_start_thread(signal_mask)))
+    if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
     hk_thread_recover_gone(); /* only threads that exist justify one of ours */
     return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
@@ -153,10 +168,11 @@ void hk_scavenger_want(uint64_t signal_mask) {
     }
     scavenger_note_refusal(now);
     hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: as above */
+    hk_os_wake(&scavenger.state);
 }
 
 void hk_scavenger_fork_child(void) {
     hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: the child has one thread */
     hk_store_relaxed(&scavenger.retry_ms, 0);
-    hk_dirty_clear();
+    hk_dirty_signal(); /* what was dirty in the parent is dirty here */
 }

@@ -535,22 +535,24 @@ static bool threads_may_have_vanished(void) {
     return hk_load_relaxed(&threads.vanished) != 0; /* relaxed: a hint */
 }
 
-/* Takes the record of that number out of the list; NULL if it is not there. */
-static struct hk_thread *threads_take(uint32_t number) {
+struct thread_owner {
+    uint32_t number;
+    uint64_t id; /* 0: unknown */
+};
+
+/* Takes the record of that owner out of the list; NULL if it is not there. */
+static struct hk_thread *threads_take(const struct thread_owner *owner) {
     hk_lock(&threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = threads.first;
-    while (thread != NULL && thread->number != number)
+    /* relaxed: an owner that is gone has stored its own id */
+    while (thread != NULL &&
+           (thread->number != owner->number || hk_load_relaxed(&thread->id) != owner->id))
         thread = thread->next;
     if (thread != NULL)
         thread_unlink_locked(thread);
     hk_unlock(&threads.lock, HK_RANK_THREADS);
     return thread;
 }
-
-struct thread_owner {
-    uint32_t number;
-    uint64_t id; /* 0: unknown */
-};
 
 /* The owners of the records after the first `skipped` ones. Returns how many. */
 static uint32_t threads_owners(uint32_t skipped, struct thread_owner owners[THREAD_SWEEP_BATCH]) {
@@ -579,7 +581,7 @@ void hk_thread_recover_gone(void) {
         skipped += count;
         for (uint32_t i = 0; i < count; i++) {
             struct hk_thread *thread =
-                hk_os_thread_is_gone(owners[i].id) ? threads_take(owners[i].number) : NULL;
+                hk_os_thread_is_gone(owners[i].id) ? threads_take(&owners[i]) : NULL;
             if (thread != NULL) {
                 thread_recover(thread);
                 skipped--;

@@ -4,14 +4,17 @@
 #include "check.h"
 #include "os.h"
 
-enum { LOCK_SPINS = 60 }; /* about the time of a batch under a class lock */
+enum {
+    LOCK_SPINS = 60,     /* about the time of a batch under a class lock */
+    LOCK_WAIT_MS = 1000, /* until a waiting thread looks again at the lock's owner */
+};
 
 struct hk_lock_counts hk_lock_counts;
 
 HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
 /* A thread's number is the generation of the process that gave it, and a count. */
-enum { LOCK_COUNT_BITS = 22 };
+enum { LOCK_COUNT_BITS = 25 };
 
 static struct {
     uint32_t threads;    /* atomic; numbers given out so far */
@@ -100,7 +103,8 @@ void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
         if (seen == 0)
             return;
         hk_add_relaxed(&hk_lock_counts.sleeps, 1); /* relaxed: a statistic */
-        hk_os_wait(&lock->word, wanted);
+        /* The first thread of a forked child may be late to say which number it has. */
+        hk_os_wait_ms(&lock->word, wanted, LOCK_WAIT_MS);
     }
 }
 
@@ -120,7 +124,10 @@ void hk_lock_note_released(enum hk_rank rank) {
     hk_assert((lock_held >> rank) & 1);
     lock_held &= ~(1u << rank);
 }
+
+void hk_lock_note_none_held(void) { hk_assert(lock_held == 0); }
 #else
+void hk_lock_note_none_held(void) {}
 void hk_lock_note_taken(enum hk_rank rank) { (void)rank; }
 void hk_lock_note_released(enum hk_rank rank) { (void)rank; }
 #endif

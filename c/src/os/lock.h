@@ -49,6 +49,7 @@ void hk_unlock_slow(struct hk_lock *lock);
 /* Debug builds only. */
 void hk_lock_note_taken(enum hk_rank rank);
 void hk_lock_note_released(enum hk_rank rank);
+void hk_lock_note_none_held(void); /* asserts it */
 
 /* Sets the function that repairs the structure behind an orphaned lock of a rank. It runs with the
  * lock held, in a forked child, before the taker goes on. A rank without one needs no repair. */

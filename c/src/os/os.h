@@ -109,9 +109,11 @@ uint64_t hk_os_thread_id(void);
 bool hk_os_thread_is_gone(uint64_t id);
 
 /* Whether the calling thread may start a thread of ours: it does not run a signal handler (as far as
- * its signal mask tells), nor in a child of vfork, nor under a seccomp filter. `usual_mask` is the
- * thread's signal mask in normal operation. */
+ * its signal mask tells), nor in a child of vfork. `usual_mask` is the thread's signal mask in normal
+ * operation. */
 bool hk_os_may_start_thread(uint64_t usual_mask);
+/* Whether the calling thread is under a seccomp filter. */
+bool hk_os_is_sandboxed(void);
 /* The calling thread's signal mask; bit 0 is signal 1. */
 uint64_t hk_os_signal_mask(void);
 

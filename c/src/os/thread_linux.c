@@ -194,9 +194,10 @@ uint64_t hk_os_signal_mask(void) {
 
 bool hk_os_may_start_thread(uint64_t usual_mask) {
     /* relaxed: stored before this process had threads */
-    return hk_os_signal_mask() == usual_mask && hk_load_relaxed(&os_process) == os_getpid() &&
-           os_syscall(SYS_prctl, PR_GET_SECCOMP) == 0;
+    return hk_os_signal_mask() == usual_mask && hk_load_relaxed(&os_process) == os_getpid();
 }
+
+bool hk_os_is_sandboxed(void) { return os_syscall(SYS_prctl, PR_GET_SECCOMP) != 0; }
 
 /* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program has
  * them: setuid runs in each thread, and libc aborts the process if one thread fails. */

@@ -6,6 +6,8 @@
 // timeout: 120
 #include "process.h"
 
+#include <limits.h>
+
 /* ---- Single-threaded programs ------------------------------------------------------------------ */
 
 static void *touch_heap(void *arg) {
@@ -137,6 +139,33 @@ TEST(a_single_threaded_program_gives_back_when_it_frees) {
         }
 }
 
+static void *sleep_with_heap(void *arg) {
+    touch_heap(NULL);
+    pause();
+    return arg;
+}
+
+/* With a thread that sleeps, so that there is a scavenger. */
+static void keep_every_60th(void *unused) {
+    (void)unused;
+    enum { COUNT = 60000, BYTES = 1024 };
+    static char *list[COUNT];
+    test_thread(sleep_with_heap, NULL);
+    test_sleep_ms(50);
+    size_t before = test_rss();
+    for (size_t i = 0; i < COUNT; i++)
+        memset(list[i] = malloc(BYTES), 1, BYTES);
+    test_sleep_ms(1000); /* a scavenger sleeps by now */
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % 60 != 0)
+            free(list[i]);
+    CHECK(BECOMES(test_rss() <= before + 20 * MIB, PATIENCE_MS));
+}
+
+TEST(pages_between_live_blocks_go_back_while_a_program_with_threads_sleeps) {
+    CHECK_EXITED(in_child(keep_every_60th, NULL));
+}
+
 static void idle_mixed(void *unused) {
     (void)unused;
     size_t before = test_rss();
@@ -256,6 +285,37 @@ static void leave_main(void *arg) {
     for (int i = 0; i < 2; i++)
         test_thread(work_shortly, leaving.load_workers ? &leaving : NULL);
     pthread_exit(NULL);
+}
+
+/* A thread that makes its cache in its last round of destructors, which ours then misses. */
+static pthread_key_t late_key;
+static __thread int late_round;
+
+static void allocate_last(void *value) {
+    if (++late_round < PTHREAD_DESTRUCTOR_ITERATIONS)
+        pthread_setspecific(late_key, value);
+    else
+        load_free(load_make(MIB, 1000));
+}
+
+static void *work_late(void *arg) {
+    pthread_setspecific(late_key, &late_key);
+    return arg;
+}
+
+static void leave_main_with_lost_caches(void *unused) {
+    (void)unused;
+    alarm(5);
+    pthread_key_create(&late_key, allocate_last);
+    load_make(60 * MIB, 1000);
+    for (int i = 0; i < 3; i++)
+        pthread_join(test_thread(work_late, NULL), NULL);
+    test_thread(work_shortly, &late_key);
+    pthread_exit(NULL);
+}
+
+TEST(lost_caches_do_not_keep_a_process_alive) {
+    CHECK_EXITED(test_in_child(leave_main_with_lost_caches, NULL));
 }
 
 TEST(a_process_whose_main_called_pthread_exit_ends_with_its_last_thread) {

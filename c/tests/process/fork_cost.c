@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// env: HAKMEM_HEAPS=200
+// env: HAKMEM_HEAPS=200 HAKMEM_PURGE_DELAY_MS=100000
 #include "process.h"
 
 enum { THREADS = 64, FORKS = 20, IN_CHILD = 400, IN_PARENT = 84 };

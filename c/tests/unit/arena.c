@@ -587,6 +587,7 @@ TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them
     CHECK(run.chunk->huge);
     hk_arena_give(run.chunk, run.base, 4);
     fake_os.huge_mode = HK_OS_HUGE_NEVER; /* by a later prctl */
+    hk_arena_obey_huge_mode(&arena);
     CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
     CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
     CHECK(!run.chunk->huge);
@@ -640,6 +641,38 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
     for (uint32_t granules = 8; granules > 0; granules--)
         take(granules);
     CHECK(fake_os.map_calls <= maps + 2);
+}
+
+TEST_FRESH(a_purge_that_had_begun_to_free_its_run_is_ended_before_others_take_it) {
+    struct hk_granules run = take(4);
+    give(run, 4);
+    arena.purging = run.chunk; /* the thread stopped while it freed the run */
+    arena.purging_run = (struct hk_run){0, 4};
+    run.chunk->used[0] = 0x3;
+    hk_lock(&arena.lock, HK_RANK_ARENA);
+    hk_arena_repair(&arena);
+    hk_unlock(&arena.lock, HK_RANK_ARENA);
+    CHECK(arena.purging == NULL);
+    struct hk_granules taken = take(4);
+    CHECK_EQ(taken.base, run.base);
+    hk_arena_repair_purge(&arena); /* much later */
+    CHECK(take(4).base != taken.base);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(a_purge_under_way_keeps_its_run_until_the_repair_of_the_purge) {
+    struct hk_granules run = take(4);
+    give(run, 4);
+    arena.purging = run.chunk;
+    arena.purging_run = (struct hk_run){0, 4};
+    run.chunk->used[0] = 0xf;
+    hk_lock(&arena.lock, HK_RANK_ARENA);
+    hk_arena_repair(&arena);
+    hk_unlock(&arena.lock, HK_RANK_ARENA);
+    CHECK(take(4).base != run.base);
+    hk_arena_repair_purge(&arena);
+    CHECK_EQ(take(4).base, run.base);
+    CHECK(hk_arena_valid(&arena));
 }
 
 TEST_FRESH(granules_that_were_half_taken_stay_in_use_and_are_touched) {

@@ -579,3 +579,65 @@ TEST_FRESH(a_scan_in_small_steps_gives_back_as_much_as_one_in_a_large_step) {
     CHECK_GE(purged[0], (size_t)MANY / 20 * 4096);
     CHECK_EQ(purged[1], purged[0]);
 }
+
+/* ---- Orphaned locks in the middle of a purge ---------------------------------------------------- */
+
+static struct hk_heap *orphaned;
+static pthread_barrier_t step;
+
+static void repair_class_of_orphaned(struct hk_lock *lock) {
+    struct hk_heap_class *hc = (struct hk_heap_class *)(void *)lock;
+    hk_heap_repair_class(orphaned, (size_t)(hc - orphaned->classes));
+}
+
+static void *hold_class_until_the_end(void *arg) {
+    struct hk_heap_class *hc = &orphaned->classes[CLASS];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    return arg;
+}
+
+static void repair_purge_in_child(void *unused) {
+    (void)unused;
+    hk_heap_repair_purge(NULL,
+                         orphaned); /* finds the class lock orphaned, and the purge ended by that */
+    CHECK(orphaned->purging == NULL);
+    CHECK_EQ(orphaned->classes[CLASS].blocks_purging, 0);
+    check_worn_heap(orphaned);
+}
+
+TEST_FRESH(a_purge_whose_end_had_begun_under_an_orphaned_lock_is_ended_once) {
+    orphaned = make_worn_heap();
+    struct hk_span *slab = orphaned->classes[CLASS].first;
+    uint32_t taken = hk_slab_take_all(slab, orphaned->purging_bits);
+    orphaned->classes[CLASS].blocks_purging += taken;
+    orphaned->purging = slab;
+    hk_slab_give_all(slab, orphaned->purging_bits); /* the end has begun */
+
+    hk_os_generation();
+    hk_lock_set_repair(HK_RANK_CLASS, repair_class_of_orphaned);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(hold_class_until_the_end, NULL);
+    pthread_barrier_wait(&step);
+    struct test_child child = test_in_child(repair_purge_in_child, NULL);
+    CHECK_EXITED(child);
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+}
+
+TEST_FRESH(a_slab_that_is_half_entered_is_lost_and_its_neighbours_are_not) {
+    enum { TWO = HK_CLASS_20480 }; /* slabs of several granules */
+    struct hk_heap *heap = make_heap();
+    take(heap, TWO, many, 40);
+    uint32_t slabs = heap->classes[TWO].slabs;
+    struct hk_span *half = hk_registry_find(many[0]);
+    REQUIRE(half->granules > 1 && slabs > 1);
+    hk_registry_remove(half);
+    struct hk_heap_class *hc = &heap->classes[TWO];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hk_heap_repair_class(heap, TWO);
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    CHECK_EQ(hc->slabs, slabs - 1);
+}
