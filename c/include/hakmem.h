@@ -12,7 +12,8 @@
  *
  * A pointer that is not a block (never allocated here, inside a block, already freed) is an error
  * of the program. Where it is detected, one line on standard error names the function, the pointer
- * and the cause, and the process aborts; with the option on_error=continue the call does nothing.
+ * and the cause, and the process aborts. With the option on_error=continue the call does nothing,
+ * except that a sized free with a wrong size frees the block that the pointer stands for.
  */
 #ifndef HAKMEM_H
 #define HAKMEM_H
@@ -95,8 +96,8 @@ HAK_API size_t hak_usable_size(const void *ptr) HAK_NOEXCEPT;
 /* ---- Layout forms, for callers that know size and alignment when they free (Rust) --------------
  *
  * `align` is a power of two (not checked). The size and alignment given to hak_dealloc and
- * hak_realloc_layout are those of the block's allocation (or last reallocation); anything else is
- * undefined behaviour, reported in checking mode. Blocks of these functions may also be given to
+ * hak_realloc_layout are those of the block's allocation (or last reallocation). Anything else is a
+ * mistake that harms no other block: too large a size is reported, any other with checks=1. Blocks of these functions may also be given to
  * hak_free, hak_usable_size; to hak_realloc only if their alignment may be forgotten. A block
  * with an alignment of at most 8 may be aligned to 8 only. */
 

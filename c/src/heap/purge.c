@@ -69,7 +69,7 @@ static struct hk_purge_budget purge_budget(uint32_t calls) {
 
 /* Ends a step. If another thread waits for its turn, it gets it before the next step. */
 static void purge_unlock(void) {
-    static uint32_t never; /* atomic: 0 */
+    static uint32_t never; /* const: 0 */
     /* relaxed: only a look */
     bool wanted = (hk_load_relaxed(&purge.lock.word) & HK_LOCK_WAITERS) != 0;
     hk_unlock(&purge.lock, HK_RANK_PURGE);

@@ -1,4 +1,4 @@
-/* heap/thread.h - the cache of a thread, from its birth to its death.
+/* heap/thread.h - the cache of a thread, from its start to its end.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -7,12 +7,12 @@
  * within the thread's share of memory, which it earns by the bytes that its slow paths move: a
  * thread that does little holds little, even if it then sleeps for ever. Bins that were not used
  * since the last look give half back.
- * A thread starts on the constant unborn cache, whose bins are empty and full at once, so that its
- * first call ends here. After its death, and in checking mode, it is on the uncached one, and every
+ * A thread starts on the constant uninitialized cache, whose bins are empty and full at once, so that its
+ * first call ends here. After its end, and in checked mode, it is on the disabled one, and every
  * call goes to a heap.
  * Owns: the thread records, the table of heaps, and which thread uses which heap.
  * Threads: functions work on the calling thread's record unless they say otherwise. Takes THREADS
- * at birth and death, the own THREAD lock while an array is exchanged.
+ * at start and end, the own THREAD lock while an array is exchanged.
  * Boundary: heap/heap, core/meta; pthread keys for the end of a thread.
  */
 #ifndef HK_HEAP_THREAD_H
@@ -37,7 +37,7 @@ struct hk_thread {
                                             blocks */
     uint8_t moving;                    /* atomic, stored by the owner; class of the bin whose blocks
                                             are being moved, or HK_CLASS_NONE */
-    uint32_t slow_calls;               /* owner; since birth */
+    uint32_t slow_calls;               /* owner; since the start */
     uint32_t frees_in_a_row;           /* owner; flushes since the last refill */
     uint64_t looked_ms;                /* owner; when it last looked for idle bins */
     uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
@@ -55,7 +55,7 @@ struct hk_thread {
 extern HK_THREAD_LOCAL struct hk_cache *hk_cache;
 
 /* The calling thread's record, made at the first call; NULL where it has none: checking mode, after
- * its death, without memory. */
+ * its end, without memory. */
 struct hk_thread *hk_thread_get(void);
 
 /* A heap for a caller without a record; NULL without memory. */

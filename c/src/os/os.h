@@ -6,8 +6,8 @@
  * system calls; tests link tests/fake_os.c in place of the files for Linux.
  * Owns: the counts of its own calls.
  * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
- * PROCESS is held, except wait and wake, which locks are made of.
- * Boundary: the kernel, without libc (os/syscall_linux.h); libc's wrappers for the calls that map memory.
+ * PURGE is held, except wait and wake, which locks are made of.
+ * Boundary: the kernel, without libc (os/syscall_linux.h); libc's functions for threads, dlopen, abort.
  * Never allocates from hakmem; keeps errno.
  */
 #ifndef HK_OS_OS_H
