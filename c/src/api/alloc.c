@@ -8,7 +8,7 @@
 
 /* From the bin, or from below when that is empty. */
 static inline void *alloc_small(size_t class) {
-    void *block = hk_bin_pop(hk_cache, class);
+    void *block = hk_bin_pop(&hk_cache->bins[class]);
     return hk_likely(block != NULL) ? block : hk_thread_refill(class);
 }
 
@@ -18,7 +18,7 @@ static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE)
         return hk_thread_take_large(size, align);
-    block.start = hk_bin_pop(hk_cache, class);
+    block.start = hk_bin_pop(&hk_cache->bins[class]);
     if (block.start == NULL && size > HK_MID_MAX)
         return hk_thread_take_one(class);
     if (block.start == NULL)

@@ -42,7 +42,7 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
     size_t class = span->class;
     if (class == HK_CLASS_NONE)
         hk_thread_free_large(span);
-    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(hk_cache, class, block))
+    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(&hk_cache->bins[class], block))
         hk_thread_flush(function, class, block);
 }
 
@@ -50,9 +50,9 @@ HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
     const struct hk_class_map *map = hk_class_map_get();
-    size_t class = hk_class_map_find(map, block);
-    if (hk_likely(class != HK_CLASS_NONE) && !hk_class_map_is_inside(map, class, block)) {
-        hk_thread_flush("free", class, block);
+    size_t row = hk_class_map_find(map, block);
+    if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
+        hk_thread_flush("free", hk_class_of_row(row), block);
         return;
     }
     struct hk_span *span = hk_front_find("free", block);

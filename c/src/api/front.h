@@ -31,7 +31,7 @@ struct hk_span *hk_front_find(const char *function, const void *block);
 
 HK_FAST void *hk_front_malloc(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX)) {
-        void *block = hk_bin_pop(hk_cache, hk_class_of_tiny(size)); /* size 0: empty bin */
+        void *block = hk_bin_pop(&hk_cache->bins[hk_class_of_tiny(size)]); /* size 0: empty bin */
         if (hk_likely(block != NULL))
             return block;
     }
@@ -40,32 +40,32 @@ HK_FAST void *hk_front_malloc(size_t size) {
 
 HK_FAST void hk_front_free(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
-    size_t class = hk_class_map_find(map, block);
-    if (hk_unlikely(hk_class_map_is_inside(map, class, block)) ||
-        hk_unlikely(!hk_bin_push(hk_cache, class, block)))
+    size_t row = hk_class_map_find(map, block);
+    if (hk_unlikely(hk_class_map_is_inside(map, row, block)) ||
+        hk_unlikely(!hk_bin_push(hk_bin_at(hk_cache, row), block)))
         hk_free_slow(block);
 }
 
-/* The class of a small layout; for others HK_CLASS_NONE, whose bin is always empty. */
-HK_FAST size_t hk_front_class(size_t size, size_t align) {
+/* The row of a small layout's class; for others that of HK_CLASS_NONE, whose bin is always empty. */
+HK_FAST size_t hk_front_row(size_t size, size_t align) {
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
-        return HK_CLASS_NONE;
+        return 0;
     if (hk_unlikely(size <= 8))
-        return align <= 8 ? HK_CLASS_8 : HK_CLASS_16;
-    return hk_class_of_tiny(size);
+        return hk_row_of(align <= 8 ? HK_CLASS_8 : HK_CLASS_16);
+    return hk_row_of(hk_class_of_tiny(size));
 }
 
 HK_FAST void *hk_front_alloc(size_t size, size_t align) {
-    void *block = hk_bin_pop(hk_cache, hk_front_class(size, align));
+    void *block = hk_bin_pop(hk_bin_at(hk_cache, hk_front_row(size, align)));
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
 /* Puts a block of at least `size` bytes into its bin. False if the slow path must look at it. */
 HK_FAST bool hk_front_push_sized(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
-    size_t class = hk_class_map_find_8(map, block);
-    return hk_likely(size <= map->block_bytes[class]) &&
-           hk_likely(hk_bin_push(hk_cache, class, block));
+    size_t row = hk_class_map_find_8(map, block);
+    return hk_likely(size <= hk_class_map_row(map, row)->block_bytes) &&
+           hk_likely(hk_bin_push(hk_bin_at(hk_cache, row), block));
 }
 
 /* `block` is not NULL. */

@@ -28,13 +28,21 @@ enum hk_cache_kind {
     HK_CACHE_OWN,
 };
 
-/* One bin for each class, as parallel arrays: an index of a class needs no multiplication. The bin of
- * HK_CLASS_NONE never has an array. */
-struct hk_cache {
-    void **top[HK_CLASS_COUNT];  /* atomic, stored by the owner, loaded by statistics */
-    void **ceil[HK_CLASS_COUNT]; /* owner */
-    enum hk_cache_kind kind;     /* const; tells the sentinel caches apart */
+struct hk_bin {
+    void **top;  /* atomic, stored by the owner, loaded by statistics */
+    void **ceil; /* owner */
 };
+_Static_assert(sizeof(struct hk_bin) == HK_ROW_BYTES, "the class map holds offsets of bins");
+
+/* One bin for each class. The bin of HK_CLASS_NONE never has an array. */
+struct hk_cache {
+    struct hk_bin bins[HK_CLASS_COUNT];
+    enum hk_cache_kind kind; /* const; tells the sentinel caches apart */
+};
+
+HK_FAST struct hk_bin *hk_bin_at(struct hk_cache *cache, size_t row) {
+    return (struct hk_bin *)(void *)((char *)cache->bins + row);
+}
 
 /* The array of a bin that has none: NULL slots only. */
 extern void *const hk_bin_nothing[HK_BIN_BELOW];
@@ -42,27 +50,25 @@ extern void *const hk_bin_nothing[HK_BIN_BELOW];
 
 /* Release: orders the slots before `top` for the copy of the bin in a forked child, which must not
  * count a slot that is not written. Pairs with the plain loads there. Readers of statistics only count. */
-HK_FAST void hk_bin_set_top(struct hk_cache *cache, size_t class, void **top) {
-    hk_store_release(&cache->top[class], top);
-}
+HK_FAST void hk_bin_set_top(struct hk_bin *bin, void **top) { hk_store_release(&bin->top, top); }
 
 /* The newest block, or NULL from an empty bin. */
-HK_FAST void *hk_bin_pop(struct hk_cache *cache, size_t class) {
-    void **top = cache->top[class];
+HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
+    void **top = bin->top;
     void *block = top[-1];
     if (hk_likely(block != NULL))
-        hk_bin_set_top(cache, class, top - 1);
+        hk_bin_set_top(bin, top - 1);
     return block;
 }
 
 /* False if the bin is full, or if `block` is one of its two newest already (a double free). */
-HK_FAST bool hk_bin_push(struct hk_cache *cache, size_t class, void *block) {
-    void **top = cache->top[class];
-    if (hk_unlikely(top == cache->ceil[class]) || hk_unlikely(top[-1] == block) ||
+HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
+    void **top = bin->top;
+    if (hk_unlikely(top == bin->ceil) || hk_unlikely(top[-1] == block) ||
         hk_unlikely(top[-2] == block))
         return false;
     *top = block;
-    hk_bin_set_top(cache, class, top + 1);
+    hk_bin_set_top(bin, top + 1);
     return true;
 }
 

@@ -12,7 +12,8 @@ enum {
     REGISTRY_LEAF_BITS = 16,
     REGISTRY_ROOT_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT - REGISTRY_LEAF_BITS,
     REGISTRY_LEAF_SPANS = 1 << REGISTRY_LEAF_BITS,
-    CLASS_MAP_FIRST_BITS = 18, /* bytes of the first generation: 256 KiB for 16 GiB of addresses */
+    CLASS_MAP_FIRST_BITS =
+        17, /* granules of the first generation: 256 KiB for 8 GiB of addresses */
     CLASS_MAP_GROWTH_BITS = 3, /* each generation is at least eight times as large */
     CLASS_MAP_LAST_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT, /* all addresses */
     CLASS_MAP_GENERATIONS =
@@ -98,7 +99,7 @@ static inline bool class_map_covers(const struct hk_class_map *map, uintptr_t gr
 
 /* Bytes of a mapping for a generation of 2^bits granules. */
 static size_t class_map_bytes(unsigned bits) {
-    return hk_round_up(sizeof(struct hk_class_map) + ((size_t)1 << bits), hk_os_page_bytes());
+    return hk_round_up(sizeof(struct hk_class_map) + ((size_t)2 << bits), hk_os_page_bytes());
 }
 
 /* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP, under
@@ -106,7 +107,7 @@ static size_t class_map_bytes(unsigned bits) {
 static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *from) {
     uintptr_t granules = class_map_granules(from);
     uint64_t classes;
-    for (uintptr_t i = 0; i < granules; i += sizeof classes) {
+    for (uintptr_t i = 0; i < granules; i += sizeof classes / sizeof *from->classes) {
         memcpy(&classes, &from->classes[i], sizeof classes);
         if (classes != 0)
             memcpy(&to->classes[i], &classes, sizeof classes);
@@ -173,9 +174,8 @@ static void class_map_reach(uintptr_t granule) {
     fresh->limit_8 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 3);
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;
-        fresh->block_bytes[class] = bytes;
-        fresh->inside[class] =
-            (uint16_t)((bytes & -bytes) - 1); /* blocks start at multiples of that */
+        /* Blocks start at multiples of the lowest bit of their size. */
+        fresh->rows[class] = (struct hk_class_map_row){bytes, (uint16_t)((bytes & -bytes) - 1)};
     }
     if (!class_map_publish(fresh))
         hk_os_unmap_guarded(fresh, class_map_bytes(bits));
@@ -184,14 +184,15 @@ static void class_map_reach(uintptr_t granule) {
 /* Stores the class of a slab's granules in every generation, as a reader may still use an old one. If a
  * fork stops this thread for ever in the middle, the half-written range belongs to a slab that is lost to
  * the child, so there is nothing to repair. */
-static void class_map_store(const struct hk_span *slab, uint8_t class) {
+static void class_map_store(const struct hk_span *slab, size_t class) {
     uintptr_t first = slab->base >> HK_GRANULE_SHIFT;
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
     for (uint32_t g = 0; g < class_maps.count; g++) {
         struct hk_class_map *map = class_maps.generations[g];
         for (uintptr_t granule = first; granule < first + slab->granules; granule++) {
             if (class_map_covers(map, granule)) /* relaxed: see hk_class_map_find */
-                hk_store_relaxed(&map->classes[class_map_index(map, granule)], class);
+                hk_store_relaxed(&map->classes[class_map_index(map, granule)],
+                                 (uint16_t)hk_row_of(class));
         }
     }
     hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: two maps. The class map answers "which class?" for every free: one byte for each granule,
+ * What it is: two maps. The class map answers "which class?" for every free: two bytes for each granule,
  * indexed by the distance below a fixed address shortly above the first slab. Mappings of Linux grow
  * downwards, so the map grows with the heap. The pagemap proper answers "which span?" on slow paths, for
  * the whole address space, in two levels.
@@ -22,7 +22,10 @@
  * the limit, so that one comparison finds pointers that are above and those that are too far below. Sized frees
  * rotate the distance by 3 before that, which moves pointers that are not aligned to 8 bytes out of range. */
 struct hk_class_map {
-    size_t block_bytes[HK_CLASS_COUNT]; /* const; as in hk_classes, at hand for sized frees */
+    struct hk_class_map_row {
+        size_t block_bytes; /* const; as in hk_classes, at hand for sized frees */
+        uint16_t inside;    /* const; bits of an address that are 0 at the start of any block */
+    } rows[HK_CLASS_COUNT];
     /* const; the last byte, and the last unit of 8 bytes, of the highest granule, and what is covered in such
      * units. Every free reads them, so they keep off the start of the page, whose cache sets page-aligned blocks
      * compete for. */
@@ -30,10 +33,9 @@ struct hk_class_map {
     uintptr_t limit_1;
     uintptr_t top_8;
     uintptr_t limit_8;
-    uint16_t
-        inside[HK_CLASS_COUNT]; /* const; bits of an address that are 0 at the start of any block */
-    uint8_t classes[];          /* atomic */
+    uint16_t classes[]; /* atomic; offsets of rows */
 };
+_Static_assert(sizeof(struct hk_class_map_row) == HK_ROW_BYTES, "an offset serves bins and rows");
 
 /* The newest generation; before the first slab, an empty one. */
 extern const struct hk_class_map *hk_class_map; /* atomic */
@@ -43,37 +45,47 @@ HK_FAST const struct hk_class_map *hk_class_map_get(void) {
     return hk_load_acquire(&hk_class_map);
 }
 
-/* Loads the class of a granule by its index.
+/* Loads the row of a granule's class.
  * relaxed: a thread that has a pointer to a block has synchronised with its allocation, which came after the
- * byte was stored in this generation, or in an older one that was copied */
+ * row was stored in this generation, or in an older one that was copied */
 HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index) {
-    return hk_load_relaxed(&map->classes[index]);
+    /* In bytes: as an element of the array, gcc 12 computes the place by one instruction more. */
+    const char *classes = (const char *)map + offsetof(struct hk_class_map, classes);
+    return hk_load_relaxed(
+        (const uint16_t *)(const void *)(classes + index * sizeof *map->classes));
 }
 
-/* The class of the slab that `p` points into. HK_CLASS_NONE if the map does not know: NULL, a large block, too
- * far away, not ours. */
+/* The row of the slab that `p` points into: that of HK_CLASS_NONE if the map does not know, as for NULL, a large
+ * block, a pointer that is too far away or not ours. */
 HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
     uintptr_t distance = map->top_1 - (uintptr_t)p;
     if (hk_unlikely(distance >= map->limit_1))
-        return HK_CLASS_NONE;
+        return 0;
     return hk_class_map_load(map, distance >> HK_GRANULE_SHIFT);
 }
 
-/* The same, and HK_CLASS_NONE for a pointer that is not aligned to 8 bytes. */
+/* The same, and the row of HK_CLASS_NONE for a pointer that is not aligned to 8 bytes. */
 HK_FAST size_t hk_class_map_find_8(const struct hk_class_map *map, const void *p) {
     uintptr_t distance = map->top_8 - (uintptr_t)p;
     distance = distance >> 3 | distance << (sizeof distance * 8 - 3);
     if (hk_unlikely(distance >= map->limit_8))
-        return HK_CLASS_NONE;
+        return 0;
     return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 3));
 }
 
-/* Whether `p` cannot be the start of a block of a class, as far as its alignment shows. */
-HK_FAST bool hk_class_map_is_inside(const struct hk_class_map *map, size_t class, const void *p) {
-    return ((uint16_t)(uintptr_t)p & map->inside[class]) != 0;
+HK_FAST const struct hk_class_map_row *hk_class_map_row(const struct hk_class_map *map,
+                                                        size_t row) {
+    return (const struct hk_class_map_row *)(const void *)((const char *)map->rows + row);
 }
 
-HK_FAST size_t hk_registry_class(const void *p) { return hk_class_map_find(hk_class_map_get(), p); }
+/* Whether `p` cannot be the start of a block of a class, as far as its alignment shows. */
+HK_FAST bool hk_class_map_is_inside(const struct hk_class_map *map, size_t row, const void *p) {
+    return ((uint16_t)(uintptr_t)p & hk_class_map_row(map, row)->inside) != 0;
+}
+
+HK_FAST size_t hk_registry_class(const void *p) {
+    return hk_class_of_row(hk_class_map_find(hk_class_map_get(), p));
+}
 
 /* The span that `p` points into (for large blocks: into their first granule); NULL if none. */
 struct hk_span *hk_registry_find(const void *p);

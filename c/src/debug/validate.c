@@ -93,7 +93,7 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
 /* Blocks in the calling thread's bins are out of their slabs. */
 static void validate_thread(struct validation *validation, const struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        for (void **at = thread->floor[class]; at < thread->cache.top[class]; at++) {
+        for (void **at = thread->floor[class]; at < thread->cache.bins[class].top; at++) {
             const struct hk_span *slab = hk_registry_find(*at);
             bool out = false;
             if (slab != NULL && slab->class == class) {

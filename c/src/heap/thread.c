@@ -45,10 +45,7 @@ enum {
 /* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler that merges
  * equal constants would give both sentinels one address. */
 #define THREAD_SENTINEL(kind)                                                                      \
-    {                                                                                              \
-        {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY},                                       \
-            {[0 ... HK_CLASS_COUNT - 1] = HK_BIN_WITHOUT_ARRAY}, kind                              \
-    }
+    { {[0 ... HK_CLASS_COUNT - 1] = {HK_BIN_WITHOUT_ARRAY, HK_BIN_WITHOUT_ARRAY}}, kind }
 static const struct hk_cache thread_unborn = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
 static const struct hk_cache thread_uncached = THREAD_SENTINEL(HK_CACHE_DISABLED);
 
@@ -240,7 +237,7 @@ static void thread_end_move(struct hk_thread *thread) {
 static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     void **old_floor = thread->floor[class];
     uint32_t old_capacity = thread->capacity[class];
-    size_t blocks = (size_t)(thread->cache.top[class] - old_floor);
+    size_t blocks = (size_t)(thread->cache.bins[class].top - old_floor);
     void **floor = HK_BIN_WITHOUT_ARRAY;
     hk_assert(blocks <= capacity);
     bool same_array =
@@ -260,8 +257,8 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     thread_begin_move(thread, class);
     thread->floor[class] = floor;
     thread->capacity[class] = (uint16_t)capacity;
-    hk_bin_set_top(&thread->cache, class, floor + blocks);
-    thread->cache.ceil[class] = floor + capacity;
+    hk_bin_set_top(&thread->cache.bins[class], floor + blocks);
+    thread->cache.bins[class].ceil = floor + capacity;
     thread_end_move(thread);
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
@@ -274,14 +271,14 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
  * locked instruction would wait for all stores that the program has under way, at every flush. */
 static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
-    size_t left = (size_t)(thread->cache.top[class] - floor) - count;
+    size_t left = (size_t)(thread->cache.bins[class].top - floor) - count;
     thread_begin_move(thread, class);
     for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
         void *oldest = floor[i];
         floor[i] = floor[i + count];
         floor[i + count] = oldest;
     }
-    hk_bin_set_top(&thread->cache, class, floor + left);
+    hk_bin_set_top(&thread->cache.bins[class], floor + left);
     thread_end_move(thread);
     return floor + left;
 }
@@ -300,7 +297,7 @@ static void thread_send_home(struct hk_thread *thread, const char *function, siz
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
-    return (uint32_t)(thread->cache.top[class] - thread->floor[class]);
+    return (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
 }
 
 /* Halves a bin; false without memory for the smaller array. */
@@ -316,9 +313,9 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
 static void thread_look(struct hk_thread *thread) {
     hk_keep_look(&thread->keep);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->capacity[class] > 0 && thread->cache.top[class] == thread->seen[class])
+        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
-        thread->seen[class] = thread->cache.top[class];
+        thread->seen[class] = thread->cache.bins[class].top;
     }
 }
 
@@ -488,8 +485,8 @@ static void thread_end(void *record) {
 /* ---- Threads that vanished ------------------------------------------------------------------------- */
 
 static void thread_reset_bin(struct hk_thread *thread, size_t class) {
-    thread->cache.top[class] = HK_BIN_WITHOUT_ARRAY;
-    thread->cache.ceil[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->cache.bins[class].top = HK_BIN_WITHOUT_ARRAY;
+    thread->cache.bins[class].ceil = HK_BIN_WITHOUT_ARRAY;
     thread->floor[class] = HK_BIN_WITHOUT_ARRAY;
     thread->seen[class] = HK_BIN_WITHOUT_ARRAY;
     thread->capacity[class] = 0;
@@ -715,11 +712,11 @@ uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) 
     want = want < thread->capacity[class] ? want : thread->capacity[class];
     uint32_t added = 0;
     while (have + added < want) {
-        void **top = thread->cache.top[class];
+        void **top = thread->cache.bins[class].top;
         uint32_t got = hk_heap_take(thread->heap, class, top, want - have - added);
         if (got == 0)
             break;
-        hk_bin_set_top(&thread->cache, class, top + got);
+        hk_bin_set_top(&thread->cache.bins[class], top + got);
         added += got;
     }
     return added;
@@ -734,8 +731,8 @@ void *hk_thread_refill(size_t class) {
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
-    void *block =
-        hk_bin_pop(&thread->cache, class); /* of a thread that was born, and pre-warmed, just now */
+    void *block = hk_bin_pop(
+        &thread->cache.bins[class]); /* of a thread that was born, and pre-warmed, just now */
     if (block != NULL)
         return block;
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
@@ -745,12 +742,12 @@ void *hk_thread_refill(size_t class) {
         thread->moved_bytes += hk_classes[class].block_bytes;
         return hk_heap_take_one(thread->heap, class).start;
     }
-    void **top = thread->cache.top[class];
+    void **top = thread->cache.bins[class].top;
     uint32_t got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
     thread->moved_bytes += got * (size_t)hk_classes[class].block_bytes;
-    hk_bin_set_top(&thread->cache, class, top + got - 1);
+    hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
     return top[got - 1];
 }
 
@@ -775,8 +772,8 @@ static struct hk_thread *thread_get_to_free(void) {
 static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
                          const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
-    void *const *at = exact ? thread->floor[class] : thread->cache.top[class] - HK_BIN_BELOW;
-    for (; at < thread->cache.top[class]; at++) {
+    void *const *at = exact ? thread->floor[class] : thread->cache.bins[class].top - HK_BIN_BELOW;
+    for (; at < thread->cache.bins[class].top; at++) {
         if (hk_unlikely(*at == block)) {
             hk_bad_pointer(function, block, HK_CAUSE_FREE);
             return false;
@@ -790,7 +787,7 @@ static bool thread_check(const struct hk_thread *thread, const char *function, s
 }
 
 static bool thread_is_full(const struct hk_thread *thread, size_t class) {
-    return thread->cache.top[class] == thread->cache.ceil[class];
+    return thread->cache.bins[class].top == thread->cache.bins[class].ceil;
 }
 
 void hk_thread_flush(const char *function, size_t class, void *block) {
@@ -802,7 +799,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     if (hk_unlikely(!thread_check(thread, function, class, block)))
         return;
-    if (hk_bin_push(&thread->cache, class, block)) /* HK_CHECKS_FAST, or pre-warmed just now */
+    if (hk_bin_push(&thread->cache.bins[class], block)) /* HK_CHECKS_FAST, or pre-warmed just now */
         return;
     thread_tick(thread);
     thread->seen[class] = NULL;
@@ -820,7 +817,7 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     }
     if (thread_is_full(thread, class)) /* what a thread that only frees keeps is of no use to it */
         thread_send_home(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
-    bool pushed = hk_bin_push(&thread->cache, class, block);
+    bool pushed = hk_bin_push(&thread->cache.bins[class], block);
     hk_assert(pushed);
     (void)pushed;
     hk_purge_balance();
@@ -884,7 +881,7 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 
 uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
     /* relaxed: only counted */
-    return (uint32_t)(hk_load_relaxed(&thread->cache.top[class]) - thread->floor[class]);
+    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------------ */

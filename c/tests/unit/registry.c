@@ -25,6 +25,11 @@ static struct hk_span *make_span(size_t class, uintptr_t base, uint32_t granules
     return span;
 }
 
+/* The class that a sized free finds. */
+static size_t class_8(uintptr_t address) {
+    return hk_class_of_row(hk_class_map_find_8(hk_class_map_get(), (void *)address));
+}
+
 static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span, size_t class) {
     const uintptr_t places[] = {from, from + 16, from + bytes / 2, from + bytes - 16};
     for (size_t i = 0; i < TEST_COUNT(places); i++) {
@@ -33,8 +38,8 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
         CHECK(hk_registry_find((void *)(places[i] + 15)) == span);
         CHECK_EQ(hk_registry_class((void *)places[i]), class);
         CHECK_EQ(hk_registry_class((void *)(places[i] + 15)), class);
-        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)places[i]), class);
-        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)(places[i] + 8)), class);
+        CHECK_EQ(class_8(places[i]), class);
+        CHECK_EQ(class_8(places[i] + 8), class);
     }
 }
 
@@ -86,8 +91,7 @@ TEST_FRESH(a_pointer_that_is_not_aligned_to_8_bytes_has_no_class_for_sized_frees
     struct hk_span *slab = enter_at(AT_16_TIB);
     for (uintptr_t i = 1; i < 16; i++) {
         AT("offset", i);
-        CHECK_EQ(hk_class_map_find_8(hk_class_map_get(), (void *)(slab->base + i)),
-                 i == 8 ? HK_CLASS_64 : HK_CLASS_NONE);
+        CHECK_EQ(class_8(slab->base + i), i == 8 ? HK_CLASS_64 : HK_CLASS_NONE);
     }
 }
 
@@ -99,12 +103,12 @@ TEST_FRESH(the_alignment_of_each_class_is_that_of_all_its_blocks_and_of_no_more)
         uintptr_t all = 0;
         for (uint32_t i = 0; i < hk_classes[class].blocks; i++) {
             uintptr_t block = AT_16_TIB + i * (uintptr_t)hk_classes[class].block_bytes;
-            CHECK(!hk_class_map_is_inside(map, class, (void *)block));
+            CHECK(!hk_class_map_is_inside(map, hk_row_of(class), (void *)block));
             all |= block;
         }
-        CHECK(hk_class_map_is_inside(map, class, (void *)(AT_16_TIB + 1)));
+        CHECK(hk_class_map_is_inside(map, hk_row_of(class), (void *)(AT_16_TIB + 1)));
         if (hk_classes[class].blocks > 1 && hk_classes[class].block_bytes < HK_GRANULE_BYTES)
-            CHECK_EQ(map->inside[class], (all & -all) - 1);
+            CHECK_EQ(map->rows[class].inside, (all & -all) - 1);
     }
 }
 
@@ -153,11 +157,11 @@ TEST_FRESH(a_reader_of_an_older_generation_sees_later_changes) {
     struct hk_span *slab = enter_at(AT_16_TIB);
     enter_at(AT_16_TIB - 2 * TIB);
     CHECK(hk_class_map_get() != old);
-    CHECK_EQ(hk_class_map_find(old, (void *)slab->base), HK_CLASS_64);
+    CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)slab->base)), HK_CLASS_64);
     hk_registry_remove(slab);
-    CHECK_EQ(hk_class_map_find(old, (void *)slab->base), HK_CLASS_NONE);
+    CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)slab->base)), HK_CLASS_NONE);
     struct hk_span *later = enter_at(AT_16_TIB + GIB);
-    CHECK_EQ(hk_class_map_find(old, (void *)later->base), HK_CLASS_64);
+    CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)later->base)), HK_CLASS_64);
 }
 
 TEST_FRESH(without_memory_for_a_larger_class_map_spans_are_found_and_the_next_slab_tries_again) {
@@ -207,6 +211,7 @@ TEST_FRESH(a_slab_may_lie_across_two_leaves) {
 
 TEST_FRESH(without_memory_for_a_leaf_nothing_is_entered) {
     make_map();
+    enter_at(AT_16_TIB - 5 * GIB); /* now the map covers the slab */
     struct hk_span *slab = make_span(HK_CLASS_20480, AT_16_TIB - 2 * HK_GRANULE_BYTES, 5);
     for (uint64_t nth = 1; nth <= 2; nth++) {
         fake_os_fail_maps(1, 1);

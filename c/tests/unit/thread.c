@@ -378,7 +378,7 @@ TEST_FRESH(a_prewarmed_thread_allocates_first_what_it_was_prewarmed_with) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hk_cache *cache = &record()->cache;
         AT("class", class);
-        CHECK(cache->top[class] <= cache->ceil[class]);
+        CHECK(cache->bins[class].top <= cache->bins[class].ceil);
     }
     CHECK_EQ(cached(HK_CLASS_24576), 0);
     uint64_t refills = stats().refills;

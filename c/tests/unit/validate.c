@@ -121,7 +121,7 @@ TEST_FRESH(a_cached_block_that_is_in_its_slab_too_is_reported) {
     make_state();
     void *freed = hak_malloc(64);
     hak_free(freed);
-    void **newest = &hk_thread_get()->cache.top[CLASS][-1];
+    void **newest = &hk_thread_get()->cache.bins[CLASS].top[-1];
     REQUIRE(*newest == freed);
     struct hk_span *slab = hk_registry_find(freed);
     hk_slab_give(slab, (uint32_t)(((uintptr_t)freed - slab->base) / 64));
@@ -132,7 +132,7 @@ TEST_FRESH(a_cached_block_that_is_in_its_slab_too_is_reported) {
 TEST_FRESH(a_cached_pointer_that_is_no_block_is_reported) {
     make_state();
     hak_free(hak_malloc(64));
-    void **newest = &hk_thread_get()->cache.top[CLASS][-1];
+    void **newest = &hk_thread_get()->cache.bins[CLASS].top[-1];
     void *good = *newest;
     static char alien[64];
     CHECK_FAULT_WITH(*newest, (void *)alien, "cached block that is no block");
