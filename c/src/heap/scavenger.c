@@ -85,9 +85,13 @@ static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
     hk_store_relaxed(&scavenger.id,
                      hk_os_thread_id()); /* relaxed: the store of `state` orders it */
+    /* Soon, for a thread that was joined exists for a moment longer. */
+    uint64_t recount_ms = SCAVENGER_RETRY_MS;
     while (scavenger_is_wanted()) {
-        while (!hk_dirty_wait_ms(SCAVENGER_RECOUNT_MS) && scavenger_is_allowed())
+        while (!hk_dirty_wait_ms(recount_ms) && scavenger_is_allowed()) {
             scavenger_recount_threads();
+            recount_ms = SCAVENGER_RECOUNT_MS;
+        }
         scavenger_settle();
     }
     /* release: publishes `id`; pairs with the acquire in scavenger_await_end */

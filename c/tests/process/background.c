@@ -41,7 +41,7 @@ TEST(a_single_threaded_program_stays_single_threaded_at_any_size) {
 static void join_threads(void *unused) {
     (void)unused;
     struct load load = load_make(100 * MIB, 1000);
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     for (int i = 0; i < 5; i++)
         pthread_join(test_thread(touch_heap, NULL), NULL);
     load_free(load_make(30 * MIB, 1000));
@@ -59,7 +59,7 @@ TEST(a_program_that_joined_its_threads_is_single_threaded_again) {
 
 static void fork_with_threads(void *unused) {
     (void)unused;
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     struct load load = load_make(100 * MIB, 1000);
     CHECK(BECOMES(scavengers() == 1, 2000));
     pid_t child = fork();
@@ -68,7 +68,7 @@ static void fork_with_threads(void *unused) {
         if (tasks() != 1)
             _exit(1);
         hands.count = 0;
-        start_hand(sleep_until_stopped, NULL);
+        start_sleeper();
         test_sleep_ms(20);
         load_free(load_make(30 * MIB, 3000));
         int has_one = BECOMES(scavengers() == 1, 2000);
@@ -209,7 +209,7 @@ TEST(a_loop_that_allocates_and_frees_the_same_memory_keeps_its_pages) {
 static void never(void *unused) {
     (void)unused;
     REQUIRE(hak_option_set("background", "never") == 0);
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     size_t before = test_rss();
     struct load load = load_make(100 * MIB, 1000);
     load_free(load);
@@ -230,7 +230,7 @@ static void *free_load(void *load) {
 static void free_in_last_thread(void *unused) {
     (void)unused;
     size_t before = test_rss();
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     struct load load = load_make(100 * MIB, 1000);
     CHECK(BECOMES(scavengers() == 1, 2000));
     pthread_t last = test_thread(free_load, &load);
@@ -343,7 +343,7 @@ TEST(a_signal_ends_a_process_with_a_scavenger) {
     pid_t child = fork();
     if (child == 0) {
         alarm(10);
-        start_hand(sleep_until_stopped, NULL);
+        start_sleeper();
         load_make(60 * MIB, 1000);
         if (!BECOMES(scavengers() == 1, 2000) || write(ends[1], "x", 1) != 1)
             _exit(1);
@@ -369,7 +369,7 @@ static void refuse_threads(void *unused) {
     if (getuid() != 0)
         return;
     REQUIRE(setresuid(NOBODY, NOBODY, NOBODY) == 0);
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     struct rlimit limit;
     getrlimit(RLIMIT_NPROC, &limit);
     rlim_t usual = limit.rlim_cur;
@@ -396,7 +396,7 @@ TEST(a_refused_thread_is_tried_again_and_nothing_is_said) {
 
 static void keep_errno(void *unused) {
     (void)unused;
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     for (int i = 0; i < 200; i++) {
         errno = 77;
         void *a = malloc(300000), *b = calloc(1, 400000);
@@ -430,7 +430,7 @@ static void allocate_in_handler(int signal) {
 
 static void handle_signal(void *unused) {
     (void)unused;
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     free(HIDE(malloc(1)));
     test_sleep_ms(20);
     signal(SIGUSR1, allocate_in_handler);
@@ -448,7 +448,7 @@ TEST(a_signal_handler_that_allocates_starts_no_scavenger) {
 
 static void vfork_child(void *background) {
     REQUIRE(hak_option_set("background", background) == 0);
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     free(HIDE(malloc(1)));
     test_sleep_ms(20);
     unsigned before = scavengers();

@@ -267,7 +267,7 @@ TEST(vfork_posix_spawn_system_and_popen_work_under_load) {
 
 static void vfork_and_allocate(void *unused) {
     (void)unused;
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     struct load load = load_make(30 * MIB, 1000);
     pid_t child = vfork();
     if (child == 0) {

@@ -7,7 +7,10 @@
 
 enum { THREADS = 64, FORKS = 20, IN_CHILD = 400, IN_PARENT = 84 };
 
-static void *fill_heap(void *barrier) {
+static pthread_barrier_t ready, done;
+
+/* Then waits without ever waking up: a thread that does writes to its stack, which a fork makes a page fault. */
+static void *fill_heap(void *arg) {
     static __thread char *blocks[2000];
     uint64_t seed = (uint64_t)(uintptr_t)&seed;
     for (int round = 0; round < 2; round++) {
@@ -16,16 +19,18 @@ static void *fill_heap(void *barrier) {
         for (size_t i = 0; i < TEST_COUNT(blocks); i++)
             free(blocks[i]);
     }
-    return sleep_until_stopped(barrier);
+    pthread_barrier_wait(&ready);
+    pthread_barrier_wait(&done);
+    return arg;
 }
 
 static void count_faults(void *unused) {
     (void)unused;
-    static pthread_barrier_t ready;
     pthread_t threads[THREADS];
     pthread_barrier_init(&ready, NULL, THREADS + 1);
+    pthread_barrier_init(&done, NULL, THREADS + 1);
     for (size_t i = 0; i < THREADS; i++)
-        threads[i] = test_thread(fill_heap, &ready);
+        threads[i] = test_thread(fill_heap, NULL);
     pthread_barrier_wait(&ready);
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
@@ -44,7 +49,7 @@ static void count_faults(void *unused) {
     }
     CHECK_LE(*in_child / FORKS, IN_CHILD);
     CHECK_LE((faults() - start) / FORKS, IN_PARENT);
-    __atomic_store_n(&hands.stopping, 1, __ATOMIC_RELEASE);
+    pthread_barrier_wait(&done);
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(threads[i], NULL);
 }

@@ -221,4 +221,13 @@ static TEST_UNUSED void *sleep_until_stopped(void *arg) {
     return NULL;
 }
 
+/* Starts a hand that sleeps, and returns when it has allocated. */
+static TEST_UNUSED void start_sleeper(void) {
+    pthread_barrier_t ready;
+    pthread_barrier_init(&ready, NULL, 2);
+    start_hand(sleep_until_stopped, &ready);
+    pthread_barrier_wait(&ready);
+    pthread_barrier_destroy(&ready);
+}
+
 #endif

@@ -47,7 +47,7 @@ static void find_late(void *arg) {
     void *block = malloc(200);
     struct load load = {NULL, 0, 0};
     if (finder == BY_SCAVENGER) {
-        start_hand(sleep_until_stopped, NULL);
+        start_sleeper();
         test_sleep_ms(20);
         load = load_make(40 * MIB, 1000);
         CHECK(BECOMES(scavengers() == 1, 1000));

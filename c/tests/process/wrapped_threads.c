@@ -81,7 +81,7 @@ static void use_tool(void *unused) {
     (void)unused;
     alarm(10);
     wrapping = 1;
-    start_hand(sleep_until_stopped, NULL);
+    start_sleeper();
     struct load load = load_make(40 * MIB, 1000);
     for (int i = 0; i < 20; i++) {
         pthread_attr_t attr;
