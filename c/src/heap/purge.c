@@ -185,15 +185,16 @@ static void balance_arena(void *arg, struct hk_heap *heap) {
         hk_arena_purge(&heap->arena, HK_PURGE_FREE, budget);
 }
 
-void hk_purge_balance(void) {
+bool hk_purge_balance(void) {
     if (hk_likely(hk_purge_dirty_bytes() <= balance_limit()) ||
         hk_option(HK_OPTION_purge_thread_mb) == 0 || hk_scavenger_is_present() ||
         !hk_lock_try(&purge.lock, HK_RANK_PURGE))
-        return;
+        return false;
 
     balance_adapt();
     uint64_t dirty = hk_purge_dirty_bytes();
     uint64_t limit = balance_limit();
+    size_t given_back = 0;
     if (dirty > limit) {
         /* Down to half of the limit, so that the next frees need no balance. */
         struct hk_purge_budget budget = {PURGE_BALANCE_CALLS, dirty - limit / 2};
@@ -201,22 +202,16 @@ void hk_purge_balance(void) {
         hk_thread_each_heap(balance_arena, &budget);
         if (!hk_purge_is_spent(&budget))
             hk_extent_purge(UINT64_MAX, &budget);
-        purge.balanced += wanted - budget.bytes;
+        given_back = wanted - budget.bytes;
+        purge.balanced += given_back;
         purge.usage_after = hk_usage_bytes();
-        if (budget.bytes == wanted) {                          /* the OS refuses: locked memory */
+        if (given_back == 0) {                                 /* the OS refuses: locked memory */
             hk_store_relaxed(&purge.limit, dirty + dirty / 4); /* relaxed: a number */
             purge.limit_ms = hk_os_now_ms();
         }
     }
     hk_unlock(&purge.lock, HK_RANK_PURGE);
-}
-
-void hk_purge_balance_fully(void) {
-    uint64_t before;
-    do {
-        before = hk_purge_dirty_bytes();
-        hk_purge_balance();
-    } while (hk_purge_dirty_bytes() < before);
+    return given_back > 0;
 }
 
 /* ---- Failed allocations ------------------------------------------------------------------------ */

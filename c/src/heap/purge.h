@@ -30,12 +30,8 @@ enum hk_purge_progress { HK_PURGE_DONE, HK_PURGE_WAITING, HK_PURGE_UNFINISHED };
 enum hk_purge_progress hk_purge_step(void);
 
 /* At the end of a free or of a shrinking reallocation that may have made memory dirty: gives back the
- * excess over the limit, at a bounded cost, unless the scavenger will do it. */
-void hk_purge_balance(void);
-
-/* Repeats hk_purge_balance until it gives back nothing more. For the end of the scavenger, which leaves
- * behind all that it has not given back yet. */
-void hk_purge_balance_fully(void);
+ * excess over the limit, at a bounded cost, unless the scavenger will do it. True if that was anything. */
+bool hk_purge_balance(void);
 
 /* Gives back everything that can be given back. Returns the bytes. */
 size_t hk_purge_all(void);

@@ -130,7 +130,9 @@ void hk_scavenger_thread_ended(void) {
     hk_os_wake(&scavenger.ended);
     hk_dirty_signal();
     scavenger_await_end();
-    hk_purge_balance_fully();
+    /* What the scavenger left behind. Threads that start meanwhile use it again. */
+    while (!scavenger_is_allowed() && hk_purge_balance()) {
+    }
 }
 
 /* ---- Starting it ------------------------------------------------------------------------------- */
