@@ -9,34 +9,56 @@
 #include "../heap/purge.h"
 #include "front.h"
 
-/* The span of a block that is live as far as can be seen; in checked mode that is certain. NULL, after the
- * mistake was reported, if it is not. */
-static struct hk_span *resize_find(const char *function, const void *block) {
+/* What is known of a block. */
+struct resize_block {
+    size_t class;
+    struct hk_span *span; /* NULL where the class was enough */
+};
+
+static HK_SLOW bool resize_find_span(const char *function, const void *block,
+                                     struct resize_block *found) {
     if (hk_unlikely(hk_option(HK_OPTION_checks)) && !hk_heap_check(function, block))
-        return NULL;
-    return hk_front_find(function, block);
+        return false;
+    found->span = hk_front_find(function, block);
+    if (hk_unlikely(found->span == NULL))
+        return false;
+    found->class = found->span->class;
+    return true;
 }
 
-static size_t resize_usable(const struct hk_span *span) {
-    return span->class != HK_CLASS_NONE ? hk_classes[span->class].block_bytes : span->bytes;
+/* Finds a block that is live as far as can be seen; in checked mode that is certain. False, after the mistake
+ * was reported, if it is not. */
+HK_FAST bool resize_find(const char *function, const void *block, struct resize_block *found) {
+    found->class = hk_registry_class(block);
+    found->span = NULL;
+    if (hk_likely(hk_class_is_start(&hk_classes[found->class], (uintptr_t)block)) &&
+        hk_likely(!hk_option(HK_OPTION_checks)))
+        return true;
+    return resize_find_span(function, block, found);
+}
+
+HK_FAST size_t resize_usable(const struct resize_block *found) {
+    return found->class != HK_CLASS_NONE ? hk_classes[found->class].block_bytes
+                                         : found->span->bytes;
 }
 
 /* Makes a block of a class larger where it is, if it can be. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
-    return class != HK_CLASS_NONE && ((uintptr_t)block & (align - 1)) == 0 &&
+    return hk_unlikely(hk_classes[class].blocks == 1) && ((uintptr_t)block & (align - 1)) == 0 &&
            hk_heap_extend(block, class, new_class, size);
 }
 
 /* Resizes a block of which the first `used` bytes count. It stays in place while its class does, so that a
  * sized free by the new size is right. */
-static void *resize(struct hk_span *span, void *block, size_t used, size_t size, size_t align) {
-    size_t old_class = span->class;
+HK_FAST void *resize(const struct resize_block *found, void *block, size_t used, size_t size,
+                     size_t align) {
+    size_t old_class = found->class;
     size_t class = hk_class_of_layout(size, align);
     if (class == old_class && class != HK_CLASS_NONE)
         return block;
     if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE) {
-        void *resized = hk_large_resize(span, size, align);
+        void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
             hk_purge_balance();
             return resized;
@@ -48,7 +70,7 @@ static void *resize(struct hk_span *span, void *block, size_t used, size_t size,
     if (moved == NULL)
         return NULL;
     memcpy(moved, block, used < size ? used : size);
-    if (hk_unlikely(!hk_front_push_sized(block, 0)))
+    if (found->span != NULL || hk_unlikely(!hk_bin_push(&hk_cache->bins[old_class], block)))
         hk_free_slow(block);
     return moved;
 }
@@ -60,12 +82,12 @@ static void *resize_or_free(const char *function, void *ptr, size_t size) {
         hk_front_free(ptr);
         return NULL;
     }
-    struct hk_span *span = resize_find(function, ptr);
-    if (hk_unlikely(span == NULL)) {
+    struct resize_block found;
+    if (hk_unlikely(!resize_find(function, ptr, &found))) {
         errno = EINVAL;
         return NULL;
     }
-    return resize(span, ptr, resize_usable(span), size, HK_MALLOC_ALIGN);
+    return resize(&found, ptr, resize_usable(&found), size, HK_MALLOC_ALIGN);
 }
 
 void *hak_realloc(void *ptr, size_t size) { return resize_or_free("realloc", ptr, size); }
@@ -80,21 +102,22 @@ void *hak_reallocarray(void *ptr, size_t count, size_t size) {
 }
 
 void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_size) {
-    struct hk_span *span = resize_find("hak_realloc_layout", ptr);
-    if (hk_unlikely(span == NULL)) {
+    struct resize_block found;
+    if (hk_unlikely(!resize_find("hak_realloc_layout", ptr, &found))) {
         errno = EINVAL;
         return NULL;
     }
-    if (hk_unlikely(span->class != hk_class_of_layout(old_size, align) ||
-                    old_size > resize_usable(span))) {
+    if (hk_unlikely(found.class != hk_class_of_layout(old_size, align) ||
+                    old_size > resize_usable(&found))) {
         hk_bad_pointer("hak_realloc_layout", ptr, HK_CAUSE_LAYOUT);
         errno = EINVAL;
         return NULL;
     }
-    return resize(span, ptr, old_size, new_size, align);
+    return resize(&found, ptr, old_size, new_size, align);
 }
 
 size_t hak_usable_size(const void *ptr) {
-    const struct hk_span *span = ptr != NULL ? resize_find("malloc_usable_size", ptr) : NULL;
-    return span != NULL ? resize_usable(span) : 0;
+    struct resize_block found;
+    return ptr != NULL && resize_find("malloc_usable_size", ptr, &found) ? resize_usable(&found)
+                                                                         : 0;
 }

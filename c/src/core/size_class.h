@@ -91,4 +91,12 @@ HK_FAST uint32_t hk_class_index(const struct hk_class *class, uint32_t offset) {
     return (uint32_t)(((uint64_t)offset * class->reciprocal) >> 32);
 }
 
+/* Whether an address in a slab of a class is the start of a block. False, too, where that takes the slab's
+ * base, which a slab of one granule has at a multiple of the granule. */
+HK_FAST bool hk_class_is_start(const struct hk_class *class, uintptr_t address) {
+    uint32_t offset = (uint32_t)(address % HK_GRANULE_BYTES);
+    uint32_t index = hk_class_index(class, offset);
+    return class->granules == 1 && index < class->blocks && index * class->block_bytes == offset;
+}
+
 #endif

@@ -43,9 +43,11 @@ static bool scavenger_is_wanted(void) {
 }
 
 bool hk_scavenger_is_present(void) {
-    hk_fork_notice();
     /* relaxed: only decides which thread gives memory back */
-    return hk_load_relaxed(&scavenger.state) == SCAVENGER_PRESENT;
+    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT)
+        return false;
+    hk_fork_notice();                                              /* a child has none */
+    return hk_load_relaxed(&scavenger.state) == SCAVENGER_PRESENT; /* relaxed: as above */
 }
 
 /* ---- The thread -------------------------------------------------------------------------------- */
