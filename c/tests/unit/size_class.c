@@ -78,6 +78,19 @@ TEST(the_index_is_exact_at_blocks_and_its_product_differs_elsewhere) {
     }
 }
 
+TEST(the_start_of_a_block_is_told_by_its_address_where_slabs_have_one_granule) {
+    CHECK(!hk_class_is_start(&hk_classes[HK_CLASS_NONE], 0));
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        const struct hk_class *row = &hk_classes[class];
+        uint32_t end = (uint32_t)row->blocks * row->block_bytes;
+        for (uint32_t offset = 0; offset < HK_GRANULE_BYTES; offset++) {
+            AT("block_bytes offset", row->block_bytes, offset);
+            CHECK_EQ(hk_class_is_start(row, 7 * HK_GRANULE_BYTES + offset),
+                     row->granules == 1 && offset % row->block_bytes == 0 && offset < end);
+        }
+    }
+}
+
 TEST(rows_are_within_the_limits_that_the_code_assumes) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hk_class *row = &hk_classes[class];
