@@ -396,16 +396,16 @@ void hk_os_abort(void) {
 /* ---- Processes and threads --------------------------------------------------------------------- */
 
 uint32_t hk_os_generation(void) {
-    static pid_t process;       /* atomic */
-    static uint32_t generation; /* atomic */
-    pid_t seen = __atomic_load_n(&process, __ATOMIC_SEQ_CST);
-    pid_t now = getpid();
-    if (seen != now &&
-        __atomic_compare_exchange_n(&process, &seen, now, false, __ATOMIC_SEQ_CST,
-                                    __ATOMIC_SEQ_CST) &&
-        seen != 0)
-        __atomic_add_fetch(&generation, 1, __ATOMIC_SEQ_CST);
-    return __atomic_load_n(&generation, __ATOMIC_SEQ_CST);
+    static uint64_t noticed; /* atomic: the generation, and below it the process */
+    uint64_t seen = __atomic_load_n(&noticed, __ATOMIC_SEQ_CST);
+    uint32_t process = (uint32_t)getpid();
+    if ((uint32_t)seen == process)
+        return (uint32_t)(seen >> 32);
+    uint64_t next = (seen == 0 ? 0 : (seen >> 32) + 1) << 32 | process;
+    if (__atomic_compare_exchange_n(&noticed, &seen, next, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST))
+        seen = next;
+    return (uint32_t)(seen >> 32);
 }
 
 void hk_os_note_fork(void) { hk_os_generation(); }

@@ -39,7 +39,7 @@ void hk_os_wake(uint32_t *word) {
 #define MADV_WIPEONFORK 18
 #endif
 
-/* A word that the kernel zeroes in a forked child (Linux 4.14). */
+/* The generation plus one, in a page that the kernel zeroes in a forked child (Linux 4.14). */
 static uint32_t *os_mark;      /* atomic; NULL: no such page yet, or never */
 static uint32_t os_generation; /* atomic */
 static long os_process;        /* atomic; the process that was noticed last */
@@ -63,7 +63,7 @@ static HK_SLOW void os_make_mark(void) {
     uint32_t *fresh = (uint32_t *)(uintptr_t)address;
     uint32_t *none = NULL;
     if (os_syscall(SYS_madvise, address, (long)bytes, MADV_WIPEONFORK) == 0) {
-        *fresh = 1;
+        *fresh = hk_load_relaxed(&os_generation) + 1; /* relaxed: a number */
         /* acq_rel: publishes the mark; pairs with the acquire in hk_os_generation */
         if (hk_cas_acq_rel(&os_mark, &none, fresh))
             return;
@@ -71,19 +71,30 @@ static HK_SLOW void os_make_mark(void) {
     os_syscall(SYS_munmap, address, (long)bytes);
 }
 
+/* The first look in a forked child. Its threads may come here together: all see one new generation at once. */
+static HK_SLOW uint32_t os_notice_wiped(uint32_t *mark) {
+    uint32_t wiped = 0;
+    uint32_t next = hk_load_relaxed(&os_generation) + 2; /* relaxed: a number, of the parent */
+    if (!hk_cas_relaxed(mark, &wiped, next))             /* relaxed: decides which thread counts */
+        return wiped;
+    hk_store_relaxed(&os_process,
+                     os_getpid()); /* relaxed: until then, ids of threads are unknown */
+    hk_store_relaxed(&os_generation, next - 1); /* relaxed: for children of this process */
+    return next;
+}
+
 uint32_t hk_os_generation(void) {
     static uint32_t tried;                      /* atomic */
     uint32_t *mark = hk_load_acquire(&os_mark); /* acquire: pairs with os_make_mark */
-    uint32_t wiped = 0;
     if (hk_unlikely(mark == NULL)) {
         uint32_t no = 0;
         /* relaxed: decides which thread tries */
         if (hk_load_relaxed(&tried) == 0 && hk_cas_relaxed(&tried, &no, 1))
             os_make_mark();
-    } else if (hk_unlikely(hk_load_relaxed(mark) == 0) && hk_cas_relaxed(mark, &wiped, 1)) {
-        os_notice_process(); /* relaxed: one thread of a child counts it */
+        return hk_load_relaxed(&os_generation); /* relaxed: a number */
     }
-    return hk_load_relaxed(&os_generation); /* relaxed: a number */
+    uint32_t value = hk_load_relaxed(mark); /* relaxed: a number */
+    return (hk_likely(value != 0) ? value : os_notice_wiped(mark)) - 1;
 }
 
 void hk_os_note_fork(void) {

@@ -49,7 +49,11 @@ fn options_are_set_read_and_refused() {
         (8 << 10..2 << 20).contains(&number(&text, "prewarmed:")),
         "{text}"
     );
-    assert!(number(&text, "trimmed:") >= 8 << 20, "{text}");
+    // A program without other threads has given back most of it already, and keeps at most 4 MiB.
+    assert!(
+        (1 << 20..=8 << 20).contains(&number(&text, "trimmed:")),
+        "{text}"
+    );
 }
 
 #[test]
