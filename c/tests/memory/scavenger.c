@@ -6,17 +6,11 @@
  * was large once differs from one that never was.
  */
 // env: HAKMEM_PURGE_DELAY_MS=200 HAKMEM_BACKGROUND=always
-#include "test.h"
-
-#include <dirent.h>
-#include <hakmem.h>
-
-#define MIB ((size_t)1 << 20)
+#include "../process/process.h"
 
 enum {
     BLOCK_BYTES = 4096,
     BLOCKS_MAX = 128 * MIB / BLOCK_BYTES,
-    PATIENCE_MS = 8000,
 };
 static void *blocks[BLOCKS_MAX];
 
@@ -33,40 +27,11 @@ static void release(size_t mib) {
         free(blocks[i]);
 }
 
-/* Reads a small file of /proc/self/task/TASK/; empty if it is not there. Does not allocate. */
-static void read_of_task(const char *task, const char *file, char *text, size_t bytes) {
-    char path[256];
-    snprintf(path, sizeof path, "/proc/self/task/%s/%s", task, file);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? 0 : read(fd, text, bytes - 1);
-    if (fd >= 0)
-        close(fd);
-    text[n > 0 ? n : 0] = 0;
-}
-
-/* How many threads of that name there are; the id of the last in `task`, which may be NULL. */
-static unsigned scavengers(char task[32]) {
-    unsigned found = 0;
-    DIR *tasks = opendir("/proc/self/task");
-    REQUIRE(tasks);
-    for (struct dirent *entry; (entry = readdir(tasks)) != NULL;) {
-        char name[64];
-        read_of_task(entry->d_name, "comm", name, sizeof name);
-        if (strcmp(name, "hakmem-purge\n") != 0)
-            continue;
-        found++;
-        if (task)
-            snprintf(task, 32, "%.31s", entry->d_name);
-    }
-    closedir(tasks);
-    return found;
-}
-
 /* Waits until there are `count`; says whether that came to be. */
 static int scavengers_become(unsigned count) {
-    for (int ms = 0; ms < PATIENCE_MS && scavengers(NULL) != count; ms += 10)
+    for (int ms = 0; ms < PATIENCE_MS && scavengers() != count; ms += 10)
         test_sleep_ms(10);
-    return scavengers(NULL) == count;
+    return scavengers() == count;
 }
 
 /* Whether the resident memory falls to `bytes`, while this thread does nothing but look. */
@@ -82,7 +47,7 @@ static void stay_small(void *unused) {
     release(8);
     hold(8);
     test_sleep_ms(500);
-    CHECK_EQ(scavengers(NULL), 0);
+    CHECK_EQ(scavengers(), 0);
 }
 
 TEST(a_small_process_has_no_thread) { CHECK_EXITED(test_in_child(stay_small, NULL)); }
@@ -124,9 +89,8 @@ static void look_at_mask(void *unused) {
     (void)unused;
     hold(100);
     REQUIRE(scavengers_become(1));
-    char task[32], status[4096];
-    scavengers(task);
-    read_of_task(task, "status", status, sizeof status);
+    char status[4096];
+    read_of_task(find_scavengers().task, "status", status, sizeof status);
     const char *line = strstr(status, "SigBlk:");
     REQUIRE(line);
     uint64_t blocked = strtoull(line + strlen("SigBlk:"), NULL, 16);
@@ -163,7 +127,7 @@ static void fork_large(void *unused) {
     pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
-        CHECK_EQ(scavengers(NULL), 0);
+        CHECK_EQ(scavengers(), 0);
         size_t large = test_rss();
         /* Blocks of the parent count, too: the next slow path finds a large process. */
         void *more[1000];
@@ -181,7 +145,7 @@ static void fork_large(void *unused) {
     int status;
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK_EQ(status, 0);
-    CHECK_EQ(scavengers(NULL), 1);
+    CHECK_EQ(scavengers(), 1);
 }
 
 TEST(a_forked_child_starts_without_and_gets_its_own) {
@@ -195,7 +159,7 @@ static void switch_off(void *unused) {
     release(100);
     hold(100);
     test_sleep_ms(500);
-    CHECK_EQ(scavengers(NULL), 0);
+    CHECK_EQ(scavengers(), 0);
     /* Then slow paths do what they can. */
     release(100);
     size_t full = test_rss();

@@ -105,7 +105,8 @@ static TEST_UNUSED void each_task(void (*visit)(void *arg, long task), void *arg
     };
     static char buffer[1 << 16] __attribute__((aligned(8)));
     int fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    for (long n; fd >= 0 && (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;) {
+    REQUIRE(fd >= 0);
+    for (long n; (n = syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;) {
         for (long at = 0; at < n;) {
             struct entry *entry = (struct entry *)(void *)(buffer + at);
             at += entry->length;
@@ -113,8 +114,7 @@ static TEST_UNUSED void each_task(void (*visit)(void *arg, long task), void *arg
                 visit(arg, atol(entry->name));
         }
     }
-    if (fd >= 0)
-        close(fd);
+    close(fd);
 }
 
 struct found {
