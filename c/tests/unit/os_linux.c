@@ -6,6 +6,7 @@
 
 #include <sched.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "test.h"
 
@@ -272,6 +273,61 @@ TEST(cpus_are_those_that_the_process_may_use) {
 }
 
 TEST(pages_are_those_of_the_system) { CHECK_EQ(hk_os_page_bytes(), sysconf(_SC_PAGESIZE)); }
+
+/* Two threads of a child that ask at the same time which process this is. */
+struct first_look {
+    uint32_t arrived, seen[2]; /* atomic */
+    pid_t other;               /* atomic; the kernel clears it when the other thread has ended */
+};
+
+static int look(struct first_look *first, int number) {
+    __atomic_add_fetch(&first->arrived, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&first->arrived, __ATOMIC_SEQ_CST) < 2)
+        ;
+    first->seen[number] = hk_os_generation();
+    return 0;
+}
+
+static int look_as_other(void *first) { return look(first, 1); }
+
+/* A child of the system call, where no handler of fork has looked before the threads do. */
+static void look_together_in_child(struct first_look *first) {
+    static char stack[64 * KIB] __attribute__((aligned(16)));
+    enum {
+        LIKE_A_THREAD = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                        CLONE_SYSVSEM | CLONE_CHILD_CLEARTID
+    };
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        first->other = 1;
+        if (clone(look_as_other, stack + sizeof stack, LIKE_A_THREAD, first, NULL, NULL,
+                  &first->other) < 0)
+            _exit(1);
+        look(first, 0);
+        while (__atomic_load_n(&first->other, __ATOMIC_SEQ_CST) != 0)
+            ;
+        _exit(0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+}
+
+TEST(threads_of_a_new_child_agree_on_its_generation) {
+    uint32_t own = hk_os_generation();
+    size_t bytes = hk_os_page_bytes();
+    struct first_look *first =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(first != MAP_FAILED);
+    for (int i = 0; i < 1000; i++) {
+        AT("child", i);
+        memset(first, 0, sizeof *first);
+        look_together_in_child(first);
+        CHECK_EQ(first->seen[0], own + 1);
+        CHECK_EQ(first->seen[1], own + 1);
+    }
+    CHECK_EQ(hk_os_generation(), own);
+    munmap(first, bytes);
+}
 
 static uint32_t word;
 
