@@ -60,7 +60,7 @@ HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index
 HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
     uintptr_t distance = map->top_1 - (uintptr_t)p;
     if (hk_unlikely(distance >= map->limit_1))
-        return 0;
+        return hk_row_of(HK_CLASS_NONE);
     return hk_class_map_load(map, distance >> HK_GRANULE_SHIFT);
 }
 
@@ -69,7 +69,7 @@ HK_FAST size_t hk_class_map_find_8(const struct hk_class_map *map, const void *p
     uintptr_t distance = map->top_8 - (uintptr_t)p;
     distance = distance >> 3 | distance << (sizeof distance * 8 - 3);
     if (hk_unlikely(distance >= map->limit_8))
-        return 0;
+        return hk_row_of(HK_CLASS_NONE);
     return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 3));
 }
 

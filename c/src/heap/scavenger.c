@@ -117,8 +117,7 @@ static void scavenger_await_end(void) {
         hk_os_wake(&scavenger.state); /* each waiter wakes the next one */
         if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
             return;
-        else
-            hk_os_wait_ms(&scavenger.state, SCAVENGER_ABSENT, 1);
+        hk_os_wait_ms(&scavenger.state, SCAVENGER_ABSENT, 1);
     }
 }
 
