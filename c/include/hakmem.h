@@ -158,7 +158,7 @@ extern HAK_API const char *hak_conf __attribute__((weak));
  * other threads go on while it is taken. */
 struct hak_stats {
     uint64_t bytes_live;         /* in blocks that the program holds */
-    uint64_t bytes_cached;       /* in free blocks in thread caches and inboxes */
+    uint64_t bytes_cached;       /* in free blocks in thread and transfer caches */
     uint64_t bytes_slabs;        /* in slabs: live, cached and free blocks */
     uint64_t bytes_large;        /* in blocks above the largest class; part of bytes_live */
     uint64_t bytes_large_cached; /* in freed large blocks kept for reuse */
@@ -171,8 +171,8 @@ struct hak_stats {
     uint64_t heaps;              /* that exist */
     uint64_t refills;            /* thread cache filled from slabs */
     uint64_t flushes;            /* batches that went home from a thread cache */
-    uint64_t inbox_deliveries;   /* batches put into an inbox */
-    uint64_t inbox_saves;        /* refills avoided, because the inbox had blocks */
+    uint64_t transfer_puts;      /* batches put into a transfer cache */
+    uint64_t transfer_takes;     /* refills served by a transfer cache */
     uint64_t map_calls;          /* mmap */
     uint64_t unmap_calls;        /* munmap */
     uint64_t remap_calls;        /* mremap */
@@ -199,12 +199,12 @@ struct hak_class_stats {
     uint64_t slab_bytes;    /* size of a slab */
     uint64_t slabs;         /* slabs of this class */
     uint64_t blocks_live;   /* that the program holds */
-    uint64_t blocks_cached; /* in thread caches and inboxes */
+    uint64_t blocks_cached; /* in thread and transfer caches */
     uint64_t blocks_free;   /* in slabs */
     uint64_t refills;       /* as in struct hak_stats */
     uint64_t flushes;
-    uint64_t inbox_deliveries;
-    uint64_t inbox_saves;
+    uint64_t transfer_puts;
+    uint64_t transfer_takes;
 };
 
 /* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such class. */

@@ -35,6 +35,9 @@
 #include "core/arena.c"
 #include "core/large.c"
 
+/* Blocks on their way between threads. */
+#include "transfer/transfer.c"
+
 /* Heaps, thread caches, giving memory back. */
 #include "heap/heap.c"
 #include "heap/keep.c"

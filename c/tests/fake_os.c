@@ -339,6 +339,7 @@ bool hk_os_huge_pages_exist(void) { return fake_os.huge_mode != HK_OS_HUGE_NEVER
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
+uint32_t hk_os_cpu(void) { return fake_os.cpu; }
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
 void hk_os_note_error(void) {}

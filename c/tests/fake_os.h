@@ -23,6 +23,7 @@ struct fake_os {
     /* What it reports. */
     size_t page_bytes;        /* 4096; any multiple of that */
     unsigned cpus;            /* 1 */
+    uint32_t cpu;             /* 0: on which all threads run */
     uint64_t memory_limit;    /* 0: none */
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */

@@ -137,10 +137,11 @@ int main(void) {
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
     printf("%lu messages received, %lu damaged\n", received, damaged);
-    printf("%" PRIu64 " flushes of a full thread cache, %" PRIu64 " batches into an inbox\n",
-           stats.flushes, stats.inbox_deliveries);
-    printf("%" PRIu64 " refills, %" PRIu64 " more avoided because the inbox had blocks\n",
-           stats.refills, stats.inbox_saves);
+    printf("%" PRIu64 " flushes of a full thread cache, %" PRIu64
+           " batches into a transfer cache\n",
+           stats.flushes, stats.transfer_puts);
+    printf("%" PRIu64 " refills, %" PRIu64 " of them from a transfer cache\n", stats.refills,
+           stats.transfer_takes);
     printf("%" PRIu64 " sleeps for a lock, %" PRIu64 " KiB mapped at the peak\n", stats.lock_waits,
            stats.bytes_mapped_peak / 1024);
 

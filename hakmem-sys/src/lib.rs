@@ -208,9 +208,9 @@ pub struct hak_stats {
     /// Batches flushed from a thread cache to the owner heap.
     pub flushes: u64,
     /// Batches put into a transfer cache.
-    pub inbox_deliveries: u64,
+    pub transfer_puts: u64,
     /// Transfer-cache hits: refills that needed no slab.
-    pub inbox_saves: u64,
+    pub transfer_takes: u64,
     /// Calls of mmap.
     pub map_calls: u64,
     /// Calls of munmap.
@@ -262,9 +262,9 @@ pub struct hak_class_stats {
     /// As in [`struct@hak_stats`].
     pub flushes: u64,
     /// As in [`struct@hak_stats`].
-    pub inbox_deliveries: u64,
+    pub transfer_puts: u64,
     /// As in [`struct@hak_stats`].
-    pub inbox_saves: u64,
+    pub transfer_takes: u64,
 }
 
 /// The form of [`hak_report`]: one of the `HAK_REPORT_` constants.

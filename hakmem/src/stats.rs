@@ -66,9 +66,9 @@ snapshot! {
     /// Batches flushed from a thread cache to the owner heap.
     flushes,
     /// Batches put into a transfer cache.
-    inbox_deliveries,
+    transfer_puts,
     /// Transfer-cache hits: refills that needed no slab.
-    inbox_saves,
+    transfer_takes,
     /// Calls of mmap.
     map_calls,
     /// Calls of munmap.
@@ -120,9 +120,9 @@ snapshot! {
     /// Batches flushed from a thread cache to the owner heap.
     flushes,
     /// Batches put into a transfer cache.
-    inbox_deliveries,
+    transfer_puts,
     /// Transfer-cache hits: refills that needed no slab.
-    inbox_saves,
+    transfer_takes,
 }
 
 /// The allocator's counters.

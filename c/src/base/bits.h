@@ -31,6 +31,14 @@ static inline bool hk_bit_get(const uint64_t *words, uint32_t i) {
     return (words[i / HK_WORD_BITS] >> (i % HK_WORD_BITS)) & 1;
 }
 
+static inline void hk_bit_set(uint64_t *words, uint32_t i) {
+    words[i / HK_WORD_BITS] |= UINT64_C(1) << (i % HK_WORD_BITS);
+}
+
+static inline void hk_bit_clear(uint64_t *words, uint32_t i) {
+    words[i / HK_WORD_BITS] &= ~(UINT64_C(1) << (i % HK_WORD_BITS));
+}
+
 /* The first position from `from` on whose bit equals `value`; `bits` if there is none. */
 static inline uint32_t hk_bits_find(const uint64_t *words, uint32_t bits, uint32_t from,
                                     bool value) {

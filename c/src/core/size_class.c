@@ -4,17 +4,10 @@
 enum {
     CLASS_INITIAL_MAX = 6,           /* pointers in a new bin: an array of one cache line */
     CLASS_INITIAL_BYTES = 16 * 1024, /* at most this much in a new bin, but one block */
-    CLASS_INBOX_MAX = 128,           /* pointers */
-    CLASS_INBOX_BYTES = 32 * 1024,   /* of blocks in an inbox */
-    CLASS_INBOX_MIN = 4,             /* pointers, however large their blocks, to 64 KiB */
     CLASS_GRANULE = 1 << HK_GRANULE_SHIFT,
 };
 
 #define CLASS_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define CLASS_INBOX(bytes)                                                                         \
-    ((bytes) > CLASS_GRANULE                         ? 1                                           \
-     : CLASS_INBOX_BYTES / (bytes) < CLASS_INBOX_MIN ? CLASS_INBOX_MIN                             \
-                                                     : CLASS_INBOX_BYTES / (bytes))
 #define CLASS_AT_LEAST_1(a) ((a) < 1 ? 1 : (a))
 
 const struct hk_class hk_classes[HK_CLASS_COUNT] = {
@@ -27,7 +20,6 @@ const struct hk_class hk_classes[HK_CLASS_COUNT] = {
         granules,                                                                                  \
         (uint8_t)CLASS_MIN(                                                                        \
             depth, CLASS_MIN(CLASS_INITIAL_MAX, CLASS_AT_LEAST_1(CLASS_INITIAL_BYTES / (bytes)))), \
-        (uint8_t)CLASS_MIN(CLASS_INBOX_MAX, CLASS_INBOX(bytes)),                                   \
         prewarm,                                                                                   \
     },
 #include "size_class.def"

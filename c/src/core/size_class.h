@@ -39,7 +39,6 @@ struct hk_class {
     uint16_t depth;      /* most pointers in a thread's bin */
     uint8_t granules;    /* of a slab */
     uint8_t initial;     /* capacity of a new bin */
-    uint8_t inbox;       /* most pointers in a heap's inbox */
     uint8_t prewarm;     /* blocks that pre-warming puts into a bin */
 };
 extern const struct hk_class hk_classes[HK_CLASS_COUNT]; /* const; row 0 is all zero */

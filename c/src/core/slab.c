@@ -10,7 +10,7 @@ static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_b
         to[taken++] = first_block + (unsigned)__builtin_ctzll(bits) * block_bytes;
         bits &= bits - 1;
     }
-    hk_store_relaxed(word, bits); /* relaxed: under the lock; see hk_slab_seems_free */
+    hk_store_relaxed(word, bits); /* relaxed: under the lock; see hk_slab_guess */
     return taken;
 }
 
@@ -30,6 +30,10 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     return taken;
 }
 
+static void slab_set_bump(struct hk_span *slab, uint32_t bump) {
+    hk_store_relaxed(&slab->bump, (uint16_t)bump); /* relaxed: under the lock; see hk_slab_guess */
+}
+
 uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count) {
     uint32_t taken = slab_take_used(slab, to, count);
     uint32_t unused = (uint32_t)(slab->blocks - slab->bump);
@@ -38,7 +42,7 @@ uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count) {
     char *block = hk_slab_block(slab, slab->bump);
     for (uint32_t i = 0; i < more; i++, block += block_bytes)
         to[taken + i] = block;
-    slab->bump = (uint16_t)(slab->bump + more);
+    slab_set_bump(slab, slab->bump + more);
     return taken + more;
 }
 
@@ -58,7 +62,7 @@ uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]
         struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
         hk_bits_fill(bits, unused, true);
         taken += unused.count;
-        slab->bump = slab->blocks;
+        slab_set_bump(slab, slab->blocks);
     }
     slab->free = 0;
     slab->low = (uint16_t)HK_WORDS(slab->blocks);

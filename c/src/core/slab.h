@@ -70,12 +70,15 @@ HK_FAST enum hk_slab_result hk_slab_look_at(const struct hk_span *slab, uint32_t
     return hk_unlikely(hk_bit_get(slab->bits, index)) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
 }
 
-/* Whether the block at `index` is free, without the lock: what the thread that was given the block knows, or
- * later. So a block that is live never seems free, and one that was freed twice may. */
-HK_FAST bool hk_slab_seems_free(const struct hk_span *slab, uint32_t index) {
-    /* relaxed: a thread that has a pointer to a live block has synchronised with its allocation, which cleared
-     * the bit */
-    return (hk_load_relaxed(&slab->bits[index / HK_WORD_BITS]) >> (index % HK_WORD_BITS)) & 1;
+/* As hk_slab_look_at, without the lock. A thread that holds a pointer to an allocated block has
+ * synchronised with its allocation, so such a block is never taken for another. One that was freed
+ * twice may be missed. */
+HK_FAST enum hk_slab_result hk_slab_guess(const struct hk_span *slab, uint32_t index) {
+    /* relaxed: as above */
+    if (hk_unlikely(index >= hk_load_relaxed(&slab->bump)))
+        return HK_SLAB_NOT_A_BLOCK;
+    uint64_t word = hk_load_relaxed(&slab->bits[index / HK_WORD_BITS]);
+    return hk_unlikely((word >> (index % HK_WORD_BITS)) & 1) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
 }
 
 /* What `block` is, without changing anything. */
@@ -85,7 +88,7 @@ enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     uint16_t word = (uint16_t)(index / HK_WORD_BITS);
     uint64_t bits = slab->bits[word] | UINT64_C(1) << (index % HK_WORD_BITS);
-    hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_seems_free */
+    hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_guess */
     if (word < slab->low)
         slab->low = word;
     slab->looks = 0;

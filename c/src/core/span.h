@@ -27,7 +27,7 @@ struct hk_span {
     uint16_t blocks;        /* const; slab: how many */
     /* A slab's blocks are below `bump` and free (bit set), below `bump` and out (bit clear), or from
      * `bump` on and never used: out = bump - free. */
-    uint16_t bump;   /* lock:CLASS */
+    uint16_t bump;   /* atomic, stored under CLASS */
     uint16_t free;   /* lock:CLASS; number of set bits */
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
     uint8_t looks;   /* lock:CLASS; looks since the last take or give, up to HK_SLAB_PURGED; of a

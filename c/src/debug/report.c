@@ -36,11 +36,9 @@ enum { REPORT_ROWS = sizeof report_rows / sizeof report_rows[0] };
 static const struct report_row report_class_rows[] = {
 #define COLUMN(field, words)                                                                       \
     { #field, words, offsetof(struct hak_class_stats, field), COUNT }
-    COLUMN(block_bytes, "block"), COLUMN(slabs, "slabs"),
-    COLUMN(blocks_live, "live"),  COLUMN(blocks_cached, "cached"),
-    COLUMN(blocks_free, "free"),  COLUMN(refills, "refills"),
-    COLUMN(flushes, "flushes"),   COLUMN(inbox_deliveries, "deliveries"),
-    COLUMN(inbox_saves, "saves"),
+    COLUMN(block_bytes, "block"),    COLUMN(slabs, "slabs"),        COLUMN(blocks_live, "live"),
+    COLUMN(blocks_cached, "cached"), COLUMN(blocks_free, "free"),   COLUMN(refills, "refills"),
+    COLUMN(flushes, "flushes"),      COLUMN(transfer_puts, "puts"), COLUMN(transfer_takes, "takes"),
 #undef COLUMN
 };
 

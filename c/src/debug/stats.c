@@ -10,16 +10,14 @@
 #include "../core/usage.h"
 #include "../heap/thread.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 
 static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_class *hc) {
     hk_lock(&hc->lock, HK_RANK_CLASS);
     stats->slabs += hc->slabs;
     stats->blocks_live += hc->blocks_out;
-    stats->blocks_cached += hc->inbox_count;
     stats->refills += hc->refills;
     stats->flushes += hc->flushes;
-    stats->inbox_deliveries += hc->deliveries;
-    stats->inbox_saves += hc->saves;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
 }
 
@@ -30,9 +28,22 @@ static void stats_add_heap(void *arg, struct hk_heap *heap) {
         stats_add_heap_class(&all->classes[class], &heap->classes[class]);
 }
 
+static void stats_add_transfer(struct hk_stats_all *all) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        struct hak_class_stats *stats = &all->classes[class];
+        struct hk_transfer_counts counts;
+        hk_transfer_count(class, &counts);
+        stats->blocks_cached += counts.blocks;
+        stats->refills += counts.takes;
+        stats->flushes += counts.puts;
+        stats->transfer_takes += counts.takes;
+        stats->transfer_puts += counts.puts;
+    }
+}
+
 static void stats_add_thread(void *arg, struct hk_thread *thread) {
     struct hk_stats_all *all = arg;
-    all->total.threads++;
+    all->total.threads += !thread->is_parked;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         all->classes[class].blocks_cached += hk_thread_cached(thread, class);
     /* relaxed: a statistic */
@@ -56,8 +67,8 @@ static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *
     total->bytes_slabs += stats->slabs * stats->slab_bytes;
     total->refills += stats->refills;
     total->flushes += stats->flushes;
-    total->inbox_deliveries += stats->inbox_deliveries;
-    total->inbox_saves += stats->inbox_saves;
+    total->transfer_puts += stats->transfer_puts;
+    total->transfer_takes += stats->transfer_takes;
 }
 
 static void stats_add_locks(struct hak_stats *total) {
@@ -90,6 +101,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     memset(all, 0, sizeof *all);
     struct hak_stats *total = &all->total;
     hk_thread_each(stats_add_thread, all);
+    stats_add_transfer(all);
     hk_thread_each_heap(stats_add_heap, all);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);

@@ -5,11 +5,13 @@
 #include "../heap/thread.h"
 #include "../os/check.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 
 enum { VALIDATE_LINE_BYTES = 160 };
 
 struct validation {
     size_t faults;
+    size_t class;         /* whose cached blocks are being looked at */
     struct hk_heap *heap; /* whose granules are being looked at */
     size_t stray;         /* of them, those whose span is another's */
 };
@@ -54,7 +56,7 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
     if (hc->blocks_out + hc->blocks_purging !=
         out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
         return "wrong count of blocks";
-    return hc->inbox_count > hk_classes[class].inbox ? "overfull inbox" : NULL;
+    return NULL;
 }
 
 /* A granule in use belongs to nothing (it is on its way), or to a span that covers it. */
@@ -90,29 +92,37 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
         validate_fault(validation, "granules in use without their span", &heap->arena);
 }
 
-/* Blocks in the calling thread's bins are out of their slabs. */
-static void validate_thread(struct validation *validation, const struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        for (void **at = thread->floor[class]; at < thread->cache.bins[class].top; at++) {
-            const struct hk_span *slab = hk_registry_find(*at);
-            bool out = false;
-            if (slab != NULL && slab->class == class) {
-                struct hk_heap *heap = slab->owner;
-                hk_lock(&heap->classes[class].lock, HK_RANK_CLASS);
-                out = hk_slab_look(slab, *at) == HK_SLAB_DONE;
-                hk_unlock(&heap->classes[class].lock, HK_RANK_CLASS);
-            }
-            if (!out)
-                validate_fault(validation, "cached block that is no block", *at);
+/* Cached blocks are allocated blocks of their slabs. */
+static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
+    struct validation *validation = arg;
+    size_t class = validation->class;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct hk_span *slab = hk_registry_find(blocks[i]);
+        bool allocated = false;
+        if (slab != NULL && slab->class == class) {
+            struct hk_heap *heap = slab->owner;
+            hk_lock(&heap->classes[class].lock, HK_RANK_CLASS);
+            allocated = hk_slab_look(slab, blocks[i]) == HK_SLAB_DONE;
+            hk_unlock(&heap->classes[class].lock, HK_RANK_CLASS);
         }
+        if (!allocated)
+            validate_fault(validation, "cached block that is no block", blocks[i]);
+    }
+}
+
+/* Those in the calling thread's bins and in transfer caches. */
+static void validate_caches(struct validation *validation, const struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        validation->class = class;
+        if (thread != NULL)
+            validate_cached(validation, thread->floor[class], hk_thread_cached(thread, class));
+        hk_transfer_each(class, validate_cached, validation);
     }
 }
 
 size_t hk_validate(void) {
-    struct validation validation = {0, NULL, 0};
-    struct hk_thread *thread = hk_thread_get();
-    if (thread != NULL)
-        validate_thread(&validation, thread);
+    struct validation validation = {0, 0, NULL, 0};
+    validate_caches(&validation, hk_thread_get());
     hk_thread_each_heap(validate_heap, &validation);
     return validation.faults;
 }

@@ -7,6 +7,7 @@
 #include "../core/meta.h"
 #include "../core/registry.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 #include "purge.h"
 #include "scavenger.h"
 #include "thread.h"
@@ -84,6 +85,7 @@ void hk_fork_set_repairs(void) {
     hk_lock_set_repair(HK_RANK_PURGE, fork_repair_purge);
     hk_lock_set_repair(HK_RANK_THREADS, fork_repair_threads);
     hk_lock_set_repair(HK_RANK_THREAD, fork_repair_thread);
+    hk_lock_set_repair(HK_RANK_TRANSFER, hk_transfer_repair);
     hk_lock_set_repair(HK_RANK_CLASS, fork_repair_class);
     hk_lock_set_repair(HK_RANK_ARENA, fork_repair_arena);
     hk_lock_set_repair(HK_RANK_EXTENT, fork_repair_extent);

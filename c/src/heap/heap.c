@@ -1,4 +1,4 @@
-/* heap/heap.c - slabs and inboxes. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* heap/heap.c - slabs. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "heap.h"
 
 #include <string.h>
@@ -11,14 +11,13 @@
 #include "../core/registry.h"
 #include "../os/check.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 
 enum {
     HEAP_EMPTY_KEPT = 1, /* empty slabs a class keeps, so that a program at the edge of one does not
                             make and release it over and over */
     HEAP_DENSE_BYTES = 4096, /* blocks to this size are taken to be touched in every page */
     HEAP_SPARSE_PART = 4,    /* a slab with 1/4 free breaks up a huge page */
-    HEAP_BAD_MAX =
-        16, /* bad pointers of one batch that are reported, if the first does not abort */
 };
 
 struct hk_heap *hk_heap_create(void) {
@@ -124,15 +123,6 @@ static void class_note_use(struct hk_heap_class *hc) {
 
 /* ---- Taking ------------------------------------------------------------------------------------- */
 
-static uint32_t class_take_from_inbox(struct hk_heap_class *hc, void **to, uint32_t count) {
-    uint32_t taken = count < hc->inbox_count ? count : hc->inbox_count;
-    if (taken == 0)
-        return 0;
-    hc->inbox_count -= taken;
-    memcpy(to, hc->inbox + hc->inbox_count, taken * sizeof *to);
-    return taken;
-}
-
 static uint32_t class_take_from_slabs(struct hk_heap_class *hc, void **to, uint32_t count) {
     uint32_t taken = 0;
     while (taken < count && hc->first != NULL) {
@@ -150,11 +140,7 @@ uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t co
     struct hk_heap_class *hc = &heap->classes[class];
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
-        uint32_t taken = class_take_from_inbox(hc, to, count);
-        if (taken >= (count + 1) / 2)
-            hc->saves++;
-        else
-            taken += class_take_from_slabs(hc, to + taken, count - taken);
+        uint32_t taken = class_take_from_slabs(hc, to, count);
         hc->refills += taken > 0;
         class_note_use(hc);
         hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -170,7 +156,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
         class_note_use(hc);
-        if (class_take_from_inbox(hc, &block.start, 1) == 0 && hc->first != NULL) {
+        if (hc->first != NULL) {
             struct hk_span *slab = hc->first;
             hc->empty -= hk_slab_is_empty(slab);
             block = hk_slab_take_one(slab);
@@ -193,8 +179,8 @@ static const char *const give_causes[] = {
     [HK_SLAB_ALREADY_FREE] = HK_CAUSE_FREE,
 };
 
-/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to *released
- * if it is empty and one empty slab is kept already. */
+/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to
+ * *released if it is empty and one empty slab is kept already. */
 static void class_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
                         struct hk_span **released) {
     if (was_exhausted)
@@ -224,18 +210,13 @@ HK_FAST enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span 
     return HK_SLAB_DONE;
 }
 
-/* The place of `block` in `slab`, which the registry names. A wrong class means that the pointer lies in
- * somebody else's slab by now. */
+/* The place of `block` in `slab`, which the registry names. A wrong class means that the pointer
+ * lies in somebody else's slab by now. */
 HK_FAST enum hk_slab_result class_locate(size_t class, const struct hk_span *slab,
                                          const void *block, uint32_t *index) {
     if (hk_unlikely(slab == NULL || slab->class != class))
         return HK_SLAB_NOT_A_BLOCK;
     return hk_slab_locate(slab, &hk_classes[class], block, index);
-}
-
-/* Pointers that the inbox has room for. */
-static uint32_t class_inbox_room(struct hk_heap_class *hc, size_t class) {
-    return hc->inbox != NULL ? hk_classes[class].inbox - hc->inbox_count : 0;
 }
 
 /* One batch on its way to the owner heaps. It lies on the stack, which may be small. */
@@ -244,17 +225,9 @@ struct give_batch {
     uint32_t count;                      /* blocks that are not delivered yet */
     struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
     uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
-    uint32_t bad_count;
-    enum hk_slab_result bad_result[HEAP_BAD_MAX];
-    void *bad[HEAP_BAD_MAX];
+    bool idle;                           /* see hk_heap_give_idle */
+    struct hk_mistakes *mistakes;
 };
-
-static void batch_note_bad(struct give_batch *batch, void *block, enum hk_slab_result result) {
-    if (batch->bad_count == HEAP_BAD_MAX)
-        return;
-    batch->bad[batch->bad_count] = block;
-    batch->bad_result[batch->bad_count++] = result;
-}
 
 static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_span *slab,
                              uint32_t index) {
@@ -266,7 +239,6 @@ static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_sp
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
     struct hk_span *slab = NULL;
     uint32_t found = 0;
-    batch->bad_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         uint32_t index;
@@ -274,7 +246,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
             slab = hk_registry_find(block);
         enum hk_slab_result result = class_locate(batch->class, slab, block, &index);
         if (hk_unlikely(result != HK_SLAB_DONE)) {
-            batch_note_bad(batch, block, result);
+            hk_mistakes_add(batch->mistakes, block, give_causes[result]);
             continue;
         }
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
@@ -290,68 +262,74 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     uint32_t left = 0;
     uint32_t given = 0;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    uint32_t room = class_inbox_room(hc, batch->class);
-    uint32_t inbox_count = hc->inbox_count;
-    hc->deliveries += room > 0;
     hc->flushes++;
     class_note_use(hc);
+    hc->uses_seen += batch->idle; /* so the class rests as before, but is scanned */
     for (uint32_t i = 0; i < batch->count; i++) {
         struct hk_span *slab = batch->slabs[i];
         uint32_t index = batch->indexes[i];
-        enum hk_slab_result result = HK_SLAB_DONE;
         if (hk_unlikely(slab->owner != heap)) {
             batch_put(batch, left++, slab, index);
-        } else if (room == 0) {
-            result = class_give(hc, slab, index, &released);
-            given += result == HK_SLAB_DONE;
-        } else if ((result = hk_slab_look_at(slab, index)) == HK_SLAB_DONE) {
-            hc->inbox[inbox_count++] = hk_slab_block(slab, index);
-            room--;
+            continue;
         }
+        enum hk_slab_result result = class_give(hc, slab, index, &released);
+        given += result == HK_SLAB_DONE;
         if (hk_unlikely(result != HK_SLAB_DONE))
-            batch_note_bad(batch, hk_slab_block(slab, index), result);
+            hk_mistakes_add(batch->mistakes, hk_slab_block(slab, index), give_causes[result]);
     }
     hc->blocks_out -= given;
-    hk_fence_stores(); /* a forked child finds no place of the inbox counted before it is filled */
-    hc->inbox_count = inbox_count;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;
     return released;
 }
 
-/* Gives a heap class its inbox, if it has none. Without memory it does without, and with HK_CHECKS_FAST, so
- * that a free block that no thread caches is known by its bit. */
-static void class_make_inbox(struct hk_heap_class *hc, size_t class) {
-    if (hk_load_relaxed(&hc->inbox) != NULL) /* relaxed: only a hint; looked at again below */
-        return;
-    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
-        return;
-    size_t bytes = hk_classes[class].inbox * sizeof(void *);
-    void **inbox = bytes > 0 ? hk_meta_alloc(bytes) : NULL;
-    if (inbox == NULL)
-        return;
-    hk_lock(&hc->lock, HK_RANK_CLASS);
-    bool taken = hc->inbox == NULL;
-    if (taken)
-        hk_store_relaxed(&hc->inbox, inbox); /* relaxed: used under the lock only */
-    hk_unlock(&hc->lock, HK_RANK_CLASS);
-    if (!taken)
-        hk_meta_free(inbox, bytes);
-}
-
-void hk_heap_give(const char *function, size_t class, void *const *blocks, uint32_t count) {
-    hk_assert(count <= HK_BATCH_MAX);
-    struct give_batch batch;
-    batch.class = class;
-    batch_resolve(&batch, blocks, count);
-    while (batch.count > 0) {
-        struct hk_heap *heap = batch.slabs[0]->owner;
-        class_make_inbox(&heap->classes[class], class);
-        slabs_release(batch_deliver(&batch, heap));
+static void heap_give(struct give_batch *batch, void *const *blocks, uint32_t count) {
+    while (count > 0) {
+        uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
+        batch_resolve(batch, blocks, n);
+        while (batch->count > 0)
+            slabs_release(batch_deliver(batch, batch->slabs[0]->owner));
+        blocks += n;
+        count -= n;
     }
     hk_dirty_signal(); /* pages between blocks that live on */
-    for (uint32_t i = 0; i < batch.bad_count; i++)
-        hk_bad_pointer(function, batch.bad[i], give_causes[batch.bad_result[i]]);
+}
+
+void hk_heap_give(size_t class, void *const *blocks, uint32_t count, struct hk_mistakes *mistakes) {
+    struct give_batch batch;
+    batch.class = class;
+    batch.idle = false;
+    batch.mistakes = mistakes;
+    heap_give(&batch, blocks, count);
+}
+
+void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
+                       struct hk_mistakes *mistakes) {
+    struct give_batch batch;
+    batch.class = class;
+    batch.idle = true;
+    batch.mistakes = mistakes;
+    heap_give(&batch, blocks, count);
+}
+
+uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
+                             struct hk_mistakes *mistakes) {
+    struct hk_span *slab = NULL;
+    uint32_t good = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        void *block = blocks[i];
+        uint32_t index;
+        if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
+            slab = hk_registry_find(block);
+        enum hk_slab_result result = class_locate(class, slab, block, &index);
+        if (hk_likely(result == HK_SLAB_DONE))
+            result = hk_slab_guess(slab, index);
+        if (hk_likely(result == HK_SLAB_DONE))
+            blocks[good++] = block;
+        else
+            hk_mistakes_add(mistakes, block, give_causes[result]);
+    }
+    return good;
 }
 
 void hk_heap_give_one(const char *function, size_t class, void *block) {
@@ -374,13 +352,15 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, give_causes[result]);
 }
 
-/* Whether the inbox holds a block. Under the class lock. */
-static bool class_inbox_holds(const struct hk_heap_class *hc, const void *block) {
-    for (uint32_t i = 0; i < hc->inbox_count; i++) {
-        if (hc->inbox[i] == block)
-            return true;
-    }
-    return false;
+struct search {
+    const void *block;
+    bool found;
+};
+
+static void search_visit(void *arg, void *const *blocks, uint32_t count) {
+    struct search *search = arg;
+    for (uint32_t i = 0; i < count; i++)
+        search->found |= blocks[i] == search->block;
 }
 
 bool hk_heap_check(const char *function, const void *block) {
@@ -393,9 +373,11 @@ bool hk_heap_check(const char *function, const void *block) {
         struct hk_heap_class *hc = &heap->classes[span->class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         result = hk_slab_look(span, block);
-        if (result == HK_SLAB_DONE && class_inbox_holds(hc, block))
-            result = HK_SLAB_ALREADY_FREE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
+        struct search search = {block, false};
+        hk_transfer_each(span->class, search_visit, &search);
+        if (result == HK_SLAB_DONE && search.found)
+            result = HK_SLAB_ALREADY_FREE;
     }
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
@@ -408,8 +390,8 @@ bool hk_heap_check_fast(const char *function, const void *block) {
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
     if (slab != NULL && slab->class != HK_CLASS_NONE)
         result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);
-    if (result == HK_SLAB_DONE && hk_slab_seems_free(slab, index))
-        result = HK_SLAB_ALREADY_FREE;
+    if (result == HK_SLAB_DONE)
+        result = hk_slab_guess(slab, index);
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_bad_pointer(function, block, give_causes[result]);
     return result == HK_SLAB_DONE;
@@ -527,27 +509,16 @@ static struct hk_span *class_detach_empty(struct hk_heap_class *hc, struct hk_sp
     return released;
 }
 
-/* Empties the inbox and releases the empty slabs of a class that rests. */
-static void class_rest(struct hk_heap_class *hc, size_t class, struct hk_scan *scan) {
+/* Releases the empty slabs of a class that rests. */
+static void class_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool rests = scan->which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
     hc->uses_seen = hc->uses;
     scan->waiting_before = scan->waiting;
-    while (rests && hc->inbox_count > 0) {
-        void *block = hc->inbox[--hc->inbox_count];
-        hk_fence_stores(); /* a forked child never finds the block here and in its slab */
-        struct hk_span *slab = hk_registry_find(block);
-        uint32_t index;
-        if (class_locate(class, slab, block, &index) == HK_SLAB_DONE &&
-            class_give(hc, slab, index, &released) == HK_SLAB_DONE)
-            hc->blocks_out--;
-        else
-            hk_mistakes_add(&scan->mistakes, block, HK_CAUSE_FREE);
-    }
     if (rests && hc->empty > 0)
         released = class_detach_empty(hc, released);
-    scan->waiting += hc->inbox_count + hc->empty;
+    scan->waiting += hc->empty;
     scan->left = hc->listed;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     slabs_release(released);
@@ -599,8 +570,8 @@ static void class_end_purge(struct hk_heap *heap, struct hk_span **released) {
 }
 
 /* Purges the free pages of a slab. Its free blocks are taken meanwhile, so that no thread gets one
- * while the lock is not held. The slab cannot become empty either, and stays. Called and returns under
- * the lock. */
+ * while the lock is not held. The slab cannot become empty either, and stays. Called and returns
+ * under the lock. */
 static void class_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct hk_scan *scan,
                              struct hk_span **released) {
     struct hk_heap_class *hc = &heap->classes[slab->class];
@@ -634,8 +605,8 @@ static bool slab_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
     return true;
 }
 
-/* Visits each slab in the list once. Each goes to the end of the list, so the order stays and the scan
- * can go on later where it stopped. */
+/* Visits each slab in the list once. Each goes to the end of the list, so the order stays and the
+ * scan can go on later where it stopped. */
 static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
@@ -659,9 +630,9 @@ static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan 
     slabs_release(released);
 }
 
-/* Whether nothing happened in a class since a scan found nothing in it to give back, then or later. Such
- * a class is passed over without its lock: a scan should not write to memory that rests, which a forked
- * child may share. */
+/* Whether nothing happened in a class since a scan found nothing in it to give back, then or later.
+ * Such a class is passed over without its lock: a scan should not write to memory that rests, which
+ * a forked child may share. */
 static bool class_is_idle(const struct hk_heap_class *hc, const struct hk_scan *scan) {
     /* relaxed: a scan that misses a use now sees it the next time */
     return scan->which == HK_PURGE_AGED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
@@ -685,7 +656,7 @@ bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
                 break;
             if (class_is_idle(&heap->classes[scan->class], scan))
                 continue;
-            class_rest(&heap->classes[scan->class], scan->class, scan);
+            class_rest(&heap->classes[scan->class], scan);
         }
         class_scan(heap, scan);
         if (hk_purge_is_spent(&scan->budget))
@@ -706,8 +677,8 @@ struct repair {
     size_t class;
 };
 
-/* Whether a span is that of a slab of the class that is entered in the pagemap as a whole. A vanished
- * thread may have been entering or removing it; then it is lost. */
+/* Whether a span is that of a slab of the class that is entered in the pagemap as a whole. A
+ * vanished thread may have been entering or removing it; then it is lost. */
 static bool repair_is_ours(const struct repair *repair, const struct hk_span *span) {
     bool ours = span->class == repair->class && span->owner == repair->heap;
     for (uint32_t i = 0; ours && i < span->granules; i++)
@@ -715,8 +686,8 @@ static bool repair_is_ours(const struct repair *repair, const struct hk_span *sp
     return ours;
 }
 
-/* Recounts a slab from its bits, which threads change word by word, and links it. Returns the granules
- * from `base` to its end. */
+/* Recounts a slab from its bits, which threads change word by word, and links it. Returns the
+ * granules from `base` to its end. */
 static uint32_t repair_slab(void *arg, uintptr_t base) {
     const struct repair *repair = arg;
     struct hk_heap_class *hc = &repair->heap->classes[repair->class];
@@ -742,8 +713,9 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     return left;
 }
 
-/* Ends a purge of the class whose end had begun: the bits of the slab show it. Left for the repair of the
- * purge, which may come much later, it would free blocks that are allocated again by then. */
+/* Ends a purge of the class whose end had begun: the bits of the slab show it. Left for the repair
+ * of the purge, which may come much later, it would free blocks that are allocated again by then.
+ */
 static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
     struct hk_span *purging = heap_purging(heap);
     if (purging == NULL || purging->class != class)

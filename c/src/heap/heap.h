@@ -2,11 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: for each class a lock, the slabs that have free blocks, and an inbox: blocks on their
- * way home that the next refill takes without looking at a slab. Whoever empties a slab releases
- * it, so an idle heap holds nothing back.
- * Owns: its arena, slabs and inboxes. A heap is never destroyed; when its threads end it waits for
- * the next.
+ * What it is: for each class a lock and the slabs that have free blocks. The thread that empties a slab
+ * releases it, so an idle heap holds nothing back.
+ * Owns: its arena and slabs. A heap is never destroyed. When its threads end it waits for the next.
  * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
  * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/registry, core/meta,
  * hk_os_purge.
@@ -20,12 +18,10 @@
 #include "../os/lock.h"
 
 #define HK_HEAPS_MAX 256u
-#define HK_BATCH_MAX 160u /* most blocks in one hk_heap_give: 10 bytes of stack each */
+#define HK_BATCH_MAX 160u /* blocks that are returned together: 10 bytes of stack each */
 
 struct hk_heap_class {
     struct hk_lock lock;
-    uint32_t inbox_count;  /* lock:CLASS */
-    void **inbox;          /* lock:CLASS; NULL until the first delivery */
     struct hk_span *first; /* lock:CLASS; slabs that are not exhausted; taken from the front */
     struct hk_span *last;  /* lock:CLASS */
     uint32_t slabs;        /* lock:CLASS; all, exhausted ones too */
@@ -34,13 +30,10 @@ struct hk_heap_class {
     uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */
     uint32_t uses_seen;    /* lock:PURGE; at the last scan */
     uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing more to give back */
-    uint64_t blocks_out;   /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs;
-                               inbox included */
+    uint64_t blocks_out; /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs */
     uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
     uint64_t refills;        /* lock:CLASS; statistics, as in struct hak_class_stats */
     uint64_t flushes;        /* lock:CLASS */
-    uint64_t deliveries;     /* lock:CLASS */
-    uint64_t saves;          /* lock:CLASS */
 } HK_CACHE_ALIGNED;
 
 struct hk_heap {
@@ -54,38 +47,50 @@ struct hk_heap {
 /* A heap, all zero; NULL without memory. */
 struct hk_heap *hk_heap_create(void);
 
-/* Takes up to `count` blocks of a class into `to`: from the inbox, else from slabs, else from a new
- * slab. Returns how many; 0 only without memory. */
+/* Takes up to `count` blocks of a class into `to`, from slabs, or from a new slab. Returns how
+ * many; 0 only without memory. */
 uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t count);
 
 /* Takes one block, saying whether it is zero. */
 struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class);
 
-/* Brings blocks of one class home (at most HK_BATCH_MAX), each to the heap it came from. `function`
- * is named if one of them turns out to be bad. */
-void hk_heap_give(const char *function, size_t class, void *const *blocks, uint32_t count);
+/* Returns blocks of one class to their slabs, each to the heap that owns it. Adds those that are no
+ * allocated blocks of the class to *mistakes. */
+void hk_heap_give(size_t class, void *const *blocks, uint32_t count, struct hk_mistakes *mistakes);
+
+/* The same for blocks that nobody needed since the last scan, which is no use of their class. Under
+ * the PURGE lock. */
+void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
+                       struct hk_mistakes *mistakes);
+
+/* Takes those that are no allocated blocks of the class out of a batch, and adds them to *mistakes.
+ * Takes no lock: a block that another thread frees just now may be missed. Returns how many are
+ * left. */
+uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
+                             struct hk_mistakes *mistakes);
 
 /* Brings one block straight to its slab, so that a double free is always seen. `class` is what the
  * caller takes the block for. */
 void hk_heap_give_one(const char *function, size_t class, void *block);
 
 /* Makes a block of a class larger where it is, by free granules behind it: one that has its slab to
- * itself, as the blocks of the largest classes do. It becomes a block of `new_class`, or a large one of
- * `size` bytes. False, nothing changed, where that is impossible. */
+ * itself, as the blocks of the largest classes do. It becomes a block of `new_class`, or a large
+ * one of `size` bytes. False, nothing changed, where that is impossible. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* Reports `block` unless it is the start of a block that is neither in its slab nor in the transfer cache of
- * its owner. True if it is one. */
+/* Reports `block` unless it is the start of a block that is neither in its slab nor in the transfer
+ * cache of its owner. True if it is one. */
 bool hk_heap_check(const char *function, const void *block);
 
-/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither transfer
- * caches nor what another thread is doing just now. */
+/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither
+ * transfer caches nor what another thread is doing just now. */
 bool hk_heap_check_fast(const char *function, const void *block);
 
 /* A scan over the heaps, and its place. It goes on where it stopped. */
 struct hk_scan {
     enum hk_purge which;
     struct hk_purge_budget budget; /* of this step; set anew for each */
+    uint32_t transfer_class;       /* class of the transfer caches that it is at */
     uint32_t heap;                 /* number of the heap that it is at */
     uint32_t class;                /* its class: 0 before the first */
     uint32_t left;                 /* slabs of the class that were not visited yet */
@@ -95,14 +100,14 @@ struct hk_scan {
     struct hk_mistakes mistakes;   /* to be reported without a lock */
 };
 
-/* Ages the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL: all)
- * empty their inbox and release their empty slabs. Slabs that were not used for two scans (all) give
- * back the whole OS pages that lie in free blocks. Then the arena's dirty granules age. True at the end
- * of the heap, false when the budget is used up. Under the PURGE lock. */
+/* Ages the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL:
+ * all) release their empty slabs. Slabs that were not used for two scans (all) give back the whole
+ * OS pages that lie in free blocks. Then the arena's dirty granules age. True at the end of the
+ * heap, false when the budget is used up. Under the PURGE lock. */
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan);
 
-/* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its slabs;
- * undoes a purge that a vanished thread had begun. */
+/* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its
+ * slabs; undoes a purge that a vanished thread had begun. */
 void hk_heap_repair_class(struct hk_heap *heap, size_t class);
 void hk_heap_repair_purge(void *unused, struct hk_heap *heap);
 

@@ -5,12 +5,14 @@
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 #include "fork.h"
 #include "scavenger.h"
 #include "thread.h"
 
 enum {
     PURGE_ADDRESS_BITS = 47,     /* no address space holds a block of more bytes */
+    PURGE_TRANSFER_BATCH = 64,   /* blocks taken from a transfer cache at once; on the stack */
     PURGE_STEP_BYTES = 16 << 20, /* at most given back in one step; about a millisecond */
     PURGE_TICK_CALLS = 16,       /* system calls in a step inside a slow call of the program */
     PURGE_BALANCE_CALLS = 32,    /* the same at the end of a free */
@@ -50,8 +52,36 @@ static size_t purge_aged_extents(struct hk_purge_budget *budget) {
     return hk_extent_purge(now > delay ? now - delay : 0, budget);
 }
 
+/* Returns the idle blocks of the transfer caches to their slabs. False when the budget is used up.
+ */
+static bool purge_scan_transfer(struct hk_scan *scan) {
+    void *blocks[PURGE_TRANSFER_BATCH];
+    bool all = scan->which == HK_PURGE_ALL;
+    for (; scan->transfer_class < HK_CLASS_COUNT; scan->transfer_class++) {
+        size_t class = scan->transfer_class;
+        for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
+            uint32_t count;
+            do {
+                if (hk_purge_is_spent(&scan->budget))
+                    return false;
+                count = hk_transfer_take_idle(cpu, class, all, blocks, PURGE_TRANSFER_BATCH);
+                if (count > 0) {
+                    hk_heap_give_idle(class, blocks, count, &scan->mistakes);
+                    hk_purge_spend(&scan->budget, 1, 0);
+                }
+            } while (count == PURGE_TRANSFER_BATCH);
+        }
+        struct hk_transfer_counts left;
+        hk_transfer_count(class, &left);
+        scan->waiting += left.blocks;
+    }
+    return true;
+}
+
 /* Goes on with a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
 static bool purge_scan(struct hk_scan *scan) {
+    if (!purge_scan_transfer(scan))
+        return false;
     struct hk_heap *heap;
     while ((heap = hk_thread_heap(scan->heap)) != NULL) {
         if (!hk_heap_scan(heap, scan))
@@ -98,13 +128,20 @@ static enum hk_purge_progress purge_age(uint32_t calls, struct hk_mistakes *mist
     return moving ? HK_PURGE_WAITING : HK_PURGE_DONE;
 }
 
+/* Empties the caches of threads that ended a purge delay ago. True if younger ones are left. */
+static bool purge_aged_parked(void) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t delay = purge_delay();
+    return hk_thread_release_parked(now > delay ? now - delay : 0);
+}
+
 enum hk_purge_progress hk_purge_step(void) {
     struct hk_mistakes mistakes;
     hk_lock(&purge.lock, HK_RANK_PURGE);
     enum hk_purge_progress progress = purge_age(HK_PURGE_STEP_CALLS, &mistakes);
     purge_unlock();
     hk_mistakes_report("free", &mistakes);
-    return progress;
+    return purge_aged_parked() && progress == HK_PURGE_DONE ? HK_PURGE_WAITING : progress;
 }
 
 size_t hk_purge_all(void) {
@@ -112,6 +149,7 @@ size_t hk_purge_all(void) {
     struct hk_thread *thread = hk_thread_get();
     if (thread != NULL)
         hk_thread_empty(thread);
+    hk_thread_release_parked(UINT64_MAX);
 
     struct hk_scan scan = {.which = HK_PURGE_ALL};
     for (bool done = false; !done;) {
@@ -147,6 +185,7 @@ void hk_purge_tick(uint64_t now) {
         hk_store_relaxed(&purge.next_ms, now + purge_delay() / 2 + 1); /* relaxed: as above */
     hk_unlock(&purge.lock, HK_RANK_PURGE);
     hk_mistakes_report("free", &mistakes);
+    purge_aged_parked();
 }
 
 /* ---- Balance: a limit on free memory without a scavenger --------------------------------------- */
@@ -158,8 +197,8 @@ static uint64_t balance_limit(void) {
 }
 
 /* Adapts the limit. Usage that grows again by what the last balances gave back belongs to a program
- * that frees and allocates the same memory in turn: the page faults cost more than the memory is worth,
- * so the limit rises above it. Without such regret it falls again. */
+ * that frees and allocates the same memory in turn: the page faults cost more than the memory is
+ * worth, so the limit rises above it. Without such regret it falls again. */
 static void balance_adapt(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t usage = hk_usage_bytes();
@@ -225,20 +264,26 @@ static uint64_t purge_spare_bytes(void) {
     return mapped > used ? mapped - used : 0;
 }
 
+/* Large blocks that the calling thread keeps, which a purge gives up. */
+static uint64_t purge_kept_bytes(void) {
+    const struct hk_thread *thread = hk_thread_get();
+    return thread != NULL ? thread->keep.bytes : 0;
+}
+
 /* Whether things changed since the last purge in vain, so that another one may help: it brings the
  * usage below the hard limit, or the program has freed address space. */
 static bool purge_may_help(size_t bytes) {
     uint64_t hard = hk_option(HK_OPTION_limit_hard);
     uint64_t usage = hk_usage_bytes();
     if (hard != 0 && usage + bytes > hard)
-        return usage + bytes <= hard + hk_purge_dirty_bytes();
+        return usage + bytes <= hard + hk_purge_dirty_bytes() + purge_kept_bytes();
     uint64_t failed = hk_load_relaxed(&purge.failed_spare); /* relaxed: a number */
     return purge_spare_bytes() >= failed + PURGE_FAILURE_BYTES;
 }
 
-/* A program that goes on after a failure may fail a thousand times a second. Each purge costs it the
- * page faults of all that it uses again, so there is one for each change, and one after pauses that
- * grow. */
+/* A program that goes on after a failure may fail a thousand times a second. Each purge costs it
+ * the page faults of all that it uses again, so there is one for each change, and one after pauses
+ * that grow. */
 bool hk_purge_for(size_t bytes) {
     if (bytes >> PURGE_ADDRESS_BITS != 0)
         return false;

@@ -5,11 +5,13 @@
 #include <pthread.h>
 #include <string.h>
 
+#include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/meta.h"
 #include "../core/options.h"
 #include "../os/check.h"
 #include "../os/os.h"
+#include "../transfer/transfer.h"
 #include "fork.h"
 #include "prewarm.h"
 #include "purge.h"
@@ -24,26 +26,31 @@ enum {
     THREAD_BATCH_BLOCK = 1024, /* so many bytes */
     THREAD_CLOCK_CALLS = 16,   /* slow calls between two looks at share and clock */
     THREAD_UNBORN_FREES = 32,  /* frees that do not give birth to a thread */
-    THREAD_TOTAL_PER_CPU = 8 << 20, /* bytes that all threads may cache, for each CPU */
-    THREAD_PART_MIN = 512 << 10,    /* the least that each may, if it has earned it */
-    THREAD_START_MAX = 256 * 1024,  /* bytes that a thread may cache at first */
-    THREAD_START_MIN = 4 * 1024,    /* the same with very many threads */
-    THREAD_START_PART = 8,          /* the start is this part of the thread's part of the total */
-    THREAD_EARNED_PART = 1024,      /* of the bytes moved, the part that may be cached on top */
-    THREAD_EARNED_UNIT =
-        512 << 10,              /* for each such amount: who moves much earns more by each byte */
-    THREAD_MOVED_MAX = 1 << 30, /* more counts no more */
-    THREAD_SWEEP_MIN = 8,       /* records below which no thread looks for lost ones */
-    THREAD_SWEEP_BATCH = 32,    /* records whose owners are looked at together */
-    THREAD_ROOM_CALLS = 16,     /* slow calls between two bins that ask others for room */
-    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
+    THREAD_TOTAL_PER_CPU = 8 << 20,  /* bytes that all threads may cache, for each CPU */
+    THREAD_PART_MIN = 512 << 10,     /* the least that each may, if it has earned it */
+    THREAD_PARKED_PER_CPU = 1 << 20, /* bytes that the caches of ended threads may hold */
+    THREAD_PARKED_MAX = 16 << 20,    /* the same, however many CPUs there are */
+    THREAD_PARKED_ALONE = 512 << 10, /* the same, where the process is left with one thread */
+    THREAD_START_MAX = 256 * 1024,   /* bytes that a thread may cache at first */
+    THREAD_START_MIN = 4 * 1024,     /* the same with very many threads */
+    THREAD_START_PART = 8,           /* the start is this part of the thread's part of the total */
+    THREAD_REGRET_FACTOR = 8,        /* bytes of budget for each byte of regret */
+    THREAD_REGRET_MAX = 1 << 26,     /* bytes of regret that count */
+    THREAD_DRAIN_BATCH = 64,         /* blocks taken from a transfer cache at once; on the stack */
+    THREAD_SWEEP_MIN = 8,            /* records below which no thread looks for lost ones */
+    THREAD_SWEEP_BATCH = 32,         /* records whose owners are looked at together */
+    THREAD_ROOM_CALLS = 16,          /* slow calls between two bins that ask others for room */
+    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one.
+     */
     THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
     THREAD_SEARCHED_DEPTH = 30, /* blocks in a bin that each free searches */
+    THREAD_BIN_PART = 8,        /* a bin may hold this part of what a thread may hold */
+    THREAD_BIN_BLOCK = 512,     /* and a pointer for so many bytes of that */
     THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
 };
 
-/* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler that merges
- * equal constants would give both sentinels one address. */
+/* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler
+ * that merges equal constants would give both sentinels one address. */
 #define THREAD_SENTINEL(kind)                                                                      \
     { {[0 ... HK_CLASS_COUNT - 1] = {HK_BIN_WITHOUT_ARRAY, HK_BIN_WITHOUT_ARRAY}}, kind }
 static const struct hk_cache thread_unborn = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
@@ -54,8 +61,8 @@ static const struct hk_cache thread_uncached = THREAD_SENTINEL(HK_CACHE_DISABLED
 
 HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
 
-/* Frees of a thread that was not born yet. libc frees what threads before it left behind in a thread
- * that is past its destructors: born then, it would never end. */
+/* Frees of a thread that was not born yet. libc frees what threads before it left behind in a
+ * thread that is past its destructors: born then, it would never end. */
 static HK_THREAD_LOCAL uint32_t thread_unborn_frees;
 
 static struct {
@@ -69,6 +76,8 @@ static struct {
 
     struct hk_lock lock;                 /* rank THREADS */
     struct hk_thread *first;             /* lock:THREADS; all records */
+    struct hk_thread *parked;            /* atomic, stored under THREADS; of threads that ended */
+    size_t parked_bytes;                 /* atomic, stored under THREADS; that they may hold */
     uint32_t heap_count;                 /* atomic, stored under THREADS */
     struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
     uint32_t count;                      /* atomic, stored under THREADS; records */
@@ -90,11 +99,12 @@ static void threads_read_options(void) {
     uint32_t heaps = (uint32_t)hk_option(HK_OPTION_heaps);
     heaps = heaps != 0 ? heaps : threads.cpus;
     threads.heaps_max = heaps < HK_HEAPS_MAX ? heaps : HK_HEAPS_MAX;
+    hk_transfer_start(threads.cpus);
 }
 
 /* Starts the process, in the first thread that comes here. No lock is held, because a wrapper of
- * pthread_key_create may allocate: until the start is done, it and other threads get their blocks from
- * a heap without a cache. False if the start is not done. */
+ * pthread_key_create may allocate: until the start is done, it and other threads get their blocks
+ * from a heap without a cache. False if the start is not done. */
 static HK_SLOW bool threads_start(void) {
     uint32_t not_started = THREADS_START_NOT;
     /* acquire: the const fields; pairs with the release below */
@@ -204,24 +214,29 @@ static size_t thread_start(size_t part) {
     return start > THREAD_START_MIN ? start : THREAD_START_MIN;
 }
 
-/* Computes what a thread may cache: a start, smaller the more threads there are, and a part of what it
- * has moved, within its part of what all may hold and within the limit of one. Where the option does not
- * set the total, a thread that moves much gets what it needs, however many there are. */
-static void thread_set_share(struct hk_thread *thread) {
+/* Recomputes the budget of a thread's cache: a start, which is smaller the more threads there are,
+ * and a bonus for regret, within the thread's part of the total and the limit for one thread.
+ * Regret is measured in the bytes of refills from classes that the thread had flushed. A larger
+ * cache would have kept those blocks. A thread that only allocates, or only frees, has no regret,
+ * so it holds little when it goes to sleep.
+ *
+ * Where the option does not set the total, each thread may reach THREAD_PART_MIN, however many
+ * there are. */
+static void thread_set_budget(struct hk_thread *thread) {
     uint32_t count = hk_thread_count();
     hk_assert(count > 0); /* this one */
     size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
     size_t part = (total != 0 ? total : threads.cpus * (size_t)THREAD_TOTAL_PER_CPU) / count;
     size_t start = thread_start(part);
     size_t least = total != 0 ? start : THREAD_PART_MIN;
-    size_t moved = size_min(thread->moved_bytes, THREAD_MOVED_MAX);
-    size_t earned = start + (moved / THREAD_EARNED_PART) * (moved / THREAD_EARNED_UNIT);
-    size_t share = size_min(earned, part > least ? part : least);
-    thread->share = size_min(share, thread_limit());
+    size_t most = part > least ? part : least;
+    size_t bonus = size_min(thread->regret_bytes, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR;
+    thread->budget = size_min(size_min(start + bonus, most), thread_limit());
+    thread->bin_budget = most / THREAD_BIN_PART;
 }
 
-/* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the bin of
- * a vanished thread, because its blocks may be in it twice. */
+/* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the
+ * bin of a vanished thread, because its blocks may be in it twice. */
 static void thread_begin_move(struct hk_thread *thread, size_t class) {
     hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fence orders it */
     hk_fence_stores();
@@ -232,8 +247,8 @@ static void thread_end_move(struct hk_thread *thread) {
     hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
 }
 
-/* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False without
- * memory: nothing changed. */
+/* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False
+ * without memory: nothing changed. */
 static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     void **old_floor = thread->floor[class];
     uint32_t old_capacity = thread->capacity[class];
@@ -267,8 +282,9 @@ static bool thread_set_capacity(struct hk_thread *thread, size_t class, uint32_t
     return true;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No lock: a
- * locked instruction would wait for all stores that the program has under way, at every flush. */
+/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No
+ * lock: a locked instruction would wait for all stores that the program has under way, at every
+ * flush. */
 static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
     size_t left = (size_t)(thread->cache.bins[class].top - floor) - count;
@@ -283,17 +299,43 @@ static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_
     return floor + left;
 }
 
-/* Returns the `count` oldest blocks of a bin to their owner heaps. */
-static void thread_send_home(struct hk_thread *thread, const char *function, size_t class,
-                             uint32_t count) {
-    void **blocks = thread_take_oldest(thread, class, count);
-    thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
-    while (count > 0) {
-        uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
-        hk_heap_give(function, class, blocks, n);
-        blocks += n;
-        count -= n;
+/* Whether blocks that this thread does not need may serve another one soon. A program with one
+ * thread has no use for transfer caches. */
+static bool threads_are_many(void) { return hk_thread_count() > 1; }
+
+/* Gives blocks away: to the transfer cache of this CPU, and those that do not fit to their owner
+ * heaps. */
+static void thread_give(const char *function, size_t class, void **blocks, uint32_t count) {
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    uint32_t put = 0;
+    if (threads_are_many()) {
+        count = hk_heap_check_batch(class, blocks, count, &mistakes);
+        put = hk_transfer_put(class, blocks, count);
+        hk_dirty_signal();
     }
+    if (put < count)
+        hk_heap_give(class, blocks + put, count - put, &mistakes);
+    if (hk_unlikely(mistakes.count > 0))
+        hk_mistakes_report(function, &mistakes);
+}
+
+/* Takes the `count` oldest blocks out of a bin and gives them away. */
+static void thread_flush_oldest(struct hk_thread *thread, const char *function, size_t class,
+                                uint32_t count) {
+    void **blocks = thread_take_oldest(thread, class, count);
+    hk_bit_set(thread->flushed, (uint32_t) class);
+    thread_give(function, class, blocks, count);
+}
+
+/* Returns all blocks of a bin to their owner heaps. */
+static void thread_return_all(struct hk_thread *thread, size_t class) {
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    uint32_t count = (uint32_t)(thread->cache.bins[class].top - thread->floor[class]);
+    void **blocks = thread_take_oldest(thread, class, count);
+    hk_heap_give(class, blocks, count, &mistakes);
+    hk_mistakes_report("free", &mistakes);
 }
 
 static uint32_t thread_blocks(const struct hk_thread *thread, size_t class) {
@@ -305,7 +347,7 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
     uint32_t half = thread->capacity[class] / 2u;
     uint32_t blocks = thread_blocks(thread, class);
     if (blocks > half)
-        thread_send_home(thread, "free", class, blocks - half);
+        thread_flush_oldest(thread, "free", class, blocks - half);
     return thread_set_capacity(thread, class, half);
 }
 
@@ -364,7 +406,7 @@ static void thread_drop_all_kept(struct hk_thread *thread) {
 /* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
  * much is left. */
 static void thread_make_room(struct hk_thread *thread, size_t bytes) {
-    while (thread_held(thread) + bytes > thread->share) {
+    while (thread_held(thread) + bytes > thread->budget) {
         if (thread_drop_kept(thread))
             continue;
         size_t class = thread_largest(thread);
@@ -387,8 +429,11 @@ static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32
 }
 
 /* The most blocks in a bin. With HK_CHECKS_FAST each free searches its bin. */
-static uint32_t thread_depth(size_t class) {
+static uint32_t thread_depth(const struct hk_thread *thread, size_t class) {
     uint32_t depth = hk_classes[class].depth;
+    size_t most = size_min(thread->bin_budget / hk_classes[class].block_bytes,
+                           thread->bin_budget / THREAD_BIN_BLOCK);
+    depth = most < depth ? (uint32_t)most : depth;
     bool searched = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
     return searched && depth > THREAD_SEARCHED_DEPTH ? THREAD_SEARCHED_DEPTH : depth;
 }
@@ -397,16 +442,16 @@ static uint32_t thread_depth(size_t class) {
  * hold much more give way: always to a bin that has nothing, now and then to others. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
-    uint32_t depth = thread_depth(class);
+    uint32_t depth = thread_depth(thread, class);
     uint32_t old = thread->capacity[class];
     uint32_t capacity =
         old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
     capacity = capacity < depth ? capacity : depth;
     if (capacity <= old)
         return;
-    if (old == 0 || thread->slow_calls % THREAD_ROOM_CALLS == 0)
+    if (thread->slow_calls % THREAD_ROOM_CALLS == 0)
         thread_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
-    thread_raise_capacity(thread, class, capacity, thread->share);
+    thread_raise_capacity(thread, class, capacity, thread->budget);
 }
 
 /* ---- End of a thread ------------------------------------------------------------------------------- */
@@ -421,7 +466,8 @@ static void thread_note_usual(const struct hk_thread *thread) {
 }
 
 uint32_t hk_thread_count(void) {
-    /* relaxed: a size, orders nothing. In a forked child, the records of other threads do not count. */
+    /* relaxed: a size, orders nothing. In a forked child, the records of other threads do not
+     * count. */
     return hk_load_relaxed(&threads.vanished) ? 1 : hk_load_relaxed(&threads.count);
 }
 
@@ -431,15 +477,93 @@ uint32_t hk_thread_usual(size_t class) {
 
 void hk_thread_empty(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        thread_send_home(thread, "free", class, thread_blocks(thread, class));
+        if (thread_blocks(thread, class) > 0)
+            thread_return_all(thread, class);
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
     }
     thread_drop_all_kept(thread);
 }
 
+static void thread_unlink_locked(struct hk_thread *thread);
+
+/* ---- Parked caches --------------------------------------------------------------------------------- */
+
+/* A thread that ends leaves its cache, with the blocks in it, to the next thread that starts. So
+ * threads that do short tasks do not start cold. A parked cache stays in the list of records, but
+ * counts as no thread. */
+
+/* Under the lock. */
+static void threads_park_locked(struct hk_thread *thread) {
+    thread->is_parked = true;
+    thread->parked_next = threads.parked;
+    hk_store_relaxed(&threads.parked, thread); /* relaxed: others only look whether there is one */
+    hk_add_relaxed(&threads.parked_bytes, thread->capacity_bytes); /* relaxed: under the lock */
+    thread->heap->threads--;
+    hk_sub_relaxed(&threads.count, 1); /* relaxed: stored under the lock */
+}
+
+/* Under the lock. */
+static void threads_unpark_locked(struct hk_thread *thread) {
+    struct hk_thread *before = threads.parked;
+    while (before != thread && before->parked_next != thread)
+        before = before->parked_next;
+    if (before == thread)
+        hk_store_relaxed(&threads.parked, thread->parked_next); /* relaxed: as above */
+    else
+        before->parked_next = thread->parked_next;
+    thread->is_parked = false;
+    hk_sub_relaxed(&threads.parked_bytes, thread->capacity_bytes); /* relaxed: as above */
+    thread->heap->threads++;
+    hk_add_relaxed(&threads.count, 1); /* relaxed: as above */
+}
+
+/* False if there is no room for the cache, which its thread then empties. */
+static bool threads_park(struct hk_thread *thread) {
+    thread_drop_all_kept(thread);
+    thread->parked_ms = hk_os_now_ms();
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    size_t most = size_min(threads.cpus * (size_t)THREAD_PARKED_PER_CPU, THREAD_PARKED_MAX);
+    bool parks = threads.parked_bytes + thread->capacity_bytes <= most;
+    if (parks) {
+        hk_store_relaxed(&thread->id, 0); /* relaxed: as in thread_identify; it is nobody's */
+        threads_park_locked(thread);
+    }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    if (parks)
+        hk_dirty_signal();
+    return parks;
+}
+
+/* Takes a cache that was parked at or before a time out of the list; NULL if there is none. */
+static struct hk_thread *threads_take_parked(uint64_t before_ms) {
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.parked;
+    while (thread != NULL && thread->parked_ms > before_ms)
+        thread = thread->parked_next;
+    if (thread != NULL)
+        thread_unlink_locked(thread);
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+bool hk_thread_release_parked(uint64_t before_ms) {
+    struct hk_thread *thread;
+    if (hk_load_relaxed(&threads.parked) == NULL) /* relaxed: a look */
+        return false;
+    while ((thread = threads_take_parked(before_ms)) != NULL) {
+        hk_thread_empty(thread);
+        hk_meta_free(thread, sizeof *thread);
+    }
+    return hk_load_relaxed(&threads.parked) != NULL; /* relaxed: as above */
+}
+
+/* ---- Unlinking ------------------------------------------------------------------------------------- */
+
 /* Under the lock. */
 static void thread_unlink_locked(struct hk_thread *thread) {
+    if (thread->is_parked)
+        threads_unpark_locked(thread);
     if (thread->prev != NULL)
         thread->prev->next = thread->next;
     else
@@ -465,10 +589,34 @@ static void thread_release(struct hk_thread *thread) {
 
 void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_uncached); }
 
+/* The process is left with one thread, and maybe without a scavenger. Nobody will take from the
+ * transfer caches, and few threads may start. */
+static void threads_leave_one(void) {
+    void *blocks[THREAD_DRAIN_BATCH];
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
+        for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+            uint32_t count;
+            do {
+                count = hk_transfer_take_idle(cpu, class, true, blocks, THREAD_DRAIN_BATCH);
+                if (count > 0)
+                    hk_heap_give(class, blocks, count, &mistakes);
+            } while (count == THREAD_DRAIN_BATCH);
+        }
+    }
+    hk_mistakes_report("free", &mistakes);
+    if (hk_load_relaxed(&threads.parked_bytes) > THREAD_PARKED_ALONE) /* relaxed: a look */
+        hk_thread_release_parked(UINT64_MAX);
+}
+
 static void thread_finish(struct hk_thread *thread) {
     thread_note_usual(thread);
     hk_thread_disable_cache();
-    thread_release(thread);
+    if (!threads_park(thread))
+        thread_release(thread);
+    if (hk_thread_count() <= 1)
+        threads_leave_one();
     hk_scavenger_thread_ended();
     hk_purge_balance();
 }
@@ -504,8 +652,8 @@ static struct hk_thread *threads_take_vanished(void) {
     return thread;
 }
 
-/* Returns the blocks of a vanished thread's cache to their heaps. A bin that was being changed when the
- * thread vanished is lost. */
+/* Returns the blocks of a vanished thread's cache to their heaps. A bin that was being changed when
+ * the thread vanished is lost. */
 static void thread_recover(struct hk_thread *thread) {
     hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
     hk_unlock(&thread->lock, HK_RANK_THREAD);
@@ -591,8 +739,9 @@ void hk_thread_recover_gone(void) {
     hk_store_relaxed(&threads.sweep_at, next > THREAD_SWEEP_MIN ? next : THREAD_SWEEP_MIN);
 }
 
-/* At the start of a thread, once the number of records has doubled. So a program never has many more
- * lost caches than threads, and a program whose number of threads is steady does not look for them. */
+/* At the start of a thread, once the number of records has doubled. So a program never has many
+ * more lost caches than threads, and a program whose number of threads is steady does not look for
+ * them. */
 static void threads_recover_gone_if_many(void) {
     /* relaxed: as above */
     if (hk_thread_count() >= hk_load_relaxed(&threads.sweep_at))
@@ -643,6 +792,46 @@ static bool thread_attach(struct hk_thread *thread) {
     return thread->heap != NULL;
 }
 
+/* The cache that was parked last, for the calling thread; NULL if there is none. */
+static struct hk_thread *thread_adopt(void) {
+    if (hk_load_relaxed(&threads.parked) == NULL) /* relaxed: a look; decided under the lock */
+        return NULL;
+    uint32_t number = hk_lock_self();
+    struct hk_heap *spare = NULL;
+    hk_lock(&threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = threads.parked;
+    if (thread != NULL) {
+        thread->number = number;
+        threads_unpark_locked(thread);
+        thread->heap->threads--;
+        thread->heap = threads_choose_heap(&spare);
+        thread->heap->threads++;
+        thread_identify(thread);
+    }
+    hk_unlock(&threads.lock, HK_RANK_THREADS);
+    if (thread == NULL)
+        return NULL;
+
+    thread->signal_mask = hk_os_signal_mask();
+    thread->end_rounds = 0;
+    thread->frees_in_a_row = 0;
+    return thread;
+}
+
+/* A record for the calling thread, in the list and with a heap: a parked one or a new one. NULL
+ * without memory. */
+static struct hk_thread *thread_adopt_or_create(void) {
+    struct hk_thread *thread = thread_adopt();
+    if (thread != NULL)
+        return thread;
+    thread = thread_create();
+    if (thread != NULL && !thread_attach(thread)) {
+        hk_meta_free(thread, sizeof *thread);
+        return NULL;
+    }
+    return thread;
+}
+
 static HK_SLOW struct hk_thread *thread_begin(void) {
     if (!threads_start())
         return NULL;
@@ -654,18 +843,15 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         threads_recover();
     threads_recover_gone_if_many();
 
-    struct hk_thread *thread = thread_create();
+    struct hk_thread *thread = thread_adopt_or_create();
     if (thread == NULL)
         return NULL;
-    if (!thread_attach(thread)) {
-        hk_meta_free(thread, sizeof *thread);
-        return NULL;
-    }
-    thread_set_share(thread);
+    thread_set_budget(thread);
     hk_cache = &thread->cache;
     /* This may allocate; the cache is in place by now. */
     if (pthread_setspecific(threads.key, thread) != 0) { /* nothing would notice its end */
-        thread_finish(thread);
+        hk_thread_disable_cache();
+        thread_release(thread);
         return NULL;
     }
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
@@ -692,7 +878,7 @@ static void thread_tick(struct hk_thread *thread) {
         return;
     if (hk_unlikely(threads_may_have_vanished()))
         threads_recover();
-    thread_set_share(thread);
+    thread_set_budget(thread);
     uint64_t now = hk_os_now_ms();
     hk_purge_tick(now);
     if (now - thread->looked_ms >= THREAD_LOOK_MS) {
@@ -704,7 +890,7 @@ static void thread_tick(struct hk_thread *thread) {
 void hk_thread_ask_trim(void) { hk_add_relaxed(&threads.trims, 1); /* relaxed: a request */ }
 
 uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) {
-    uint32_t depth = thread_depth(class);
+    uint32_t depth = thread_depth(thread, class);
     uint32_t have = thread_blocks(thread, class);
     uint32_t want = have + count < depth ? have + count : depth;
     if (want > thread->capacity[class])
@@ -722,12 +908,28 @@ uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) 
     return added;
 }
 
+/* Adds the refill of a class that follows, or a large block, to the thread's regret, if the thread
+ * has flushed such blocks since its last refill. */
+static void thread_note_refill(struct hk_thread *thread, size_t class, size_t bytes) {
+    if (!hk_bit_get(thread->flushed, (uint32_t) class))
+        return;
+    hk_bit_clear(thread->flushed, (uint32_t) class);
+    thread->regret_bytes += bytes;
+}
+
+static struct hk_block thread_take_one(struct hk_heap *heap, size_t class) {
+    struct hk_block block = {NULL, false};
+    return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);
+}
+
 void *hk_thread_refill(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL))
         return hk_thread_take_one(class).start;
     thread_tick(thread);
     hk_scavenger_want(thread->signal_mask);
+    thread_note_refill(thread, class,
+                       (thread->capacity[class] + 1u) / 2 * (size_t)hk_classes[class].block_bytes);
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
@@ -738,15 +940,14 @@ void *hk_thread_refill(size_t class) {
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
-    if (capacity == 0) {
-        thread->moved_bytes += hk_classes[class].block_bytes;
-        return hk_heap_take_one(thread->heap, class).start;
-    }
+    if (capacity == 0)
+        return thread_take_one(thread->heap, class).start;
     void **top = thread->cache.bins[class].top;
-    uint32_t got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
+    uint32_t got = hk_transfer_take(class, top, (capacity + 1) / 2);
+    if (got == 0)
+        got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
     if (hk_unlikely(got == 0))
         return NULL;
-    thread->moved_bytes += got * (size_t)hk_classes[class].block_bytes;
     hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
     return top[got - 1];
 }
@@ -755,7 +956,7 @@ struct hk_block hk_thread_take_one(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     struct hk_block none = {NULL, false};
-    return heap != NULL ? hk_heap_take_one(heap, class) : none;
+    return heap != NULL ? thread_take_one(heap, class) : none;
 }
 
 /* The record for a free; a thread that has only freed a little is not worth one yet. */
@@ -765,12 +966,30 @@ static struct hk_thread *thread_get_to_free(void) {
     return hk_thread_get();
 }
 
-/* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is compared as a
- * push compares it, and only a bin of large blocks that holds less than that asks the owner heap: small blocks
- * always get a larger bin with the first free. HK_CHECKS_FAST searches all of the bin and asks always, so that
- * it misses nothing but the bins of other threads. */
+/* The check for a bin of few blocks: the others that were freed just now lie in the slab or in the
+ * transfer cache. */
+static bool thread_check_of_small_bin(const struct hk_thread *thread, const char *function,
+                                      size_t class, void *block) {
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    if (hk_unlikely(hk_heap_check_batch(class, &block, 1, &mistakes) == 0)) {
+        hk_mistakes_report(function, &mistakes);
+        return false;
+    }
+    /* Without a bin, the block is compared when it is put there. */
+    if (thread->capacity[class] > 0 && hk_unlikely(hk_transfer_is_newest(class, block))) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+        return false;
+    }
+    return true;
+}
+
+/* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is
+ * compared as a push compares it, and only a bin of large blocks that holds less than that asks the
+ * owner heap: small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
+ * of the bin and asks always, so that it misses nothing but the bins of other threads. */
 static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
-                         const void *block) {
+                         void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
     void *const *at = exact ? thread->floor[class] : thread->cache.bins[class].top - HK_BIN_BELOW;
     for (; at < thread->cache.bins[class].top; at++) {
@@ -783,7 +1002,21 @@ static bool thread_check(const struct hk_thread *thread, const char *function, s
         return hk_heap_check_fast(function, block);
     if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
         return true;
-    return hk_heap_check(function, block);
+    return thread_check_of_small_bin(thread, function, class, block);
+}
+
+/* As thread_give, for a single block, which was checked. */
+static void thread_give_one(const char *function, size_t class, void *block) {
+    enum hk_transfer_result result =
+        threads_are_many() ? hk_transfer_put_one(class, block) : HK_TRANSFER_FULL;
+    if (result == HK_TRANSFER_FULL) {
+        hk_heap_give_one(function, class, block);
+        hk_purge_balance();
+        return;
+    }
+    hk_dirty_signal();
+    if (hk_unlikely(result == HK_TRANSFER_ALREADY_FREE))
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
 }
 
 static bool thread_is_full(const struct hk_thread *thread, size_t class) {
@@ -810,13 +1043,12 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
-        thread->moved_bytes += hk_classes[class].block_bytes;
-        hk_heap_give_one(function, class, block);
-        hk_purge_balance();
+        hk_bit_set(thread->flushed, (uint32_t) class);
+        thread_give_one(function, class, block);
         return;
     }
     if (thread_is_full(thread, class)) /* what a thread that only frees keeps is of no use to it */
-        thread_send_home(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
+        thread_flush_oldest(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
     bool pushed = hk_bin_push(&thread->cache.bins[class], block);
     hk_assert(pushed);
     (void)pushed;
@@ -833,22 +1065,24 @@ struct hk_block hk_thread_take_large(size_t size, size_t align) {
         if (span != NULL)
             return (struct hk_block){(void *)span->base, false};
     }
-    if (thread != NULL)
+    if (thread != NULL) {
+        thread_note_refill(thread, HK_CLASS_NONE, size);
         hk_scavenger_want(thread->signal_mask);
+    }
     return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
 }
 
-/* Keeps a freed large block if the thread asks for such blocks and may hold so much. One that has freed
- * many since it asked last wants none, not even those that it kept. */
+/* Keeps a freed large block if the thread asks for such blocks and may hold so much. One that has
+ * freed many since it asked last wants none, not even those that it kept. */
 static bool thread_keep(struct hk_thread *thread, struct hk_span *span) {
-    thread->moved_bytes += span->bytes;
     if (thread->keep.puts == HK_KEEP_MAX) {
         thread_drop_all_kept(thread);
         return false;
     }
-    if (thread->capacity_bytes + span->bytes > thread->share || !hk_keep_wants(&thread->keep, span))
+    if (thread->capacity_bytes + span->bytes > thread->budget ||
+        !hk_keep_wants(&thread->keep, span))
         return false;
-    while (thread_held(thread) + span->bytes > thread->share)
+    while (thread_held(thread) + span->bytes > thread->budget)
         thread_drop_kept(thread);
     hk_keep_put(&thread->keep, span);
     return true;
@@ -860,6 +1094,7 @@ void hk_thread_free_large(struct hk_span *span) {
         thread_tick(thread);
         if (thread_keep(thread, span))
             return;
+        hk_bit_set(thread->flushed, HK_CLASS_NONE);
     }
     hk_large_free(span);
     hk_purge_balance();
@@ -886,8 +1121,8 @@ uint32_t hk_thread_cached(const struct hk_thread *thread, size_t class) {
 
 /* ---- Fork ------------------------------------------------------------------------------------------ */
 
-/* The forking thread goes on in the child under another id. Nothing else is written here: a child that
- * runs another program at once should not pay for the caches of the parent. */
+/* The forking thread goes on in the child under another id. Nothing else is written here: a child
+ * that runs another program at once should not pay for the caches of the parent. */
 void hk_thread_fork_child(void) {
     /* relaxed: the child has one thread */
     hk_store_relaxed(&threads.vanished, 1);
@@ -905,11 +1140,17 @@ void hk_threads_repair(void) {
          i++) /* relaxed: under the lock */
         threads.heaps[i]->threads = 0;
     struct hk_thread *prev = NULL;
+    hk_store_relaxed(&threads.parked_bytes, 0); /* relaxed: under the lock */
+    hk_store_relaxed(&threads.parked, NULL);    /* relaxed: as in threads_park_locked */
     for (struct hk_thread *thread = threads.first; thread != NULL; thread = thread->next) {
         thread->prev = prev;
-        thread->heap->threads++;
         prev = thread;
+        thread->heap->threads++;
         count++;
+        if (thread->is_parked) {
+            threads_park_locked(thread);
+            count--;
+        }
     }
     hk_store_relaxed(&threads.count, count); /* relaxed: stored under the lock */
 }

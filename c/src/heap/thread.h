@@ -4,9 +4,10 @@
  *
  * What it is: one bin for each class, their arrays, and the slow paths that fill and empty them.
  * Arrays start small and double each time a bin runs empty or full, to the depth of its class and
- * within the thread's share of memory, which it earns by the bytes that its slow paths move: a
- * thread that does little holds little, even if it then sleeps for ever. Bins that were not used
- * since the last look give half back.
+ * within the thread's budget of bytes. The budget grows with the thread's regret: bytes that it refills
+ * after it flushed such blocks. A thread that does little holds little, even if it then sleeps for ever.
+ * Bins that were not used since the last look give half back. A thread that ends parks its cache for the
+ * next one that starts.
  * A thread starts on the constant uninitialized cache, whose bins are empty and full at once, so that its
  * first call ends here. After its end, and in checked mode, it is on the disabled one, and every
  * call goes to a heap.
@@ -32,23 +33,28 @@ struct hk_thread {
     struct hk_heap *heap;              /* const while the thread lives */
     struct hk_keep keep;               /* owner; large blocks */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
-    size_t share;                      /* owner; what it may hold; now and then computed anew */
-    size_t moved_bytes;                /* owner; of blocks through refills and flushes, and of large
-                                            blocks */
-    uint8_t moving;                    /* atomic, stored by the owner; class of the bin whose blocks
+    size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
+    size_t bin_budget;                 /* owner; bytes that one bin may hold, recomputed with it */
+    size_t regret_bytes;               /* owner; of refills from classes that it had flushed */
+    uint64_t flushed[HK_WORDS(
+        HK_CLASS_COUNT)];          /* owner; bits: classes flushed since their last refill */
+    uint8_t moving;                /* atomic, stored by the owner; class of the bin whose blocks
                                             are being moved, or HK_CLASS_NONE */
-    uint32_t slow_calls;               /* owner; since the start */
-    uint32_t frees_in_a_row;           /* owner; flushes since the last refill */
-    uint64_t looked_ms;                /* owner; when it last looked for idle bins */
-    uint32_t trim_seen;                /* owner; the latest hk_thread_ask_trim it has obeyed */
-    uint32_t number;                   /* const; hk_lock_thread of the owner */
-    uint32_t generation;    /* atomic, stored by the owner; process that `id` belongs to */
-    uint64_t id;            /* atomic, stored by the owner; hk_os_thread_id */
-    uint64_t signal_mask;   /* owner; at the start of the thread */
-    uint32_t end_rounds;    /* owner; calls of the key's destructor so far */
-    struct hk_lock lock;    /* rank THREAD */
-    struct hk_thread *next; /* lock:THREADS */
-    struct hk_thread *prev; /* lock:THREADS */
+    uint32_t slow_calls;           /* owner; since the start */
+    uint32_t frees_in_a_row;       /* owner; flushes since the last refill */
+    uint64_t looked_ms;            /* owner; when it last looked for idle bins */
+    uint32_t trim_seen;            /* owner; the latest hk_thread_ask_trim it has obeyed */
+    uint32_t number;               /* lock:THREADS; hk_lock_thread of the owner */
+    uint32_t generation;           /* atomic, stored by the owner; process that `id` belongs to */
+    uint64_t id;                   /* atomic, stored by the owner; hk_os_thread_id */
+    uint64_t signal_mask;          /* owner; at the start of the thread */
+    uint32_t end_rounds;           /* owner; calls of the key's destructor so far */
+    bool is_parked;                /* lock:THREADS; its thread has ended */
+    uint64_t parked_ms;            /* owner; when */
+    struct hk_thread *parked_next; /* lock:THREADS */
+    struct hk_lock lock;           /* rank THREAD */
+    struct hk_thread *next;        /* lock:THREADS */
+    struct hk_thread *prev;        /* lock:THREADS */
 };
 
 /* The calling thread's cache: a thread's own, or one of the two constant ones. */
@@ -67,8 +73,8 @@ void *hk_thread_refill(size_t class);
 /* As hk_thread_refill, but takes a single block, which may be known to be zero. */
 struct hk_block hk_thread_take_one(size_t class);
 
-/* Frees a block of a class whose bin is full, or that must be checked: a block that is free already is
- * reported, in the name of `function`, unless another thread caches it. */
+/* Frees a block of a class whose bin is full, or that must be checked: a block that is free already
+ * is reported, in the name of `function`, unless another thread caches it. */
 void hk_thread_flush(const char *function, size_t class, void *block);
 
 /* A large block: one that the thread has kept, else a new one. start NULL without memory. */
@@ -82,6 +88,10 @@ uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count);
 
 /* Brings all cached blocks of the calling thread home. */
 void hk_thread_empty(struct hk_thread *thread);
+
+/* Empties the caches that threads left at or before a time when they ended. True if there are
+ * others. No lock held. */
+bool hk_thread_release_parked(uint64_t before_ms);
 
 /* Asks all other threads to empty their caches at their next slow path. */
 void hk_thread_ask_trim(void);
@@ -110,8 +120,8 @@ struct hk_heap *hk_thread_heap(uint32_t number);
 /* Puts the calling thread on the disabled cache: its calls go to a heap directly. */
 void hk_thread_disable_cache(void);
 
-/* Recovers the caches of threads that ended without our destructor, as a thread does that makes its cache
- * in its last round of destructors. No lock held. */
+/* Recovers the caches of threads that ended without our destructor, as a thread does that makes its
+ * cache in its last round of destructors. No lock held. */
 void hk_thread_recover_gone(void);
 
 /* In a forked child: the caches of other threads are emptied by the next slow calls. */

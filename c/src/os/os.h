@@ -66,6 +66,10 @@ size_t hk_os_page_bytes(void);
 /* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
 unsigned hk_os_cpus(void);
 
+/* The number of the CPU on which the calling thread runs: a hint, because the thread may move at any time.
+ * Numbers may have gaps and may exceed hk_os_cpus. 0 where it is unknown. */
+uint32_t hk_os_cpu(void);
+
 /* The memory limit of this process's cgroup and those above it, in bytes; 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 

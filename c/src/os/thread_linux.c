@@ -104,6 +104,52 @@ void hk_os_note_fork(void) {
         os_notice_process();
 }
 
+/* Weak: a static executable has neither. */
+extern HK_WEAK void *dlsym(void *handle, const char *name);
+extern HK_WEAK int dladdr(const void *address, Dl_info *info);
+
+/* ---- The CPU ------------------------------------------------------------------------------------ */
+
+/* Where libc (glibc from 2.35) keeps the thread's area for restartable sequences, as a distance from the
+ * thread pointer. The kernel stores the number of the CPU there at each migration. We only read it. */
+static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0: there is none */
+
+static void os_find_rseq(void) {
+    const ptrdiff_t *offset = dlsym != NULL ? dlsym(RTLD_DEFAULT, "__rseq_offset") : NULL;
+    const unsigned *size = offset != NULL ? dlsym(RTLD_DEFAULT, "__rseq_size") : NULL;
+    if (size != NULL && *size != 0)
+        os_rseq_offset = *offset;
+}
+
+static inline const char *os_thread_pointer(void) {
+    const char *pointer = NULL;
+#if defined(__x86_64__)
+    __asm__("mov %%fs:0, %0" : "=r"(pointer));
+#elif defined(__aarch64__)
+    __asm__("mrs %0, tpidr_el0" : "=r"(pointer));
+#endif
+    return pointer;
+}
+
+/* Elsewhere we ask the kernel, which costs as much as the work of a slow path, so not each time. libc's
+ * function may be quicker, but another library may replace it by one that allocates. */
+static HK_SLOW uint32_t os_ask_cpu(void) {
+    enum { CALLS_BETWEEN = 64 };
+    static HK_THREAD_LOCAL uint32_t cpu, calls;
+    if (calls++ % CALLS_BETWEEN == 0)
+        os_syscall(SYS_getcpu, os_address(&cpu), 0, 0);
+    return cpu;
+}
+
+uint32_t hk_os_cpu(void) {
+    const char *pointer = os_thread_pointer();
+    if (hk_unlikely(os_rseq_offset == 0 || pointer == NULL))
+        return os_ask_cpu();
+
+    /* relaxed: a hint. The first field is 0 in a thread that is not registered. */
+    return hk_load_relaxed((const uint32_t *)(const void *)(pointer + os_rseq_offset));
+}
+
 /* ---- Starting a thread ------------------------------------------------------------------------- */
 
 enum {
@@ -123,10 +169,6 @@ static struct {
 } os_threads = {pthread_create, pthread_attr_init, pthread_attr_setstacksize,
                 pthread_attr_setdetachstate,
                 pthread_attr_destroy}; /* const after constructors ran */
-
-/* Weak: a static executable has neither. */
-extern HK_WEAK void *dlsym(void *handle, const char *name);
-extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
 /* A library that is loaded already, or NULL. dlopen is found by its name, because the linker warns of each
  * reference to it from a static executable. */
@@ -153,6 +195,7 @@ static void os_find_own(void *libc, const char *name, void *function) {
 void hk_os_find_thread_create(void) {
     os_note_cpus();
     int saved = errno;
+    os_find_rseq();
     void *libc = HK_THREAD_SANITIZER ? NULL : os_open_loaded("libc.so.6", 0);
     if (libc != NULL) {
         os_find_own(libc, "pthread_create", &os_threads.create);

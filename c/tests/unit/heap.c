@@ -1,4 +1,4 @@
-/* unit/heap.c - batches between heaps and threads: slabs, inboxes, ageing, bad pointers.
+/* unit/heap.c - batches between heaps and threads: slabs, ageing, bad pointers.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -13,7 +13,6 @@
 #include "fresh.h"
 
 enum { CLASS = HK_CLASS_64 };
-#define INBOX ((uint32_t)hk_classes[CLASS].inbox)
 #define IN_A_SLAB (HK_GRANULE_BYTES / 64)
 
 static struct hk_heap *make_heap(void) {
@@ -28,6 +27,12 @@ static void take(struct hk_heap *heap, size_t class, void **to, uint32_t count) 
         REQUIRE(n > 0);
         taken += n;
     }
+}
+
+static void give(size_t class, void *const *blocks, uint32_t count) {
+    struct hk_mistakes mistakes = {0};
+    hk_heap_give(class, blocks, count, &mistakes);
+    hk_mistakes_report("free", &mistakes);
 }
 
 static void give_singly(size_t class, void *const *blocks, uint32_t count) {
@@ -84,41 +89,16 @@ TEST_FRESH(a_single_block_is_called_zero_while_it_was_never_used) {
 
 /* ---- Giving ------------------------------------------------------------------------------------ */
 
-TEST_FRESH(a_batch_fills_the_inbox_first_and_then_the_slabs) {
-    enum { BATCH = HK_BATCH_MAX };
-    CHECK(BATCH > INBOX);
+TEST_FRESH(a_batch_goes_to_the_slabs_it_came_from) {
     struct hk_heap *heap = make_heap();
     struct hk_heap_class *hc = &heap->classes[CLASS];
-    void *blocks[BATCH];
-    take(heap, CLASS, blocks, BATCH);
-    hk_heap_give("free", CLASS, blocks, BATCH);
-    CHECK_EQ(hc->inbox_count, INBOX);
-    CHECK_EQ(hc->blocks_out, INBOX); /* those in the inbox are out of their slabs */
-    CHECK_EQ(hc->deliveries, 1);
-    CHECK_EQ(hc->flushes, 1);
-    take(heap, CLASS, blocks, 1);
-    hk_heap_give("free", CLASS, blocks, 1);
-    CHECK_EQ(hc->deliveries, 2);
-}
-
-TEST_FRESH(a_refill_that_the_inbox_can_serve_looks_at_no_slab) {
-    struct hk_heap *heap = make_heap();
-    struct hk_heap_class *hc = &heap->classes[CLASS];
-    void *blocks[20], *again[20];
-    take(heap, CLASS, blocks, 20);
-    hk_heap_give("free", CLASS, blocks, 10);
-    CHECK_EQ(hk_heap_take(heap, CLASS, again, 20), 10); /* half is enough */
-    CHECK_EQ(hc->saves, 1);
-    CHECK_EQ(hc->inbox_count, 0);
-    for (int i = 0; i < 10; i++) {
-        bool found = false;
-        for (int j = 0; j < 10; j++)
-            found |= again[i] == blocks[j];
-        CHECK(found);
-    }
-    hk_heap_give("free", CLASS, blocks + 10, 3);
-    CHECK_EQ(hk_heap_take(heap, CLASS, again, 20), 20); /* 3 are not: slabs add the rest */
-    CHECK_EQ(hc->saves, 1);
+    static void *blocks[3 * HK_BATCH_MAX + 7];
+    take(heap, CLASS, blocks, TEST_COUNT(blocks));
+    give(CLASS, blocks, TEST_COUNT(blocks));
+    CHECK_EQ(hc->blocks_out, 0);
+    CHECK_EQ(hc->flushes, 4);
+    for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
+        CHECK_EQ(hk_slab_look(hk_registry_find(blocks[i]), blocks[i]), HK_SLAB_ALREADY_FREE);
 }
 
 TEST_FRESH(each_block_of_a_mixed_batch_goes_to_the_heap_it_came_from) {
@@ -126,25 +106,36 @@ TEST_FRESH(each_block_of_a_mixed_batch_goes_to_the_heap_it_came_from) {
     void *batch[60];
     for (int i = 0; i < 60; i++)
         take(heaps[i % 3], CLASS, &batch[i], 1);
-    hk_heap_give("free", CLASS, batch, 60);
+    give(CLASS, batch, 60);
     for (int i = 0; i < 3; i++) {
-        struct hk_heap_class *hc = &heaps[i]->classes[CLASS];
-        CHECK_EQ(hc->inbox_count, 20);
-        for (uint32_t k = 0; k < 20; k++)
-            CHECK(((struct hk_span *)hk_registry_find(hc->inbox[k]))->owner == heaps[i]);
+        CHECK_EQ(heaps[i]->classes[CLASS].blocks_out, 0);
+        CHECK_EQ(heaps[i]->classes[CLASS].flushes, 1);
     }
 }
 
-TEST_FRESH(a_heap_without_memory_for_its_inbox_gives_to_its_slabs) {
+TEST_FRESH(a_check_of_a_batch_takes_out_what_is_not_allocated) {
     struct hk_heap *heap = make_heap();
-    void *blocks[20];
-    take(heap, CLASS, blocks, 20);
-    fake_os_fail_maps(1, FAKE_OS_ALL);
-    while (hk_meta_alloc(INBOX * sizeof(void *)) != NULL) /* use up what is there */
-        ;
-    hk_heap_give("free", CLASS, blocks, 20);
-    CHECK(heap->classes[CLASS].inbox == NULL);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+    void *blocks[4], *other;
+    static char alien[64];
+    take(heap, CLASS, blocks, 4);
+    take(heap, HK_CLASS_128, &other, 1);
+    hk_heap_give_one("free", CLASS, blocks[3]);
+    void *never = (char *)blocks[3] + 64;
+    void *batch[] = {
+        blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other, blocks[3], never};
+    struct hk_mistakes mistakes = {0};
+    CHECK_EQ(hk_heap_check_batch(CLASS, batch, TEST_COUNT(batch), &mistakes), 3);
+    for (int i = 0; i < 3; i++)
+        CHECK(batch[i] == blocks[i]);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 3); /* nothing changed */
+    static const char *const causes[] = {HK_CAUSE_INSIDE, HK_CAUSE_ALIEN, HK_CAUSE_ALIEN,
+                                         HK_CAUSE_FREE, HK_CAUSE_ALIEN};
+    const void *const bad[] = {(char *)blocks[1] + 8, alien, other, blocks[3], never};
+    REQUIRE(mistakes.count == TEST_COUNT(causes));
+    for (size_t i = 0; i < TEST_COUNT(causes); i++) {
+        CHECK(mistakes.pointers[i] == bad[i]);
+        CHECK_STR(mistakes.causes[i], causes[i]);
+    }
 }
 
 TEST_FRESH(one_empty_slab_is_kept_and_the_others_are_released) {
@@ -202,20 +193,18 @@ TEST_FRESH(a_batch_with_a_block_that_is_free_already_reports_it) {
     take(heap, CLASS, blocks, 3);
     continue_after_errors();
     hk_heap_give_one("free", CLASS, blocks[1]);
-    hk_heap_give("free", CLASS, blocks, 3);
+    give(CLASS, blocks, 3);
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
-    CHECK_EQ(heap->classes[CLASS].inbox_count, 2);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 2);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
 }
 
-TEST_FRESH(a_block_that_was_freed_twice_into_the_inbox_is_found_when_that_is_emptied) {
+TEST_FRESH(a_block_that_is_twice_in_a_batch_is_reported) {
     struct hk_heap *heap = make_heap();
     void *blocks[3];
     take(heap, CLASS, blocks, 2);
     blocks[2] = blocks[0];
     continue_after_errors();
-    hk_heap_give("free", CLASS, blocks, 3);
-    look(heap, HK_PURGE_ALL);
+    give(CLASS, blocks, 3);
     CHECK_CONTAINS(fake_os_take_errors(), "already free (double free)\n");
     CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
 }
@@ -229,7 +218,7 @@ TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
     continue_after_errors();
     void *batch[] = {blocks[0], (char *)blocks[1] + 8, blocks[1], alien, blocks[2], other,
                      blocks[3]};
-    hk_heap_give("free", CLASS, batch, TEST_COUNT(batch));
+    give(CLASS, batch, TEST_COUNT(batch));
     const char *errors = fake_os_take_errors();
     static const struct {
         int index;
@@ -241,7 +230,7 @@ TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
         CHECK_CONTAINS(errors, line);
     }
     CHECK_EQ(hk_errors, TEST_COUNT(bad));
-    CHECK_EQ(heap->classes[CLASS].inbox_count, 4);
+    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
     CHECK_EQ(heap->classes[HK_CLASS_128].blocks_out, 1);
 }
 
@@ -253,7 +242,7 @@ TEST_FRESH(a_batch_of_nothing_but_bad_pointers_is_survived) {
         blocks[i] = (char *)blocks[0] + 1;
     blocks[0] = blocks[1];
     continue_after_errors();
-    hk_heap_give("free", CLASS, blocks, HK_BATCH_MAX);
+    give(CLASS, blocks, HK_BATCH_MAX);
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
     CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
 }
@@ -354,20 +343,21 @@ TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {
 
 /* ---- Ageing -------------------------------------------------------------------------------------- */
 
-TEST_FRESH(a_class_that_rests_between_two_looks_empties_its_inbox) {
+TEST_FRESH(blocks_that_a_scan_returns_are_no_use_of_their_class) {
     struct hk_heap *heap = make_heap();
     struct hk_heap_class *hc = &heap->classes[CLASS];
-    void *blocks[20];
-    take(heap, CLASS, blocks, 20);
-    hk_heap_give("free", CLASS, blocks, 10);
-    CHECK(look(heap, HK_PURGE_AGED).waiting > 0);
-    CHECK_EQ(hc->inbox_count, 10);
-    hk_heap_give("free", CLASS, blocks + 10, 5);
+    static void *blocks[2 * IN_A_SLAB];
+    take(heap, CLASS, blocks, TEST_COUNT(blocks));
     look(heap, HK_PURGE_AGED);
-    CHECK_EQ(hc->inbox_count, 15); /* it was used in between */
-    look(heap, HK_PURGE_AGED);
-    CHECK_EQ(hc->inbox_count, 0);
-    CHECK_EQ(hc->blocks_out, 5);
+    struct hk_mistakes mistakes = {0};
+    hk_heap_give_idle(CLASS, blocks, IN_A_SLAB, &mistakes);
+    CHECK_EQ(hc->empty, 1);
+    look(heap, HK_PURGE_AGED); /* the class rests, so its empty slab goes */
+    CHECK_EQ(hc->empty, 0);
+    give(CLASS, blocks + IN_A_SLAB, IN_A_SLAB);
+    look(heap, HK_PURGE_AGED); /* it was used in between */
+    CHECK_EQ(hc->empty, 1);
+    CHECK_EQ(mistakes.count, 0);
 }
 
 TEST_FRESH(a_heap_at_rest_comes_to_have_nothing_left_to_give_back) {
@@ -375,7 +365,7 @@ TEST_FRESH(a_heap_at_rest_comes_to_have_nothing_left_to_give_back) {
     static void *blocks[3 * IN_A_SLAB];
     take(heap, CLASS, blocks, TEST_COUNT(blocks));
     for (uint32_t i = 0; i + 100 <= TEST_COUNT(blocks); i += 100)
-        hk_heap_give("free", CLASS, blocks + i, 100);
+        give(CLASS, blocks + i, 100);
     int looks = 0;
     while (look(heap, HK_PURGE_AGED).waiting > 0 || hk_arena_dirty_bytes() > 0)
         REQUIRE(++looks < 20);
@@ -455,7 +445,7 @@ static void *take_and_give(void *key) {
         sched_yield();
         for (uint32_t i = 0; i < n; i++)
             CHECK_EQ(test_intact(blocks[i], 1024, (uintptr_t)key), 1024);
-        hk_heap_give("free", HK_CLASS_1024, blocks, n);
+        give(HK_CLASS_1024, blocks, n);
     }
     return NULL;
 }

@@ -10,6 +10,9 @@
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
+#include "heap/fork.h"
+#include "os/os.h"
+#include "transfer/transfer.h"
 
 static void set(const char *name, const char *value) { CHECK_EQ(hak_option_set(name, value), 0); }
 
@@ -207,24 +210,153 @@ TEST_FRESH(a_flush_sends_the_oldest_blocks_home_and_keeps_the_newest) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-static void *allocate_and_free_given(void *block) {
+enum { GIVEN = 64 };
+
+static struct {
+    void *blocks[GIVEN];
+    pthread_barrier_t step;
+} given;
+
+static void *free_given_and_wait(void *arg) {
     hak_free(hak_malloc(100));
-    hak_free(block);
+    for (int i = 0; i < GIVEN; i++)
+        hak_free(given.blocks[i]);
+    pthread_barrier_wait(&given.step);
+    pthread_barrier_wait(&given.step);
+    return arg;
+}
+
+/* A second thread frees what this one allocated, and lives on. */
+static pthread_t give_to_thread(size_t bytes) {
+    pthread_barrier_init(&given.step, NULL, 2);
+    for (int i = 0; i < GIVEN; i++)
+        given.blocks[i] = hak_malloc(bytes);
+    pthread_t thread = test_thread(free_given_and_wait, NULL);
+    pthread_barrier_wait(&given.step);
+    return thread;
+}
+
+static void end_thread(pthread_t thread) {
+    pthread_barrier_wait(&given.step);
+    pthread_join(thread, NULL);
+}
+
+TEST_FRESH(blocks_freed_by_another_thread_serve_the_next_allocations) {
+    void *again[GIVEN];
+    uint64_t takes = stats().transfer_takes;
+    pthread_t thread = give_to_thread(16384);
+    CHECK(stats().transfer_puts > 0);
+    CHECK_EQ(stats().bytes_live, 0);
+    uint64_t slabs = stats().bytes_slabs;
+    for (int i = 0; i < GIVEN; i++)
+        again[i] = hak_malloc(16384);
+    CHECK(stats().transfer_takes > takes);
+    CHECK_EQ(stats().bytes_live, GIVEN * 16384);
+    CHECK_LE(stats().bytes_slabs, slabs + GIVEN * 16384 / 2); /* most were at hand */
+    end_thread(thread);
+    for (int i = 0; i < GIVEN; i++)
+        hak_free(again[i]);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(when_one_thread_is_left_the_transfer_caches_are_empty) {
+    pthread_t thread = give_to_thread(16384);
+    CHECK(stats().transfer_puts > 0);
+    end_thread(thread);
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        struct hk_transfer_counts counts;
+        hk_transfer_count(class, &counts);
+        AT("class", class);
+        CHECK_EQ(counts.blocks, 0);
+    }
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static struct hk_thread *parked_record;
+static void *parked_block;
+
+static void *leave_a_block(void *arg) {
+    hak_free(hak_malloc(100)); /* the first block of a class comes without a bin */
+    parked_block = hak_malloc(100);
+    hak_free(parked_block);
+    parked_record = record();
+    return arg;
+}
+
+static void *adopt(void *arg) {
+    CHECK(hak_malloc(100) == parked_block);
+    CHECK(record() == parked_record);
     CHECK_EQ(stats().threads, 2);
+    return arg;
+}
+
+TEST_FRESH(a_thread_adopts_the_cache_of_one_that_ended) {
+    hak_free(hak_malloc(100));
+    run(leave_a_block);
+    CHECK_EQ(stats().threads, 1);
+    CHECK_EQ(stats().bytes_live, 0);
+    uint64_t metadata = stats().bytes_metadata;
+    run(adopt);
+    CHECK_EQ(stats().bytes_metadata, metadata);
+    CHECK_EQ(stats().bytes_live, 112);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_trim_empties_parked_caches) {
+    run(leave_a_block);
+    CHECK(stats().bytes_cached > 0);
+    hak_trim();
+    CHECK_EQ(stats().bytes_cached, 0);
+    CHECK_EQ(stats().bytes_slabs, 0);
+    CHECK(!hk_thread_release_parked(UINT64_MAX));
+}
+
+TEST_FRESH(a_parked_cache_is_emptied_after_its_time) {
+    run(leave_a_block);
+    uint64_t now = hk_os_now_ms();
+    CHECK(hk_thread_release_parked(now - 1)); /* one is left */
+    CHECK(stats().bytes_cached > 0);
+    CHECK(!hk_thread_release_parked(now));
+    CHECK_EQ(stats().bytes_cached, 0);
+}
+
+static void *fill_cache(void *arg) {
+    CHECK(hak_prewarm(HAK_PREWARM_ALL) > 0);
+    *(size_t *)arg = record()->capacity_bytes;
     return NULL;
 }
 
-TEST_FRESH(a_block_freed_by_another_thread_is_in_the_inbox_when_that_has_ended) {
-    char *environment[] = {"HAKMEM_HEAPS=2", NULL};
-    fake_os.environment = environment;
-    void *block = hak_malloc(100);
-    struct hk_heap *heap = record()->heap;
-    uint64_t deliveries = stats().inbox_deliveries;
-    pthread_join(test_thread(allocate_and_free_given, block), NULL);
-    CHECK(stats().inbox_deliveries > deliveries);
-    CHECK_EQ(heap->classes[HK_CLASS_112].inbox_count, 1);
-    CHECK(heap->classes[HK_CLASS_112].inbox[0] == block);
+TEST_FRESH(a_cache_that_is_larger_than_all_parked_ones_may_be_is_emptied) {
+    hak_free(hak_malloc(100));
+    size_t bytes = 0;
+    pthread_join(test_thread(fill_cache, &bytes), NULL);
+    CHECK(bytes > 1 << 20); /* of one CPU */
+    CHECK(!hk_thread_release_parked(0));
     CHECK_EQ(stats().bytes_live, 0);
+    CHECK_LE(stats().bytes_cached, 200);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void check_parked_in_child(void *arg) {
+    (void)arg;
+    void *block = hak_malloc(100);
+    CHECK(block != NULL);
+    hak_trim();
+    CHECK_EQ(stats().bytes_cached, 0);
+    CHECK_EQ(stats().threads, 1);
+    hak_free(block);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_forked_child_recovers_parked_caches) {
+    hk_fork_install();
+    hak_free(hak_malloc(100));
+    run(leave_a_block);
+    struct test_child child = test_in_child(check_parked_in_child, NULL);
+    CHECK_EXITED(child);
+    run(adopt);
+    CHECK_EQ(hk_validate(), 0);
 }
 
 static void *free_given(void *block) {
@@ -298,7 +430,7 @@ TEST_FRESH(a_thread_that_ends_returns_all_that_it_cached) {
     struct hak_stats after = stats();
     CHECK_EQ(after.threads, 0);
     CHECK_EQ(after.bytes_live, 0);
-    hak_trim(); /* this thread's own cache is empty; inboxes go too */
+    hak_trim(); /* this thread's own cache is empty; transfer caches go too */
     after = stats();
     CHECK_EQ(after.bytes_cached, 0);
     CHECK_EQ(after.bytes_slabs, 0);

@@ -56,8 +56,8 @@ struct Statistics {
     bytes_purged: u64,
     refills: u64,
     flushes: u64,
-    inbox_deliveries: u64,
-    inbox_saves: u64,
+    transfer_puts: u64,
+    transfer_takes: u64,
     map_calls: u64,
     unmap_calls: u64,
     remap_calls: u64,
@@ -216,7 +216,7 @@ impl Rounds {
             |name: &str, number: u64| println!("  {:>14}  {name}", grouped(number as f64, 0));
         size("in blocks that the service holds", s.bytes_live);
         size(
-            "in free blocks in thread caches and inboxes",
+            "in free blocks in thread and transfer caches",
             s.bytes_cached,
         );
         size("free, not given back to the system yet", s.bytes_dirty);
@@ -224,12 +224,9 @@ impl Rounds {
         size("of address space mapped", s.bytes_mapped);
         size("of address space mapped at the peak", s.bytes_mapped_peak);
         count("refills of a thread cache from slabs", s.refills);
-        count(
-            "refills avoided, because the inbox had blocks",
-            s.inbox_saves,
-        );
+        count("refills served by a transfer cache", s.transfer_takes);
         count("batches flushed from a full thread cache", s.flushes);
-        count("batches put into an inbox", s.inbox_deliveries);
+        count("batches put into a transfer cache", s.transfer_puts);
         count("times that a thread slept for a lock", s.lock_waits);
         let calls = s.map_calls + s.unmap_calls + s.remap_calls + s.purge_calls;
         count("calls of mmap, munmap, mremap and madvise", calls);

@@ -1,0 +1,336 @@
+/* transfer/transfer.c - transfer caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "transfer.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "../core/meta.h"
+#include "../core/options.h"
+#include "../os/os.h"
+
+/* Tunables, measured with the rows of benches/c/scaling for 64 and 256 threads on 2 CPUs. Half or twice
+ * the budgets changed no row by more than its noise, except that pool needs its 512 KiB. */
+enum {
+    TRANSFER_CPU_BYTES = 4 << 20,      /* room for blocks in the arrays of one CPU */
+    TRANSFER_CPU_MIN = 512 << 10,      /* the same at least, with very many CPUs */
+    TRANSFER_ALL_BYTES = 128 << 20,    /* the same for all CPUs together */
+    TRANSFER_CLASS_BYTES = 512 * 1024, /* room for blocks in the array of one class */
+    TRANSFER_CLASS_MAX = 1024,         /* pointers in it at most */
+    TRANSFER_CLASS_MIN = 4,            /* and at least, however large the blocks */
+    TRANSFER_INITIAL = 16,             /* pointers in a new array */
+    TRANSFER_TRIES = 4,                /* caches that are tried where locks are taken */
+};
+
+struct transfer_class {
+    struct hk_lock lock; /* rank TRANSFER */
+    uint32_t count;      /* atomic, stored under the lock */
+    uint32_t capacity;   /* atomic, stored under the lock; of the array, 0: none */
+    uint32_t low;        /* lock:TRANSFER; fewest blocks since the last scan */
+    void **blocks;       /* lock:TRANSFER; the newest block is the last one */
+    uint64_t takes;      /* atomic, stored under the lock; statistics */
+    uint64_t puts;       /* atomic, stored under the lock */
+    uint64_t uses_seen;  /* lock:TRANSFER; takes + puts at the last scan */
+} HK_CACHE_ALIGNED;
+
+_Static_assert(offsetof(struct transfer_class, lock) == 0, "hk_transfer_repair finds the class");
+
+struct transfer {
+    struct transfer_class classes[HK_CLASS_COUNT];
+    size_t bytes; /* atomic: of blocks that the arrays have room for */
+};
+
+static struct {
+    uint32_t cpus;                                 /* const after the start; 0: not started */
+    size_t cpu_bytes;                              /* const; budget of one CPU */
+    struct transfer *caches[HK_TRANSFER_CPUS_MAX]; /* atomic; NULL until the first put */
+} transfers;
+
+void hk_transfer_start(uint32_t cpus) {
+    transfers.cpus = cpus < HK_TRANSFER_CPUS_MAX ? cpus : HK_TRANSFER_CPUS_MAX;
+    size_t part = TRANSFER_ALL_BYTES / transfers.cpus;
+    part = part < TRANSFER_CPU_BYTES ? part : TRANSFER_CPU_BYTES;
+    transfers.cpu_bytes = part > TRANSFER_CPU_MIN ? part : TRANSFER_CPU_MIN;
+}
+
+uint32_t hk_transfer_cpus(void) { return transfers.cpus; }
+
+/* The number of the cache of the CPU on which the caller runs. */
+static uint32_t transfer_here(void) {
+    uint32_t cpu = hk_os_cpu();
+    return hk_likely(cpu < transfers.cpus) ? cpu : cpu % transfers.cpus;
+}
+
+static struct transfer *transfer_get(uint32_t number) {
+    /* acquire: its zeroed fields; pairs with the release in transfer_make */
+    return hk_load_acquire(&transfers.caches[number]);
+}
+
+static HK_SLOW struct transfer *transfer_make(uint32_t number) {
+    struct transfer *fresh = hk_meta_alloc(sizeof *fresh);
+    if (fresh == NULL)
+        return NULL;
+    memset(fresh, 0, sizeof *fresh);
+    struct transfer *none = NULL;
+    /* acq_rel: publishes the fields; pairs with the acquire in transfer_get, and here if another
+     * was faster */
+    if (hk_cas_acq_rel(&transfers.caches[number], &none, fresh))
+        return fresh;
+    hk_meta_free(fresh, sizeof *fresh);
+    return none;
+}
+
+/* ---- Arrays -------------------------------------------------------------------------------------- */
+
+static uint32_t transfer_max(size_t class) {
+    uint32_t max = TRANSFER_CLASS_BYTES / hk_classes[class].block_bytes;
+    max = max < TRANSFER_CLASS_MAX ? max : TRANSFER_CLASS_MAX;
+    return max > TRANSFER_CLASS_MIN ? max : TRANSFER_CLASS_MIN;
+}
+
+static size_t transfer_array_bytes(uint32_t capacity) {
+    return hk_meta_usable(capacity * sizeof(void *));
+}
+
+/* Takes bytes of blocks from the budget of a CPU; false if it is used up. */
+static bool transfer_reserve(struct transfer *cache, size_t bytes) {
+    /* relaxed: a sum */
+    if (hk_add_relaxed(&cache->bytes, bytes) <= transfers.cpu_bytes)
+        return true;
+    hk_sub_relaxed(&cache->bytes, bytes);
+    return false;
+}
+
+/* The capacity of a class that is to have room for `need` blocks, as far as its limits allow. */
+static uint32_t transfer_wanted(uint32_t capacity, size_t class, uint32_t need) {
+    uint32_t max = transfer_max(class);
+    uint32_t wanted = capacity == 0 ? TRANSFER_INITIAL : 2 * capacity;
+    while (wanted < need)
+        wanted *= 2;
+    return wanted < max ? wanted : max;
+}
+
+/* Replaces the array of a class by a larger one, unless another thread has done so. False if
+ * nothing changed. No lock held, because the new array may take a system call. */
+static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint32_t capacity) {
+    struct transfer_class *at = &cache->classes[class];
+    size_t bytes = capacity * (size_t)hk_classes[class].block_bytes;
+    if (!transfer_reserve(cache, bytes))
+        return false;
+    void **fresh = hk_meta_alloc(transfer_array_bytes(capacity));
+    void **blocks = fresh; /* the array that is free afterwards */
+    uint32_t unused = capacity;
+    if (fresh != NULL && hk_lock_try(&at->lock, HK_RANK_TRANSFER)) {
+        if (at->capacity < capacity) {
+            blocks = at->blocks;
+            unused = at->capacity;
+            if (unused > 0)
+                memcpy(fresh, blocks, at->count * sizeof *fresh);
+            at->blocks = fresh;
+            hk_fence_stores(); /* a forked child finds no capacity that the array does not have */
+            hk_store_relaxed(&at->capacity, capacity); /* relaxed: others only look at it */
+        }
+        hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    }
+    hk_sub_relaxed(&cache->bytes, unused * (size_t)hk_classes[class].block_bytes);
+    if (blocks != NULL && unused > 0)
+        hk_meta_free(blocks, transfer_array_bytes(unused));
+    return blocks != fresh;
+}
+
+/* Takes an empty array away from its class. Under the lock. Returns its capacity. */
+static uint32_t transfer_detach_array(struct transfer_class *at, void ***blocks) {
+    uint32_t capacity = at->capacity;
+    *blocks = at->blocks;
+    hk_store_relaxed(&at->capacity, 0); /* relaxed: as in transfer_enlarge */
+    at->blocks = NULL;
+    return capacity;
+}
+
+/* ---- Taking and putting --------------------------------------------------------------------------- */
+
+/* Under the lock. */
+static void transfer_set_count(struct transfer_class *at, uint32_t count) {
+    hk_store_relaxed(&at->count, count); /* relaxed: others only look whether there is something */
+}
+
+uint32_t hk_transfer_take(size_t class, void **to, uint32_t count) {
+    if (hk_unlikely(transfers.cpus == 0))
+        return 0;
+    uint32_t number = transfer_here();
+    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < transfers.cpus; tries++) {
+        struct transfer *cache = transfer_get(number);
+        if (cache == NULL)
+            return 0;
+        struct transfer_class *at = &cache->classes[class];
+        if (hk_load_relaxed(&at->count) == 0) /* relaxed: a look */
+            return 0;
+        if (hk_likely(hk_lock_try(&at->lock, HK_RANK_TRANSFER))) {
+            uint32_t taken = count < at->count ? count : at->count;
+            transfer_set_count(at, at->count - taken);
+            at->low = at->low < at->count ? at->low : at->count;
+            memcpy(to, at->blocks + at->count, taken * sizeof *to);
+            hk_store_relaxed(&at->takes, at->takes + 1); /* relaxed: a statistic */
+            hk_unlock(&at->lock, HK_RANK_TRANSFER);
+            return taken;
+        }
+        number = number + 1 < transfers.cpus ? number + 1 : 0;
+    }
+    return 0;
+}
+
+/* Locks a class of the caller's cache, or of the next one whose lock is free; NULL if there is
+ * none. */
+static struct transfer *transfer_lock(size_t class) {
+    if (hk_unlikely(transfers.cpus == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
+        return NULL;
+    uint32_t number = transfer_here();
+    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < transfers.cpus; tries++) {
+        struct transfer *cache = transfer_get(number);
+        if (hk_unlikely(cache == NULL) && (cache = transfer_make(number)) == NULL)
+            return NULL;
+        if (hk_likely(hk_lock_try(&cache->classes[class].lock, HK_RANK_TRANSFER)))
+            return cache;
+        number = number + 1 < transfers.cpus ? number + 1 : 0;
+    }
+    return NULL;
+}
+
+static void transfer_unlock(struct transfer *cache, size_t class) {
+    hk_unlock(&cache->classes[class].lock, HK_RANK_TRANSFER);
+}
+
+/* Under the lock. Returns how many fit. */
+static uint32_t transfer_push(struct transfer_class *at, void *const *blocks, uint32_t count) {
+    uint32_t room = at->capacity - at->count;
+    count = count < room ? count : room;
+    if (count == 0)
+        return 0;
+    memcpy(at->blocks + at->count, blocks, count * sizeof *blocks);
+    transfer_set_count(at, at->count + count);
+    hk_store_relaxed(&at->puts, at->puts + 1); /* relaxed: a statistic */
+    return count;
+}
+
+/* Puts what did not fit, into a larger array if there may be one. `capacity` is that of the array
+ * that was too small. */
+static HK_SLOW uint32_t transfer_put_rest(struct transfer *cache, size_t class, uint32_t capacity,
+                                          void *const *blocks, uint32_t count) {
+    uint32_t wanted = transfer_wanted(capacity, class, capacity + count);
+    if (wanted <= capacity || !transfer_enlarge(cache, class, wanted))
+        return 0;
+    struct transfer_class *at = &cache->classes[class];
+    if (!hk_lock_try(&at->lock, HK_RANK_TRANSFER))
+        return 0;
+    uint32_t put = transfer_push(at, blocks, count);
+    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    return put;
+}
+
+uint32_t hk_transfer_put(size_t class, void *const *blocks, uint32_t count) {
+    struct transfer *cache = transfer_lock(class);
+    if (cache == NULL)
+        return 0;
+    struct transfer_class *at = &cache->classes[class];
+    uint32_t capacity = at->capacity;
+    uint32_t put = transfer_push(at, blocks, count);
+    transfer_unlock(cache, class);
+    if (hk_likely(put == count))
+        return put;
+    return put + transfer_put_rest(cache, class, capacity, blocks + put, count - put);
+}
+
+/* Under the lock. */
+static bool transfer_newest(const struct transfer_class *at, const void *block) {
+    return (at->count > 0 && at->blocks[at->count - 1] == block) ||
+           (at->count > 1 && at->blocks[at->count - 2] == block);
+}
+
+bool hk_transfer_is_newest(size_t class, const void *block) {
+    struct transfer *cache = transfer_lock(class);
+    if (cache == NULL)
+        return false;
+    bool newest = transfer_newest(&cache->classes[class], block);
+    transfer_unlock(cache, class);
+    return newest;
+}
+
+enum hk_transfer_result hk_transfer_put_one(size_t class, void *block) {
+    struct transfer *cache = transfer_lock(class);
+    if (cache == NULL)
+        return HK_TRANSFER_FULL;
+    struct transfer_class *at = &cache->classes[class];
+    uint32_t capacity = at->capacity;
+    bool newest = transfer_newest(at, block);
+    uint32_t put = newest ? 0 : transfer_push(at, &block, 1);
+    transfer_unlock(cache, class);
+    if (hk_unlikely(newest))
+        return HK_TRANSFER_ALREADY_FREE;
+    if (hk_unlikely(put == 0))
+        put = transfer_put_rest(cache, class, capacity, &block, 1);
+    return put > 0 ? HK_TRANSFER_DONE : HK_TRANSFER_FULL;
+}
+
+/* ---- Scans and statistics ------------------------------------------------------------------------- */
+
+uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, uint32_t count) {
+    struct transfer *cache = transfer_get(cpu);
+    struct transfer_class *at = cache != NULL ? &cache->classes[class] : NULL;
+    /* A class that rests is not written to: a forked child may share its memory.
+     * relaxed: a scan that misses an array now finds it the next time */
+    if (at == NULL || hk_load_relaxed(&at->capacity) == 0)
+        return 0;
+    hk_lock(&at->lock, HK_RANK_TRANSFER);
+    uint32_t idle = all ? at->count : at->low;
+    uint32_t taken = idle < count ? idle : count;
+    uint32_t left = at->count - taken;
+    transfer_set_count(at, left);
+    if (taken > 0) {
+        memcpy(to, at->blocks, taken * sizeof *to);
+        memmove(at->blocks, at->blocks + taken, left * sizeof *to);
+    }
+    at->low = taken == count ? idle - taken : left;
+    bool used = at->takes + at->puts != at->uses_seen;
+    at->uses_seen = at->takes + at->puts;
+    void **unused = NULL;
+    uint32_t capacity = left == 0 && (all || !used) ? transfer_detach_array(at, &unused) : 0;
+    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+
+    if (unused != NULL) {
+        hk_meta_free(unused, transfer_array_bytes(capacity));
+        hk_sub_relaxed(&cache->bytes, capacity * (size_t)hk_classes[class].block_bytes);
+    }
+    return taken;
+}
+
+void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
+    *sum = (struct hk_transfer_counts){0};
+    for (uint32_t i = 0; i < transfers.cpus; i++) {
+        const struct transfer *cache = transfer_get(i);
+        if (cache == NULL)
+            continue;
+        /* relaxed: statistics */
+        sum->blocks += hk_load_relaxed(&cache->classes[class].count);
+        sum->takes += hk_load_relaxed(&cache->classes[class].takes);
+        sum->puts += hk_load_relaxed(&cache->classes[class].puts);
+    }
+}
+
+/* The array may be half moved, so its blocks are lost in the child. */
+void hk_transfer_repair(struct hk_lock *lock) {
+    struct transfer_class *at = (struct transfer_class *)(void *)lock; /* its first member */
+    transfer_set_count(at, 0);
+    at->low = 0;
+}
+
+void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
+                      void *arg) {
+    for (uint32_t i = 0; i < transfers.cpus; i++) {
+        struct transfer *cache = transfer_get(i);
+        if (cache == NULL)
+            continue;
+        struct transfer_class *at = &cache->classes[class];
+        hk_lock(&at->lock, HK_RANK_TRANSFER);
+        visit(arg, at->blocks, at->count);
+        hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    }
+}

@@ -1,0 +1,71 @@
+/* transfer/transfer.h - free blocks on their way from one thread to another.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: a transfer cache for each CPU. It holds an array of block pointers for each class,
+ * into which thread caches flush batches, and from which the refills of other threads take them.
+ * No slab is visited on the way. Blocks stay near the CPU that used them last, and threads on
+ * different CPUs share nothing here.
+ *
+ * The number of the CPU is a hint. A thread that moves in between uses the transfer cache of the
+ * CPU that it left. Locks are only tried, because the holder may have lost its CPU in the middle.
+ * A thread that finds one taken goes to the next cache, and then to the heap. (The idea of caches
+ * between threads and the central lists is that of tcmalloc's transfer cache.)
+ *
+ * Arrays grow on demand within a budget of bytes for each CPU. Scans take out blocks that nobody
+ * needed since the scan before, and return unused arrays to the budget.
+ *
+ * Owns: the transfer caches and their arrays. Blocks are never read or written.
+ * Threads: any, no lock held but PURGE. Takes one TRANSFER lock, and META below it.
+ * Boundary: hk_os_cpu, core/meta, core/options.
+ */
+#ifndef HK_TRANSFER_TRANSFER_H
+#define HK_TRANSFER_TRANSFER_H
+
+#include "../core/size_class.h"
+#include "../os/lock.h"
+
+#define HK_TRANSFER_CPUS_MAX 256u
+
+/* From the start of the process: how many transfer caches there may be. CPUs share them if there
+ * are more. */
+void hk_transfer_start(uint32_t cpus);
+
+/* Takes up to `count` blocks of a class into `to`, newest first. Returns how many: 0 if there are
+ * none, or if other threads are at work here. */
+uint32_t hk_transfer_take(size_t class, void **to, uint32_t count);
+
+/* Puts blocks of a class into a transfer cache, which must be allocated blocks of their slabs.
+ * Returns how many fit. */
+uint32_t hk_transfer_put(size_t class, void *const *blocks, uint32_t count);
+
+/* The same for a single block, which is compared with the two newest ones. */
+enum hk_transfer_result { HK_TRANSFER_DONE, HK_TRANSFER_FULL, HK_TRANSFER_ALREADY_FREE };
+enum hk_transfer_result hk_transfer_put_one(size_t class, void *block);
+
+/* Whether a block is one of the two newest of its class, as far as can be seen at once. */
+bool hk_transfer_is_newest(size_t class, const void *block);
+
+/* Blocks that one transfer cache holds of a class, and how often it served since it was made. */
+struct hk_transfer_counts {
+    uint64_t blocks;
+    uint64_t takes; /* refills */
+    uint64_t puts;  /* flushes */
+};
+void hk_transfer_count(size_t class, struct hk_transfer_counts *sum);
+
+/* Calls `visit` with the blocks that each transfer cache holds of a class, under its lock. */
+void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
+                      void *arg);
+
+/* Takes up to `count` of the oldest blocks that nobody needed since the last scan, or, with `all`,
+ * of all blocks. A result below `count` is the end of the scan of this class on this CPU. */
+uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, uint32_t count);
+
+/* In a forked child, for a TRANSFER lock that a vanished thread held. */
+void hk_transfer_repair(struct hk_lock *lock);
+
+/* Caches that there may be: the numbers for hk_transfer_take_idle lie below. */
+uint32_t hk_transfer_cpus(void);
+
+#endif

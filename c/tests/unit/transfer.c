@@ -1,0 +1,179 @@
+/* unit/transfer.c - transfer caches: batches between threads, their limits and scans.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "transfer/transfer.h"
+
+#include "core/meta.h"
+#include "core/options.h"
+#include "fresh.h"
+
+enum { CLASS = HK_CLASS_64, MOST = 1024 };
+
+/* Blocks are pointers here: nothing reads or writes what they point to. */
+static void *block(uintptr_t number) { return (void *)(number * 64); }
+
+static uint32_t put(size_t class, uintptr_t first, uint32_t count) {
+    static void *blocks[2 * MOST];
+    for (uint32_t i = 0; i < count; i++)
+        blocks[i] = block(first + i);
+    return hk_transfer_put(class, blocks, count);
+}
+
+static uint64_t count(size_t class) {
+    struct hk_transfer_counts counts;
+    hk_transfer_count(class, &counts);
+    return counts.blocks;
+}
+
+TEST_FRESH(the_newest_blocks_come_back_first) {
+    hk_transfer_start(1);
+    void *to[8];
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 0);
+    CHECK_EQ(put(CLASS, 1, 10), 10);
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 8);
+    for (uintptr_t i = 0; i < 8; i++)
+        CHECK(to[i] == block(3 + i));
+    CHECK_EQ(hk_transfer_take(HK_CLASS_128, to, 8), 0);
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 2);
+    CHECK(to[0] == block(1) && to[1] == block(2));
+}
+
+TEST_FRESH(a_cpu_serves_the_threads_that_run_on_it) {
+    hk_transfer_start(3);
+    void *to[8];
+    fake_os.cpu = 1;
+    CHECK_EQ(put(CLASS, 1, 4), 4);
+    fake_os.cpu = 2;
+    CHECK_EQ(hk_transfer_take(CLASS, to, 4), 0);
+    fake_os.cpu = 7; /* numbers may have gaps: caches are shared then */
+    CHECK_EQ(hk_transfer_take(CLASS, to, 4), 4);
+}
+
+TEST_FRESH(before_the_start_there_is_nothing) {
+    void *to[1];
+    CHECK_EQ(hk_transfer_take(CLASS, to, 1), 0);
+    CHECK_EQ(put(CLASS, 1, 1), 0);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_FULL);
+}
+
+TEST_FRESH(every_class_has_limits_and_the_rest_of_a_batch_is_left_to_the_caller) {
+    hk_transfer_start(1);
+    CHECK_EQ(put(HK_CLASS_16, 1, MOST + 5), MOST);
+    CHECK_EQ(put(HK_CLASS_16, 1, 5), 0);
+    CHECK_EQ(put(HK_CLASS_16384, 1, 100), 32); /* 512 KiB */
+    CHECK_EQ(put(HK_CLASS_262144, 1, 100), 4);
+    CHECK_EQ(hk_transfer_put_one(HK_CLASS_262144, block(500)), HK_TRANSFER_FULL);
+}
+
+TEST_FRESH(all_classes_of_a_cpu_share_a_budget_that_idle_ones_give_back) {
+    hk_transfer_start(2);
+    size_t bytes = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+        bytes += put(class, 1, MOST) * (size_t)hk_classes[class].block_bytes;
+    CHECK(bytes <= 4 << 20 && bytes > 2 << 20);
+    CHECK_EQ(put(HK_CLASS_262144, 1, 4), 0);
+    fake_os.cpu = 1; /* another CPU has a budget of its own */
+    CHECK_EQ(put(HK_CLASS_262144, 1, 4), 4);
+    fake_os.cpu = 0;
+
+    void *to[MOST];
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+        hk_transfer_take_idle(0, class, true, to, MOST);
+    CHECK_EQ(put(HK_CLASS_262144, 1, 4), 4);
+}
+
+TEST_FRESH(a_single_block_is_compared_with_the_two_newest) {
+    hk_transfer_start(1);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_DONE);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_ALREADY_FREE);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(2)), HK_TRANSFER_DONE);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_ALREADY_FREE);
+    CHECK(hk_transfer_is_newest(CLASS, block(1)) && hk_transfer_is_newest(CLASS, block(2)));
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(3)), HK_TRANSFER_DONE);
+    CHECK(!hk_transfer_is_newest(CLASS, block(1)));
+    CHECK_EQ(count(CLASS), 3);
+}
+
+TEST_FRESH(a_scan_takes_what_nobody_needed_since_the_last_one) {
+    hk_transfer_start(1);
+    void *to[100];
+    put(CLASS, 1, 20);
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 100), 0); /* all are new */
+    hk_transfer_take(CLASS, to, 15);
+    put(CLASS, 6, 15);
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 3), 3); /* 5 were never needed */
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to + 3, 3), 2);
+    for (uintptr_t i = 0; i < 5; i++)
+        CHECK(to[i] == block(1 + i)); /* the oldest */
+    CHECK_EQ(count(CLASS), 15);
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 100), 15);
+    CHECK_EQ(count(CLASS), 0);
+}
+
+TEST_FRESH(a_trim_takes_all_blocks_and_their_arrays) {
+    hk_transfer_start(1);
+    void *to[100];
+    put(CLASS, 1, 50);
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, true, to, 40), 40);
+    CHECK_EQ(hk_transfer_take_idle(0, CLASS, true, to, 40), 10);
+    uint64_t before = hk_meta_bytes();
+    for (int i = 0; i < 1000; i++) { /* an array that was lost would show */
+        put(CLASS, 1, 1000);
+        while (hk_transfer_take_idle(0, CLASS, true, to, 100) == 100) {
+        }
+    }
+    CHECK_LE(hk_meta_bytes(), before + 128 * 1024);
+}
+
+static void *take_and_put(void *arg) {
+    void *to[8];
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 4);
+    CHECK(to[0] == block(11));
+    CHECK_EQ(put(CLASS, 21, 3), 3);
+    return arg;
+}
+
+/* Runs while the visited cache is locked. */
+static void run_while_locked(void *arg, void *const *blocks, uint32_t count) {
+    if (count == 0 || blocks[0] != block(1))
+        return;
+    ++*(int *)arg;
+    pthread_join(test_thread(take_and_put, NULL), NULL);
+}
+
+TEST_FRESH(while_a_lock_is_taken_the_cache_of_the_next_cpu_serves) {
+    hk_transfer_start(2);
+    void *to[8];
+    int visits = 0;
+    put(CLASS, 1, 4);
+    fake_os.cpu = 1;
+    put(CLASS, 11, 4);
+    fake_os.cpu = 0;
+    hk_transfer_each(CLASS, run_while_locked, &visits);
+    CHECK_EQ(visits, 1);
+    fake_os.cpu = 1;
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 3);
+    CHECK(to[0] == block(21));
+}
+
+TEST_FRESH(without_memory_for_a_cache_or_an_array_nothing_is_put) {
+    hk_transfer_start(1);
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    for (size_t bytes = 1 << 20; bytes >= 64; bytes /= 2)
+        while (hk_meta_alloc(bytes) != NULL) {
+        }
+    CHECK_EQ(put(CLASS, 1, 4), 0);
+    fake_os_fail_maps(0, 0);
+    CHECK_EQ(put(CLASS, 1, 4), 4);
+}
+
+TEST_FRESH(with_fast_checks_blocks_stay_out_so_that_their_bits_tell) {
+    char *environment[] = {"HAKMEM_CHECKS=fast", NULL};
+    fake_os.environment = environment;
+    hk_options_read();
+    hk_transfer_start(1);
+    CHECK_EQ(put(CLASS, 1, 4), 0);
+    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_FULL);
+}
