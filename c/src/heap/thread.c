@@ -43,10 +43,11 @@ enum {
     /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one.
      */
     THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
-    THREAD_SEARCHED_DEPTH = 30, /* blocks in a bin that each free searches */
-    THREAD_BIN_PART = 8,        /* a bin may hold this part of what a thread may hold */
-    THREAD_BIN_BLOCK = 512,     /* and a pointer for so many bytes of that */
-    THREAD_ROOM_RATIO = 2,      /* a bin gives room to one that wants half of what it has */
+    THREAD_SEARCHED_DEPTH = 30,  /* blocks in a bin that each free searches */
+    THREAD_DEEP_BYTES = 4 << 20, /* a thread that may hold so much has bins of full depth; half of
+                                    it, half the depth, and so on */
+    THREAD_DEPTH_MIN = 4,        /* but at least so many blocks */
+    THREAD_ROOM_RATIO = 2,       /* a bin gives room to one that wants half of what it has */
 };
 
 /* A cache whose bins are all empty and full. The kind is more than a name: a linker or compiler
@@ -232,7 +233,9 @@ static void thread_set_budget(struct hk_thread *thread) {
     size_t most = part > least ? part : least;
     size_t bonus = size_min(thread->regret_bytes, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR;
     thread->budget = size_min(size_min(start + bonus, most), thread_limit());
-    thread->bin_budget = most / THREAD_BIN_PART;
+    thread->depth_shift = 0;
+    while (most << thread->depth_shift < THREAD_DEEP_BYTES)
+        thread->depth_shift++;
 }
 
 /* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the
@@ -304,28 +307,32 @@ static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_
 static bool threads_are_many(void) { return hk_thread_count() > 1; }
 
 /* Gives blocks away: to the transfer cache of this CPU, and those that do not fit to their owner
- * heaps. */
-static void thread_give(const char *function, size_t class, void **blocks, uint32_t count) {
+ * heaps. False if the block that the program frees meanwhile (or NULL) is one of the newest there. */
+static bool thread_give(const char *function, size_t class, void **blocks, uint32_t count,
+                        const void *freed) {
     struct hk_mistakes mistakes;
     mistakes.count = 0;
-    uint32_t put = 0;
+    struct hk_transfer_put put = {0, false};
     if (threads_are_many()) {
         count = hk_heap_check_batch(class, blocks, count, &mistakes);
-        put = hk_transfer_put(class, blocks, count);
+        put = hk_transfer_put(class, blocks, count, freed);
         hk_dirty_signal();
     }
-    if (put < count)
-        hk_heap_give(class, blocks + put, count - put, &mistakes);
+    if (put.count < count)
+        hk_heap_give(class, blocks + put.count, count - put.count, &mistakes);
     if (hk_unlikely(mistakes.count > 0))
         hk_mistakes_report(function, &mistakes);
+    if (hk_unlikely(put.freed_is_there))
+        hk_bad_pointer(function, freed, HK_CAUSE_FREE);
+    return !put.freed_is_there;
 }
 
 /* Takes the `count` oldest blocks out of a bin and gives them away. */
-static void thread_flush_oldest(struct hk_thread *thread, const char *function, size_t class,
-                                uint32_t count) {
+static bool thread_flush_oldest(struct hk_thread *thread, const char *function, size_t class,
+                                uint32_t count, const void *freed) {
     void **blocks = thread_take_oldest(thread, class, count);
     hk_bit_set(thread->flushed, (uint32_t) class);
-    thread_give(function, class, blocks, count);
+    return thread_give(function, class, blocks, count, freed);
 }
 
 /* Returns all blocks of a bin to their owner heaps. */
@@ -347,7 +354,7 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
     uint32_t half = thread->capacity[class] / 2u;
     uint32_t blocks = thread_blocks(thread, class);
     if (blocks > half)
-        thread_flush_oldest(thread, "free", class, blocks - half);
+        thread_flush_oldest(thread, "free", class, blocks - half, NULL);
     return thread_set_capacity(thread, class, half);
 }
 
@@ -417,29 +424,28 @@ static void thread_make_room(struct hk_thread *thread, size_t bytes) {
     }
 }
 
-/* Raises a bin's capacity, as far as the thread then holds at most `share` bytes. */
+/* Raises a bin's capacity, as far as the thread then holds at most `budget` bytes. */
 static void thread_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
-                                  size_t share) {
+                                  size_t budget) {
     size_t old = thread->capacity[class];
+    size_t block_bytes = hk_classes[class].block_bytes;
     size_t held = thread_held(thread);
-    size_t room = share > held ? share - held : 0;
-    size_t most = old + room / hk_classes[class].block_bytes;
-    if (most > old)
-        thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
+    if (held + block_bytes > budget)
+        return;
+    size_t most = old + (budget - held) / block_bytes;
+    thread_set_capacity(thread, class, (uint32_t)size_min(capacity, most));
 }
 
 /* The most blocks in a bin. With HK_CHECKS_FAST each free searches its bin. */
 static uint32_t thread_depth(const struct hk_thread *thread, size_t class) {
-    uint32_t depth = hk_classes[class].depth;
-    size_t most = size_min(thread->bin_budget / hk_classes[class].block_bytes,
-                           thread->bin_budget / THREAD_BIN_BLOCK);
-    depth = most < depth ? (uint32_t)most : depth;
+    uint32_t depth = hk_classes[class].depth >> thread->depth_shift;
+    depth = depth > THREAD_DEPTH_MIN ? depth : THREAD_DEPTH_MIN;
     bool searched = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
     return searched && depth > THREAD_SEARCHED_DEPTH ? THREAD_SEARCHED_DEPTH : depth;
 }
 
-/* Doubles a bin's capacity, to the depth of its class. If that takes more than the share, bins that
- * hold much more give way: always to a bin that has nothing, now and then to others. */
+/* Doubles a bin's capacity, to the depth of its class. If that takes more than the budget, bins
+ * that hold much more give way now and then. */
 static void thread_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t depth = thread_depth(thread, class);
@@ -966,24 +972,6 @@ static struct hk_thread *thread_get_to_free(void) {
     return hk_thread_get();
 }
 
-/* The check for a bin of few blocks: the others that were freed just now lie in the slab or in the
- * transfer cache. */
-static bool thread_check_of_small_bin(const struct hk_thread *thread, const char *function,
-                                      size_t class, void *block) {
-    struct hk_mistakes mistakes;
-    mistakes.count = 0;
-    if (hk_unlikely(hk_heap_check_batch(class, &block, 1, &mistakes) == 0)) {
-        hk_mistakes_report(function, &mistakes);
-        return false;
-    }
-    /* Without a bin, the block is compared when it is put there. */
-    if (thread->capacity[class] > 0 && hk_unlikely(hk_transfer_is_newest(class, block))) {
-        hk_bad_pointer(function, block, HK_CAUSE_FREE);
-        return false;
-    }
-    return true;
-}
-
 /* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is
  * compared as a push compares it, and only a bin of large blocks that holds less than that asks the
  * owner heap: small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
@@ -1002,21 +990,26 @@ static bool thread_check(const struct hk_thread *thread, const char *function, s
         return hk_heap_check_fast(function, block);
     if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
         return true;
-    return thread_check_of_small_bin(thread, function, class, block);
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    bool good = hk_heap_check_batch(class, &block, 1, &mistakes) == 1;
+    hk_mistakes_report(function, &mistakes);
+    return good;
 }
 
 /* As thread_give, for a single block, which was checked. */
 static void thread_give_one(const char *function, size_t class, void *block) {
-    enum hk_transfer_result result =
-        threads_are_many() ? hk_transfer_put_one(class, block) : HK_TRANSFER_FULL;
-    if (result == HK_TRANSFER_FULL) {
+    struct hk_transfer_put put = {0, false};
+    if (threads_are_many()) {
+        put = hk_transfer_put(class, &block, 1, block);
+        hk_dirty_signal();
+    }
+    if (hk_unlikely(put.freed_is_there)) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+    } else if (put.count == 0) {
         hk_heap_give_one(function, class, block);
         hk_purge_balance();
-        return;
     }
-    hk_dirty_signal();
-    if (hk_unlikely(result == HK_TRANSFER_ALREADY_FREE))
-        hk_bad_pointer(function, block, HK_CAUSE_FREE);
 }
 
 static bool thread_is_full(const struct hk_thread *thread, size_t class) {
@@ -1047,8 +1040,12 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
         thread_give_one(function, class, block);
         return;
     }
-    if (thread_is_full(thread, class)) /* what a thread that only frees keeps is of no use to it */
-        thread_flush_oldest(thread, function, class, only_frees ? capacity : (capacity + 1) / 2);
+
+    /* A thread that only frees never reuses its cache, so it flushes all of it. */
+    uint32_t batch = only_frees ? capacity : (capacity + 1) / 2;
+    if (thread_is_full(thread, class) &&
+        !thread_flush_oldest(thread, function, class, batch, block))
+        return;
     bool pushed = hk_bin_push(&thread->cache.bins[class], block);
     hk_assert(pushed);
     (void)pushed;

@@ -34,7 +34,7 @@ struct hk_thread {
     struct hk_keep keep;               /* owner; large blocks */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
-    size_t bin_budget;                 /* owner; bytes that one bin may hold, recomputed with it */
+    uint32_t depth_shift;              /* owner; bins have the depth of their class shifted by it */
     size_t regret_bytes;               /* owner; of refills from classes that it had flushed */
     uint64_t flushed[HK_WORDS(
         HK_CLASS_COUNT)];          /* owner; bits: classes flushed since their last refill */

@@ -226,48 +226,29 @@ static HK_SLOW uint32_t transfer_put_rest(struct transfer *cache, size_t class, 
     return put;
 }
 
-uint32_t hk_transfer_put(size_t class, void *const *blocks, uint32_t count) {
-    struct transfer *cache = transfer_lock(class);
-    if (cache == NULL)
-        return 0;
-    struct transfer_class *at = &cache->classes[class];
-    uint32_t capacity = at->capacity;
-    uint32_t put = transfer_push(at, blocks, count);
-    transfer_unlock(cache, class);
-    if (hk_likely(put == count))
-        return put;
-    return put + transfer_put_rest(cache, class, capacity, blocks + put, count - put);
-}
-
 /* Under the lock. */
-static bool transfer_newest(const struct transfer_class *at, const void *block) {
+static bool transfer_is_newest(const struct transfer_class *at, const void *block) {
     return (at->count > 0 && at->blocks[at->count - 1] == block) ||
            (at->count > 1 && at->blocks[at->count - 2] == block);
 }
 
-bool hk_transfer_is_newest(size_t class, const void *block) {
+struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32_t count,
+                                       const void *freed) {
+    struct hk_transfer_put put = {0, false};
     struct transfer *cache = transfer_lock(class);
     if (cache == NULL)
-        return false;
-    bool newest = transfer_newest(&cache->classes[class], block);
-    transfer_unlock(cache, class);
-    return newest;
-}
-
-enum hk_transfer_result hk_transfer_put_one(size_t class, void *block) {
-    struct transfer *cache = transfer_lock(class);
-    if (cache == NULL)
-        return HK_TRANSFER_FULL;
+        return put;
     struct transfer_class *at = &cache->classes[class];
     uint32_t capacity = at->capacity;
-    bool newest = transfer_newest(at, block);
-    uint32_t put = newest ? 0 : transfer_push(at, &block, 1);
+    put.freed_is_there = freed != NULL && transfer_is_newest(at, freed);
+    if (hk_likely(!put.freed_is_there))
+        put.count = transfer_push(at, blocks, count);
     transfer_unlock(cache, class);
-    if (hk_unlikely(newest))
-        return HK_TRANSFER_ALREADY_FREE;
-    if (hk_unlikely(put == 0))
-        put = transfer_put_rest(cache, class, capacity, &block, 1);
-    return put > 0 ? HK_TRANSFER_DONE : HK_TRANSFER_FULL;
+
+    if (hk_unlikely(put.count < count) && !put.freed_is_there)
+        put.count +=
+            transfer_put_rest(cache, class, capacity, blocks + put.count, count - put.count);
+    return put;
 }
 
 /* ---- Scans and statistics ------------------------------------------------------------------------- */

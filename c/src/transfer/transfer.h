@@ -35,16 +35,15 @@ void hk_transfer_start(uint32_t cpus);
  * none, or if other threads are at work here. */
 uint32_t hk_transfer_take(size_t class, void **to, uint32_t count);
 
-/* Puts blocks of a class into a transfer cache, which must be allocated blocks of their slabs.
- * Returns how many fit. */
-uint32_t hk_transfer_put(size_t class, void *const *blocks, uint32_t count);
-
-/* The same for a single block, which is compared with the two newest ones. */
-enum hk_transfer_result { HK_TRANSFER_DONE, HK_TRANSFER_FULL, HK_TRANSFER_ALREADY_FREE };
-enum hk_transfer_result hk_transfer_put_one(size_t class, void *block);
-
-/* Whether a block is one of the two newest of its class, as far as can be seen at once. */
-bool hk_transfer_is_newest(size_t class, const void *block);
+/* Puts blocks of a class into a transfer cache. They must be allocated blocks of their slabs. `freed`
+ * is the block that the program frees meanwhile, or NULL. It is compared with the two newest blocks
+ * first. If it is one of them, nothing is put. */
+struct hk_transfer_put {
+    uint32_t count;      /* of the blocks, those that fit */
+    bool freed_is_there; /* a double free */
+};
+struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32_t count,
+                                       const void *freed);
 
 /* Blocks that one transfer cache holds of a class, and how often it served since it was made. */
 struct hk_transfer_counts {

@@ -18,7 +18,12 @@ static uint32_t put(size_t class, uintptr_t first, uint32_t count) {
     static void *blocks[2 * MOST];
     for (uint32_t i = 0; i < count; i++)
         blocks[i] = block(first + i);
-    return hk_transfer_put(class, blocks, count);
+    return hk_transfer_put(class, blocks, count, NULL).count;
+}
+
+/* Frees a single block. */
+static struct hk_transfer_put put_one(size_t class, void *block) {
+    return hk_transfer_put(class, &block, 1, block);
 }
 
 static uint64_t count(size_t class) {
@@ -55,7 +60,7 @@ TEST_FRESH(before_the_start_there_is_nothing) {
     void *to[1];
     CHECK_EQ(hk_transfer_take(CLASS, to, 1), 0);
     CHECK_EQ(put(CLASS, 1, 1), 0);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_FULL);
+    CHECK_EQ(put_one(CLASS, block(1)).count, 0);
 }
 
 TEST_FRESH(every_class_has_limits_and_the_rest_of_a_batch_is_left_to_the_caller) {
@@ -64,7 +69,7 @@ TEST_FRESH(every_class_has_limits_and_the_rest_of_a_batch_is_left_to_the_caller)
     CHECK_EQ(put(HK_CLASS_16, 1, 5), 0);
     CHECK_EQ(put(HK_CLASS_16384, 1, 100), 32); /* 512 KiB */
     CHECK_EQ(put(HK_CLASS_262144, 1, 100), 4);
-    CHECK_EQ(hk_transfer_put_one(HK_CLASS_262144, block(500)), HK_TRANSFER_FULL);
+    CHECK_EQ(put_one(HK_CLASS_262144, block(500)).count, 0);
 }
 
 TEST_FRESH(all_classes_of_a_cpu_share_a_budget_that_idle_ones_give_back) {
@@ -84,16 +89,19 @@ TEST_FRESH(all_classes_of_a_cpu_share_a_budget_that_idle_ones_give_back) {
     CHECK_EQ(put(HK_CLASS_262144, 1, 4), 4);
 }
 
-TEST_FRESH(a_single_block_is_compared_with_the_two_newest) {
+TEST_FRESH(the_freed_block_is_compared_with_the_two_newest) {
     hk_transfer_start(1);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_DONE);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_ALREADY_FREE);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(2)), HK_TRANSFER_DONE);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_ALREADY_FREE);
-    CHECK(hk_transfer_is_newest(CLASS, block(1)) && hk_transfer_is_newest(CLASS, block(2)));
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(3)), HK_TRANSFER_DONE);
-    CHECK(!hk_transfer_is_newest(CLASS, block(1)));
-    CHECK_EQ(count(CLASS), 3);
+    CHECK_EQ(put_one(CLASS, block(1)).count, 1);
+    CHECK(put_one(CLASS, block(1)).freed_is_there);
+    CHECK_EQ(put_one(CLASS, block(2)).count, 1);
+    CHECK(put_one(CLASS, block(1)).freed_is_there);
+    CHECK_EQ(count(CLASS), 2);
+    void *others[] = {block(5), block(6)};
+    struct hk_transfer_put put = hk_transfer_put(CLASS, others, 2, block(2));
+    CHECK(put.freed_is_there && put.count == 0);
+    put = hk_transfer_put(CLASS, others, 2, block(7));
+    CHECK(!put.freed_is_there && put.count == 2);
+    CHECK(!put_one(CLASS, block(1)).freed_is_there); /* it is not among the newest any more */
 }
 
 TEST_FRESH(a_scan_takes_what_nobody_needed_since_the_last_one) {
@@ -175,5 +183,5 @@ TEST_FRESH(with_fast_checks_blocks_stay_out_so_that_their_bits_tell) {
     hk_options_read();
     hk_transfer_start(1);
     CHECK_EQ(put(CLASS, 1, 4), 0);
-    CHECK_EQ(hk_transfer_put_one(CLASS, block(1)), HK_TRANSFER_FULL);
+    CHECK_EQ(put_one(CLASS, block(1)).count, 0);
 }
