@@ -928,6 +928,13 @@ static struct hk_block thread_take_one(struct hk_heap *heap, size_t class) {
     return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);
 }
 
+/* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a thread
+ * that only allocates ends with half of its last batch unused. */
+static uint32_t thread_batch(const struct hk_thread *thread, uint32_t capacity) {
+    uint32_t part = thread->depth_shift == 0 ? 2 : 4;
+    return (capacity + part - 1) / part;
+}
+
 void *hk_thread_refill(size_t class) {
     struct hk_thread *thread = hk_thread_get();
     if (hk_unlikely(thread == NULL))
@@ -935,7 +942,8 @@ void *hk_thread_refill(size_t class) {
     thread_tick(thread);
     hk_scavenger_want(thread->signal_mask);
     thread_note_refill(thread, class,
-                       (thread->capacity[class] + 1u) / 2 * (size_t)hk_classes[class].block_bytes);
+                       thread_batch(thread, thread->capacity[class]) *
+                           (size_t)hk_classes[class].block_bytes);
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
@@ -948,10 +956,12 @@ void *hk_thread_refill(size_t class) {
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0)
         return thread_take_one(thread->heap, class).start;
+
+    uint32_t batch = thread_batch(thread, capacity);
     void **top = thread->cache.bins[class].top;
-    uint32_t got = hk_transfer_take(class, top, (capacity + 1) / 2);
+    uint32_t got = hk_transfer_take(class, top, batch);
     if (got == 0)
-        got = hk_heap_take(thread->heap, class, top, (capacity + 1) / 2);
+        got = hk_heap_take(thread->heap, class, top, batch);
     if (hk_unlikely(got == 0))
         return NULL;
     hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
