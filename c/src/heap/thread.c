@@ -21,6 +21,7 @@ enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
+    THREAD_ONLY_FREES_DEPTH = 30, /* blocks in a bin up to which its bins grow: for its batches */
     THREAD_BATCH_BYTES =
         256 * 1024,            /* what such a thread may hold, its blocks counted as at least */
     THREAD_BATCH_BLOCK = 1024, /* so many bytes */
@@ -36,6 +37,7 @@ enum {
     THREAD_START_PART = 8,           /* the start is this part of the thread's part of the total */
     THREAD_REGRET_FACTOR = 8,        /* bytes of budget for each byte of regret */
     THREAD_REGRET_MAX = 1 << 26,     /* bytes of regret that count */
+    THREAD_MOVED_PART = 64,          /* bytes moved for each byte of budget */
     THREAD_DRAIN_BATCH = 64,         /* blocks taken from a transfer cache at once; on the stack */
     THREAD_SWEEP_MIN = 8,            /* records below which no thread looks for lost ones */
     THREAD_SWEEP_BATCH = 32,         /* records whose owners are looked at together */
@@ -215,14 +217,15 @@ static size_t thread_start(size_t part) {
     return start > THREAD_START_MIN ? start : THREAD_START_MIN;
 }
 
-/* Recomputes the budget of a thread's cache: a start, which is smaller the more threads there are,
- * and a bonus for regret, within the thread's part of the total and the limit for one thread.
- * Regret is measured in the bytes of refills from classes that the thread had flushed. A larger
- * cache would have kept those blocks. A thread that only allocates, or only frees, has no regret,
- * so it holds little when it goes to sleep.
+/* Recomputes the budget of a thread's cache: a start, which is smaller the more threads there are, and
+ * a bonus, within the thread's part of the total and the limit for one thread.
  *
- * Where the option does not set the total, each thread may reach THREAD_PART_MIN, however many
- * there are. */
+ * Most of the bonus is for regret, the bytes of refills from classes that the thread had flushed. A
+ * larger cache would have kept those blocks. A thread that only allocates or only frees has no regret.
+ * It needs no cache, but large batches if it moves much, so a part of all bytes moved counts, too.
+ *
+ * Where the option does not set the total, each thread may reach THREAD_PART_MIN, however many there
+ * are. */
 static void thread_set_budget(struct hk_thread *thread) {
     uint32_t count = hk_thread_count();
     hk_assert(count > 0); /* this one */
@@ -231,7 +234,8 @@ static void thread_set_budget(struct hk_thread *thread) {
     size_t start = thread_start(part);
     size_t least = total != 0 ? start : THREAD_PART_MIN;
     size_t most = part > least ? part : least;
-    size_t bonus = size_min(thread->regret_bytes, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR;
+    size_t bonus = size_min(thread->regret_bytes, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR +
+                   thread->moved_bytes / THREAD_MOVED_PART;
     thread->budget = size_min(size_min(start + bonus, most), thread_limit());
     thread->depth_shift = 0;
     while (most << thread->depth_shift < THREAD_DEEP_BYTES)
@@ -332,6 +336,7 @@ static bool thread_flush_oldest(struct hk_thread *thread, const char *function, 
                                 uint32_t count, const void *freed) {
     void **blocks = thread_take_oldest(thread, class, count);
     hk_bit_set(thread->flushed, (uint32_t) class);
+    thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
     return thread_give(function, class, blocks, count, freed);
 }
 
@@ -914,9 +919,10 @@ uint32_t hk_thread_fill(struct hk_thread *thread, size_t class, uint32_t count) 
     return added;
 }
 
-/* Adds the refill of a class that follows, or a large block, to the thread's regret, if the thread
- * has flushed such blocks since its last refill. */
+/* Counts the refill of a class that follows, or a large block. It is regret if the thread has flushed
+ * such blocks since its last refill. */
 static void thread_note_refill(struct hk_thread *thread, size_t class, size_t bytes) {
+    thread->moved_bytes += bytes;
     if (!hk_bit_get(thread->flushed, (uint32_t) class))
         return;
     hk_bit_clear(thread->flushed, (uint32_t) class);
@@ -1042,7 +1048,8 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
         thread_halve_all(thread);
-    if (thread_is_full(thread, class) && !only_frees)
+    if (thread_is_full(thread, class) &&
+        (!only_frees || thread->capacity[class] < THREAD_ONLY_FREES_DEPTH))
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {

@@ -35,6 +35,7 @@ struct hk_thread {
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
     uint32_t depth_shift;              /* owner; bins have the depth of their class shifted by it */
+    size_t moved_bytes;                /* owner; of all refills and flushes */
     size_t regret_bytes;               /* owner; of refills from classes that it had flushed */
     uint64_t flushed[HK_WORDS(
         HK_CLASS_COUNT)];          /* owner; bits: classes flushed since their last refill */
