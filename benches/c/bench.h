@@ -176,8 +176,12 @@ static inline uint64_t bench_peak_rss_kb(void) {
 /* The result line. Call it while the working set is still there. */
 static inline void bench_report(uint64_t operations, uint64_t elapsed_ns) {
     double seconds = (double)elapsed_ns / 1e9;
-    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.6f\n", (double)operations / seconds,
-           (unsigned long long)bench_peak_rss_kb(), (unsigned long long)operations, seconds);
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0)
+        bench_fail("getrusage", errno);
+    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.6f  minor-faults %ld\n",
+           (double)operations / seconds, (unsigned long long)bench_peak_rss_kb(),
+           (unsigned long long)operations, seconds, usage.ru_minflt);
 }
 
 static inline int bench_compare_u64(const void *a, const void *b) {

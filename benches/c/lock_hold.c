@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What one batch costs while nobody waits: a refill and a flush as heaps see them, with the blocks of a
- * flush belonging to one heap or, in random order, to many. It bounds the time that a class lock is held.
+ * What one batch costs while nobody waits: taken from slabs, checked and put through a transfer cache,
+ * and returned to its slabs, with the blocks belonging to one heap or, in random order, to many. It
+ * bounds the time that a class lock is held.
  * Unlike the other programs it contains hakmem, as it calls functions that no library exports.
  */
 #include "hakmem.c"
@@ -14,6 +15,9 @@ static struct hk_heap *heaps[HK_HEAPS_MAX];
 static void *blocks[BLOCKS];
 static uint64_t take_ns[ROUNDS];
 static uint64_t give_ns[ROUNDS];
+static uint64_t check_ns[ROUNDS];
+static uint64_t transfer_ns[ROUNDS];
+static struct hk_mistakes mistakes;
 
 /* Takes all blocks from `owners` heaps, in batches as large as can be. */
 static void take(size_t class, uint32_t owners) {
@@ -37,6 +41,15 @@ static void shuffle(bench_rng *rng) {
     }
 }
 
+/* Puts a batch into the transfer cache and takes it out again. */
+static void transfer(size_t class, void **batch) {
+    if (hk_transfer_put(class, batch, BATCH, NULL).count != BATCH ||
+        hk_transfer_take(class, batch, BATCH) != BATCH)
+        bench_fail("hk_transfer_put", ENOMEM);
+}
+
+static double per_batch(uint64_t ns[ROUNDS]) { return (double)bench_median(ns, ROUNDS) / BATCHES; }
+
 static void measure(size_t class, uint32_t owners) {
     bench_rng rng = bench_rng_seeded(42, owners);
     for (uint32_t round = 0; round < ROUNDS; round++) {
@@ -46,13 +59,21 @@ static void measure(size_t class, uint32_t owners) {
         shuffle(&rng);
         start = bench_now_ns();
         for (uint32_t i = 0; i < BLOCKS; i += BATCH)
-            hk_heap_give("free", class, blocks + i, BATCH);
+            hk_heap_check_batch(class, blocks + i, BATCH, &mistakes);
+        check_ns[round] = bench_now_ns() - start;
+        start = bench_now_ns();
+        for (uint32_t i = 0; i < BLOCKS; i += BATCH)
+            transfer(class, blocks + i);
+        transfer_ns[round] = bench_now_ns() - start;
+        start = bench_now_ns();
+        for (uint32_t i = 0; i < BLOCKS; i += BATCH)
+            hk_heap_give(class, blocks + i, BATCH, &mistakes);
         give_ns[round] = bench_now_ns() - start;
     }
-    double take_batch = (double)bench_median(take_ns, ROUNDS) / BATCHES;
-    double give_batch = (double)bench_median(give_ns, ROUNDS) / BATCHES;
-    printf("%6u %6u %14.0f %14.0f %14.1f\n", hk_classes[class].block_bytes, owners, take_batch,
-           give_batch, give_batch / BATCH);
+    printf("%6u %6u %14.0f %14.0f %14.0f %14.0f\n", hk_classes[class].block_bytes, owners,
+           per_batch(take_ns), per_batch(check_ns), per_batch(transfer_ns), per_batch(give_ns));
+    if (mistakes.count != 0)
+        bench_fail("a batch", EINVAL);
 }
 
 int main(void) {
@@ -61,8 +82,9 @@ int main(void) {
         if (heaps[i] == NULL)
             bench_fail("hk_heap_create", ENOMEM);
     }
-    printf("batches of %u\n%6s %6s %14s %14s %14s\n", (unsigned)BATCH, "bytes", "heaps",
-           "refill ns", "flush ns", "flush ns/block");
+    hk_transfer_start(1);
+    printf("batches of %u, ns\n%6s %6s %14s %14s %14s %14s\n", (unsigned)BATCH, "bytes", "heaps",
+           "from slabs", "check", "transfer", "to slabs");
     for (uint32_t owners = 1; owners <= HK_HEAPS_MAX; owners *= 4)
         measure(hk_class_of(64), owners);
     return EXIT_SUCCESS;

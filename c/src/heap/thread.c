@@ -26,7 +26,7 @@ enum {
         256 * 1024,            /* what such a thread may hold, its blocks counted as at least */
     THREAD_BATCH_BLOCK = 1024, /* so many bytes */
     THREAD_CLOCK_CALLS = 16,   /* slow calls between two looks at share and clock */
-    THREAD_UNBORN_FREES = 32,  /* frees that do not give birth to a thread */
+    THREAD_FIRST_FREES = 32,   /* frees of a thread before it gets a cache for them */
     THREAD_TOTAL_PER_CPU = 8 << 20,  /* bytes that all threads may cache, for each CPU */
     THREAD_PART_MIN = 512 << 10,     /* the least that each may, if it has earned it */
     THREAD_PARKED_PER_CPU = 1 << 20, /* bytes that the caches of ended threads may hold */
@@ -56,17 +56,17 @@ enum {
  * that merges equal constants would give both sentinels one address. */
 #define THREAD_SENTINEL(kind)                                                                      \
     { {[0 ... HK_CLASS_COUNT - 1] = {HK_BIN_WITHOUT_ARRAY, HK_BIN_WITHOUT_ARRAY}}, kind }
-static const struct hk_cache thread_unborn = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
-static const struct hk_cache thread_uncached = THREAD_SENTINEL(HK_CACHE_DISABLED);
+static const struct hk_cache thread_uninitialized = THREAD_SENTINEL(HK_CACHE_UNINITIALIZED);
+static const struct hk_cache thread_disabled = THREAD_SENTINEL(HK_CACHE_DISABLED);
 
 /* The constant caches are never written: their bins are empty and full. */
 #define THREAD_CONSTANT(cache) ((struct hk_cache *)(void *)(uintptr_t)(const void *)(&(cache)))
 
-HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_unborn);
+HK_THREAD_LOCAL struct hk_cache *hk_cache = THREAD_CONSTANT(thread_uninitialized);
 
-/* Frees of a thread that was not born yet. libc frees what threads before it left behind in a
- * thread that is past its destructors: born then, it would never end. */
-static HK_THREAD_LOCAL uint32_t thread_unborn_frees;
+/* Frees of a thread without a cache. libc frees the remains of earlier threads in one that is past its
+ * destructors. A cache that it got then would be lost. */
+static HK_THREAD_LOCAL uint32_t thread_first_frees;
 
 static struct {
     uint32_t started; /* atomic: enum threads_start; DONE once the fields marked const are set */
@@ -598,7 +598,7 @@ static void thread_release(struct hk_thread *thread) {
     hk_meta_free(thread, sizeof *thread);
 }
 
-void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_uncached); }
+void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_disabled); }
 
 /* The process is left with one thread, and maybe without a scavenger. Nobody will take from the
  * transfer caches, and few threads may start. */
@@ -953,10 +953,12 @@ void *hk_thread_refill(size_t class) {
     bool first = thread->seen[class] != NULL; /* slow call since the last look */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
-    void *block = hk_bin_pop(
-        &thread->cache.bins[class]); /* of a thread that was born, and pre-warmed, just now */
+
+    /* A thread that started just now may be pre-warmed or have adopted a cache. */
+    void *block = hk_bin_pop(&thread->cache.bins[class]);
     if (block != NULL)
         return block;
+
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
@@ -983,7 +985,7 @@ struct hk_block hk_thread_take_one(size_t class) {
 
 /* The record for a free; a thread that has only freed a little is not worth one yet. */
 static struct hk_thread *thread_get_to_free(void) {
-    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_unborn_frees++ < THREAD_UNBORN_FREES)
+    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
         return NULL;
     return hk_thread_get();
 }
