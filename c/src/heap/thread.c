@@ -21,7 +21,7 @@ enum {
     THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
-    THREAD_ONLY_FREES_DEPTH = 30, /* blocks in a bin up to which its bins grow: for its batches */
+    THREAD_ONLY_FREES_BYTES = 16 * 1024, /* up to which its bins grow, for larger batches */
     THREAD_BATCH_BYTES =
         256 * 1024,            /* what such a thread may hold, its blocks counted as at least */
     THREAD_BATCH_BLOCK = 1024, /* so many bytes */
@@ -1051,7 +1051,8 @@ void hk_thread_flush(const char *function, size_t class, void *block) {
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
         thread_halve_all(thread);
     if (thread_is_full(thread, class) &&
-        (!only_frees || thread->capacity[class] < THREAD_ONLY_FREES_DEPTH))
+        (!only_frees ||
+         thread->capacity[class] * (size_t)hk_classes[class].block_bytes < THREAD_ONLY_FREES_BYTES))
         thread_grow(thread, class);
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {

@@ -31,8 +31,8 @@
  * are more. */
 void hk_transfer_start(uint32_t cpus);
 
-/* Takes up to `count` blocks of a class into `to`, newest first. Returns how many: 0 if there are
- * none, or if other threads are at work here. */
+/* Takes up to `count` blocks of a class into `to`, the newest ones, from the cache of this CPU or of one
+ * that has many. Returns how many: 0 if there are none, or if other threads are at work here. */
 uint32_t hk_transfer_take(size_t class, void **to, uint32_t count);
 
 /* Puts blocks of a class into a transfer cache. They must be allocated blocks of their slabs. `freed`

@@ -64,12 +64,14 @@ TEST_FRESH(before_the_start_there_is_nothing) {
 }
 
 TEST_FRESH(every_class_has_limits_and_the_rest_of_a_batch_is_left_to_the_caller) {
-    hk_transfer_start(1);
+    hk_transfer_start(2);
     CHECK_EQ(put(HK_CLASS_16, 1, MOST + 5), MOST);
     CHECK_EQ(put(HK_CLASS_16, 1, 5), 0);
-    CHECK_EQ(put(HK_CLASS_16384, 1, 100), 32); /* 512 KiB */
-    CHECK_EQ(put(HK_CLASS_262144, 1, 100), 4);
-    CHECK_EQ(put_one(HK_CLASS_262144, block(500)).count, 0);
+    CHECK_EQ(put(HK_CLASS_16384, 1, 200), 128); /* 2 MiB */
+    fake_os.cpu = 1;                            /* where the budget of all classes is not used */
+    CHECK_EQ(put(HK_CLASS_262144, 1, 100), 8);
+    fake_os.cpu = 0;
+    CHECK_EQ(put_one(HK_CLASS_16384, block(500)).count, 0);
 }
 
 TEST_FRESH(all_classes_of_a_cpu_share_a_budget_that_idle_ones_give_back) {
@@ -137,9 +139,9 @@ TEST_FRESH(a_trim_takes_all_blocks_and_their_arrays) {
 
 static void *take_and_put(void *arg) {
     void *to[8];
-    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 4);
-    CHECK(to[0] == block(11));
-    CHECK_EQ(put(CLASS, 21, 3), 3);
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 8);
+    CHECK(to[7] == block(22));
+    CHECK_EQ(put(CLASS, 31, 3), 3);
     return arg;
 }
 
@@ -157,13 +159,30 @@ TEST_FRESH(while_a_lock_is_taken_the_cache_of_the_next_cpu_serves) {
     int visits = 0;
     put(CLASS, 1, 4);
     fake_os.cpu = 1;
-    put(CLASS, 11, 4);
+    put(CLASS, 11, 12);
     fake_os.cpu = 0;
     hk_transfer_each(CLASS, run_while_locked, &visits);
     CHECK_EQ(visits, 1);
     fake_os.cpu = 1;
-    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 3);
-    CHECK(to[0] == block(21));
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 7);
+    CHECK(to[3] == block(14) && to[6] == block(33));
+}
+
+TEST_FRESH(a_cpu_that_only_allocates_takes_from_one_that_only_frees) {
+    hk_transfer_start(3);
+    void *to[8];
+    fake_os.cpu = 2;
+    put(CLASS, 1, 16);
+    fake_os.cpu = 0;
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 8);
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 0); /* half of its array is left to its own threads */
+    fake_os.cpu = 2;
+    put(CLASS, 21, 8);
+    fake_os.cpu = 0;
+    int looks = 0;
+    while (looks < 100 && hk_transfer_take(CLASS, to, 8) == 0) /* after a look in vain, a pause */
+        looks++;
+    CHECK(looks > 4 && looks < 32);
 }
 
 TEST_FRESH(without_memory_for_a_cache_or_an_array_nothing_is_put) {
