@@ -32,6 +32,7 @@ enum {
     THREAD_PARKED_PER_CPU = 1 << 20, /* bytes that the caches of ended threads may hold */
     THREAD_PARKED_MAX = 16 << 20,    /* the same, however many CPUs there are */
     THREAD_PARKED_ALONE = 512 << 10, /* the same, where the process is left with one thread */
+    THREAD_TRANSFER_ALONE = 4 << 20, /* the same for blocks in transfer caches */
     THREAD_START_MAX = 256 * 1024,   /* bytes that a thread may cache at first */
     THREAD_START_MIN = 4 * 1024,     /* the same with very many threads */
     THREAD_START_PART = 8,           /* the start is this part of the thread's part of the total */
@@ -591,18 +592,24 @@ static void thread_unlink(struct hk_thread *thread) {
     hk_unlock(&threads.lock, HK_RANK_THREADS);
 }
 
-/* Returns all blocks of a cache to their heaps, and ends its record. */
+/* Ends a record. Its blocks may serve other threads soon. */
 static void thread_release(struct hk_thread *thread) {
-    hk_thread_empty(thread);
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        uint32_t blocks = thread_blocks(thread, class);
+        if (blocks > 0)
+            thread_flush_oldest(thread, "free", class, blocks, NULL);
+        if (thread->capacity[class] > 0)
+            thread_set_capacity(thread, class, 0);
+    }
+    thread_drop_all_kept(thread);
     thread_unlink(thread);
     hk_meta_free(thread, sizeof *thread);
 }
 
 void hk_thread_disable_cache(void) { hk_cache = THREAD_CONSTANT(thread_disabled); }
 
-/* The process is left with one thread, and maybe without a scavenger. Nobody will take from the
- * transfer caches, and few threads may start. */
-static void threads_leave_one(void) {
+/* Returns the blocks of all transfer caches to their slabs. */
+static void threads_drain_transfer(void) {
     void *blocks[THREAD_DRAIN_BATCH];
     struct hk_mistakes mistakes;
     mistakes.count = 0;
@@ -617,6 +624,13 @@ static void threads_leave_one(void) {
         }
     }
     hk_mistakes_report("free", &mistakes);
+}
+
+/* The process is left with one thread, and maybe without a scavenger. More threads may start, or none
+ * for a long time, so little is left for them. */
+static void threads_leave_one(void) {
+    if (hk_transfer_bytes() > THREAD_TRANSFER_ALONE)
+        threads_drain_transfer();
     if (hk_load_relaxed(&threads.parked_bytes) > THREAD_PARKED_ALONE) /* relaxed: a look */
         hk_thread_release_parked(UINT64_MAX);
 }

@@ -326,6 +326,19 @@ void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
     }
 }
 
+size_t hk_transfer_bytes(void) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < transfers.cpus; i++) {
+        const struct transfer *cache = transfer_get(i);
+        for (size_t class = 1; cache != NULL && class < HK_CLASS_COUNT; ++class) {
+            /* relaxed: a statistic */
+            size_t count = hk_load_relaxed(&cache->classes[class].count);
+            bytes += count * hk_classes[class].block_bytes;
+        }
+    }
+    return bytes;
+}
+
 /* The array may be half moved, so its blocks are lost in the child. */
 void hk_transfer_repair(struct hk_lock *lock) {
     struct transfer_class *at = (struct transfer_class *)(void *)lock; /* its first member */

@@ -53,6 +53,9 @@ struct hk_transfer_counts {
 };
 void hk_transfer_count(size_t class, struct hk_transfer_counts *sum);
 
+/* Bytes of the blocks in all transfer caches. */
+size_t hk_transfer_bytes(void);
+
 /* Calls `visit` with the blocks that each transfer cache holds of a class, under its lock. */
 void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
                       void *arg);
