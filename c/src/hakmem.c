@@ -31,7 +31,7 @@
 #include "core/bin.c"
 #include "core/span.c"
 #include "core/slab.c"
-#include "core/registry.c"
+#include "core/pagemap.c"
 #include "core/arena.c"
 #include "core/large.c"
 

@@ -29,7 +29,7 @@ static const char *free_cause(const struct hk_span *span, const void *block) {
 }
 
 struct hk_span *hk_front_find(const char *function, const void *block) {
-    struct hk_span *span = hk_registry_find(block);
+    struct hk_span *span = hk_pagemap_find(block);
     const char *cause = free_cause(span, block);
     if (hk_likely(cause == NULL))
         return span;

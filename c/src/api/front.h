@@ -15,7 +15,7 @@
 #define HK_API_FRONT_H
 
 #include "../core/bin.h"
-#include "../core/registry.h"
+#include "../core/pagemap.h"
 #include "../heap/thread.h"
 
 void *hk_malloc_slow(size_t size);                            /* alloc.c: larger, or bin empty */

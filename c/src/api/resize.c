@@ -29,7 +29,7 @@ static HK_SLOW bool resize_find_span(const char *function, const void *block,
 /* Finds a block that is live as far as can be seen; in checked mode that is certain. False, after the mistake
  * was reported, if it is not. */
 HK_FAST bool resize_find(const char *function, const void *block, struct resize_block *found) {
-    found->class = hk_registry_class(block);
+    found->class = hk_class_map_class(block);
     found->span = NULL;
     if (hk_likely(hk_class_is_start(&hk_classes[found->class], (uintptr_t)block)) &&
         hk_likely(!hk_option(HK_OPTION_checks)))

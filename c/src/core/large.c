@@ -8,7 +8,7 @@
 #include "extent.h"
 #include "meta.h"
 #include "options.h"
-#include "registry.h"
+#include "pagemap.h"
 #include "usage.h"
 
 enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
@@ -105,7 +105,7 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
     }
     span->base = (uintptr_t)block.start;
     span->owner = owner;
-    if (!hk_registry_enter(span)) {
+    if (!hk_pagemap_enter(span)) {
         large_release(span);
         return none;
     }
@@ -116,7 +116,7 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
 void hk_large_begin(const struct hk_span *span) { large_count(span, span->bytes, 1); }
 
 void hk_large_free(struct hk_span *span) {
-    hk_registry_remove(span);
+    hk_pagemap_remove(span);
     large_count(span, (size_t)0 - span->bytes, UINT64_MAX);
     large_release(span);
 }
@@ -163,13 +163,13 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
 /* The move itself. The old address leaves the pagemap first: once the kernel has freed it, another thread
  * may map it and enter it. If the move fails, the entry comes back, which needs no memory. */
 static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
-    hk_registry_remove(span);
+    hk_pagemap_remove(span);
     enum hk_os_move result = hk_os_move((void *)span->base, span->bytes, to, bytes);
     if (result == HK_OS_MOVE_DONE) {
         span->base = (uintptr_t)to;
         span->mapping = hk_extent_number();
     }
-    bool entered = hk_registry_enter(span);
+    bool entered = hk_pagemap_enter(span);
     hk_assert(entered);
     (void)entered;
     return result;
@@ -183,7 +183,7 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
         return false;
     void *to = hak_os_map_boundary(bytes, large_align(align));
     enum hk_os_move result = to == NULL ? HK_OS_MOVE_TARGET_GONE : HK_OS_MOVE_REFUSED;
-    if (to != NULL && hk_registry_reserve((uintptr_t)to))
+    if (to != NULL && hk_pagemap_reserve((uintptr_t)to))
         result = large_move_pages(span, to, bytes);
 
     if (result == HK_OS_MOVE_REFUSED) {

@@ -7,7 +7,7 @@
  * alignment where that is larger. They are resized in place where neighbours are free, and mappings move
  * without a copy. An address leaves the pagemap before it leaves the block, and enters after it.
  * Owns: spans of class NONE. Threads: any; a block's span belongs to the owner of the block.
- * Boundary: core/arena, core/extent, core/registry, core/span, hk_os_resize, hk_os_move.
+ * Boundary: core/arena, core/extent, core/pagemap, core/span, hk_os_resize, hk_os_move.
  */
 #ifndef HK_CORE_LARGE_H
 #define HK_CORE_LARGE_H
@@ -20,7 +20,7 @@
 /* A block of `size` bytes; start NULL without memory. `owner` is noted in the span. */
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
 
-/* Counts a span as that of a large block: one of granules, entered in the registry, that was something
+/* Counts a span as that of a large block: one of granules, entered in the pagemap, that was something
  * else before. */
 void hk_large_begin(const struct hk_span *span);
 

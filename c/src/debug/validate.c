@@ -1,7 +1,7 @@
 /* debug/validate.c - do the invariants hold? SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "validate.h"
 
-#include "../core/registry.h"
+#include "../core/pagemap.h"
 #include "../heap/thread.h"
 #include "../os/check.h"
 #include "../os/os.h"
@@ -62,7 +62,7 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
 /* A granule in use belongs to nothing (it is on its way), or to a span that covers it. */
 static uint32_t validate_granule(void *arg, uintptr_t base) {
     struct validation *validation = arg;
-    const struct hk_span *span = hk_registry_find((const void *)base);
+    const struct hk_span *span = hk_pagemap_find((const void *)base);
     if (span == NULL)
         return 1;
     uint32_t granules =
@@ -97,7 +97,7 @@ static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     struct validation *validation = arg;
     size_t class = validation->class;
     for (uint32_t i = 0; i < count; i++) {
-        const struct hk_span *slab = hk_registry_find(blocks[i]);
+        const struct hk_span *slab = hk_pagemap_find(blocks[i]);
         bool allocated = false;
         if (slab != NULL && slab->class == class) {
             struct hk_heap *heap = slab->owner;

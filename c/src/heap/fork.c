@@ -5,7 +5,7 @@
 
 #include "../core/extent.h"
 #include "../core/meta.h"
-#include "../core/registry.h"
+#include "../core/pagemap.h"
 #include "../os/os.h"
 #include "../transfer/transfer.h"
 #include "purge.h"
@@ -73,7 +73,7 @@ static void fork_repair_extent(struct hk_lock *lock) {
 
 static void fork_repair_pagemap(struct hk_lock *lock) {
     (void)lock;
-    hk_registry_repair();
+    hk_pagemap_repair();
 }
 
 static void fork_repair_meta(struct hk_lock *lock) {

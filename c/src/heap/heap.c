@@ -8,7 +8,7 @@
 #include "../core/large.h"
 #include "../core/meta.h"
 #include "../core/options.h"
-#include "../core/registry.h"
+#include "../core/pagemap.h"
 #include "../os/check.h"
 #include "../os/os.h"
 #include "../transfer/transfer.h"
@@ -83,7 +83,7 @@ static struct hk_span *slab_create(struct hk_heap *heap, size_t class) {
     slab->granules = granules;
     slab->bytes = (size_t)slab->blocks * hk_classes[class].block_bytes;
     slab->fresh = run.zero;
-    if (!hk_registry_enter(slab)) {
+    if (!hk_pagemap_enter(slab)) {
         hk_arena_give(slab->chunk, slab->base, slab->granules);
         hk_span_destroy(slab);
         return NULL;
@@ -95,7 +95,7 @@ static struct hk_span *slab_create(struct hk_heap *heap, size_t class) {
 static void slabs_release(struct hk_span *slab) {
     while (slab != NULL) {
         struct hk_span *next = slab->next;
-        hk_registry_remove(slab);
+        hk_pagemap_remove(slab);
         hk_arena_give(slab->chunk, slab->base, slab->granules);
         hk_span_destroy(slab);
         slab = next;
@@ -210,7 +210,7 @@ HK_FAST enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span 
     return HK_SLAB_DONE;
 }
 
-/* The place of `block` in `slab`, which the registry names. A wrong class means that the pointer
+/* The place of `block` in `slab`, which the pagemap names. A wrong class means that the pointer
  * lies in somebody else's slab by now. */
 HK_FAST enum hk_slab_result class_locate(size_t class, const struct hk_span *slab,
                                          const void *block, uint32_t *index) {
@@ -243,7 +243,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
         void *block = blocks[i];
         uint32_t index;
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_registry_find(block);
+            slab = hk_pagemap_find(block);
         enum hk_slab_result result = class_locate(batch->class, slab, block, &index);
         if (hk_unlikely(result != HK_SLAB_DONE)) {
             hk_mistakes_add(batch->mistakes, block, give_causes[result]);
@@ -320,7 +320,7 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
         void *block = blocks[i];
         uint32_t index;
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_registry_find(block);
+            slab = hk_pagemap_find(block);
         enum hk_slab_result result = class_locate(class, slab, block, &index);
         if (hk_likely(result == HK_SLAB_DONE))
             result = hk_slab_guess(slab, index);
@@ -333,7 +333,7 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
 }
 
 void hk_heap_give_one(const char *function, size_t class, void *block) {
-    struct hk_span *slab = hk_registry_find(block);
+    struct hk_span *slab = hk_pagemap_find(block);
     struct hk_span *released = NULL;
     uint32_t index;
     enum hk_slab_result result = class_locate(class, slab, block, &index);
@@ -364,7 +364,7 @@ static void search_visit(void *arg, void *const *blocks, uint32_t count) {
 }
 
 bool hk_heap_check(const char *function, const void *block) {
-    struct hk_span *span = hk_registry_find(block);
+    struct hk_span *span = hk_pagemap_find(block);
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
     if (span != NULL && span->class == HK_CLASS_NONE) {
         result = (uintptr_t)block == span->base ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
@@ -385,7 +385,7 @@ bool hk_heap_check(const char *function, const void *block) {
 }
 
 bool hk_heap_check_fast(const char *function, const void *block) {
-    const struct hk_span *slab = hk_registry_find(block);
+    const struct hk_span *slab = hk_pagemap_find(block);
     uint32_t index;
     enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
     if (slab != NULL && slab->class != HK_CLASS_NONE)
@@ -459,14 +459,14 @@ static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class,
 
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
     uint32_t granules = extend_granules(class, new_class, size);
-    struct hk_span *slab = granules != 0 ? hk_registry_find(block) : NULL;
+    struct hk_span *slab = granules != 0 ? hk_pagemap_find(block) : NULL;
     if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block)
         return false;
     uint32_t more = granules - slab->granules;
     struct hk_span *span = extend_span(slab, new_class, granules, size);
     if (span == NULL)
         return false;
-    if (!hk_registry_reserve(span->base + (granules - 1) * HK_GRANULE_BYTES) ||
+    if (!hk_pagemap_reserve(span->base + (granules - 1) * HK_GRANULE_BYTES) ||
         !hk_arena_extend(slab->chunk, slab->base, slab->granules, more)) {
         hk_span_destroy(span);
         return false;
@@ -477,8 +477,8 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
         return false;
     }
     class_repair_if_orphaned(slab->owner, new_class);
-    hk_registry_remove(slab);
-    bool entered = hk_registry_enter(span);
+    hk_pagemap_remove(slab);
+    bool entered = hk_pagemap_enter(span);
     hk_assert(entered);
     (void)entered;
     hk_span_destroy(slab);
@@ -682,7 +682,7 @@ struct repair {
 static bool repair_is_ours(const struct repair *repair, const struct hk_span *span) {
     bool ours = span->class == repair->class && span->owner == repair->heap;
     for (uint32_t i = 0; ours && i < span->granules; i++)
-        ours = hk_registry_find((const void *)(span->base + i * HK_GRANULE_BYTES)) == span;
+        ours = hk_pagemap_find((const void *)(span->base + i * HK_GRANULE_BYTES)) == span;
     return ours;
 }
 
@@ -691,7 +691,7 @@ static bool repair_is_ours(const struct repair *repair, const struct hk_span *sp
 static uint32_t repair_slab(void *arg, uintptr_t base) {
     const struct repair *repair = arg;
     struct hk_heap_class *hc = &repair->heap->classes[repair->class];
-    struct hk_span *slab = hk_registry_find((const void *)base);
+    struct hk_span *slab = hk_pagemap_find((const void *)base);
     if (slab == NULL)
         return 1;
     uint32_t left = slab->granules - (uint32_t)((base - slab->base) >> HK_GRANULE_SHIFT);

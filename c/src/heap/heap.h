@@ -6,7 +6,7 @@
  * releases it, so an idle heap holds nothing back.
  * Owns: its arena and slabs. A heap is never destroyed. When its threads end it waits for the next.
  * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
- * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/registry, core/meta,
+ * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/pagemap, core/meta,
  * hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H

@@ -9,7 +9,7 @@
 #include "core/large.h"
 #include "core/meta.h"
 #include "core/options.h"
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "fresh.h"
 
 enum { CLASS = HK_CLASS_64 };
@@ -65,10 +65,10 @@ TEST_FRESH(blocks_of_every_class_are_apart_and_belong_to_the_heap) {
         size_t bytes = hk_classes[class].block_bytes;
         take(heap, class, blocks, TEST_COUNT(blocks));
         for (uint32_t i = 0; i < TEST_COUNT(blocks); i++) {
-            const struct hk_span *slab = hk_registry_find(blocks[i]);
+            const struct hk_span *slab = hk_pagemap_find(blocks[i]);
             AT("class block", class, i);
             CHECK(slab != NULL && slab->owner == heap && slab->class == class);
-            CHECK_EQ(hk_registry_class(blocks[i]), class);
+            CHECK_EQ(hk_class_map_class(blocks[i]), class);
             test_fill(blocks[i], bytes, i);
         }
         for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
@@ -98,7 +98,7 @@ TEST_FRESH(a_batch_goes_to_the_slabs_it_came_from) {
     CHECK_EQ(hc->blocks_out, 0);
     CHECK_EQ(hc->flushes, 4);
     for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
-        CHECK_EQ(hk_slab_look(hk_registry_find(blocks[i]), blocks[i]), HK_SLAB_ALREADY_FREE);
+        CHECK_EQ(hk_slab_look(hk_pagemap_find(blocks[i]), blocks[i]), HK_SLAB_ALREADY_FREE);
 }
 
 TEST_FRESH(each_block_of_a_mixed_batch_goes_to_the_heap_it_came_from) {
@@ -151,7 +151,7 @@ TEST_FRESH(one_empty_slab_is_kept_and_the_others_are_released) {
     CHECK_EQ(hc->blocks_out, 0);
     uint32_t known = 0;
     for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
-        known += hk_registry_find(blocks[i]) != NULL;
+        known += hk_pagemap_find(blocks[i]) != NULL;
     CHECK_EQ(known, IN_A_SLAB);
     look(heap, HK_PURGE_ALL);
     CHECK_EQ(hc->slabs, 0);
@@ -282,19 +282,19 @@ TEST_FRESH(a_block_that_has_its_slab_to_itself_grows_where_it_is) {
     test_fill(block, 65536, 1);
     uint64_t large = hk_large_live_bytes();
     CHECK(EXTEND(block, 65536, 131072, 131072));
-    CHECK_EQ(hk_registry_class(block), HK_CLASS_131072);
-    CHECK_EQ(hk_registry_class((char *)block + 131071), HK_CLASS_131072);
+    CHECK_EQ(hk_class_map_class(block), HK_CLASS_131072);
+    CHECK_EQ(hk_class_map_class((char *)block + 131071), HK_CLASS_131072);
     CHECK_EQ(heap->classes[HK_CLASS_65536].slabs, 0);
     CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 1);
     CHECK_EQ(heap->classes[HK_CLASS_131072].blocks_out, 1);
     CHECK(EXTEND(block, 131072, NONE, 1000000));
-    CHECK_EQ(hk_registry_class((char *)block + 65536), HK_CLASS_NONE);
+    CHECK_EQ(hk_class_map_class((char *)block + 65536), HK_CLASS_NONE);
     CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 0);
     CHECK_EQ(hk_large_live_bytes(), large + 1003520);
     CHECK_EQ(test_intact(block, 65536, 1), 65536);
     memset(block, 1, 1003520);
     CHECK(hk_arena_valid(&heap->arena));
-    hk_large_free(hk_registry_find(block));
+    hk_large_free(hk_pagemap_find(block));
     CHECK_EQ(hk_large_live_bytes(), large);
     CHECK(hk_arena_valid(&heap->arena));
 }
@@ -309,7 +309,7 @@ TEST_FRESH(an_extended_block_comes_home_to_its_new_class) {
     CHECK_EQ(heap->classes[HK_CLASS_262144].empty, 1);
     look(heap, HK_PURGE_ALL);
     CHECK_EQ(heap->classes[HK_CLASS_262144].slabs, 0);
-    CHECK(hk_registry_find(block) == NULL);
+    CHECK(hk_pagemap_find(block) == NULL);
 }
 
 TEST_FRESH(a_block_with_a_neighbour_behind_it_stays_as_it_is) {
@@ -319,7 +319,7 @@ TEST_FRESH(a_block_with_a_neighbour_behind_it_stays_as_it_is) {
     take(heap, HK_CLASS_65536, (void **)blocks + 1, 1);
     REQUIRE(blocks[1] == blocks[0] + 65536);
     CHECK(!EXTEND(blocks[0], 65536, 131072, 131072));
-    CHECK_EQ(hk_registry_class(blocks[0]), HK_CLASS_65536);
+    CHECK_EQ(hk_class_map_class(blocks[0]), HK_CLASS_65536);
     CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_out, 2);
     CHECK(EXTEND(blocks[1], 65536, 131072, 131072));
 }
@@ -622,9 +622,9 @@ TEST_FRESH(a_slab_that_is_half_entered_is_lost_and_its_neighbours_are_not) {
     struct hk_heap *heap = make_heap();
     take(heap, TWO, many, 40);
     uint32_t slabs = heap->classes[TWO].slabs;
-    struct hk_span *half = hk_registry_find(many[0]);
+    struct hk_span *half = hk_pagemap_find(many[0]);
     REQUIRE(half->granules > 1 && slabs > 1);
-    hk_registry_remove(half);
+    hk_pagemap_remove(half);
     struct hk_heap_class *hc = &heap->classes[TWO];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_heap_repair_class(heap, TWO);

@@ -6,7 +6,7 @@
 #include "heap/keep.h"
 
 #include "core/options.h"
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "debug/validate.h"
 #include "fresh.h"
 #include "heap/thread.h"
@@ -112,9 +112,9 @@ TEST_FRESH(where_all_places_are_taken_another_block_gives_way) {
     CHECK_EQ(kept->bytes, HK_KEEP_MAX * 512 * 1024);
     size_t gone = 0;
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
-        gone += hk_registry_find(blocks[i]) == NULL;
+        gone += hk_pagemap_find(blocks[i]) == NULL;
     CHECK_EQ(gone, 1);
-    CHECK(hk_registry_find(blocks[HK_KEEP_MAX]) != NULL);
+    CHECK(hk_pagemap_find(blocks[HK_KEEP_MAX]) != NULL);
     CHECK_EQ(hk_validate(), 0);
 }
 
@@ -142,7 +142,7 @@ TEST_FRESH(what_two_looks_find_kept_goes) {
     CHECK_EQ(kept->bytes, MIB);
     hk_keep_look(kept);
     CHECK_EQ(kept->bytes, 0);
-    CHECK(hk_registry_find(block) == NULL);
+    CHECK(hk_pagemap_find(block) == NULL);
 }
 
 TEST_FRESH(a_trim_frees_what_is_kept) {
@@ -150,7 +150,7 @@ TEST_FRESH(a_trim_frees_what_is_kept) {
     void *block = keep(MIB);
     hak_trim();
     CHECK_EQ(record()->keep.bytes, 0);
-    CHECK(hk_registry_find(block) == NULL);
+    CHECK(hk_pagemap_find(block) == NULL);
     CHECK_EQ(hk_validate(), 0);
 }
 
@@ -163,7 +163,7 @@ static void *keep_one(void *block) {
 TEST_FRESH(the_end_of_a_thread_frees_what_it_kept) {
     void *block = NULL;
     pthread_join(test_thread(keep_one, &block), NULL);
-    CHECK(block != NULL && hk_registry_find(block) == NULL);
+    CHECK(block != NULL && hk_pagemap_find(block) == NULL);
     CHECK_EQ(stats().bytes_large, 0);
 }
 

@@ -7,7 +7,7 @@
 
 #include "core/meta.h"
 #include "core/options.h"
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "core/usage.h"
 #include "fresh.h"
 
@@ -18,7 +18,7 @@
 static struct hk_arena arena;
 
 static struct hk_span *span_of(const void *block) {
-    struct hk_span *span = hk_registry_find(block);
+    struct hk_span *span = hk_pagemap_find(block);
     REQUIRE(span != NULL);
     return span;
 }
@@ -53,7 +53,7 @@ TEST_FRESH(blocks_to_4_mib_are_granules_of_the_arena_and_larger_ones_mappings) {
     release(small);
     release(large);
     CHECK_EQ(hk_large_live_bytes(), 0);
-    CHECK(hk_registry_find(small) == NULL && hk_registry_find(large) == NULL);
+    CHECK(hk_pagemap_find(small) == NULL && hk_pagemap_find(large) == NULL);
 }
 
 TEST_FRESH(every_size_is_aligned_and_writable_to_its_end) {
@@ -312,7 +312,7 @@ TEST_FRESH(a_mapping_that_cannot_grow_in_place_moves_without_a_copy) {
     fake_os.resize_fails = true;
     void *block = allocate(8 * MIB);
     check_resized(block, 8 * MIB, 16 * MIB, false);
-    CHECK(hk_registry_find(block) == NULL);
+    CHECK(hk_pagemap_find(block) == NULL);
     CHECK(!fake_os_is_mapped(block, 4096));
 }
 
@@ -348,7 +348,7 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     size_t mapped = fake_os_mapped();
     fake_os_fail_maps(1, FAKE_OS_ALL); /* no room to move to */
     check_cannot_grow(block);
-    fake_os.chunks_at = FAR; /* room, but no leaf of the registry for it; then no room */
+    fake_os.chunks_at = FAR; /* room, but no leaf of the pagemap for it; then no room */
     fake_os_fail_maps(2, 2);
     check_cannot_grow(block);
     CHECK_EQ(fake_os_mapped(), mapped);
@@ -360,7 +360,7 @@ TEST_FRESH(a_refused_move_leaves_nothing_at_its_target_and_the_block_stays_known
     fake_os.resize_fails = true;
     unsigned char *block = allocate(8 * MIB);
     test_fill(block, 8 * MIB, 9);
-    CHECK(hk_registry_reserve(FAR));
+    CHECK(hk_pagemap_reserve(FAR));
     for (int unmaps = 0; unmaps < 2; unmaps++) {
         AT("the kernel unmaps the target", unmaps);
         size_t mapped = fake_os_mapped();
@@ -369,8 +369,8 @@ TEST_FRESH(a_refused_move_leaves_nothing_at_its_target_and_the_block_stays_known
         fake_os.move_unmaps = unmaps;
         check_cannot_grow(block);
         CHECK_EQ(fake_os_mapped(), mapped);
-        CHECK(hk_registry_find(block) != NULL);
-        CHECK(hk_registry_find((void *)FAR) == NULL);
+        CHECK(hk_pagemap_find(block) != NULL);
+        CHECK(hk_pagemap_find((void *)FAR) == NULL);
     }
     fake_os.move_fails = false;
     fake_os.chunks_at = FAR;
@@ -537,7 +537,7 @@ static void delay(void) {
 static volatile bool stopped;
 
 static void check_known(const unsigned char *block, size_t size) {
-    struct hk_span *span = hk_registry_find(block);
+    struct hk_span *span = hk_pagemap_find(block);
     REQUIRE(span != NULL && span->base == (uintptr_t)block && span->bytes >= size);
 }
 

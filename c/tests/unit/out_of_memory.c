@@ -12,14 +12,14 @@
 
 #include "core/extent.h"
 #include "core/meta.h"
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "core/usage.h"
 #include "debug/validate.h"
 #include "fresh.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
-#define LEAF_BYTES (((size_t)1 << 16) * sizeof(void *)) /* of the registry; leaves stay for ever */
+#define LEAF_BYTES (((size_t)1 << 16) * sizeof(void *)) /* of the pagemap; leaves stay for ever */
 
 enum { SLOTS = 400 };
 
@@ -180,7 +180,7 @@ static uint32_t leaves_mapped(void) {
     uint32_t leaves = 0;
     fake_os_fail_maps(1, FAKE_OS_ALL); /* where a leaf is there already, none is mapped */
     for (uintptr_t at = 0; at < (uintptr_t)1 << 47; at += leaf_reach)
-        leaves += hk_registry_reserve(at);
+        leaves += hk_pagemap_reserve(at);
     fake_os_fail_maps(0, 0);
     return leaves;
 }

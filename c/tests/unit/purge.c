@@ -231,7 +231,7 @@ TEST_FRESH(a_trim_gives_back_all_that_is_free_and_says_how_much) {
     CHECK_EQ(after.bytes_cached, 0);
     CHECK_EQ(after.bytes_slabs, 0);
     CHECK_EQ(after.bytes_large_cached, 0);
-    CHECK(after.bytes_mapped <= after.bytes_metadata + MIB); /* the registry's leaves */
+    CHECK(after.bytes_mapped <= after.bytes_metadata + MIB); /* the pagemap's leaves */
     CHECK_EQ(hak_trim(), 0);
 }
 

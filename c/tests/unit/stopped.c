@@ -13,7 +13,7 @@
 #include "core/large.h"
 #include "core/meta.h"
 #include "core/options.h"
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "fresh.h"
 
 #define KIB ((size_t)1 << 10)
@@ -59,7 +59,7 @@ static void release(unsigned char *block, size_t bytes, bool meta) {
     if (meta)
         hk_meta_free(block, bytes);
     else
-        hk_large_free(hk_registry_find(block));
+        hk_large_free(hk_pagemap_find(block));
 }
 
 static void put(struct held *place, uint64_t *seed) {

@@ -6,7 +6,7 @@
 // timeout: 120
 #include <hakmem.h>
 
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "debug/validate.h"
 #include "fresh.h"
 
@@ -125,7 +125,7 @@ TEST_FRESH(memory_far_below_what_is_reserved) {
     size_t known = 0;
     for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
         blocks[i] = hak_malloc(1000);
-        known += hk_registry_class(blocks[i]) == HK_CLASS_1008;
+        known += hk_class_map_class(blocks[i]) == HK_CLASS_1008;
     }
     CHECK_EQ(known, TEST_COUNT(blocks));
     CHECK((uintptr_t)blocks[TEST_COUNT(blocks) - 1] < FIRST_CHUNK);

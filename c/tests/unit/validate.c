@@ -5,7 +5,7 @@
 // link: fake_os
 #include "debug/validate.h"
 
-#include "core/registry.h"
+#include "core/pagemap.h"
 #include "fresh.h"
 #include "heap/thread.h"
 
@@ -112,7 +112,7 @@ TEST_FRESH(a_chunk_whose_bits_contradict_each_other_is_reported) {
 
 TEST_FRESH(granules_of_another_heap_are_reported) {
     make_state();
-    struct hk_span *large = hk_registry_find(hak_malloc(1000000));
+    struct hk_span *large = hk_pagemap_find(hak_malloc(1000000));
     CHECK_FAULT_WITH(large->owner, (void *)blocks, "granules in use without their span");
 }
 
@@ -122,7 +122,7 @@ TEST_FRESH(a_cached_block_that_is_in_its_slab_too_is_reported) {
     hak_free(freed);
     void **newest = &hk_thread_get()->cache.bins[CLASS].top[-1];
     REQUIRE(*newest == freed);
-    struct hk_span *slab = hk_registry_find(freed);
+    struct hk_span *slab = hk_pagemap_find(freed);
     hk_slab_give(slab, (uint32_t)(((uintptr_t)freed - slab->base) / 64));
     CHECK(hak_validate() > 0);
     CHECK_CONTAINS(fake_os_take_errors(), "cached block that is no block");

@@ -1,5 +1,5 @@
-/* core/registry.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include "registry.h"
+/* core/pagemap.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "pagemap.h"
 
 #include <string.h>
 
@@ -8,14 +8,14 @@
 #include "options.h"
 
 enum {
-    REGISTRY_ADDRESS_BITS = 48, /* user addresses of x86-64 and aarch64 unless asked for more */
-    REGISTRY_LEAF_BITS = 16,
-    REGISTRY_ROOT_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT - REGISTRY_LEAF_BITS,
-    REGISTRY_LEAF_SPANS = 1 << REGISTRY_LEAF_BITS,
+    PAGEMAP_ADDRESS_BITS = 48, /* user addresses of x86-64 and aarch64 unless asked for more */
+    PAGEMAP_LEAF_BITS = 16,
+    PAGEMAP_ROOT_BITS = PAGEMAP_ADDRESS_BITS - HK_GRANULE_SHIFT - PAGEMAP_LEAF_BITS,
+    PAGEMAP_LEAF_SPANS = 1 << PAGEMAP_LEAF_BITS,
     CLASS_MAP_FIRST_BITS =
         17, /* granules of the first generation: 256 KiB for 8 GiB of addresses */
     CLASS_MAP_GROWTH_BITS = 3, /* each generation is at least eight times as large */
-    CLASS_MAP_LAST_BITS = REGISTRY_ADDRESS_BITS - HK_GRANULE_SHIFT, /* all addresses */
+    CLASS_MAP_LAST_BITS = PAGEMAP_ADDRESS_BITS - HK_GRANULE_SHIFT, /* all addresses */
     CLASS_MAP_GENERATIONS =
         (CLASS_MAP_LAST_BITS - CLASS_MAP_FIRST_BITS + CLASS_MAP_GROWTH_BITS - 1) /
             CLASS_MAP_GROWTH_BITS +
@@ -26,8 +26,8 @@ enum {
 /* Addresses above the first slab that the class map covers, for chunks that end up there. */
 #define CLASS_MAP_ABOVE ((uintptr_t)4 << 30)
 
-struct registry_leaf {
-    struct hk_span *spans[REGISTRY_LEAF_SPANS]; /* atomic */
+struct pagemap_leaf {
+    struct hk_span *spans[PAGEMAP_LEAF_SPANS]; /* atomic */
 };
 
 static const struct hk_class_map class_map_empty;
@@ -39,43 +39,43 @@ static struct {
     struct hk_class_map *generations[CLASS_MAP_GENERATIONS]; /* lock:PAGEMAP; newest last */
 } class_maps;
 
-static struct registry_leaf *registry_root[1 << REGISTRY_ROOT_BITS]; /* atomic */
+static struct pagemap_leaf *pagemap_root[1 << PAGEMAP_ROOT_BITS]; /* atomic */
 
 /* ---- Spans -------------------------------------------------------------------------------------- */
 
 /* Whether the pagemap has a place for a granule. */
-static inline bool registry_covers(uintptr_t granule) {
-    return granule >> (REGISTRY_ROOT_BITS + REGISTRY_LEAF_BITS) == 0;
+static inline bool pagemap_covers(uintptr_t granule) {
+    return granule >> (PAGEMAP_ROOT_BITS + PAGEMAP_LEAF_BITS) == 0;
 }
 
 /* The leaf that a granule's span is in; NULL if there is none. */
-static inline struct registry_leaf *registry_leaf_of(uintptr_t granule) {
-    if (!registry_covers(granule))
+static inline struct pagemap_leaf *pagemap_leaf_of(uintptr_t granule) {
+    if (!pagemap_covers(granule))
         return NULL;
-    /* acquire: the leaf's zeroes; pairs with the exchange in registry_leaf_for */
-    return hk_load_acquire(&registry_root[granule >> REGISTRY_LEAF_BITS]);
+    /* acquire: the leaf's zeroes; pairs with the exchange in pagemap_leaf_for */
+    return hk_load_acquire(&pagemap_root[granule >> PAGEMAP_LEAF_BITS]);
 }
 
-struct hk_span *hk_registry_find(const void *p) {
+struct hk_span *hk_pagemap_find(const void *p) {
     uintptr_t granule = (uintptr_t)p >> HK_GRANULE_SHIFT;
-    struct registry_leaf *leaf = registry_leaf_of(granule);
+    struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
     if (leaf == NULL)
         return NULL;
-    /* acquire: the span's constant fields; pairs with the release in hk_registry_enter */
-    return hk_load_acquire(&leaf->spans[granule % REGISTRY_LEAF_SPANS]);
+    /* acquire: the span's constant fields; pairs with the release in hk_pagemap_enter */
+    return hk_load_acquire(&leaf->spans[granule % PAGEMAP_LEAF_SPANS]);
 }
 
 /* The leaf for a granule, which is made if it is missing. NULL without memory, or beyond the addresses
  * that the pagemap covers. */
-static struct registry_leaf *registry_leaf_for(uintptr_t granule) {
-    struct registry_leaf *leaf = registry_leaf_of(granule);
-    if (leaf != NULL || !registry_covers(granule))
+static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
+    struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
+    if (leaf != NULL || !pagemap_covers(granule))
         return leaf;
-    struct registry_leaf *fresh = hk_os_map_guarded(sizeof *fresh);
+    struct pagemap_leaf *fresh = hk_os_map_guarded(sizeof *fresh);
     if (fresh == NULL)
         return NULL;
-    struct registry_leaf **slot = &registry_root[granule >> REGISTRY_LEAF_BITS];
-    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with registry_leaf_of */
+    struct pagemap_leaf **slot = &pagemap_root[granule >> PAGEMAP_LEAF_BITS];
+    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with pagemap_leaf_of */
     if (hk_cas_acq_rel(slot, &leaf, fresh))
         return fresh;
     hk_os_unmap_guarded(fresh, sizeof *fresh);
@@ -137,7 +137,7 @@ static bool class_map_publish(struct hk_class_map *fresh) {
     return wanted;
 }
 
-void hk_registry_repair(void) {
+void hk_pagemap_repair(void) {
     if (class_maps.count > 0) /* release: as in class_map_publish */
         hk_store_release(&hk_class_map,
                          (const struct hk_class_map *)class_maps.generations[class_maps.count - 1]);
@@ -200,24 +200,24 @@ static void class_map_store(const struct hk_span *slab, size_t class) {
 
 /* ---- Entering and removing ---------------------------------------------------------------------- */
 
-static uint32_t registry_granules(const struct hk_span *span) {
+static uint32_t pagemap_granules(const struct hk_span *span) {
     return span->class == HK_CLASS_NONE ? 1 : span->granules;
 }
 
-bool hk_registry_reserve(uintptr_t address) {
-    return registry_leaf_for(address >> HK_GRANULE_SHIFT) != NULL;
+bool hk_pagemap_reserve(uintptr_t address) {
+    return pagemap_leaf_for(address >> HK_GRANULE_SHIFT) != NULL;
 }
 
-bool hk_registry_enter(struct hk_span *span) {
+bool hk_pagemap_enter(struct hk_span *span) {
     uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
-    uint32_t count = registry_granules(span);
-    if (!hk_registry_reserve(span->base) ||
-        !hk_registry_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
+    uint32_t count = pagemap_granules(span);
+    if (!hk_pagemap_reserve(span->base) ||
+        !hk_pagemap_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
         return false;
     for (uint32_t i = 0; i < count; i++) {
-        struct registry_leaf *leaf = registry_leaf_of(granule + i);
-        /* release: publishes the span's constant fields; pairs with hk_registry_find */
-        hk_store_release(&leaf->spans[(granule + i) % REGISTRY_LEAF_SPANS], span);
+        struct pagemap_leaf *leaf = pagemap_leaf_of(granule + i);
+        /* release: publishes the span's constant fields; pairs with hk_pagemap_find */
+        hk_store_release(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], span);
     }
     if (span->class != HK_CLASS_NONE) {
         class_map_reach(granule);
@@ -226,14 +226,14 @@ bool hk_registry_enter(struct hk_span *span) {
     return true;
 }
 
-void hk_registry_remove(const struct hk_span *span) {
+void hk_pagemap_remove(const struct hk_span *span) {
     uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
-    uint32_t count = registry_granules(span);
+    uint32_t count = pagemap_granules(span);
     if (span->class != HK_CLASS_NONE)
         class_map_store(span, HK_CLASS_NONE);
     for (uint32_t i = 0; i < count; i++) {
-        struct registry_leaf *leaf = registry_leaf_of(granule + i);
+        struct pagemap_leaf *leaf = pagemap_leaf_of(granule + i);
         /* relaxed: a lookup that races with this is a use of a freed pointer */
-        hk_store_relaxed(&leaf->spans[(granule + i) % REGISTRY_LEAF_SPANS], NULL);
+        hk_store_relaxed(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], NULL);
     }
 }

@@ -1,4 +1,4 @@
-/* core/registry.h - the pagemap: what is at an address?
+/* core/pagemap.h - the pagemap: what is at an address?
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -12,8 +12,8 @@
  * PAGEMAP while it stores classes, never while it maps.
  * Boundary: hk_os_map_guarded, hk_os_unmap_guarded; the option checks.
  */
-#ifndef HK_CORE_REGISTRY_H
-#define HK_CORE_REGISTRY_H
+#ifndef HK_CORE_PAGEMAP_H
+#define HK_CORE_PAGEMAP_H
 
 #include "../base/atomic.h"
 #include "span.h"
@@ -83,22 +83,22 @@ HK_FAST bool hk_class_map_is_inside(const struct hk_class_map *map, size_t row, 
     return ((uint16_t)(uintptr_t)p & hk_class_map_row(map, row)->inside) != 0;
 }
 
-HK_FAST size_t hk_registry_class(const void *p) {
+HK_FAST size_t hk_class_map_class(const void *p) {
     return hk_class_of_row(hk_class_map_find(hk_class_map_get(), p));
 }
 
 /* The span that `p` points into (for large blocks: into their first granule); NULL if none. */
-struct hk_span *hk_registry_find(const void *p);
+struct hk_span *hk_pagemap_find(const void *p);
 
 /* Makes sure that a span whose base is `address` can be entered. False without memory. */
-bool hk_registry_reserve(uintptr_t address);
+bool hk_pagemap_reserve(uintptr_t address);
 
 /* Enters a span: all granules of a slab, the first of a large block. False without memory. */
-bool hk_registry_enter(struct hk_span *span);
-void hk_registry_remove(const struct hk_span *span);
+bool hk_pagemap_enter(struct hk_span *span);
+void hk_pagemap_remove(const struct hk_span *span);
 
 /* After the PAGEMAP lock was taken over from a thread that stopped in the middle: publishes the newest
  * generation of the class map. Under the lock, in a forked child. */
-void hk_registry_repair(void);
+void hk_pagemap_repair(void);
 
 #endif

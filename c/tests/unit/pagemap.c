@@ -1,11 +1,11 @@
-/* unit/registry.c - what is at an address, inside and outside of the class map.
+/* unit/pagemap.c - what is at an address, inside and outside of the class map.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Spans are entered at addresses that nothing is mapped at: the registry looks at numbers only.
+ * Spans are entered at addresses that nothing is mapped at: the pagemap looks at numbers only.
  */
 // link: fake_os
-#include "core/registry.h"
+#include "core/pagemap.h"
 
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -34,10 +34,10 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
     const uintptr_t places[] = {from, from + 16, from + bytes / 2, from + bytes - 16};
     for (size_t i = 0; i < TEST_COUNT(places); i++) {
         AT("address", places[i]);
-        CHECK(hk_registry_find((void *)places[i]) == span);
-        CHECK(hk_registry_find((void *)(places[i] + 15)) == span);
-        CHECK_EQ(hk_registry_class((void *)places[i]), class);
-        CHECK_EQ(hk_registry_class((void *)(places[i] + 15)), class);
+        CHECK(hk_pagemap_find((void *)places[i]) == span);
+        CHECK(hk_pagemap_find((void *)(places[i] + 15)) == span);
+        CHECK_EQ(hk_class_map_class((void *)places[i]), class);
+        CHECK_EQ(hk_class_map_class((void *)(places[i] + 15)), class);
         CHECK_EQ(class_8(places[i]), class);
         CHECK_EQ(class_8(places[i] + 8), class);
     }
@@ -45,12 +45,12 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
 
 /* Makes the class map by a first slab at 4 GiB above 16 TiB. */
 static void make_map(void) {
-    CHECK(hk_registry_enter(make_span(HK_CLASS_16, AT_16_TIB + 4 * GIB, 1)));
+    CHECK(hk_pagemap_enter(make_span(HK_CLASS_16, AT_16_TIB + 4 * GIB, 1)));
 }
 
 static struct hk_span *enter_at(uintptr_t base) {
     struct hk_span *slab = make_span(HK_CLASS_64, base, 1);
-    CHECK(hk_registry_enter(slab));
+    CHECK(hk_pagemap_enter(slab));
     return slab;
 }
 
@@ -68,21 +68,21 @@ TEST_FRESH(an_empty_registry_knows_nothing) {
 TEST_FRESH(all_granules_of_a_slab_are_found_and_none_beside_it) {
     make_map();
     struct hk_span *slab = make_span(HK_CLASS_20480, AT_16_TIB + HK_GRANULE_BYTES, 5);
-    CHECK(hk_registry_enter(slab));
+    CHECK(hk_pagemap_enter(slab));
     check_found(slab->base, slab->bytes, slab, HK_CLASS_20480);
     check_found(AT_16_TIB, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
     check_found(slab->base + slab->bytes, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
-    hk_registry_remove(slab);
+    hk_pagemap_remove(slab);
     check_found(slab->base, slab->bytes, NULL, HK_CLASS_NONE);
 }
 
 TEST_FRESH(a_large_block_is_found_at_its_first_granule_and_has_no_class) {
     make_map();
     struct hk_span *large = make_span(HK_CLASS_NONE, AT_16_TIB, 9);
-    CHECK(hk_registry_enter(large));
+    CHECK(hk_pagemap_enter(large));
     check_found(large->base, HK_GRANULE_BYTES, large, HK_CLASS_NONE);
     check_found(large->base + HK_GRANULE_BYTES, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
-    hk_registry_remove(large);
+    hk_pagemap_remove(large);
     check_found(large->base, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
 }
 
@@ -119,7 +119,7 @@ TEST_FRESH(far_above_the_first_slab_spans_are_found_though_their_class_is_not) {
     for (size_t i = 0; i < TEST_COUNT(far); i++) {
         struct hk_span *slab = enter_at(far[i]);
         check_found(far[i], HK_GRANULE_BYTES, slab, HK_CLASS_NONE);
-        hk_registry_remove(slab);
+        hk_pagemap_remove(slab);
         check_found(far[i], HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
     }
 }
@@ -127,8 +127,8 @@ TEST_FRESH(far_above_the_first_slab_spans_are_found_though_their_class_is_not) {
 TEST_FRESH(beyond_the_addresses_of_the_pagemap_nothing_can_be_entered) {
     static const uintptr_t far[] = {(uintptr_t)1 << 48, (uintptr_t)1 << 52, -HK_GRANULE_BYTES};
     for (size_t i = 0; i < TEST_COUNT(far); i++) {
-        CHECK(!hk_registry_reserve(far[i]));
-        CHECK(!hk_registry_enter(make_span(HK_CLASS_64, far[i], 1)));
+        CHECK(!hk_pagemap_reserve(far[i]));
+        CHECK(!hk_pagemap_enter(make_span(HK_CLASS_64, far[i], 1)));
         check_found(far[i], HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
     }
 }
@@ -146,7 +146,7 @@ TEST_FRESH(the_class_map_follows_a_heap_however_far_below_it_goes) {
         check_found(above->base, HK_GRANULE_BYTES, above, HK_CLASS_64);
     }
     for (size_t i = 0; i < TEST_COUNT(below); i++) {
-        hk_registry_remove(slabs[i]);
+        hk_pagemap_remove(slabs[i]);
         check_found(slabs[i]->base, HK_GRANULE_BYTES, NULL, HK_CLASS_NONE);
     }
 }
@@ -158,7 +158,7 @@ TEST_FRESH(a_reader_of_an_older_generation_sees_later_changes) {
     enter_at(AT_16_TIB - 2 * TIB);
     CHECK(hk_class_map_get() != old);
     CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)slab->base)), HK_CLASS_64);
-    hk_registry_remove(slab);
+    hk_pagemap_remove(slab);
     CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)slab->base)), HK_CLASS_NONE);
     struct hk_span *later = enter_at(AT_16_TIB + GIB);
     CHECK_EQ(hk_class_of_row(hk_class_map_find(old, (void *)later->base)), HK_CLASS_64);
@@ -167,7 +167,7 @@ TEST_FRESH(a_reader_of_an_older_generation_sees_later_changes) {
 TEST_FRESH(without_memory_for_a_larger_class_map_spans_are_found_and_the_next_slab_tries_again) {
     make_map();
     uintptr_t base = AT_16_TIB - 2 * TIB;
-    CHECK(hk_registry_reserve(base));
+    CHECK(hk_pagemap_reserve(base));
     fake_os_fail_maps(1, 1);
     struct hk_span *slab = enter_at(base);
     check_found(base, HK_GRANULE_BYTES, slab, HK_CLASS_NONE);
@@ -197,15 +197,15 @@ TEST_FRESH(a_class_map_near_zero_ends_at_zero) {
     struct hk_span *low = enter_at(HK_GRANULE_BYTES);
     check_found(low->base, HK_GRANULE_BYTES, low, HK_CLASS_64);
     check_found(high->base, HK_GRANULE_BYTES, high, HK_CLASS_64);
-    CHECK_EQ(hk_registry_class(NULL), HK_CLASS_NONE);
+    CHECK_EQ(hk_class_map_class(NULL), HK_CLASS_NONE);
 }
 
 TEST_FRESH(a_slab_may_lie_across_two_leaves) {
     make_map();
     struct hk_span *slab = make_span(HK_CLASS_20480, AT_16_TIB - 2 * HK_GRANULE_BYTES, 5);
-    CHECK(hk_registry_enter(slab));
+    CHECK(hk_pagemap_enter(slab));
     check_found(slab->base, slab->bytes, slab, HK_CLASS_20480);
-    hk_registry_remove(slab);
+    hk_pagemap_remove(slab);
     check_found(slab->base, slab->bytes, NULL, HK_CLASS_NONE);
 }
 
@@ -216,12 +216,12 @@ TEST_FRESH(without_memory_for_a_leaf_nothing_is_entered) {
     for (uint64_t nth = 1; nth <= 2; nth++) {
         fake_os_fail_maps(1, 1);
         AT("failed leaf", nth);
-        CHECK(!hk_registry_enter(slab)); /* the second time the first leaf is there already */
+        CHECK(!hk_pagemap_enter(slab)); /* the second time the first leaf is there already */
         check_found(slab->base, slab->bytes, NULL, HK_CLASS_NONE);
-        CHECK(hk_registry_reserve(nth == 1 ? slab->base : slab->base + 4 * HK_GRANULE_BYTES));
+        CHECK(hk_pagemap_reserve(nth == 1 ? slab->base : slab->base + 4 * HK_GRANULE_BYTES));
     }
     fake_os_fail_maps(1, FAKE_OS_ALL);
-    CHECK(hk_registry_enter(slab));
+    CHECK(hk_pagemap_enter(slab));
     check_found(slab->base, slab->bytes, slab, HK_CLASS_20480);
 }
 
@@ -230,8 +230,8 @@ TEST_FRESH(a_leaf_is_mapped_once_and_kept) {
     struct hk_span *slab = make_span(HK_CLASS_64, AT_16_TIB, 1);
     uint64_t before = fake_os.map_calls;
     for (int i = 0; i < 10; i++) {
-        CHECK(hk_registry_enter(slab));
-        hk_registry_remove(slab);
+        CHECK(hk_pagemap_enter(slab));
+        hk_pagemap_remove(slab);
     }
     CHECK_EQ(fake_os.map_calls, before + 1);
 }
@@ -240,8 +240,8 @@ static void *enter_and_remove(void *arg) {
     for (uintptr_t leaf = 0; leaf < 64; leaf++) {
         struct hk_span *slab = make_span(HK_CLASS_64, AT_16_TIB + leaf * 4 * GIB, 1);
         slab->base += (uintptr_t)arg * HK_GRANULE_BYTES;
-        CHECK(hk_registry_enter(slab));
-        CHECK(hk_registry_find((void *)slab->base) == slab);
+        CHECK(hk_pagemap_enter(slab));
+        CHECK(hk_pagemap_find((void *)slab->base) == slab);
     }
     return NULL;
 }
@@ -256,5 +256,5 @@ TEST_FRESH(threads_that_need_the_same_leaf_share_one) {
         pthread_join(threads[i], NULL);
     for (uintptr_t leaf = 0; leaf < 64; leaf++)
         for (uintptr_t i = 0; i < THREADS; i++)
-            CHECK(hk_registry_find((void *)(AT_16_TIB + leaf * 4 * GIB + i * HK_GRANULE_BYTES)));
+            CHECK(hk_pagemap_find((void *)(AT_16_TIB + leaf * 4 * GIB + i * HK_GRANULE_BYTES)));
 }
