@@ -177,7 +177,7 @@ static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     arena_count_dirty(chunk->arena, 0, dirty);
     chunk_mark(chunk, run, true);
     hk_bits_fill(chunk->touched, run, true);
-    hk_bits_fill(chunk->aged, run, false);
+    hk_bits_fill(chunk->decayed, run, false);
     return true;
 }
 
@@ -289,7 +289,7 @@ static void chunk_init(struct hk_chunk *chunk, struct hk_arena *arena, struct hk
     chunk->longest = granules;
     chunk->used = chunk->bits;
     chunk->touched = chunk->used + HK_WORDS(granules);
-    chunk->aged = chunk->touched + HK_WORDS(granules);
+    chunk->decayed = chunk->touched + HK_WORDS(granules);
     chunk->side = HK_GRANULES_SPARSE;
     hk_bits_fill(chunk->touched, (struct hk_run){0, granules}, range.dirty);
 }
@@ -406,21 +406,21 @@ static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
 }
 
 /* The next run of at most `most` granules, from `from` on, that is free, touched and (unless all are
- * wanted) was so at the last scan. Updates `aged` up to the end of what it returns. */
+ * wanted) was so at the last scan. Updates `decayed` up to the end of what it returns. */
 static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, uint32_t most,
                                       enum hk_purge which) {
     struct hk_run purge = {chunk->granules, 0};
     for (uint32_t i = from; i < chunk->granules && purge.count < most; i++) {
         bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
-        bool wanted = dirty && (which != HK_PURGE_AGED ||
-                                (hk_bit_get(chunk->aged, i) && !chunk_is_dense_at(chunk, i)));
+        bool wanted = dirty && (which != HK_PURGE_DECAYED ||
+                                (hk_bit_get(chunk->decayed, i) && !chunk_is_dense_at(chunk, i)));
         if (wanted && purge.count == 0)
             purge.start = i;
         if (wanted)
             purge.count++;
         else if (purge.count > 0)
             break;
-        hk_bits_fill(chunk->aged, (struct hk_run){i, 1}, dirty);
+        hk_bits_fill(chunk->decayed, (struct hk_run){i, 1}, dirty);
     }
     return purge;
 }
@@ -456,7 +456,7 @@ static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *b
         return 0;
     size_t touched = chunk_touched_bytes(chunk, run);
     hk_bits_fill(chunk->touched, run, false);
-    hk_bits_fill(chunk->aged, run, false);
+    hk_bits_fill(chunk->decayed, run, false);
     hk_usage_sub(touched);
     arena->touched -= touched >> HK_GRANULE_SHIFT;
     arena_count_dirty(arena, 0, touched);
@@ -636,7 +636,7 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
     uint32_t dirty = 0;
     for (uint32_t i = 0; i < chunk_words(chunk); i++) {
         chunk->touched[i] |= chunk->used[i];
-        chunk->aged[i] &= chunk->touched[i] & ~chunk->used[i];
+        chunk->decayed[i] &= chunk->touched[i] & ~chunk->used[i];
         dirty += (uint32_t)__builtin_popcountll(chunk->touched[i] & ~chunk->used[i]);
         chunk->arena->touched += (uint32_t)__builtin_popcountll(chunk->touched[i]);
     }

@@ -28,7 +28,7 @@ enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE, HK_GRANULES_USES }
 
 /* Which dirty granules to give back: those that the last scan found free as well, all, or all and the
  * address space of chunks that are entirely free. */
-enum hk_purge { HK_PURGE_AGED, HK_PURGE_FREE, HK_PURGE_ALL };
+enum hk_purge { HK_PURGE_DECAYED, HK_PURGE_FREE, HK_PURGE_ALL };
 
 struct hk_chunk {
     uintptr_t base;            /* const */
@@ -46,7 +46,7 @@ struct hk_chunk {
     struct hk_chunk *older;    /* lock:ARENA; all chunks of the arena */
     uint64_t *used;            /* lock:ARENA; bit i: granule i is handed out (or being purged) */
     uint64_t *touched;         /* lock:ARENA; bit i: granule i may hold something else than zero */
-    uint64_t *aged;            /* lock:ARENA; bit i: granule i was dirty at the last look already */
+    uint64_t *decayed;         /* lock:ARENA; bit i: granule i was dirty at the last scan already */
     uint64_t bits[];           /* the three bitmaps */
 };
 

@@ -122,7 +122,7 @@ void hk_large_free(struct hk_span *span) {
 }
 
 void hk_large_retire(struct hk_span *span) {
-    span->looks = 0;
+    span->scans = 0;
     /* relaxed: for double frees only, which nothing orders */
     hk_store_relaxed(&span->retired, true);
 }

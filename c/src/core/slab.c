@@ -19,7 +19,7 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     uint32_t taken = 0;
     uint32_t want = count < slab->free ? count : slab->free;
     uint32_t word = slab->low;
-    slab->looks = 0;
+    slab->scans = 0;
     while (taken < want) {
         taken += slab_take_word(&slab->bits[word], hk_slab_block(slab, (size_t)word * HK_WORD_BITS),
                                 block_bytes, to + taken, want - taken);

@@ -16,7 +16,7 @@
 enum {
     HK_SLAB_WORDS_MAX =
         HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
-    HK_SLAB_AGED = 2,                        /* looks after which a slab's free pages may go */
+    HK_SLAB_DECAYED = 2,                     /* scans after which a slab's free pages may go */
     HK_SLAB_PURGED = 3, /* they are gone, and nothing was taken or given since */
 };
 
@@ -91,7 +91,7 @@ HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_guess */
     if (word < slab->low)
         slab->low = word;
-    slab->looks = 0;
+    slab->scans = 0;
     slab->free++;
 }
 

@@ -30,7 +30,7 @@ struct hk_span {
     uint16_t bump;   /* atomic, stored under CLASS */
     uint16_t free;   /* lock:CLASS; number of set bits */
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
-    uint8_t looks;   /* lock:CLASS; looks since the last take or give, up to HK_SLAB_PURGED; of a
+    uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED; of a
                         retired large block: its keeper's */
     bool retired;    /* large: atomic, stored by its keeper; freed, but kept */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */

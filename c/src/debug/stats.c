@@ -15,7 +15,7 @@
 static void stats_add_heap_class(struct hak_class_stats *stats, struct hk_heap_class *hc) {
     hk_lock(&hc->lock, HK_RANK_CLASS);
     stats->slabs += hc->slabs;
-    stats->blocks_live += hc->blocks_out;
+    stats->blocks_live += hc->blocks_allocated;
     stats->refills += hc->refills;
     stats->flushes += hc->flushes;
     hk_unlock(&hc->lock, HK_RANK_CLASS);

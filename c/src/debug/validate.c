@@ -53,7 +53,7 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
         return "wrong end of the list of slabs";
     if (listed != hc->listed || listed > hc->slabs || empty != hc->empty)
         return "wrong count of slabs";
-    if (hc->blocks_out + hc->blocks_purging !=
+    if (hc->blocks_allocated + hc->blocks_purging !=
         out + (uint64_t)(hc->slabs - listed) * hk_classes[class].blocks)
         return "wrong count of blocks";
     return NULL;

@@ -132,7 +132,7 @@ static uint32_t class_take_from_slabs(struct hk_heap_class *hc, void **to, uint3
         if (hk_slab_is_exhausted(slab))
             class_remove(hc, slab);
     }
-    hc->blocks_out += taken;
+    hc->blocks_allocated += taken;
     return taken;
 }
 
@@ -160,7 +160,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
             struct hk_span *slab = hc->first;
             hc->empty -= hk_slab_is_empty(slab);
             block = hk_slab_take_one(slab);
-            hc->blocks_out++;
+            hc->blocks_allocated++;
             if (hk_slab_is_exhausted(slab))
                 class_remove(hc, slab);
         }
@@ -197,7 +197,7 @@ static void class_place(struct hk_heap_class *hc, struct hk_span *slab, bool was
     *released = slab;
 }
 
-/* Puts the block at `index` into its slab; the caller counts it in `blocks_out`. */
+/* Puts the block at `index` into its slab; the caller counts it in `blocks_allocated`. */
 HK_FAST enum hk_slab_result class_give(struct hk_heap_class *hc, struct hk_span *slab,
                                        uint32_t index, struct hk_span **released) {
     enum hk_slab_result result = hk_slab_look_at(slab, index);
@@ -277,7 +277,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
         if (hk_unlikely(result != HK_SLAB_DONE))
             hk_mistakes_add(batch->mistakes, hk_slab_block(slab, index), give_causes[result]);
     }
-    hc->blocks_out -= given;
+    hc->blocks_allocated -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     batch->count = left;
     return released;
@@ -343,7 +343,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hk_lock(&hc->lock, HK_RANK_CLASS);
         class_note_use(hc);
         result = class_give(hc, slab, index, &released);
-        hc->blocks_out -= result == HK_SLAB_DONE;
+        hc->blocks_allocated -= result == HK_SLAB_DONE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
     slabs_release(released);
@@ -406,7 +406,7 @@ static bool class_withdraw(struct hk_span *slab) {
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool out = hk_slab_is_exhausted(slab); /* so it is in no list */
     hc->slabs -= out;
-    hc->blocks_out -= out;
+    hc->blocks_allocated -= out;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     return out;
 }
@@ -425,7 +425,7 @@ static void class_adopt(struct hk_span *slab) {
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hc->slabs++;
-    hc->blocks_out++;
+    hc->blocks_allocated++;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
 }
 
@@ -527,7 +527,7 @@ static void class_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
 /* A slab that is mostly in use in a chunk with huge pages: its few free pages are not worth one. */
 static bool slab_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
     /* relaxed: stored under PURGE, which is held */
-    return which == HK_PURGE_AGED && hk_load_relaxed(&slab->chunk->huge) &&
+    return which == HK_PURGE_DECAYED && hk_load_relaxed(&slab->chunk->huge) &&
            slab->free < slab->blocks / HEAP_SPARSE_PART;
 }
 
@@ -593,15 +593,15 @@ static void class_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct 
 
 /* Whether the free pages of a slab are to be given back in this scan. */
 static bool slab_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
-    if (hk_slab_is_empty(slab) || slab->looks == HK_SLAB_PURGED ||
+    if (hk_slab_is_empty(slab) || slab->scans == HK_SLAB_PURGED ||
         slab_keeps_pages(slab, scan->which))
         return false;
-    slab->looks++;
-    if (slab->looks < HK_SLAB_AGED && scan->which != HK_PURGE_ALL) {
+    slab->scans++;
+    if (slab->scans < HK_SLAB_DECAYED && scan->which != HK_PURGE_ALL) {
         scan->waiting++;
         return false;
     }
-    slab->looks = HK_SLAB_PURGED;
+    slab->scans = HK_SLAB_PURGED;
     return true;
 }
 
@@ -635,7 +635,7 @@ static void class_scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan 
  * a forked child may share. */
 static bool class_is_idle(const struct hk_heap_class *hc, const struct hk_scan *scan) {
     /* relaxed: a scan that misses a use now sees it the next time */
-    return scan->which == HK_PURGE_AGED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
+    return scan->which == HK_PURGE_DECAYED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
 }
 
 /* Scans the slabs of a class, or goes on with them. */
@@ -707,7 +707,7 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
 
     hc->slabs++;
     hc->empty += hk_slab_is_empty(slab);
-    hc->blocks_out += (uint64_t)slab->bump - slab->free;
+    hc->blocks_allocated += (uint64_t)slab->bump - slab->free;
     if (!hk_slab_is_exhausted(slab))
         class_push_last(hc, slab);
     return left;
@@ -736,7 +736,7 @@ void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     repair_end_of_purge(heap, class);
     hc->first = hc->last = NULL;
     hc->slabs = hc->listed = hc->empty = 0;
-    hc->blocks_out = hc->blocks_purging = 0;
+    hc->blocks_allocated = hc->blocks_purging = 0;
     hk_arena_visit(&heap->arena, repair_slab, &repair);
 
     const struct hk_span *purging = heap_purging(heap);
@@ -744,7 +744,7 @@ void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
         return;
     for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
         hc->blocks_purging += (unsigned)__builtin_popcountll(heap->purging_bits[i]);
-    hc->blocks_out -= hc->blocks_purging;
+    hc->blocks_allocated -= hc->blocks_purging;
 }
 
 void hk_heap_repair_purge(void *unused, struct hk_heap *heap) {

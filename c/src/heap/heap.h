@@ -30,7 +30,8 @@ struct hk_heap_class {
     uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */
     uint32_t uses_seen;    /* lock:PURGE; at the last scan */
     uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing more to give back */
-    uint64_t blocks_out; /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs */
+    uint64_t
+        blocks_allocated; /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs */
     uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
     uint64_t refills;        /* lock:CLASS; statistics, as in struct hak_class_stats */
     uint64_t flushes;        /* lock:CLASS */
@@ -100,9 +101,9 @@ struct hk_scan {
     struct hk_mistakes mistakes;   /* to be reported without a lock */
 };
 
-/* Ages the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL:
+/* Decays the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL:
  * all) release their empty slabs. Slabs that were not used for two scans (all) give back the whole
- * OS pages that lie in free blocks. Then the arena's dirty granules age. True at the end of the
+ * OS pages that lie in free blocks. Then the arena's dirty granules decay. True at the end of the
  * heap, false when the budget is used up. Under the PURGE lock. */
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan);
 

@@ -61,10 +61,10 @@ bool hk_keep_drop(struct hk_keep *keep) {
     return false;
 }
 
-void hk_keep_look(struct hk_keep *keep) {
+void hk_keep_scan(struct hk_keep *keep) {
     memset(keep->wanted, 0, sizeof keep->wanted);
     for (uint32_t place = 0; place < HK_KEEP_MAX; place++) {
-        if (keep->spans[place] != NULL && keep->spans[place]->looks++ > 0)
+        if (keep->spans[place] != NULL && keep->spans[place]->scans++ > 0)
             hk_large_free(keep_remove(keep, place));
     }
 }

@@ -17,7 +17,7 @@ enum { HK_KEEP_MAX = 8, HK_KEEP_WANTED = 4 };
 struct hk_keep {
     struct hk_span *spans[HK_KEEP_MAX]; /* owner; NULL: an empty place */
     size_t bytes;                       /* atomic, stored by the owner; sum of the spans' */
-    size_t wanted[HK_KEEP_WANTED]; /* owner; sizes asked for last, since the last look; 0: none */
+    size_t wanted[HK_KEEP_WANTED]; /* owner; sizes asked for last, since the last scan; 0: none */
     uint32_t puts;                 /* owner; since a block was asked for last */
     uint8_t next_wanted;           /* owner; the oldest of them */
     uint8_t next;                  /* owner; the place that gives way next */
@@ -35,7 +35,7 @@ void hk_keep_put(struct hk_keep *keep, struct hk_span *span);
 /* Frees one kept span for good; false if there is none. */
 bool hk_keep_drop(struct hk_keep *keep);
 
-/* Frees those that were kept at the last look already. */
-void hk_keep_look(struct hk_keep *keep);
+/* Frees those that were kept at the last scan already. */
+void hk_keep_scan(struct hk_keep *keep);
 
 #endif

@@ -26,7 +26,7 @@ enum {
 
 static struct {
     struct hk_lock lock; /* rank PURGE */
-    struct hk_scan scan; /* lock:PURGE; the place of the scan that ages */
+    struct hk_scan scan; /* lock:PURGE; the place of the scan that decays */
     uint64_t next_ms;    /* atomic, stored under PURGE: no tick starts a scan before */
     uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the last scan */
     uint64_t high_ms;    /* atomic: when the soft limit last made everything go */
@@ -46,7 +46,7 @@ static uint64_t purge_delay(void) { return hk_option(HK_OPTION_purge_delay_ms); 
 
 /* ---- Scans ------------------------------------------------------------------------------------- */
 
-static size_t purge_aged_extents(struct hk_purge_budget *budget) {
+static size_t purge_decayed_extents(struct hk_purge_budget *budget) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = purge_delay();
     return hk_extent_purge(now > delay ? now - delay : 0, budget);
@@ -89,7 +89,7 @@ static bool purge_scan(struct hk_scan *scan) {
         scan->heap++;
     }
     scan->purged_bytes += scan->which == HK_PURGE_ALL ? hk_extent_purge(UINT64_MAX, &scan->budget)
-                                                      : purge_aged_extents(&scan->budget);
+                                                      : purge_decayed_extents(&scan->budget);
     return !hk_purge_is_spent(&scan->budget);
 }
 
@@ -107,11 +107,11 @@ static void purge_unlock(void) {
         hk_os_wait_ms(&never, 0, 1);
 }
 
-/* One step of the scan that ages, under the PURGE lock. Moves the mistakes that it found to
+/* One step of the scan that decays, under the PURGE lock. Moves the mistakes that it found to
  * *mistakes, for a report without the lock. */
-static enum hk_purge_progress purge_age(uint32_t calls, struct hk_mistakes *mistakes) {
+static enum hk_purge_progress purge_decay(uint32_t calls, struct hk_mistakes *mistakes) {
     struct hk_scan *scan = &purge.scan;
-    scan->which = HK_PURGE_AGED;
+    scan->which = HK_PURGE_DECAYED;
     scan->budget = purge_budget(calls);
     bool ended = purge_scan(scan);
     *mistakes = scan->mistakes;
@@ -129,7 +129,7 @@ static enum hk_purge_progress purge_age(uint32_t calls, struct hk_mistakes *mist
 }
 
 /* Empties the caches of threads that ended a purge delay ago. True if younger ones are left. */
-static bool purge_aged_parked(void) {
+static bool purge_decayed_parked(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = purge_delay();
     return hk_thread_release_parked(now > delay ? now - delay : 0);
@@ -138,10 +138,10 @@ static bool purge_aged_parked(void) {
 enum hk_purge_progress hk_purge_step(void) {
     struct hk_mistakes mistakes;
     hk_lock(&purge.lock, HK_RANK_PURGE);
-    enum hk_purge_progress progress = purge_age(HK_PURGE_STEP_CALLS, &mistakes);
+    enum hk_purge_progress progress = purge_decay(HK_PURGE_STEP_CALLS, &mistakes);
     purge_unlock();
     hk_mistakes_report("free", &mistakes);
-    return purge_aged_parked() && progress == HK_PURGE_DONE ? HK_PURGE_WAITING : progress;
+    return purge_decayed_parked() && progress == HK_PURGE_DONE ? HK_PURGE_WAITING : progress;
 }
 
 size_t hk_purge_all(void) {
@@ -181,11 +181,11 @@ void hk_purge_tick(uint64_t now) {
 
     struct hk_mistakes mistakes;
     /* Memory goes when two scans in a row found it free: after half a delay to a whole one. */
-    if (purge_age(PURGE_TICK_CALLS, &mistakes) != HK_PURGE_UNFINISHED)
+    if (purge_decay(PURGE_TICK_CALLS, &mistakes) != HK_PURGE_UNFINISHED)
         hk_store_relaxed(&purge.next_ms, now + purge_delay() / 2 + 1); /* relaxed: as above */
     hk_unlock(&purge.lock, HK_RANK_PURGE);
     hk_mistakes_report("free", &mistakes);
-    purge_aged_parked();
+    purge_decayed_parked();
 }
 
 /* ---- Balance: a limit on free memory without a scavenger --------------------------------------- */

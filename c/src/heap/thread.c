@@ -18,7 +18,7 @@
 #include "scavenger.h"
 
 enum {
-    THREAD_LOOK_MS = 100, /* time between two looks at idle bins */
+    THREAD_SCAN_MS = 100, /* time between two scans for idle bins */
     THREAD_ONLY_FREES =
         64, /* flushes without a refill between, which make a thread that only frees */
     THREAD_ONLY_FREES_BYTES = 16 * 1024, /* up to which its bins grow, for larger batches */
@@ -364,9 +364,9 @@ static bool thread_halve(struct hk_thread *thread, size_t class) {
     return thread_set_capacity(thread, class, half);
 }
 
-/* Halves the bins that were not used since the last look: no slow call, and the same top. */
-static void thread_look(struct hk_thread *thread) {
-    hk_keep_look(&thread->keep);
+/* Halves the bins that were not used since the last scan: no slow call, and the same top. */
+static void thread_scan(struct hk_thread *thread) {
+    hk_keep_scan(&thread->keep);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
             thread_halve(thread, class);
@@ -906,9 +906,9 @@ static void thread_tick(struct hk_thread *thread) {
     thread_set_budget(thread);
     uint64_t now = hk_os_now_ms();
     hk_purge_tick(now);
-    if (now - thread->looked_ms >= THREAD_LOOK_MS) {
-        thread->looked_ms = now;
-        thread_look(thread);
+    if (now - thread->scanned_ms >= THREAD_SCAN_MS) {
+        thread->scanned_ms = now;
+        thread_scan(thread);
     }
 }
 
@@ -964,7 +964,7 @@ void *hk_thread_refill(size_t class) {
     thread_note_refill(thread, class,
                        thread_batch(thread, thread->capacity[class]) *
                            (size_t)hk_classes[class].block_bytes);
-    bool first = thread->seen[class] != NULL; /* slow call since the last look */
+    bool first = thread->seen[class] != NULL; /* slow call since the last scan */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
 

@@ -6,7 +6,7 @@
  * Arrays start small and double each time a bin runs empty or full, to the depth of its class and
  * within the thread's budget of bytes. The budget grows with the thread's regret: bytes that it refills
  * after it flushed such blocks. A thread that does little holds little, even if it then sleeps for ever.
- * Bins that were not used since the last look give half back. A thread that ends parks its cache for the
+ * Bins that were not used since the last scan give half back. A thread that ends parks its cache for the
  * next one that starts.
  * A thread starts on the constant uninitialized cache, whose bins are empty and full at once, so that its
  * first call ends here. After its end, and in checked mode, it is on the disabled one, and every
@@ -29,7 +29,7 @@ struct hk_thread {
     struct hk_cache cache;             /* owner; first: hk_cache points to it */
     void **floor[HK_CLASS_COUNT];      /* lock:THREAD; the oldest block of each bin */
     uint16_t capacity[HK_CLASS_COUNT]; /* lock:THREAD; ceil - floor; 0: no array */
-    void **seen[HK_CLASS_COUNT];       /* owner; top at the last look, NULL after a slow call */
+    void **seen[HK_CLASS_COUNT];       /* owner; top at the last scan, NULL after a slow call */
     struct hk_heap *heap;              /* const while the thread lives */
     struct hk_keep keep;               /* owner; large blocks */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
@@ -43,7 +43,7 @@ struct hk_thread {
                                             are being moved, or HK_CLASS_NONE */
     uint32_t slow_calls;           /* owner; since the start */
     uint32_t frees_in_a_row;       /* owner; flushes since the last refill */
-    uint64_t looked_ms;            /* owner; when it last looked for idle bins */
+    uint64_t scanned_ms;           /* owner; when it last looked for idle bins */
     uint32_t trim_seen;            /* owner; the latest hk_thread_ask_trim it has obeyed */
     uint32_t number;               /* lock:THREADS; hk_lock_thread of the owner */
     uint32_t generation;           /* atomic, stored by the owner; process that `id` belongs to */

@@ -197,7 +197,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
         else
             model_give_part(run, (uint32_t)(test_random(&seed) % run->granules + 1));
         if (step % 100 == 0) {
-            purge_arena(test_random(&seed) % 8 ? HK_PURGE_AGED : HK_PURGE_ALL);
+            purge_arena(test_random(&seed) % 8 ? HK_PURGE_DECAYED : HK_PURGE_ALL);
             check_runs_apart(runs);
             CHECK(hk_arena_valid(&arena));
         }
@@ -218,12 +218,12 @@ TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
     test_fill((void *)freed.base, 100, 1);
     give(freed, 4);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 1);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK(fake_os_is_mapped((void *)kept.base, HK_GRANULE_BYTES));
     struct hk_granules again = take(4);
     CHECK(again.base == freed.base && again.zero);
@@ -234,10 +234,10 @@ TEST_FRESH(granules_used_between_two_looks_start_to_age_anew) {
     take(1);
     struct hk_granules run = take(4);
     give(run, 4);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     give(take(2), 2); /* the first half */
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 2 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(untouched_granules_are_not_purged) {
@@ -251,8 +251,8 @@ TEST_FRESH(granules_that_the_os_refuses_to_purge_stay_dirty) {
     struct hk_granules run = take(4);
     give(run, 4);
     fake_os.purge_fails = true;
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
     CHECK(hk_arena_valid(&arena));
@@ -268,7 +268,7 @@ TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
     give(whole, 16);
     give(take(1), 1);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(mapped_for_chunks(), 3 * MIB);
     CHECK_EQ(purge_arena(HK_PURGE_ALL), 1 * MIB);
     CHECK_EQ(mapped_for_chunks(), 2 * MIB);
@@ -339,14 +339,14 @@ TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
     CHECK(first.chunk->huge);
     hk_arena_give(first.chunk, first.base, 4);
     for (int i = 0; i < 4; i++)
-        CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
+        CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(fake_os.huge_refused_bytes, 0);
     CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
     CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB); /* or the kernel would fill the hole again */
     CHECK(!first.chunk->huge && hk_arena_huge_bytes() == 0);
     hk_arena_give(first.chunk, first.base + 4 * HK_GRANULE_BYTES, 20);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 20 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 20 * HK_GRANULE_BYTES);
 }
 
 TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
@@ -480,13 +480,13 @@ TEST_FRESH(a_purge_stops_after_so_many_bytes) {
 
 TEST_FRESH(a_scan_that_was_interrupted_ages_no_granule_twice) {
     uint32_t holes = make_holes(600);
-    purge_arena(HK_PURGE_AGED); /* all are aged */
+    purge_arena(HK_PURGE_DECAYED); /* all are aged */
     uint32_t calls = 0;
     for (;; calls++) {
         struct hk_purge_budget budget = {1, SIZE_MAX};
         struct hk_granules fresh = take(1); /* dirty, but used between two scans */
         give(fresh, 1);
-        if (hk_arena_purge(&arena, HK_PURGE_AGED, &budget) == 0)
+        if (hk_arena_purge(&arena, HK_PURGE_DECAYED, &budget) == 0)
             break;
     }
     /* What was dirty for two scans is gone; the granule that was used again is not. */
@@ -588,8 +588,8 @@ TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them
     hk_arena_give(run.chunk, run.base, 4);
     fake_os.huge_mode = HK_OS_HUGE_NEVER; /* by a later prctl */
     hk_arena_obey_huge_mode(&arena);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 0);
-    CHECK_EQ(purge_arena(HK_PURGE_AGED), 4 * HK_GRANULE_BYTES);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 4 * HK_GRANULE_BYTES);
     CHECK(!run.chunk->huge);
     uint64_t wanted = fake_os.huge_wanted_bytes;
     CHECK(!take(64).chunk->huge);
@@ -628,7 +628,7 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
     for (struct hk_chunk *chunk = arena.chunks; chunk != NULL; chunk = chunk->older) {
         chunk->longest += 5;
         chunk->next = chunk->prev = chunk;
-        chunk->aged[0] = ~UINT64_C(0);
+        chunk->decayed[0] = ~UINT64_C(0);
     }
     repair();
     CHECK_EQ(arena.touched, whole.touched);
@@ -717,7 +717,7 @@ TEST_FRESH(threads_and_a_purge_at_the_same_time_never_share_granules) {
     for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = test_thread(take_and_give, (void *)(i + 1));
     for (int i = 0; i < 300; i++)
-        purge_arena(i % 10 ? HK_PURGE_AGED : HK_PURGE_ALL);
+        purge_arena(i % 10 ? HK_PURGE_DECAYED : HK_PURGE_ALL);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         pthread_join(threads[i], NULL);
     CHECK(hk_arena_valid(&arena));

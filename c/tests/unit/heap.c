@@ -73,7 +73,7 @@ TEST_FRESH(blocks_of_every_class_are_apart_and_belong_to_the_heap) {
         }
         for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
             CHECK_EQ(test_intact(blocks[i], bytes, i), bytes);
-        CHECK_EQ(heap->classes[class].blocks_out, TEST_COUNT(blocks));
+        CHECK_EQ(heap->classes[class].blocks_allocated, TEST_COUNT(blocks));
     }
 }
 
@@ -95,7 +95,7 @@ TEST_FRESH(a_batch_goes_to_the_slabs_it_came_from) {
     static void *blocks[3 * HK_BATCH_MAX + 7];
     take(heap, CLASS, blocks, TEST_COUNT(blocks));
     give(CLASS, blocks, TEST_COUNT(blocks));
-    CHECK_EQ(hc->blocks_out, 0);
+    CHECK_EQ(hc->blocks_allocated, 0);
     CHECK_EQ(hc->flushes, 4);
     for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
         CHECK_EQ(hk_slab_look(hk_pagemap_find(blocks[i]), blocks[i]), HK_SLAB_ALREADY_FREE);
@@ -108,7 +108,7 @@ TEST_FRESH(each_block_of_a_mixed_batch_goes_to_the_heap_it_came_from) {
         take(heaps[i % 3], CLASS, &batch[i], 1);
     give(CLASS, batch, 60);
     for (int i = 0; i < 3; i++) {
-        CHECK_EQ(heaps[i]->classes[CLASS].blocks_out, 0);
+        CHECK_EQ(heaps[i]->classes[CLASS].blocks_allocated, 0);
         CHECK_EQ(heaps[i]->classes[CLASS].flushes, 1);
     }
 }
@@ -127,7 +127,7 @@ TEST_FRESH(a_check_of_a_batch_takes_out_what_is_not_allocated) {
     CHECK_EQ(hk_heap_check_batch(CLASS, batch, TEST_COUNT(batch), &mistakes), 3);
     for (int i = 0; i < 3; i++)
         CHECK(batch[i] == blocks[i]);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 3); /* nothing changed */
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 3); /* nothing changed */
     static const char *const causes[] = {HK_CAUSE_INSIDE, HK_CAUSE_ALIEN, HK_CAUSE_ALIEN,
                                          HK_CAUSE_FREE, HK_CAUSE_ALIEN};
     const void *const bad[] = {(char *)blocks[1] + 8, alien, other, blocks[3], never};
@@ -148,7 +148,7 @@ TEST_FRESH(one_empty_slab_is_kept_and_the_others_are_released) {
     give_singly(CLASS, blocks, TEST_COUNT(blocks));
     CHECK_EQ(hc->slabs, 1);
     CHECK_EQ(hc->empty, 1);
-    CHECK_EQ(hc->blocks_out, 0);
+    CHECK_EQ(hc->blocks_allocated, 0);
     uint32_t known = 0;
     for (uint32_t i = 0; i < TEST_COUNT(blocks); i++)
         known += hk_pagemap_find(blocks[i]) != NULL;
@@ -184,7 +184,7 @@ TEST_FRESH(a_double_free_is_found_when_the_block_reaches_its_slab) {
     snprintf(line, sizeof line, "hakmem: hak_dealloc(): %p: already free (double free)\n",
              blocks[0]);
     CHECK_STR(fake_os_take_errors(), line);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 1);
 }
 
 TEST_FRESH(a_batch_with_a_block_that_is_free_already_reports_it) {
@@ -195,7 +195,7 @@ TEST_FRESH(a_batch_with_a_block_that_is_free_already_reports_it) {
     hk_heap_give_one("free", CLASS, blocks[1]);
     give(CLASS, blocks, 3);
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
 }
 
 TEST_FRESH(a_block_that_is_twice_in_a_batch_is_reported) {
@@ -206,7 +206,7 @@ TEST_FRESH(a_block_that_is_twice_in_a_batch_is_reported) {
     continue_after_errors();
     give(CLASS, blocks, 3);
     CHECK_CONTAINS(fake_os_take_errors(), "already free (double free)\n");
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
 }
 
 TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
@@ -230,8 +230,8 @@ TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
         CHECK_CONTAINS(errors, line);
     }
     CHECK_EQ(hk_errors, TEST_COUNT(bad));
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
-    CHECK_EQ(heap->classes[HK_CLASS_128].blocks_out, 1);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
+    CHECK_EQ(heap->classes[HK_CLASS_128].blocks_allocated, 1);
 }
 
 TEST_FRESH(a_batch_of_nothing_but_bad_pointers_is_survived) {
@@ -244,7 +244,7 @@ TEST_FRESH(a_batch_of_nothing_but_bad_pointers_is_survived) {
     continue_after_errors();
     give(CLASS, blocks, HK_BATCH_MAX);
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 1);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 1);
 }
 
 TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
@@ -286,7 +286,7 @@ TEST_FRESH(a_block_that_has_its_slab_to_itself_grows_where_it_is) {
     CHECK_EQ(hk_class_map_class((char *)block + 131071), HK_CLASS_131072);
     CHECK_EQ(heap->classes[HK_CLASS_65536].slabs, 0);
     CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 1);
-    CHECK_EQ(heap->classes[HK_CLASS_131072].blocks_out, 1);
+    CHECK_EQ(heap->classes[HK_CLASS_131072].blocks_allocated, 1);
     CHECK(EXTEND(block, 131072, NONE, 1000000));
     CHECK_EQ(hk_class_map_class((char *)block + 65536), HK_CLASS_NONE);
     CHECK_EQ(heap->classes[HK_CLASS_131072].slabs, 0);
@@ -305,7 +305,7 @@ TEST_FRESH(an_extended_block_comes_home_to_its_new_class) {
     take(heap, HK_CLASS_65536, &block, 1);
     CHECK(EXTEND(block, 65536, 262144, 262144));
     hk_heap_give_one("free", HK_CLASS_262144, block);
-    CHECK_EQ(heap->classes[HK_CLASS_262144].blocks_out, 0);
+    CHECK_EQ(heap->classes[HK_CLASS_262144].blocks_allocated, 0);
     CHECK_EQ(heap->classes[HK_CLASS_262144].empty, 1);
     look(heap, HK_PURGE_ALL);
     CHECK_EQ(heap->classes[HK_CLASS_262144].slabs, 0);
@@ -320,7 +320,7 @@ TEST_FRESH(a_block_with_a_neighbour_behind_it_stays_as_it_is) {
     REQUIRE(blocks[1] == blocks[0] + 65536);
     CHECK(!EXTEND(blocks[0], 65536, 131072, 131072));
     CHECK_EQ(hk_class_map_class(blocks[0]), HK_CLASS_65536);
-    CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_out, 2);
+    CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_allocated, 2);
     CHECK(EXTEND(blocks[1], 65536, 131072, 131072));
 }
 
@@ -348,14 +348,14 @@ TEST_FRESH(blocks_that_a_scan_returns_are_no_use_of_their_class) {
     struct hk_heap_class *hc = &heap->classes[CLASS];
     static void *blocks[2 * IN_A_SLAB];
     take(heap, CLASS, blocks, TEST_COUNT(blocks));
-    look(heap, HK_PURGE_AGED);
+    look(heap, HK_PURGE_DECAYED);
     struct hk_mistakes mistakes = {0};
     hk_heap_give_idle(CLASS, blocks, IN_A_SLAB, &mistakes);
     CHECK_EQ(hc->empty, 1);
-    look(heap, HK_PURGE_AGED); /* the class rests, so its empty slab goes */
+    look(heap, HK_PURGE_DECAYED); /* the class rests, so its empty slab goes */
     CHECK_EQ(hc->empty, 0);
     give(CLASS, blocks + IN_A_SLAB, IN_A_SLAB);
-    look(heap, HK_PURGE_AGED); /* it was used in between */
+    look(heap, HK_PURGE_DECAYED); /* it was used in between */
     CHECK_EQ(hc->empty, 1);
     CHECK_EQ(mistakes.count, 0);
 }
@@ -367,10 +367,10 @@ TEST_FRESH(a_heap_at_rest_comes_to_have_nothing_left_to_give_back) {
     for (uint32_t i = 0; i + 100 <= TEST_COUNT(blocks); i += 100)
         give(CLASS, blocks + i, 100);
     int looks = 0;
-    while (look(heap, HK_PURGE_AGED).waiting > 0 || hk_arena_dirty_bytes() > 0)
+    while (look(heap, HK_PURGE_DECAYED).waiting > 0 || hk_arena_dirty_bytes() > 0)
         REQUIRE(++looks < 20);
     uint64_t purges = hk_os_counts.purge_calls;
-    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, 0);
+    CHECK_EQ(look(heap, HK_PURGE_DECAYED).purged_bytes, 0);
     CHECK_EQ(hk_os_counts.purge_calls, purges);
 }
 
@@ -383,8 +383,8 @@ static void check_pages_purged(uint32_t from, uint32_t end, size_t purged) {
         test_fill(blocks[i], 1024, i);
     give_singly(HK_CLASS_1024, blocks + from, end - from);
     AT("from end page", from, end, fake_os.page_bytes);
-    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, 0);
-    CHECK_EQ(look(heap, HK_PURGE_AGED).purged_bytes, purged);
+    CHECK_EQ(look(heap, HK_PURGE_DECAYED).purged_bytes, 0);
+    CHECK_EQ(look(heap, HK_PURGE_DECAYED).purged_bytes, purged);
     CHECK_EQ(look(heap, HK_PURGE_ALL).purged_bytes, 0);
     size_t zero_bytes = 0;
     for (uint32_t i = 0; i < 64; i++) {
@@ -394,7 +394,7 @@ static void check_pages_purged(uint32_t from, uint32_t end, size_t purged) {
             zero_bytes += test_zeros(blocks[i], 1024) == 1024 ? 1024 : 0;
     }
     CHECK_EQ(zero_bytes, purged);
-    CHECK_EQ(heap->classes[HK_CLASS_1024].blocks_out, 64 - (end - from));
+    CHECK_EQ(heap->classes[HK_CLASS_1024].blocks_allocated, 64 - (end - from));
     void *again;
     take(heap, HK_CLASS_1024, &again, 1);
     CHECK(again == blocks[from]);
@@ -426,11 +426,11 @@ TEST_FRESH(without_memory_nothing_is_taken_and_the_heap_stays_as_it_was) {
         AT("failing from", first);
         CHECK_EQ(hk_heap_take(heap, HK_CLASS_262144, &block, 1), 0);
         CHECK(hk_heap_take_one(heap, HK_CLASS_262144).start == NULL);
-        CHECK(hc->slabs == 0 && hc->blocks_out == 0 && hc->first == NULL);
+        CHECK(hc->slabs == 0 && hc->blocks_allocated == 0 && hc->first == NULL);
     }
     fake_os_fail_maps(0, 0);
     take(heap, HK_CLASS_262144, &block, 1);
-    CHECK(hc->slabs == 1 && hc->blocks_out == 1);
+    CHECK(hc->slabs == 1 && hc->blocks_allocated == 1);
 }
 
 static struct hk_heap *shared[2];
@@ -457,12 +457,12 @@ TEST_FRESH(threads_that_share_heaps_with_ageing_never_share_blocks) {
     for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = test_thread(take_and_give, (void *)(i + 1));
     for (int i = 0; i < 200; i++)
-        look(shared[i % 2], i % 5 ? HK_PURGE_AGED : HK_PURGE_ALL);
+        look(shared[i % 2], i % 5 ? HK_PURGE_DECAYED : HK_PURGE_ALL);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         pthread_join(threads[i], NULL);
     for (int i = 0; i < 2; i++) {
         look(shared[i], HK_PURGE_ALL);
-        CHECK_EQ(shared[i]->classes[HK_CLASS_1024].blocks_out, 0);
+        CHECK_EQ(shared[i]->classes[HK_CLASS_1024].blocks_allocated, 0);
         CHECK_EQ(shared[i]->classes[HK_CLASS_1024].slabs, 0);
         CHECK(hk_arena_valid(&shared[i]->arena));
     }
@@ -496,7 +496,7 @@ static void check_worn_heap(struct hk_heap *heap) {
         CHECK_EQ(*(char *)many[i], i % 3 == 0 ? 2 : 1);
     }
     give_singly(CLASS, many, MANY);
-    CHECK_EQ(heap->classes[CLASS].blocks_out, 0);
+    CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
 }
 
 TEST_FRESH(a_class_is_rebuilt_from_the_bits_of_its_slabs) {
@@ -506,14 +506,14 @@ TEST_FRESH(a_class_is_rebuilt_from_the_bits_of_its_slabs) {
         slab->free = 77;
     hc->first->next = hc->first; /* a list in the middle of a change */
     hc->slabs = hc->listed = hc->empty = 1234;
-    hc->blocks_out = 5;
+    hc->blocks_allocated = 5;
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_heap_repair_class(heap, CLASS);
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     CHECK_EQ(hc->slabs, before.slabs);
     CHECK_EQ(hc->listed, before.listed);
     CHECK_EQ(hc->empty, before.empty);
-    CHECK_EQ(hc->blocks_out, before.blocks_out);
+    CHECK_EQ(hc->blocks_allocated, before.blocks_allocated);
     check_worn_heap(heap);
 }
 
@@ -562,9 +562,9 @@ TEST_FRESH(a_scan_in_small_steps_gives_back_as_much_as_one_in_a_large_step) {
         for (uint32_t i = 0; i < MANY / 10; i += 2)
             hk_heap_give_one("free", HK_CLASS_4096, many[i]);
         uint32_t calls = small ? 1 : 100000;
-        size_t first = scan_in_steps(heap, HK_PURGE_AGED, calls).purged_bytes;
+        size_t first = scan_in_steps(heap, HK_PURGE_DECAYED, calls).purged_bytes;
         CHECK_EQ(first, 0); /* nothing is old enough: no step ages it twice */
-        purged[small] = scan_in_steps(heap, HK_PURGE_AGED, calls).purged_bytes;
+        purged[small] = scan_in_steps(heap, HK_PURGE_DECAYED, calls).purged_bytes;
     }
     CHECK_GE(purged[0], (size_t)MANY / 20 * 4096);
     CHECK_EQ(purged[1], purged[0]);

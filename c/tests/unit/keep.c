@@ -134,13 +134,13 @@ TEST_FRESH(what_two_looks_find_kept_goes) {
     earn();
     void *block = keep(MIB);
     struct hk_keep *kept = &record()->keep;
-    hk_keep_look(kept);
+    hk_keep_scan(kept);
     CHECK_EQ(kept->bytes, MIB);
     CHECK(hak_malloc(MIB) == block);
     hak_free(block);
-    hk_keep_look(kept);
+    hk_keep_scan(kept);
     CHECK_EQ(kept->bytes, MIB);
-    hk_keep_look(kept);
+    hk_keep_scan(kept);
     CHECK_EQ(kept->bytes, 0);
     CHECK(hk_pagemap_find(block) == NULL);
 }

@@ -74,7 +74,7 @@ TEST_FRESH(bits_that_differ_from_the_counts_of_a_slab_are_reported) {
 
 TEST_FRESH(wrong_counts_of_a_class_are_reported) {
     struct hk_heap_class *hc = make_state();
-    CHECK_FAULT_WITH(hc->blocks_out, hc->blocks_out + 1, "wrong count of blocks");
+    CHECK_FAULT_WITH(hc->blocks_allocated, hc->blocks_allocated + 1, "wrong count of blocks");
     CHECK_FAULT_WITH(hc->slabs, hc->slabs + 1, "wrong count of blocks");
     CHECK_FAULT_WITH(hc->slabs, 0, "wrong count of slabs");
     CHECK_FAULT_WITH(hc->listed, hc->listed + 1, "wrong count of slabs");
