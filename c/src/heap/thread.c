@@ -307,9 +307,11 @@ static void **thread_take_oldest(struct hk_thread *thread, size_t class, uint32_
     return floor + left;
 }
 
-/* Whether blocks that this thread does not need may serve another one soon. A program with one
- * thread has no use for transfer caches. */
-static bool threads_are_many(void) { return hk_thread_count() > 1; }
+/* Whether blocks that this thread does not need may serve another one soon: there are others, or some
+ * ended a short time ago. A program that never has a second thread does not use transfer caches. */
+static bool threads_are_many(void) {
+    return hk_thread_count() > 1 || hk_load_relaxed(&threads.parked) != NULL; /* relaxed: a hint */
+}
 
 /* Gives blocks away: to the transfer cache of this CPU, and those that do not fit to their owner
  * heaps. False if the block that the program frees meanwhile (or NULL) is one of the newest there. */
@@ -631,8 +633,13 @@ static void threads_drain_transfer(void) {
 static void threads_leave_one(void) {
     if (hk_transfer_bytes() > THREAD_TRANSFER_ALONE)
         threads_drain_transfer();
-    if (hk_load_relaxed(&threads.parked_bytes) > THREAD_PARKED_ALONE) /* relaxed: a look */
-        hk_thread_release_parked(UINT64_MAX);
+    while (hk_load_relaxed(&threads.parked_bytes) > THREAD_PARKED_ALONE) { /* relaxed: a look */
+        struct hk_thread *thread = threads_take_parked(UINT64_MAX);
+        if (thread == NULL)
+            break;
+        hk_thread_empty(thread);
+        hk_meta_free(thread, sizeof *thread);
+    }
 }
 
 static void thread_finish(struct hk_thread *thread) {
