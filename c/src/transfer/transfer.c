@@ -43,25 +43,28 @@ struct transfer {
 };
 
 static struct {
-    uint32_t cpus;                                 /* const after the start; 0: not started */
-    bool used;                                     /* atomic: something was put */
-    size_t cpu_bytes;                              /* const; budget of one CPU */
+    uint32_t cpus;    /* atomic; stored by the start of the process; 0: not started */
+    bool used;        /* atomic: something was put */
+    size_t cpu_bytes; /* const; budget of one CPU */
     struct transfer *caches[HK_TRANSFER_CPUS_MAX]; /* atomic; NULL until the first put */
 } transfers;
 
 void hk_transfer_start(uint32_t cpus) {
-    transfers.cpus = cpus < HK_TRANSFER_CPUS_MAX ? cpus : HK_TRANSFER_CPUS_MAX;
-    size_t part = TRANSFER_ALL_BYTES / transfers.cpus;
+    cpus = cpus < HK_TRANSFER_CPUS_MAX ? cpus : HK_TRANSFER_CPUS_MAX;
+    size_t part = TRANSFER_ALL_BYTES / cpus;
     part = part < TRANSFER_CPU_BYTES ? part : TRANSFER_CPU_BYTES;
     transfers.cpu_bytes = part > TRANSFER_CPU_MIN ? part : TRANSFER_CPU_MIN;
+    /* relaxed: threads that use caches have seen the start of the process end; others only scan */
+    hk_store_relaxed(&transfers.cpus, cpus);
 }
 
-uint32_t hk_transfer_cpus(void) { return transfers.cpus; }
+uint32_t hk_transfer_cpus(void) { return hk_load_relaxed(&transfers.cpus); /* relaxed: as above */ }
 
 /* The number of the cache of the CPU on which the caller runs. */
 static uint32_t transfer_here(void) {
     uint32_t cpu = hk_os_cpu();
-    return hk_likely(cpu < transfers.cpus) ? cpu : cpu % transfers.cpus;
+    uint32_t cpus = hk_transfer_cpus();
+    return hk_likely(cpu < cpus) ? cpu : cpu % cpus;
 }
 
 static struct transfer *transfer_get(uint32_t number) {
@@ -182,8 +185,8 @@ static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to,
         hk_store_relaxed(&own->steal_pause, pause - 1);
         return 0;
     }
-    for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < transfers.cpus; tries++) {
-        number = number + 1 < transfers.cpus ? number + 1 : 0;
+    for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
+        number = number + 1 < hk_transfer_cpus() ? number + 1 : 0;
         struct transfer *cache = transfer_get(number);
         if (cache == NULL)
             continue;
@@ -211,16 +214,16 @@ uint32_t hk_transfer_take(size_t class, void **to, uint32_t count) {
 /* Locks a class of the caller's cache, or of the next one whose lock is free; NULL if there is
  * none. */
 static struct transfer *transfer_lock(size_t class) {
-    if (hk_unlikely(transfers.cpus == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
+    if (hk_unlikely(hk_transfer_cpus() == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return NULL;
     uint32_t number = transfer_here();
-    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < transfers.cpus; tries++) {
+    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
         struct transfer *cache = transfer_get(number);
         if (hk_unlikely(cache == NULL) && (cache = transfer_make(number)) == NULL)
             return NULL;
         if (hk_likely(hk_lock_try(&cache->classes[class].lock, HK_RANK_TRANSFER)))
             return cache;
-        number = number + 1 < transfers.cpus ? number + 1 : 0;
+        number = number + 1 < hk_transfer_cpus() ? number + 1 : 0;
     }
     return NULL;
 }
@@ -315,7 +318,7 @@ uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, 
 
 void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
     *sum = (struct hk_transfer_counts){0};
-    for (uint32_t i = 0; i < transfers.cpus; i++) {
+    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
         const struct transfer *cache = transfer_get(i);
         if (cache == NULL)
             continue;
@@ -328,7 +331,7 @@ void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
 
 size_t hk_transfer_bytes(void) {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < transfers.cpus; i++) {
+    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
         const struct transfer *cache = transfer_get(i);
         for (size_t class = 1; cache != NULL && class < HK_CLASS_COUNT; ++class) {
             /* relaxed: a statistic */
@@ -348,7 +351,7 @@ void hk_transfer_repair(struct hk_lock *lock) {
 
 void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
                       void *arg) {
-    for (uint32_t i = 0; i < transfers.cpus; i++) {
+    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
         struct transfer *cache = transfer_get(i);
         if (cache == NULL)
             continue;
