@@ -283,12 +283,17 @@ static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *h
     return released;
 }
 
-static void heap_give(struct give_batch *batch, void *const *blocks, uint32_t count) {
+static void heap_give(size_t class, void *const *blocks, uint32_t count,
+                      struct hk_mistakes *mistakes, bool idle) {
+    struct give_batch batch;
+    batch.class = class;
+    batch.idle = idle;
+    batch.mistakes = mistakes;
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
-        batch_resolve(batch, blocks, n);
-        while (batch->count > 0)
-            slabs_release(batch_deliver(batch, batch->slabs[0]->owner));
+        batch_resolve(&batch, blocks, n);
+        while (batch.count > 0)
+            slabs_release(batch_deliver(&batch, batch.slabs[0]->owner));
         blocks += n;
         count -= n;
     }
@@ -296,20 +301,12 @@ static void heap_give(struct give_batch *batch, void *const *blocks, uint32_t co
 }
 
 void hk_heap_give(size_t class, void *const *blocks, uint32_t count, struct hk_mistakes *mistakes) {
-    struct give_batch batch;
-    batch.class = class;
-    batch.idle = false;
-    batch.mistakes = mistakes;
-    heap_give(&batch, blocks, count);
+    heap_give(class, blocks, count, mistakes, false);
 }
 
 void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
                        struct hk_mistakes *mistakes) {
-    struct give_batch batch;
-    batch.class = class;
-    batch.idle = true;
-    batch.mistakes = mistakes;
-    heap_give(&batch, blocks, count);
+    heap_give(class, blocks, count, mistakes, true);
 }
 
 uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,

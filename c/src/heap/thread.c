@@ -489,14 +489,26 @@ uint32_t hk_thread_usual(size_t class) {
     return hk_load_relaxed(&threads.usual[class]); /* relaxed: an average */
 }
 
-void hk_thread_empty(struct hk_thread *thread) {
+/* Empties a cache: into the transfer cache, if its blocks are for others, or else into their slabs. */
+static void thread_empty(struct hk_thread *thread, bool for_others) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread_blocks(thread, class) > 0)
+        uint32_t blocks = thread_blocks(thread, class);
+        if (blocks > 0 && for_others)
+            thread_flush_oldest(thread, "free", class, blocks, NULL);
+        else if (blocks > 0)
             thread_return_all(thread, class);
         if (thread->capacity[class] > 0)
             thread_set_capacity(thread, class, 0);
     }
     thread_drop_all_kept(thread);
+}
+
+void hk_thread_empty(struct hk_thread *thread) { thread_empty(thread, false); }
+
+/* Ends a record that is in no list any more. */
+static void thread_destroy(struct hk_thread *thread) {
+    thread_empty(thread, false);
+    hk_meta_free(thread, sizeof *thread);
 }
 
 static void thread_unlink_locked(struct hk_thread *thread);
@@ -565,10 +577,8 @@ bool hk_thread_release_parked(uint64_t before_ms) {
     struct hk_thread *thread;
     if (hk_load_relaxed(&threads.parked) == NULL) /* relaxed: a look */
         return false;
-    while ((thread = threads_take_parked(before_ms)) != NULL) {
-        hk_thread_empty(thread);
-        hk_meta_free(thread, sizeof *thread);
-    }
+    while ((thread = threads_take_parked(before_ms)) != NULL)
+        thread_destroy(thread);
     return hk_load_relaxed(&threads.parked) != NULL; /* relaxed: as above */
 }
 
@@ -596,14 +606,7 @@ static void thread_unlink(struct hk_thread *thread) {
 
 /* Ends a record. Its blocks may serve other threads soon. */
 static void thread_release(struct hk_thread *thread) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        uint32_t blocks = thread_blocks(thread, class);
-        if (blocks > 0)
-            thread_flush_oldest(thread, "free", class, blocks, NULL);
-        if (thread->capacity[class] > 0)
-            thread_set_capacity(thread, class, 0);
-    }
-    thread_drop_all_kept(thread);
+    thread_empty(thread, true);
     thread_unlink(thread);
     hk_meta_free(thread, sizeof *thread);
 }
@@ -637,8 +640,7 @@ static void threads_leave_one(void) {
         struct hk_thread *thread = threads_take_parked(UINT64_MAX);
         if (thread == NULL)
             break;
-        hk_thread_empty(thread);
-        hk_meta_free(thread, sizeof *thread);
+        thread_destroy(thread);
     }
 }
 
@@ -692,8 +694,7 @@ static void thread_recover(struct hk_thread *thread) {
     size_t moving = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
     if (moving != HK_CLASS_NONE)
         thread_reset_bin(thread, moving);
-    hk_thread_empty(thread);
-    hk_meta_free(thread, sizeof *thread);
+    thread_destroy(thread);
 }
 
 /* In a forked child: recovers the caches of the parent's other threads. */
@@ -1013,10 +1014,10 @@ static struct hk_thread *thread_get_to_free(void) {
 
 /* Whether a block is live as far as can be seen. Reports it otherwise. By default a full bin is
  * compared as a push compares it, and only a bin of large blocks that holds less than that asks the
- * owner heap: small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
+ * slab, because small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
  * of the bin and asks always, so that it misses nothing but the bins of other threads. */
 static bool thread_check(const struct hk_thread *thread, const char *function, size_t class,
-                         void *block) {
+                         const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
     void *const *at = exact ? thread->floor[class] : thread->cache.bins[class].top - HK_BIN_BELOW;
     for (; at < thread->cache.bins[class].top; at++) {
@@ -1025,15 +1026,9 @@ static bool thread_check(const struct hk_thread *thread, const char *function, s
             return false;
         }
     }
-    if (exact)
-        return hk_heap_check_fast(function, block);
-    if (thread->capacity[class] > HK_BIN_BELOW || hk_classes[class].block_bytes <= HK_TINY_MAX)
-        return true;
-    struct hk_mistakes mistakes;
-    mistakes.count = 0;
-    bool good = hk_heap_check_batch(class, &block, 1, &mistakes) == 1;
-    hk_mistakes_report(function, &mistakes);
-    return good;
+    bool few =
+        thread->capacity[class] <= HK_BIN_BELOW && hk_classes[class].block_bytes > HK_TINY_MAX;
+    return (exact || few) ? hk_heap_check_fast(function, block) : true;
 }
 
 /* As thread_give, for a single block, which was checked. */

@@ -46,7 +46,7 @@ static struct {
     uint32_t cpus;    /* atomic; stored by the start of the process; 0: not started */
     bool used;        /* atomic: something was put */
     size_t cpu_bytes; /* const; budget of one CPU */
-    struct transfer *caches[HK_TRANSFER_CPUS_MAX]; /* atomic; NULL until the first put */
+    struct transfer *caches[HK_TRANSFER_CPUS_MAX]; /* atomic; NULL until the first use */
 } transfers;
 
 void hk_transfer_start(uint32_t cpus) {
@@ -65,6 +65,10 @@ static uint32_t transfer_here(void) {
     uint32_t cpu = hk_os_cpu();
     uint32_t cpus = hk_transfer_cpus();
     return hk_likely(cpu < cpus) ? cpu : cpu % cpus;
+}
+
+static uint32_t transfer_next(uint32_t number) {
+    return number + 1 < hk_transfer_cpus() ? number + 1 : 0;
 }
 
 static struct transfer *transfer_get(uint32_t number) {
@@ -186,7 +190,7 @@ static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to,
         return 0;
     }
     for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
-        number = number + 1 < hk_transfer_cpus() ? number + 1 : 0;
+        number = transfer_next(number);
         struct transfer *cache = transfer_get(number);
         if (cache == NULL)
             continue;
@@ -223,13 +227,9 @@ static struct transfer *transfer_lock(size_t class) {
             return NULL;
         if (hk_likely(hk_lock_try(&cache->classes[class].lock, HK_RANK_TRANSFER)))
             return cache;
-        number = number + 1 < hk_transfer_cpus() ? number + 1 : 0;
+        number = transfer_next(number);
     }
     return NULL;
-}
-
-static void transfer_unlock(struct transfer *cache, size_t class) {
-    hk_unlock(&cache->classes[class].lock, HK_RANK_TRANSFER);
 }
 
 /* Under the lock. Returns how many fit. */
@@ -276,7 +276,7 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
     put.freed_is_there = freed != NULL && transfer_is_newest(at, freed);
     if (hk_likely(!put.freed_is_there))
         put.count = transfer_push(at, blocks, count);
-    transfer_unlock(cache, class);
+    hk_unlock(&at->lock, HK_RANK_TRANSFER);
 
     if (hk_unlikely(put.count < count) && !put.freed_is_there)
         put.count +=
@@ -331,13 +331,10 @@ void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
 
 size_t hk_transfer_bytes(void) {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
-        const struct transfer *cache = transfer_get(i);
-        for (size_t class = 1; cache != NULL && class < HK_CLASS_COUNT; ++class) {
-            /* relaxed: a statistic */
-            size_t count = hk_load_relaxed(&cache->classes[class].count);
-            bytes += count * hk_classes[class].block_bytes;
-        }
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        struct hk_transfer_counts counts;
+        hk_transfer_count(class, &counts);
+        bytes += counts.blocks * hk_classes[class].block_bytes;
     }
     return bytes;
 }
