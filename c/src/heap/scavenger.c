@@ -74,6 +74,7 @@ static void scavenger_pause(void) {
 static void scavenger_settle(void) {
     do {
         scavenger_pause();
+        scavenger_recount_threads();
         hk_dirty_clear();
         enum hk_purge_progress progress;
         while ((progress = hk_purge_step()) == HK_PURGE_UNFINISHED && scavenger_is_allowed()) {
