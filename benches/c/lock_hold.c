@@ -11,7 +11,7 @@
 
 enum { BATCH = HK_BATCH_MAX, BATCHES = 64, ROUNDS = 21, BLOCKS = BATCH * BATCHES };
 
-static struct hk_heap *heaps[HK_HEAPS_MAX];
+static struct hk_heap *owners[HK_HEAPS_MAX];
 static void *blocks[BLOCKS];
 static uint64_t take_ns[ROUNDS];
 static uint64_t give_ns[ROUNDS];
@@ -19,13 +19,13 @@ static uint64_t check_ns[ROUNDS];
 static uint64_t transfer_ns[ROUNDS];
 static struct hk_mistakes mistakes;
 
-/* Takes all blocks from `owners` heaps, in batches as large as can be. */
-static void take(size_t class, uint32_t owners) {
-    uint32_t each = BLOCKS / owners;
+/* Takes all blocks from `count` heaps, in batches as large as can be. */
+static void take(size_t class, uint32_t count) {
+    uint32_t each = BLOCKS / count;
     for (uint32_t taken = 0; taken < BLOCKS;) {
         uint32_t left = each - taken % each;
         uint32_t got =
-            hk_heap_take(heaps[taken / each], class, blocks + taken, left < BATCH ? left : BATCH);
+            hk_heap_take(owners[taken / each], class, blocks + taken, left < BATCH ? left : BATCH);
         if (got == 0)
             bench_fail("hk_heap_take", ENOMEM);
         taken += got;
@@ -50,11 +50,11 @@ static void transfer(size_t class, void **batch) {
 
 static double per_batch(uint64_t ns[ROUNDS]) { return (double)bench_median(ns, ROUNDS) / BATCHES; }
 
-static void measure(size_t class, uint32_t owners) {
-    bench_rng rng = bench_rng_seeded(42, owners);
+static void measure(size_t class, uint32_t count) {
+    bench_rng rng = bench_rng_seeded(42, count);
     for (uint32_t round = 0; round < ROUNDS; round++) {
         uint64_t start = bench_now_ns();
-        take(class, owners);
+        take(class, count);
         take_ns[round] = bench_now_ns() - start;
         shuffle(&rng);
         start = bench_now_ns();
@@ -70,7 +70,7 @@ static void measure(size_t class, uint32_t owners) {
             hk_heap_give(class, blocks + i, BATCH, &mistakes);
         give_ns[round] = bench_now_ns() - start;
     }
-    printf("%6u %6u %14.0f %14.0f %14.0f %14.0f\n", hk_classes[class].block_bytes, owners,
+    printf("%6u %6u %14.0f %14.0f %14.0f %14.0f\n", hk_classes[class].block_bytes, count,
            per_batch(take_ns), per_batch(check_ns), per_batch(transfer_ns), per_batch(give_ns));
     if (mistakes.count != 0)
         bench_fail("a batch", EINVAL);
@@ -78,8 +78,8 @@ static void measure(size_t class, uint32_t owners) {
 
 int main(void) {
     for (uint32_t i = 0; i < HK_HEAPS_MAX; i++) {
-        heaps[i] = hk_heap_create();
-        if (heaps[i] == NULL)
+        owners[i] = hk_heap_create();
+        if (owners[i] == NULL)
             bench_fail("hk_heap_create", ENOMEM);
     }
     hk_transfer_start(1);

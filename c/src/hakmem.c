@@ -38,14 +38,35 @@
 /* Blocks on their way between threads. */
 #include "transfer/transfer.c"
 
-/* Heaps, thread caches, giving memory back. */
+/* Slabs in heaps. */
+#include "heap/slabs.c"
 #include "heap/heap.c"
-#include "heap/keep.c"
-#include "heap/thread.c"
-#include "heap/prewarm.c"
-#include "heap/purge.c"
-#include "heap/scavenger.c"
-#include "heap/fork.c"
+#include "heap/heaps.c"
+#include "heap/give.c"
+#include "heap/check.c"
+#include "heap/extend.c"
+#include "heap/scan.c"
+#include "heap/repair.c"
+
+/* Thread caches. */
+#include "thread/tcache.c"
+#include "thread/threads.c"
+#include "thread/budget.c"
+#include "thread/large_cache.c"
+#include "thread/bins.c"
+#include "thread/recover.c"
+#include "thread/park.c"
+#include "thread/prewarm.c"
+#include "thread/check.c"
+#include "thread/thread.c"
+#include "thread/slow.c"
+
+/* Giving memory back. */
+#include "purge/decay.c"
+#include "purge/scavenger.c"
+#include "purge/balance.c"
+#include "purge/tick.c"
+#include "purge/retry.c"
 
 /* Observation. */
 #include "debug/stats.c"
@@ -58,6 +79,8 @@
 #include "api/resize.c"
 #include "api/aligned.c"
 #include "api/control.c"
+#include "api/fork.c"
+#include "api/hooks.c"
 #include "api/process.c"
 #include "api/new_handler.c"
 #include "api/override.c"

@@ -3,13 +3,13 @@
 #include <hakmem.h>
 #include <string.h>
 
-#include "../heap/purge.h"
+#include "../purge/retry.h"
 #include "front.h"
 
 /* From the bin, or from below when that is empty. */
 static inline void *alloc_small(size_t class) {
     void *block = hk_bin_pop(&hk_cache->bins[class]);
-    return hk_likely(block != NULL) ? block : hk_thread_refill(class);
+    return hk_likely(block != NULL) ? block : hk_slow_refill(class);
 }
 
 /* A block that may be known to be zero. From Pool on, where that saves much, a block that does not
@@ -17,12 +17,12 @@ static inline void *alloc_small(size_t class) {
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE)
-        return hk_thread_take_large(size, align);
+        return hk_slow_take_large(size, align);
     block.start = hk_bin_pop(&hk_cache->bins[class]);
     if (block.start == NULL && size > HK_MID_MAX)
-        return hk_thread_take_one(class);
+        return hk_slow_take_one(class);
     if (block.start == NULL)
-        block.start = hk_thread_refill(class);
+        block.start = hk_slow_refill(class);
     return block;
 }
 
@@ -41,7 +41,7 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
 /* The way of every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
     void *block = hk_likely(class != HK_CLASS_NONE) ? alloc_small(class)
-                                                    : hk_thread_take_large(size, align).start;
+                                                    : hk_slow_take_large(size, align).start;
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
 }
 

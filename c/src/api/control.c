@@ -7,9 +7,9 @@
 #include "../debug/report.h"
 #include "../debug/stats.h"
 #include "../debug/validate.h"
-#include "../heap/prewarm.h"
-#include "../heap/purge.h"
-#include "../heap/thread.h"
+#include "../thread/prewarm.h"
+#include "../purge/decay.h"
+#include "../thread/thread.h"
 
 const char *hak_version(void) { return HAK_VERSION_STRING; }
 
@@ -18,7 +18,7 @@ size_t hak_prewarm(enum hak_prewarm_set set) {
     return thread != NULL ? hk_prewarm_thread(thread, set) : 0;
 }
 
-size_t hak_trim(void) { return hk_purge_all(); }
+size_t hak_trim(void) { return hk_decay_all(); }
 
 /* The environment is read first, so that it cannot overwrite what is set here. */
 int hak_option_set(const char *name, const char *value) {

@@ -4,6 +4,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../thread/check.h"
 #include "front.h"
 
 /* Why `block` cannot be the start of a live block of `span`; NULL if it may be. */
@@ -41,9 +42,9 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
 static void free_block(const char *function, struct hk_span *span, void *block) {
     size_t class = span->class;
     if (class == HK_CLASS_NONE)
-        hk_thread_free_large(span);
+        hk_slow_free_large(span);
     else if (hk_option(HK_OPTION_checks) || !hk_bin_push(&hk_cache->bins[class], block))
-        hk_thread_flush(function, class, block);
+        hk_slow_flush(function, class, block);
 }
 
 HK_NOINLINE void hk_free_slow(void *block) {
@@ -52,7 +53,7 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
-        hk_thread_flush("free", hk_class_of_row(row), block);
+        hk_slow_flush("free", hk_class_of_row(row), block);
         return;
     }
     struct hk_span *span = hk_front_find("free", block);
@@ -76,7 +77,7 @@ static void free_sized_slow(const char *function, void *block, size_t size, size
     struct hk_span *span = hk_front_find(function, block);
     if (hk_unlikely(span == NULL))
         return;
-    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL && !hk_heap_check(function, block))
+    if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL && !hk_check(function, block))
         return;
     if (hk_unlikely(!free_layout_matches(span, size, align)))
         hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);

@@ -16,7 +16,7 @@
 
 #include "../core/bin.h"
 #include "../core/pagemap.h"
-#include "../heap/thread.h"
+#include "../thread/slow.h"
 
 void *hk_malloc_slow(size_t size);                            /* alloc.c: larger, or bin empty */
 void *hk_calloc_slow(size_t count, size_t size);              /* alloc.c */

@@ -5,8 +5,8 @@
 #include <hakmem.h>
 
 #include "../core/options.h"
-#include "../heap/fork.h"
-#include "../heap/thread.h"
+#include "../thread/thread.h"
+#include "fork.h"
 
 HK_CONSTRUCTOR static void process_begin(void) {
     hk_thread_start_late();

@@ -6,7 +6,8 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
-#include "../heap/purge.h"
+#include "../purge/balance.h"
+#include "../thread/check.h"
 #include "front.h"
 
 /* What is known of a block. */
@@ -17,7 +18,7 @@ struct resize_block {
 
 static HK_SLOW bool resize_find_span(const char *function, const void *block,
                                      struct resize_block *found) {
-    if (hk_unlikely(hk_option(HK_OPTION_checks)) && !hk_heap_check(function, block))
+    if (hk_unlikely(hk_option(HK_OPTION_checks)) && !hk_check(function, block))
         return false;
     found->span = hk_front_find(function, block);
     if (hk_unlikely(found->span == NULL))

@@ -94,4 +94,7 @@ static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) 
     }
 }
 
+static inline size_t hk_min(size_t a, size_t b) { return a < b ? a : b; }
+static inline size_t hk_max(size_t a, size_t b) { return a > b ? a : b; }
+
 #endif

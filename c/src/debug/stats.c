@@ -8,7 +8,9 @@
 #include "../core/meta.h"
 #include "../core/options.h"
 #include "../core/usage.h"
-#include "../heap/thread.h"
+#include "../heap/heaps.h"
+#include "../thread/bins.h"
+#include "../thread/recover.h"
 #include "../os/os.h"
 #include "../transfer/transfer.h"
 
@@ -45,9 +47,9 @@ static void stats_add_thread(void *arg, struct hk_thread *thread) {
     struct hk_stats_all *all = arg;
     all->total.threads += !thread->is_parked;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
-        all->classes[class].blocks_cached += hk_thread_cached(thread, class);
+        all->classes[class].blocks_cached += hk_bins_count(thread, class);
     /* relaxed: a statistic */
-    all->total.bytes_large_cached += hk_load_relaxed(&thread->keep.bytes);
+    all->total.bytes_large_cached += hk_load_relaxed(&thread->large.bytes);
 }
 
 /* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
@@ -102,7 +104,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     struct hak_stats *total = &all->total;
     hk_thread_each(stats_add_thread, all);
     stats_add_transfer(all);
-    hk_thread_each_heap(stats_add_heap, all);
+    hk_heaps_each(stats_add_heap, all);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
     uint64_t large = hk_large_live_bytes(); /* with what threads keep */

@@ -2,7 +2,10 @@
 #include "validate.h"
 
 #include "../core/pagemap.h"
-#include "../heap/thread.h"
+#include "../heap/heaps.h"
+#include "../thread/bins.h"
+#include "../thread/recover.h"
+#include "../thread/thread.h"
 #include "../os/check.h"
 #include "../os/os.h"
 #include "../transfer/transfer.h"
@@ -115,7 +118,7 @@ static void validate_caches(struct validation *validation, const struct hk_threa
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         validation->class = class;
         if (thread != NULL)
-            validate_cached(validation, thread->floor[class], hk_thread_cached(thread, class));
+            validate_cached(validation, thread->floor[class], hk_bins_count(thread, class));
         hk_transfer_each(class, validate_cached, validation);
     }
 }
@@ -123,6 +126,6 @@ static void validate_caches(struct validation *validation, const struct hk_threa
 size_t hk_validate(void) {
     struct validation validation = {0, 0, NULL, 0};
     validate_caches(&validation, hk_thread_get());
-    hk_thread_each_heap(validate_heap, &validation);
+    hk_heaps_each(validate_heap, &validation);
     return validation.faults;
 }

@@ -41,6 +41,7 @@ struct hk_heap {
     struct hk_heap_class classes[HK_CLASS_COUNT];
     struct hk_arena arena;
     uint32_t threads;        /* lock:THREADS; attached now */
+    uint32_t number;         /* const; its place in the table of heaps */
     struct hk_span *purging; /* atomic, stored under CLASS; its free pages are being given back */
     uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; its free blocks, taken meanwhile */
 };
@@ -79,33 +80,16 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
  * one of `size` bytes. False, nothing changed, where that is impossible. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* Reports `block` unless it is the start of a block that is neither in its slab nor in the transfer
- * cache of its owner. True if it is one. */
-bool hk_heap_check(const char *function, const void *block);
+/* The state of the block that starts at an address, from its slab, under its lock. HK_SLAB_DONE: it is allocated, or
+ * cached by a thread or a transfer cache. */
+enum hk_slab_result hk_heap_look(const void *block);
 
-/* As hk_heap_check, for a block that the pagemap gives a class, but takes no lock: sees neither
- * transfer caches nor what another thread is doing just now. */
+/* Reports a block in the name of `function`. */
+void hk_heap_report(const char *function, const void *block, enum hk_slab_result result);
+
+/* Reports a block of a class unless it is allocated or cached. Takes no lock: a block that another thread frees
+ * just now may be missed. */
 bool hk_heap_check_fast(const char *function, const void *block);
-
-/* A scan over the heaps, and its place. It goes on where it stopped. */
-struct hk_scan {
-    enum hk_purge which;
-    struct hk_purge_budget budget; /* of this step; set anew for each */
-    uint32_t transfer_class;       /* class of the transfer caches that it is at */
-    uint32_t heap;                 /* number of the heap that it is at */
-    uint32_t class;                /* its class: 0 before the first */
-    uint32_t left;                 /* slabs of the class that were not visited yet */
-    size_t purged_bytes;           /* given back to the OS so far */
-    size_t waiting;                /* things that a later scan may give back */
-    size_t waiting_before;         /* the same, before the class */
-    struct hk_mistakes mistakes;   /* to be reported without a lock */
-};
-
-/* Decays the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL:
- * all) release their empty slabs. Slabs that were not used for two scans (all) give back the whole
- * OS pages that lie in free blocks. Then the arena's dirty granules decay. True at the end of the
- * heap, false when the budget is used up. Under the PURGE lock. */
-bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan);
 
 /* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its
  * slabs; undoes a purge that a vanished thread had begun. */

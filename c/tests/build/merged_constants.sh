@@ -13,7 +13,7 @@ check test_compiles "$TEST_CC" -g -O1 -fno-builtin -pthread -D_GNU_SOURCE -I c/i
 check_match threads_start_and_end "$("$scratch/threads" 2>&1 | tail -n 1)" '^[0-9]+ passed, 0 failed'
 
 # The objects that the code tells apart by address or content.
-sentinels=$(nm "$scratch/libhakmem.a" 2>/dev/null | awk '$3 ~ /^thread_(uninitialized|disabled)$/ { print $1 }')
+sentinels=$(nm "$scratch/libhakmem.a" 2>/dev/null | awk '$3 ~ /^tcache_(uninitialized|disabled)$/ { print $1 }')
 check_equal the_sentinel_caches_are_two "$(sort -u <<<"$sentinels" | wc -l)" 2
 
 finish

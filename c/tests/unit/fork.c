@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
-#include "heap/fork.h"
+#include "api/fork.h"
 
 #include <hakmem.h>
 
 #include "debug/validate.h"
 #include "fresh.h"
-#include "heap/thread.h"
+#include "thread/slow.h"
 
 static struct hak_stats stats(void) {
     struct hak_stats now;

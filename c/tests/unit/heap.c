@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
-#include "heap/heap.h"
+#include "heap/scan.h"
 
 #include "core/error.h"
 #include "core/large.h"
@@ -11,6 +11,7 @@
 #include "core/options.h"
 #include "core/pagemap.h"
 #include "fresh.h"
+#include "thread/check.h"
 
 enum { CLASS = HK_CLASS_64 };
 #define IN_A_SLAB (HK_GRANULE_BYTES / 64)
@@ -254,20 +255,20 @@ TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
     char *large = hk_large_alloc(&heap->arena, heap, 1 << 20, 16).start;
     hk_heap_give_one("free", CLASS, blocks[1]);
     continue_after_errors();
-    CHECK(hk_heap_check("free", blocks[0]));
-    CHECK(hk_heap_check("free", large));
+    CHECK(hk_check("free", blocks[0]));
+    CHECK(hk_check("free", large));
     CHECK_STR(fake_os_take_errors(), "");
-    CHECK(!hk_heap_check("free", blocks[1]));
+    CHECK(!hk_check("free", blocks[1]));
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
-    CHECK(!hk_heap_check("free", (char *)blocks[0] + 16));
+    CHECK(!hk_check("free", (char *)blocks[0] + 16));
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
-    CHECK(!hk_heap_check("free", large + 16));
+    CHECK(!hk_check("free", large + 16));
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_INSIDE);
-    CHECK(!hk_heap_check("free", (char *)blocks[0] + 32768)); /* never used */
+    CHECK(!hk_check("free", (char *)blocks[0] + 32768)); /* never used */
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
-    CHECK(!hk_heap_check("free", &heap));
+    CHECK(!hk_check("free", &heap));
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
-    CHECK(!hk_heap_check("free", NULL));
+    CHECK(!hk_check("free", NULL));
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
 }
 

@@ -8,7 +8,7 @@
 #include <hakmem.h>
 
 #include "fresh.h"
-#include "heap/thread.h"
+#include "thread/slow.h"
 
 const char *hak_conf;
 

@@ -5,15 +5,17 @@
  * The clock stands still unless a test moves it.
  */
 // link: fake_os
-#include "heap/purge.h"
+#include "purge/tick.h"
+#include "purge/decay.h"
+#include "purge/balance.h"
 
 #include <hakmem.h>
 
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
-#include "heap/scavenger.h"
-#include "heap/thread.h"
+#include "purge/scavenger.h"
+#include "thread/slow.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -96,13 +98,13 @@ TEST_FRESH(a_step_says_whether_anything_is_left_to_wait_for) {
     set("purge_thread_mb", "0");
     leave_dirty(2);
     int steps = 0;
-    while (hk_purge_step() != HK_PURGE_DONE) {
+    while (hk_decay_step() != HK_DECAY_DONE) {
         pass_ms(501);
         REQUIRE(++steps < 10);
     }
     CHECK(steps > 0);
     CHECK_EQ(stats().bytes_dirty, 0);
-    CHECK_EQ(hk_purge_step(), HK_PURGE_DONE);
+    CHECK_EQ(hk_decay_step(), HK_DECAY_DONE);
 }
 
 /* ---- The scavenger --------------------------------------------------------------------------- */

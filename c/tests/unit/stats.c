@@ -8,7 +8,8 @@
 #include "core/error.h"
 #include "core/options.h"
 #include "fresh.h"
-#include "heap/thread.h"
+#include "heap/heaps.h"
+#include "thread/slow.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -140,7 +141,7 @@ static void *free_block(void *block) {
 TEST_FRESH(a_class_lock_found_taken_is_counted) {
     struct hk_heap *heap = NULL;
     void *block = hak_malloc(3000);
-    hk_thread_each_heap(first_heap, &heap);
+    hk_heaps_each(first_heap, &heap);
     REQUIRE(heap != NULL);
     struct hk_lock *lock = &heap->classes[hk_class_of(3000)].lock;
     hk_lock(lock, HK_RANK_CLASS);

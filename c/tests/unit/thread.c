@@ -3,14 +3,16 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
-#include "heap/thread.h"
+#include "thread/bins.h"
+#include "thread/park.h"
+#include "thread/slow.h"
 
 #include "core/error.h"
 #include "core/meta.h"
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
-#include "heap/fork.h"
+#include "api/fork.h"
 #include "os/os.h"
 #include "transfer/transfer.h"
 
@@ -28,7 +30,7 @@ static struct hk_thread *record(void) {
     return thread;
 }
 
-static uint32_t cached(size_t class) { return hk_thread_cached(record(), class); }
+static uint32_t cached(size_t class) { return hk_bins_count(record(), class); }
 
 static void run(void *(*body)(void *)) { pthread_join(test_thread(body, NULL), NULL); }
 
@@ -170,7 +172,7 @@ TEST_FRESH(capacity_in_bytes_is_the_sum_over_the_bins) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         bytes += (size_t)record()->capacity[class] * hk_classes[class].block_bytes;
     CHECK_EQ(record()->capacity_bytes, bytes);
-    hk_thread_empty(record());
+    hk_bins_empty(record());
     CHECK_EQ(record()->capacity_bytes, 0);
 }
 
@@ -314,15 +316,15 @@ TEST_FRESH(a_trim_empties_parked_caches) {
     hak_trim();
     CHECK_EQ(stats().bytes_cached, 0);
     CHECK_EQ(stats().bytes_slabs, 0);
-    CHECK(!hk_thread_release_parked(UINT64_MAX));
+    CHECK(!hk_park_release(UINT64_MAX));
 }
 
 TEST_FRESH(a_parked_cache_is_emptied_after_its_time) {
     run(leave_a_block);
     uint64_t now = hk_os_now_ms();
-    CHECK(hk_thread_release_parked(now - 1)); /* one is left */
+    CHECK(hk_park_release(now - 1)); /* one is left */
     CHECK(stats().bytes_cached > 0);
-    CHECK(!hk_thread_release_parked(now));
+    CHECK(!hk_park_release(now));
     CHECK_EQ(stats().bytes_cached, 0);
 }
 
@@ -337,7 +339,7 @@ TEST_FRESH(a_cache_that_is_larger_than_all_parked_ones_may_be_is_emptied) {
     size_t bytes = 0;
     pthread_join(test_thread(fill_cache, &bytes), NULL);
     CHECK(bytes > 1 << 20); /* of one CPU */
-    CHECK(!hk_thread_release_parked(0));
+    CHECK(!hk_park_release(0));
     CHECK_EQ(stats().bytes_live, 0);
     CHECK_EQ(stats().threads, 1);
     CHECK_EQ(hk_validate(), 0);
@@ -392,7 +394,7 @@ TEST_FRESH(without_memory_for_larger_arrays_the_bins_stay_as_they_are) {
     static void *blocks[2000];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         blocks[i] = hak_malloc(16);
-    hk_thread_empty(record());
+    hk_bins_empty(record());
     fake_os_fail_maps(1, FAKE_OS_ALL);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         hak_free(blocks[i]);
@@ -538,9 +540,9 @@ TEST_FRESH(adaptive_prewarming_follows_what_earlier_threads_held) {
     CHECK_EQ(hak_prewarm(HAK_PREWARM_ADAPTIVE), 0);
     for (int i = 0; i < 8; i++)
         run(hold_some);
-    uint32_t usual = hk_thread_usual(HK_CLASS_2048);
+    uint32_t usual = hk_park_usual(HK_CLASS_2048);
     CHECK(usual >= 8 && usual <= hk_classes[HK_CLASS_2048].depth);
-    CHECK_EQ(hk_thread_usual(HK_CLASS_16384), 0);
+    CHECK_EQ(hk_park_usual(HK_CLASS_16384), 0);
     CHECK_EQ(hak_prewarm(HAK_PREWARM_ADAPTIVE), usual * 2048);
     CHECK_EQ(cached(HK_CLASS_2048), usual);
 }

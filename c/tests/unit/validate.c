@@ -7,7 +7,7 @@
 
 #include "core/pagemap.h"
 #include "fresh.h"
-#include "heap/thread.h"
+#include "thread/bins.h"
 
 enum { CLASS = HK_CLASS_64 };
 
@@ -21,7 +21,7 @@ static struct hk_heap_class *make_state(void) {
         blocks[i] = hak_malloc(64);
     for (size_t i = 0; i < TEST_COUNT(blocks); i += 3)
         hak_free(blocks[i]);
-    hk_thread_empty(thread);
+    hk_bins_empty(thread);
     CHECK(hak_malloc(1000000) != NULL);
     CHECK_EQ(hk_validate(), 0);
     return &thread->heap->classes[CLASS];

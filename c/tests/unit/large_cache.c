@@ -1,15 +1,17 @@
-/* unit/keep.c - large blocks that a thread keeps after their free.
+/* unit/large_cache.c - large blocks that a thread keeps after their free.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
-#include "heap/keep.h"
+#include "thread/large_cache.h"
 
 #include "core/options.h"
 #include "core/pagemap.h"
 #include "debug/validate.h"
 #include "fresh.h"
-#include "heap/thread.h"
+#include "thread/bins.h"
+#include "thread/park.h"
+#include "thread/slow.h"
 
 #define MIB ((size_t)1 << 20)
 
@@ -29,7 +31,7 @@ static struct hak_stats stats(void) {
 static void earn(void) {
     for (int i = 0; i < 1000; i++)
         hak_free(hak_malloc(MIB));
-    hk_thread_empty(record());
+    hk_bins_empty(record());
 }
 
 static void *keep(size_t size) {
@@ -41,9 +43,9 @@ static void *keep(size_t size) {
 TEST_FRESH(a_freed_block_is_the_next_of_its_size_in_granules) {
     earn();
     char *block = keep(MIB);
-    CHECK_EQ(record()->keep.bytes, MIB);
+    CHECK_EQ(record()->large.bytes, MIB);
     CHECK(hak_malloc(MIB - 50000) == block);
-    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(record()->large.bytes, 0);
     CHECK_EQ(hak_usable_size(block), (MIB - 50000 + 4095) / 4096 * 4096);
     CHECK_EQ(hk_validate(), 0);
     hak_free(block);
@@ -73,59 +75,59 @@ TEST_FRESH(a_kept_block_is_zeroed_for_calloc) {
 
 TEST_FRESH(a_thread_that_has_moved_little_keeps_nothing) {
     keep(MIB);
-    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(record()->large.bytes, 0);
 }
 
 TEST_FRESH(a_size_that_was_not_asked_for_lately_is_not_kept) {
     earn();
     void *old = hak_malloc(MIB);
-    for (size_t i = 1; i <= HK_KEEP_WANTED; i++)
+    for (size_t i = 1; i <= HK_LARGE_CACHE_WANTED; i++)
         CHECK(hak_malloc((1 + i) * MIB / 2 + MIB) != NULL);
     hak_free(old);
-    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(record()->large.bytes, 0);
 }
 
 TEST_FRESH(what_is_kept_stays_within_the_limit_of_a_thread) {
     CHECK_EQ(hak_option_set("thread_cache_kb", "3072"), 0);
     earn();
-    void *blocks[HK_KEEP_MAX];
+    void *blocks[HK_LARGE_CACHE_MAX];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         blocks[i] = hak_malloc(MIB);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         hak_free(blocks[i]);
-    CHECK(record()->keep.bytes > 0);
-    CHECK_LE(record()->keep.bytes + record()->capacity_bytes, 3 * MIB);
+    CHECK(record()->large.bytes > 0);
+    CHECK_LE(record()->large.bytes + record()->capacity_bytes, 3 * MIB);
     CHECK_EQ(hk_validate(), 0);
 }
 
 TEST_FRESH(where_all_places_are_taken_another_block_gives_way) {
     earn();
-    struct hk_keep *kept = &record()->keep;
-    void *blocks[HK_KEEP_MAX + 1];
+    struct hk_large_cache *kept = &record()->large;
+    void *blocks[HK_LARGE_CACHE_MAX + 1];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         blocks[i] = hak_malloc(512 * 1024);
-    for (size_t i = 0; i < HK_KEEP_MAX; i++)
+    for (size_t i = 0; i < HK_LARGE_CACHE_MAX; i++)
         hak_free(blocks[i]);
-    CHECK_EQ(kept->bytes, HK_KEEP_MAX * 512 * 1024);
+    CHECK_EQ(kept->bytes, HK_LARGE_CACHE_MAX * 512 * 1024);
     CHECK(hak_malloc(MIB) != NULL); /* it asks for blocks, so it may free more */
-    hak_free(blocks[HK_KEEP_MAX]);
-    CHECK_EQ(kept->bytes, HK_KEEP_MAX * 512 * 1024);
+    hak_free(blocks[HK_LARGE_CACHE_MAX]);
+    CHECK_EQ(kept->bytes, HK_LARGE_CACHE_MAX * 512 * 1024);
     size_t gone = 0;
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         gone += hk_pagemap_find(blocks[i]) == NULL;
     CHECK_EQ(gone, 1);
-    CHECK(hk_pagemap_find(blocks[HK_KEEP_MAX]) != NULL);
+    CHECK(hk_pagemap_find(blocks[HK_LARGE_CACHE_MAX]) != NULL);
     CHECK_EQ(hk_validate(), 0);
 }
 
 TEST_FRESH(a_thread_that_frees_many_blocks_in_a_row_keeps_none) {
     earn();
-    void *blocks[HK_KEEP_MAX + 1];
+    void *blocks[HK_LARGE_CACHE_MAX + 1];
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         blocks[i] = hak_malloc(512 * 1024);
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
         hak_free(blocks[i]);
-    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(record()->large.bytes, 0);
     CHECK_EQ(stats().bytes_large, 0);
     CHECK_EQ(hk_validate(), 0);
 }
@@ -133,14 +135,14 @@ TEST_FRESH(a_thread_that_frees_many_blocks_in_a_row_keeps_none) {
 TEST_FRESH(what_two_looks_find_kept_goes) {
     earn();
     void *block = keep(MIB);
-    struct hk_keep *kept = &record()->keep;
-    hk_keep_scan(kept);
+    struct hk_large_cache *kept = &record()->large;
+    hk_large_cache_scan(kept);
     CHECK_EQ(kept->bytes, MIB);
     CHECK(hak_malloc(MIB) == block);
     hak_free(block);
-    hk_keep_scan(kept);
+    hk_large_cache_scan(kept);
     CHECK_EQ(kept->bytes, MIB);
-    hk_keep_scan(kept);
+    hk_large_cache_scan(kept);
     CHECK_EQ(kept->bytes, 0);
     CHECK(hk_pagemap_find(block) == NULL);
 }
@@ -149,7 +151,7 @@ TEST_FRESH(a_trim_frees_what_is_kept) {
     earn();
     void *block = keep(MIB);
     hak_trim();
-    CHECK_EQ(record()->keep.bytes, 0);
+    CHECK_EQ(record()->large.bytes, 0);
     CHECK(hk_pagemap_find(block) == NULL);
     CHECK_EQ(hk_validate(), 0);
 }
@@ -189,7 +191,7 @@ TEST_FRESH(a_second_free_or_use_of_a_kept_block_is_reported_and_changes_nothing)
     CHECK_CONTAINS(fake_os_take_errors(), "already free");
     CHECK_EQ(hak_usable_size(block), 0);
     CHECK_CONTAINS(fake_os_take_errors(), "already free");
-    CHECK_EQ(record()->keep.bytes, MIB);
+    CHECK_EQ(record()->large.bytes, MIB);
     CHECK(hak_malloc(MIB) == block);
     CHECK(hak_malloc(MIB) != block);
 }

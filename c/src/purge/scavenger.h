@@ -1,4 +1,4 @@
-/* heap/scavenger.h - the background thread that gives memory back while the program sleeps.
+/* purge/scavenger.h - the background thread that gives memory back while the program sleeps.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -7,12 +7,12 @@
  * once as much memory is free, or in use, as the option purge_thread_mb says. It sleeps without a
  * timeout while nothing is dirty, scans twice per purge delay while something is, and ends when the
  * process has become small again or when the program's own threads have ended. A forked child starts
- * without it. Where it is absent, heap/purge gives memory back inside of frees.
- * Owns: the thread. Threads: any, no lock held. The thread itself takes the locks of heap/purge.
- * Boundary: heap/purge, core/dirty, core/usage, hk_os_start_thread.
+ * without it. Where it is absent, purge/balance and purge/tick work in its place.
+ * Owns: the thread. Threads: any, no lock held. The thread itself takes the locks of purge/decay.
+ * Boundary: purge/decay, core/dirty, core/usage, hk_os_start_thread.
  */
-#ifndef HK_HEAP_SCAVENGER_H
-#define HK_HEAP_SCAVENGER_H
+#ifndef HK_PURGE_SCAVENGER_H
+#define HK_PURGE_SCAVENGER_H
 
 #include "../base/compiler.h"
 
@@ -23,10 +23,8 @@ void hk_scavenger_want(uint64_t signal_mask);
 
 bool hk_scavenger_is_present(void);
 
-/* From the end of a program's thread: ends the scavenger if the rest of the program has no use for it,
- * and waits until it is gone. */
-void hk_scavenger_thread_ended(void);
-
-void hk_scavenger_fork_child(void);
+/* From the end of a program's thread: ends the scavenger if the rest of the program has no use for it, and waits until
+ * it is gone. True if it was ended. */
+bool hk_scavenger_thread_ended(void);
 
 #endif

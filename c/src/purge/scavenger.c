@@ -1,4 +1,4 @@
-/* heap/scavenger.c - the background thread. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* purge/scavenger.c - the background thread. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "scavenger.h"
 
 #include "../core/arena.h"
@@ -6,9 +6,9 @@
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
-#include "fork.h"
-#include "purge.h"
-#include "thread.h"
+#include "../thread/recover.h"
+#include "../thread/threads.h"
+#include "decay.h"
 
 enum {
     SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal; each refusal doubles it */
@@ -18,12 +18,11 @@ enum {
     SCAVENGER_END_MS = 100,         /* an ending thread waits at most this long for the scavenger */
 };
 
-enum scavenger_state { SCAVENGER_ABSENT, SCAVENGER_PRESENT };
 enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
 
 static struct {
-    uint32_t state; /* atomic: enum scavenger_state */
-    uint64_t id;    /* atomic, stored by the scavenger; its hk_os_thread_id */
+    uint32_t present; /* atomic: 0, or a mark of the process that has one; see scavenger_mark */
+    uint64_t id;      /* atomic, stored by the scavenger; its hk_os_thread_id */
     uint32_t ended; /* atomic; threads of the program that ended so far; ends the pause of a scan */
     uint64_t retry_ms; /* atomic; not started before */
     uint64_t pause_ms; /* atomic; after the next refusal */
@@ -39,15 +38,16 @@ static bool scavenger_is_allowed(void) {
 static bool scavenger_is_wanted(void) {
     uint64_t threshold = hk_option(HK_OPTION_purge_thread_mb) << 20;
     return threshold != 0 && scavenger_is_allowed() &&
-           (hk_usage_bytes() >= threshold || hk_purge_dirty_bytes() >= threshold);
+           (hk_usage_bytes() >= threshold || hk_decay_dirty_bytes() >= threshold);
 }
+
+/* The value of `present` in this process. A forked child finds the mark of its parent, which is another one. */
+static uint32_t scavenger_mark(void) { return hk_os_generation() + 1; }
 
 bool hk_scavenger_is_present(void) {
     /* relaxed: only decides which thread gives memory back */
-    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT)
-        return false;
-    hk_fork_notice();                                              /* a child has none */
-    return hk_load_relaxed(&scavenger.state) == SCAVENGER_PRESENT; /* relaxed: as above */
+    uint32_t present = hk_load_relaxed(&scavenger.present);
+    return present != 0 && present == scavenger_mark();
 }
 
 /* ---- The thread -------------------------------------------------------------------------------- */
@@ -56,7 +56,7 @@ bool hk_scavenger_is_present(void) {
  * records it does not matter: the scavenger is allowed anyway. */
 static void scavenger_recount_threads(void) {
     if (hk_thread_count() <= SCAVENGER_FEW_THREADS)
-        hk_thread_recover_gone();
+        hk_recover_gone();
 }
 
 /* Sleeps half a purge delay, or less if a thread of the program ends. */
@@ -76,10 +76,10 @@ static void scavenger_settle(void) {
         scavenger_pause();
         scavenger_recount_threads();
         hk_dirty_clear();
-        enum hk_purge_progress progress;
-        while ((progress = hk_purge_step()) == HK_PURGE_UNFINISHED && scavenger_is_allowed()) {
+        enum hk_decay_progress progress;
+        while ((progress = hk_decay_step()) == HK_DECAY_UNFINISHED && scavenger_is_allowed()) {
         }
-        if (progress == HK_PURGE_DONE)
+        if (progress == HK_DECAY_DONE)
             return;
     } while (scavenger_is_allowed());
 }
@@ -87,7 +87,8 @@ static void scavenger_settle(void) {
 static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
     hk_store_relaxed(&scavenger.id,
-                     hk_os_thread_id()); /* relaxed: the store of `state` orders it */
+                     hk_os_thread_id()); /* relaxed: the store of `present` orders it */
+    hk_dirty_signal(); /* for all that became dirty while there was none, in a parent process, too */
     /* Soon, for a thread that was joined exists for a moment longer. */
     uint64_t recount_ms = SCAVENGER_RETRY_MS;
     while (scavenger_is_wanted()) {
@@ -98,8 +99,8 @@ static void *scavenger_run(void *arg) {
         scavenger_settle();
     }
     /* release: publishes `id`; pairs with the acquire in scavenger_await_end */
-    hk_store_release(&scavenger.state, SCAVENGER_ABSENT);
-    hk_os_wake(&scavenger.state);
+    hk_store_release(&scavenger.present, 0);
+    hk_os_wake(&scavenger.present);
     return arg;
 }
 
@@ -111,30 +112,30 @@ static void scavenger_await_end(void) {
     for (uint64_t now = hk_os_now_ms(); now < end_ms && !scavenger_is_allowed();
          now = hk_os_now_ms()) {
         /* acquire: pairs with the release in scavenger_run */
-        if (hk_load_acquire(&scavenger.state) == SCAVENGER_PRESENT) {
-            hk_os_wait_ms(&scavenger.state, SCAVENGER_PRESENT, end_ms - now);
+        uint32_t present = hk_load_acquire(&scavenger.present);
+        if (present != 0) {
+            hk_os_wait_ms(&scavenger.present, present, end_ms - now);
             continue;
         }
-        hk_os_wake(&scavenger.state); /* each waiter wakes the next one */
+        hk_os_wake(&scavenger.present); /* each waiter wakes the next one */
         if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
             return;
-        hk_os_wait_ms(&scavenger.state, SCAVENGER_ABSENT, 1);
+        hk_os_wait_ms(&scavenger.present, 0, 1);
     }
 }
 
-void hk_scavenger_thread_ended(void) {
-    if (hk_load_relaxed(&scavenger.state) != SCAVENGER_PRESENT)
-        return;
+bool hk_scavenger_thread_ended(void) {
+    if (!hk_scavenger_is_present())
+        return false;
     scavenger_recount_threads();
     if (scavenger_is_allowed())
-        return;
+        return false;
+
     hk_add_relaxed(&scavenger.ended, 1); /* relaxed: the wakes order */
     hk_os_wake(&scavenger.ended);
     hk_dirty_signal();
     scavenger_await_end();
-    /* What the scavenger left behind. Threads that start meanwhile use it again. */
-    while (!scavenger_is_allowed() && hk_purge_balance()) {
-    }
+    return true;
 }
 
 /* ---- Starting it ------------------------------------------------------------------------------- */
@@ -154,7 +155,7 @@ static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
-    hk_thread_recover_gone(); /* only threads that exist justify one of ours */
+    hk_recover_gone(); /* only threads that exist justify one of ours */
     return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
 }
 
@@ -162,12 +163,14 @@ void hk_scavenger_want(uint64_t signal_mask) {
     if (hk_likely(hk_scavenger_is_present() || !scavenger_is_wanted()))
         return;
     uint64_t now = hk_os_now_ms();
-    if (now < hk_load_relaxed(&scavenger.retry_ms)) /* relaxed: a time */
+    uint32_t seen =
+        hk_load_relaxed(&scavenger.present); /* relaxed: 0, or the mark of a parent process */
+    if (seen == 0 && now < hk_load_relaxed(&scavenger.retry_ms)) /* relaxed: a time */
         return;
-    uint32_t absent = SCAVENGER_ABSENT;
     /* relaxed: creating the thread orders what it sees */
-    if (!hk_cas_relaxed(&scavenger.state, &absent, SCAVENGER_PRESENT))
+    if (!hk_cas_relaxed(&scavenger.present, &seen, scavenger_mark()))
         return;
+
     if (scavenger_start(signal_mask)) {
         /* A program that starts and joins one thread after another gets few scavengers. */
         hk_store_relaxed(&scavenger.retry_ms, now + SCAVENGER_RETRY_MS); /* relaxed: a time */
@@ -175,12 +178,6 @@ void hk_scavenger_want(uint64_t signal_mask) {
         return;
     }
     scavenger_note_refusal(now);
-    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: as above */
-    hk_os_wake(&scavenger.state);
-}
-
-void hk_scavenger_fork_child(void) {
-    hk_store_relaxed(&scavenger.state, SCAVENGER_ABSENT); /* relaxed: the child has one thread */
-    hk_store_relaxed(&scavenger.retry_ms, 0);
-    hk_dirty_signal(); /* what was dirty in the parent is dirty here */
+    hk_store_relaxed(&scavenger.present, 0); /* relaxed: as above */
+    hk_os_wake(&scavenger.present);
 }

@@ -4,10 +4,10 @@
  *
  * What it is: fills bins to the counts of the size-class table. Blocks are not touched, so this
  * costs address space and a few pointers, no pages.
- * Owns: nothing. Threads: the calling thread's record. Boundary: heap/thread.
+ * Owns: nothing. Threads: the calling thread's record. Boundary: thread/bins.
  */
-#ifndef HK_HEAP_PREWARM_H
-#define HK_HEAP_PREWARM_H
+#ifndef HK_THREAD_PREWARM_H
+#define HK_THREAD_PREWARM_H
 
 #include <hakmem.h>
 

@@ -1,7 +1,8 @@
 /* heap/prewarm.c - blocks in a thread's cache before it asks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "prewarm.h"
 
-#include "thread.h"
+#include "bins.h"
+#include "park.h"
 
 /* Blocks of a class that the set wants in a bin. */
 static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
@@ -9,7 +10,7 @@ static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
     enum hak_prewarm_set tier =
         row->block_bytes <= HK_TINY_MAX ? HAK_PREWARM_TINY : HAK_PREWARM_POOL;
     if (set == HAK_PREWARM_ADAPTIVE)
-        return hk_thread_usual(class);
+        return hk_park_usual(class);
     return set == HAK_PREWARM_ALL || set == tier ? row->prewarm : 0;
 }
 
@@ -17,10 +18,10 @@ size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set) {
     size_t bytes = 0;
     for (size_t class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; ++class) {
         uint32_t want = prewarm_count(class, set);
-        uint32_t have = hk_thread_cached(thread, class);
+        uint32_t have = hk_bins_count(thread, class);
         if (have < want)
             bytes +=
-                hk_thread_fill(thread, class, want - have) * (size_t)hk_classes[class].block_bytes;
+                hk_bins_fill(thread, class, want - have) * (size_t)hk_classes[class].block_bytes;
     }
     return bytes;
 }

@@ -1,0 +1,34 @@
+/* api/hooks.c - the work of the layers above at events of threads. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "../thread/hooks.h"
+
+#include "../purge/balance.h"
+#include "../purge/decay.h"
+#include "../purge/scavenger.h"
+#include "../purge/tick.h"
+#include "../thread/threads.h"
+#include "fork.h"
+
+static void hooks_allocated(const struct hk_thread *thread) {
+    hk_scavenger_want(thread->signal_mask);
+}
+
+static void hooks_freed(void) { hk_purge_balance(); }
+
+static void hooks_thread_ended(void) {
+    if (hk_thread_count() <= 1)
+        hk_decay_leave_one();
+    /* What a scavenger that ended left behind. Threads that start meanwhile use it again. */
+    if (hk_scavenger_thread_ended()) {
+        while (hk_thread_count() <= 1 && hk_purge_balance()) {
+        }
+    }
+    hk_purge_balance();
+}
+
+const struct hk_thread_hooks hk_thread_hooks = {
+    .process_started = hk_fork_set_repairs,
+    .allocated = hooks_allocated,
+    .freed = hooks_freed,
+    .clock = hk_purge_tick,
+    .ended = hooks_thread_ended,
+};

@@ -1,0 +1,124 @@
+/* heap/slabs.c - the slabs of a class. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "slabs.h"
+
+#include "../core/pagemap.h"
+
+enum {
+    SLABS_EMPTY_KEPT =
+        1, /* Empty slabs that a class keeps, so that a program at the edge of one does not
+                             make and release it over and over. */
+    SLABS_DENSE_BYTES = 4096, /* Blocks to this size are taken to be touched in every page. */
+};
+
+const char *const hk_slab_causes[] = {
+    [HK_SLAB_NOT_A_BLOCK] = HK_CAUSE_ALIEN,
+    [HK_SLAB_INSIDE_BLOCK] = HK_CAUSE_INSIDE,
+    [HK_SLAB_ALREADY_FREE] = HK_CAUSE_FREE,
+};
+
+/* ---- The list ------------------------------------------------------------------------------------ */
+
+void hk_slabs_push_first(struct hk_heap_class *hc, struct hk_span *slab) {
+    slab->prev = NULL;
+    slab->next = hc->first;
+    if (hc->first != NULL)
+        hc->first->prev = slab;
+    else
+        hc->last = slab;
+    hc->first = slab;
+    hc->listed++;
+}
+
+void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
+    slab->next = NULL;
+    slab->prev = hc->last;
+    if (hc->last != NULL)
+        hc->last->next = slab;
+    else
+        hc->first = slab;
+    hc->last = slab;
+    hc->listed++;
+}
+
+void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab) {
+    if (slab->prev != NULL)
+        slab->prev->next = slab->next;
+    else
+        hc->first = slab->next;
+    if (slab->next != NULL)
+        slab->next->prev = slab->prev;
+    else
+        hc->last = slab->prev;
+    hc->listed--;
+}
+
+/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to
+ * *released if it is empty and one empty slab is kept already. */
+void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
+                    struct hk_span **released) {
+    if (was_exhausted)
+        hk_slabs_push_last(hc, slab);
+    if (!hk_slab_is_empty(slab))
+        return;
+    if (hc->empty < SLABS_EMPTY_KEPT) {
+        hc->empty++;
+        return;
+    }
+    hk_slabs_remove(hc, slab);
+    hc->slabs--;
+    slab->next = *released;
+    *released = slab;
+}
+
+/* ---- Slabs come and go ---------------------------------------------------------------------------- */
+
+static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
+    struct hk_span *slab = hk_span_create(class);
+    if (slab == NULL)
+        return NULL;
+    uint32_t granules = hk_classes[class].granules;
+    enum hk_granules_use use =
+        hk_classes[class].block_bytes <= SLABS_DENSE_BYTES ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
+    struct hk_granules run = hk_arena_take(&heap->arena, granules, use);
+    if (run.chunk == NULL) {
+        hk_span_destroy(slab);
+        return NULL;
+    }
+    slab->base = run.base;
+    slab->owner = heap;
+    slab->chunk = run.chunk;
+    slab->granules = granules;
+    slab->bytes = (size_t)slab->blocks * hk_classes[class].block_bytes;
+    slab->fresh = run.zero;
+    if (!hk_pagemap_enter(slab)) {
+        hk_arena_give(slab->chunk, slab->base, slab->granules);
+        hk_span_destroy(slab);
+        return NULL;
+    }
+    return slab;
+}
+
+/* Releases a list of empty slabs, linked by `next`. */
+void hk_slabs_release(struct hk_span *slab) {
+    while (slab != NULL) {
+        struct hk_span *next = slab->next;
+        hk_pagemap_remove(slab);
+        hk_arena_give(slab->chunk, slab->base, slab->granules);
+        hk_span_destroy(slab);
+        slab = next;
+    }
+}
+
+/* Adds a slab to the heap; false without memory. */
+bool hk_slabs_grow(struct hk_heap *heap, size_t class) {
+    struct hk_span *slab = slabs_create(heap, class);
+    if (slab == NULL)
+        return false;
+    struct hk_heap_class *hc = &heap->classes[class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hk_slabs_push_first(hc, slab);
+    hc->slabs++;
+    hc->empty++;
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+    return true;
+}

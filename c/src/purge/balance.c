@@ -1,0 +1,89 @@
+/* purge/balance.c - a limit on free memory without a scavenger. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "balance.h"
+
+#include "../core/extent.h"
+#include "../core/options.h"
+#include "../core/usage.h"
+#include "../heap/heaps.h"
+#include "../os/os.h"
+#include "decay.h"
+#include "scavenger.h"
+
+enum {
+    BALANCE_CALLS = 32,       /* System calls at the end of a free. */
+    BALANCE_PART = 4,         /* Part of purge_thread_mb that a balance leaves alone. */
+    BALANCE_REGRETS = 2,      /* In a row raise the limit: one is no loop yet. */
+    BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit falls by half. */
+};
+
+static struct {
+    uint64_t limit;       /* atomic, stored under PURGE; the raised limit, 0: not raised */
+    uint64_t limit_ms;    /* lock:PURGE; when it was raised or halved last */
+    uint32_t regrets;     /* lock:PURGE; in a row */
+    uint64_t usage_after; /* lock:PURGE; usage after the last balance */
+    uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
+} balance;
+
+static uint64_t balance_limit(void) {
+    uint64_t base = (hk_option(HK_OPTION_purge_thread_mb) << 20) / BALANCE_PART;
+    uint64_t raised = hk_load_relaxed(&balance.limit); /* relaxed: a number */
+    return raised > base ? raised : base;
+}
+
+/* Adapts the limit. Usage that grows again by what the last balances gave back belongs to a program
+ * that frees and allocates the same memory in turn: the page faults cost more than the memory is
+ * worth, so the limit rises above it. Without such regret it falls again. */
+static void balance_adapt(void) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t usage = hk_usage_bytes();
+    uint64_t again = usage > balance.usage_after ? usage - balance.usage_after : 0;
+    uint64_t regret = again < balance.balanced ? again : balance.balanced;
+    uint64_t limit = balance_limit();
+    if (regret > 0 && regret >= balance.balanced / 2) {
+        if (++balance.regrets >= BALANCE_REGRETS)
+            hk_store_relaxed(&balance.limit, limit + regret + regret / 4); /* relaxed: a number */
+        balance.limit_ms = now;
+    } else if (now - balance.limit_ms >
+               BALANCE_REGRET_DECAY * hk_option(HK_OPTION_purge_delay_ms)) {
+        hk_store_relaxed(&balance.limit, limit / 2); /* relaxed: as above */
+        balance.limit_ms = now;
+        balance.regrets = 0;
+    }
+    if (again > 0)
+        balance.balanced = 0;
+}
+
+static void balance_arena(void *arg, struct hk_heap *heap) {
+    struct hk_purge_budget *budget = arg;
+    if (!hk_purge_is_spent(budget))
+        hk_arena_purge(&heap->arena, HK_PURGE_FREE, budget);
+}
+
+bool hk_purge_balance(void) {
+    if (hk_likely(hk_decay_dirty_bytes() <= balance_limit()) ||
+        hk_option(HK_OPTION_purge_thread_mb) == 0 || hk_scavenger_is_present() ||
+        !hk_decay_try_lock())
+        return false;
+
+    balance_adapt();
+    uint64_t dirty = hk_decay_dirty_bytes();
+    uint64_t limit = balance_limit();
+    size_t given_back = 0;
+    if (dirty > limit) {
+        /* Down to half of the limit, so that the next frees need no balance. */
+        struct hk_purge_budget budget = {BALANCE_CALLS, dirty - limit / 2};
+        size_t wanted = budget.bytes;
+        hk_heaps_each(balance_arena, &budget);
+        if (!hk_purge_is_spent(&budget))
+            hk_extent_purge(UINT64_MAX, &budget);
+        given_back = wanted - budget.bytes;
+        balance.balanced += given_back;
+        balance.usage_after = hk_usage_bytes();
+        if (given_back == 0) {                                   /* the OS refuses: locked memory */
+            hk_store_relaxed(&balance.limit, dirty + dirty / 4); /* relaxed: a number */
+            balance.limit_ms = hk_os_now_ms();
+        }
+    }
+    hk_decay_unlock();
+    return given_back > 0;
+}

@@ -1,0 +1,185 @@
+/* purge/decay.c - scans that give memory back. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "decay.h"
+
+#include "../core/extent.h"
+#include "../core/options.h"
+#include "../heap/heaps.h"
+#include "../heap/scan.h"
+#include "../os/os.h"
+#include "../thread/bins.h"
+#include "../thread/park.h"
+#include "../thread/thread.h"
+#include "../thread/threads.h"
+#include "../transfer/transfer.h"
+
+enum {
+    DECAY_TRANSFER_BATCH = 64,   /* Blocks taken from a transfer cache at once; on the stack. */
+    DECAY_STEP_BYTES = 16 << 20, /* At most given back in one step; about a millisecond. */
+    DECAY_PARKED_ALONE =
+        512 << 10, /* Bytes that parked caches may hold where one thread is left. */
+    DECAY_TRANSFER_ALONE = 4 << 20, /* The same for blocks in transfer caches. */
+};
+
+static struct {
+    struct hk_lock lock; /* rank PURGE */
+    struct hk_scan scan; /* lock:PURGE; the place of the scan that decays */
+    uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the last scan */
+} decay;
+
+uint64_t hk_decay_dirty_bytes(void) { return hk_arena_dirty_bytes() + hk_extent_cached_bytes(); }
+
+static uint64_t decay_delay(void) { return hk_option(HK_OPTION_purge_delay_ms); }
+
+bool hk_decay_try_lock(void) { return hk_lock_try(&decay.lock, HK_RANK_PURGE); }
+
+void hk_decay_unlock(void) { hk_unlock(&decay.lock, HK_RANK_PURGE); }
+
+/* ---- Scans ------------------------------------------------------------------------------------- */
+
+static size_t decay_extents(struct hk_purge_budget *budget) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t delay = decay_delay();
+    return hk_extent_purge(now > delay ? now - delay : 0, budget);
+}
+
+/* Returns the idle blocks of the transfer caches to their slabs. False when the budget is used up.
+ */
+static bool decay_transfer(struct hk_scan *scan) {
+    void *blocks[DECAY_TRANSFER_BATCH];
+    bool all = scan->which == HK_PURGE_ALL;
+    for (; scan->transfer_class < HK_CLASS_COUNT; scan->transfer_class++) {
+        size_t class = scan->transfer_class;
+        for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
+            uint32_t count;
+            do {
+                if (hk_purge_is_spent(&scan->budget))
+                    return false;
+                count = hk_transfer_take_idle(cpu, class, all, blocks, DECAY_TRANSFER_BATCH);
+                if (count > 0) {
+                    hk_heap_give_idle(class, blocks, count, &scan->mistakes);
+                    hk_purge_spend(&scan->budget, 1, 0);
+                }
+            } while (count == DECAY_TRANSFER_BATCH);
+        }
+        struct hk_transfer_counts left;
+        hk_transfer_count(class, &left);
+        scan->waiting += left.blocks;
+    }
+    return true;
+}
+
+/* Goes on with a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
+static bool decay_scan(struct hk_scan *scan) {
+    if (!decay_transfer(scan))
+        return false;
+    struct hk_heap *heap;
+    while ((heap = hk_heaps_at(scan->heap)) != NULL) {
+        if (!hk_heap_scan(heap, scan))
+            return false;
+        scan->heap++;
+    }
+    scan->purged_bytes += scan->which == HK_PURGE_ALL ? hk_extent_purge(UINT64_MAX, &scan->budget)
+                                                      : decay_extents(&scan->budget);
+    return !hk_purge_is_spent(&scan->budget);
+}
+
+static struct hk_purge_budget decay_budget(uint32_t calls) {
+    return (struct hk_purge_budget){calls, DECAY_STEP_BYTES};
+}
+
+/* Ends a step. If another thread waits for its turn, it gets it before the next step. */
+static void decay_unlock(void) {
+    static uint32_t never; /* const: 0 */
+    /* relaxed: only a look */
+    bool wanted = (hk_load_relaxed(&decay.lock.word) & HK_LOCK_WAITERS) != 0;
+    hk_unlock(&decay.lock, HK_RANK_PURGE);
+    if (wanted)
+        hk_os_wait_ms(&never, 0, 1);
+}
+
+/* One step of the scan that decays, under the PURGE lock. Moves the mistakes that it found to
+ * *mistakes, for a report without the lock. */
+static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *mistakes) {
+    struct hk_scan *scan = &decay.scan;
+    scan->which = HK_PURGE_DECAYED;
+    scan->budget = decay_budget(calls);
+    bool ended = decay_scan(scan);
+    *mistakes = scan->mistakes;
+    scan->mistakes.count = 0;
+    if (!ended)
+        return HK_DECAY_UNFINISHED;
+
+    /* Dirty bytes that stay as they are cannot go: locked memory, huge pages in use. */
+    uint64_t dirty = hk_arena_dirty_bytes();
+    bool moving = dirty != decay.dirty_seen || scan->purged_bytes > 0 || scan->waiting > 0 ||
+                  hk_extent_cached_bytes() > 0;
+    decay.dirty_seen = dirty;
+    *scan = (struct hk_scan){0};
+    return moving ? HK_DECAY_WAITING : HK_DECAY_DONE;
+}
+
+/* Empties the caches of threads that ended a purge delay ago. True if younger ones are left. */
+static bool decay_parked(void) {
+    uint64_t now = hk_os_now_ms();
+    uint64_t delay = decay_delay();
+    return hk_park_release(now > delay ? now - delay : 0);
+}
+
+enum hk_decay_progress hk_decay_step(void) {
+    struct hk_mistakes mistakes;
+    hk_lock(&decay.lock, HK_RANK_PURGE);
+    enum hk_decay_progress progress = decay_locked(HK_DECAY_STEP_CALLS, &mistakes);
+    decay_unlock();
+    hk_mistakes_report("free", &mistakes);
+    return decay_parked() && progress == HK_DECAY_DONE ? HK_DECAY_WAITING : progress;
+}
+
+bool hk_decay_try_step(uint32_t calls) {
+    struct hk_mistakes mistakes;
+    if (!hk_decay_try_lock())
+        return false;
+    enum hk_decay_progress progress = decay_locked(calls, &mistakes);
+    hk_decay_unlock();
+    hk_mistakes_report("free", &mistakes);
+    decay_parked();
+    return progress != HK_DECAY_UNFINISHED;
+}
+
+size_t hk_decay_all(void) {
+    hk_threads_ask_trim();
+    struct hk_thread *thread = hk_thread_get();
+    if (thread != NULL)
+        hk_bins_empty(thread);
+    hk_park_release(UINT64_MAX);
+
+    struct hk_scan scan = {.which = HK_PURGE_ALL};
+    for (bool done = false; !done;) {
+        scan.budget = decay_budget(HK_DECAY_STEP_CALLS);
+        hk_lock(&decay.lock, HK_RANK_PURGE);
+        done = decay_scan(&scan);
+        decay_unlock();
+    }
+    hk_mistakes_report("free", &scan.mistakes);
+    return scan.purged_bytes;
+}
+
+/* Returns the blocks of all transfer caches to their slabs. */
+static void decay_all_transfer(void) {
+    struct hk_scan scan = {.which = HK_PURGE_ALL, .budget = HK_PURGE_UNLIMITED};
+    hk_lock(&decay.lock, HK_RANK_PURGE);
+    decay_transfer(&scan);
+    decay_unlock();
+    hk_mistakes_report("free", &scan.mistakes);
+}
+
+void hk_decay_leave_one(void) {
+    if (hk_transfer_bytes() > DECAY_TRANSFER_ALONE)
+        decay_all_transfer();
+    hk_park_shrink(DECAY_PARKED_ALONE);
+}
+
+/* In a forked child. */
+void hk_decay_repair(struct hk_lock *lock) {
+    (void)lock;
+    hk_heaps_each(hk_heap_repair_purge, NULL);
+}

@@ -1,0 +1,31 @@
+/* purge/tick.c - scans in the program's own threads. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "tick.h"
+
+#include "../core/options.h"
+#include "../core/usage.h"
+#include "decay.h"
+#include "scavenger.h"
+
+enum { TICK_CALLS = 16 }; /* System calls in a step inside a slow call of the program. */
+
+static struct {
+    uint64_t next_ms; /* atomic: no tick starts a scan before */
+    uint64_t high_ms; /* atomic: when the soft limit last made everything go */
+} tick;
+
+/* Above the soft limit everything goes, but not again and again in the same millisecond. */
+static void tick_if_high(uint64_t now) {
+    if (hk_likely(!hk_usage_is_high()) || now == hk_load_relaxed(&tick.high_ms))
+        return;
+    hk_store_relaxed(&tick.high_ms, now); /* relaxed: a time, orders nothing */
+    hk_decay_all();
+}
+
+void hk_purge_tick(uint64_t now) {
+    tick_if_high(now);
+    if (hk_scavenger_is_present() || now < hk_load_relaxed(&tick.next_ms)) /* relaxed: a time */
+        return;
+    /* Memory goes when two scans in a row found it free: after half a delay to a whole one. */
+    if (hk_decay_try_step(TICK_CALLS)) /* relaxed: as above */
+        hk_store_relaxed(&tick.next_ms, now + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
+}

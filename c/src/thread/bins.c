@@ -1,0 +1,283 @@
+/* thread/bins.c - the bins of a thread cache. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "bins.h"
+
+#include <string.h>
+
+#include "../core/dirty.h"
+#include "../core/error.h"
+#include "../core/meta.h"
+#include "../os/check.h"
+#include "../transfer/transfer.h"
+#include "budget.h"
+#include "threads.h"
+#include "tunables.h"
+
+/* ---- Arrays ---------------------------------------------------------------------------------------- */
+
+void hk_bins_reset(struct hk_thread *thread, size_t class) {
+    thread->cache.bins[class].top = HK_BIN_WITHOUT_ARRAY;
+    thread->cache.bins[class].ceil = HK_BIN_WITHOUT_ARRAY;
+    thread->floor[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->seen[class] = HK_BIN_WITHOUT_ARRAY;
+    thread->capacity[class] = 0;
+}
+
+/* Bytes of an array with its NULL slots, as the allocator of metadata rounds them up. */
+static size_t bins_array_bytes(uint32_t capacity) {
+    return hk_meta_usable(((size_t)capacity + HK_BIN_BELOW) * sizeof(void *));
+}
+
+/* While a bin's blocks move, `moving` names its class. A forked child that finds it set drops the
+ * bin of a vanished thread, because its blocks may be in it twice. */
+static void bins_begin_move(struct hk_thread *thread, size_t class) {
+    hk_store_relaxed(&thread->moving, (uint8_t) class); /* relaxed: the fence orders it */
+    hk_fence_stores();
+}
+
+static void bins_end_move(struct hk_thread *thread) {
+    hk_fence_stores();
+    hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
+}
+
+/* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False
+ * without memory: nothing changed. */
+static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
+    void **old_floor = thread->floor[class];
+    uint32_t old_capacity = thread->capacity[class];
+    size_t blocks = (size_t)(thread->cache.bins[class].top - old_floor);
+    void **floor = HK_BIN_WITHOUT_ARRAY;
+    hk_assert(blocks <= capacity);
+    bool same_array = old_capacity > 0 && capacity > 0 &&
+                      bins_array_bytes(capacity) == bins_array_bytes(old_capacity);
+    if (same_array) {
+        floor = old_floor;
+    } else if (capacity > 0) {
+        void **array = hk_meta_alloc(bins_array_bytes(capacity));
+        if (array == NULL)
+            return false;
+        for (int i = 0; i < HK_BIN_BELOW; i++)
+            array[i] = NULL;
+        floor = array + HK_BIN_BELOW;
+        memcpy(floor, old_floor, blocks * sizeof *floor);
+    }
+    hk_lock(&thread->lock, HK_RANK_THREAD);
+    bins_begin_move(thread, class);
+    thread->floor[class] = floor;
+    thread->capacity[class] = (uint16_t)capacity;
+    hk_bin_set_top(&thread->cache.bins[class], floor + blocks);
+    thread->cache.bins[class].ceil = floor + capacity;
+    bins_end_move(thread);
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+    thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
+    if (old_capacity > 0 && !same_array)
+        hk_meta_free(old_floor - HK_BIN_BELOW, bins_array_bytes(old_capacity));
+    return true;
+}
+
+uint32_t hk_bins_count(const struct hk_thread *thread, size_t class) {
+    /* relaxed: only counted */
+    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
+}
+
+/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No
+ * lock: a locked instruction would wait for all stores that the program has under way, at every
+ * flush. */
+static void **bins_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
+    void **floor = thread->floor[class];
+    size_t left = (size_t)(thread->cache.bins[class].top - floor) - count;
+    bins_begin_move(thread, class);
+    for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
+        void *oldest = floor[i];
+        floor[i] = floor[i + count];
+        floor[i + count] = oldest;
+    }
+    hk_bin_set_top(&thread->cache.bins[class], floor + left);
+    bins_end_move(thread);
+    return floor + left;
+}
+
+/* ---- Blocks leave ---------------------------------------------------------------------------------- */
+
+/* As hk_bins_flush, for blocks that are in no bin any more. */
+static bool bins_give(const char *function, size_t class, void **blocks, uint32_t count,
+                      const void *freed) {
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    struct hk_transfer_put put = {0, false};
+    if (hk_threads_are_many()) {
+        count = hk_heap_check_batch(class, blocks, count, &mistakes);
+        put = hk_transfer_put(class, blocks, count, freed);
+        hk_dirty_signal();
+    }
+    if (put.count < count)
+        hk_heap_give(class, blocks + put.count, count - put.count, &mistakes);
+    if (hk_unlikely(mistakes.count > 0))
+        hk_mistakes_report(function, &mistakes);
+    if (hk_unlikely(put.freed_is_there))
+        hk_bad_pointer(function, freed, HK_CAUSE_FREE);
+    return !put.freed_is_there;
+}
+
+bool hk_bins_flush(struct hk_thread *thread, const char *function, size_t class, uint32_t count,
+                   const void *freed) {
+    void **blocks = bins_take_oldest(thread, class, count);
+    hk_bit_set(thread->flushed, (uint32_t) class);
+    thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
+    return bins_give(function, class, blocks, count, freed);
+}
+
+/* Returns all blocks of a bin to their owner heaps. */
+static void bins_return_all(struct hk_thread *thread, size_t class) {
+    struct hk_mistakes mistakes;
+    mistakes.count = 0;
+    uint32_t count = hk_bins_count(thread, class);
+    void **blocks = bins_take_oldest(thread, class, count);
+    hk_heap_give(class, blocks, count, &mistakes);
+    hk_mistakes_report("free", &mistakes);
+}
+
+/* Halves a bin; false without memory for the smaller array. */
+static bool bins_halve(struct hk_thread *thread, size_t class) {
+    uint32_t half = thread->capacity[class] / 2u;
+    uint32_t blocks = hk_bins_count(thread, class);
+    if (blocks > half)
+        hk_bins_flush(thread, "free", class, blocks - half, NULL);
+    return bins_set_capacity(thread, class, half);
+}
+
+void hk_bins_scan(struct hk_thread *thread) {
+    hk_large_cache_scan(&thread->large);
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        if (thread->capacity[class] > 0 && thread->cache.bins[class].top == thread->seen[class])
+            bins_halve(thread, class);
+        thread->seen[class] = thread->cache.bins[class].top;
+    }
+}
+
+void hk_bins_halve_all(struct hk_thread *thread) {
+    size_t bytes = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        size_t block_bytes = hk_classes[class].block_bytes;
+        bytes += thread->capacity[class] * hk_max(block_bytes, THREAD_BATCH_BLOCK);
+    }
+    for (size_t class = 1; class < HK_CLASS_COUNT && bytes > THREAD_BATCH_BYTES; ++class) {
+        if (thread->capacity[class] > 0)
+            bins_halve(thread, class);
+    }
+}
+
+bool hk_bins_drop_one_large(struct hk_thread *thread) {
+    return hk_large_cache_drop(&thread->large);
+}
+
+void hk_bins_drop_large(struct hk_thread *thread) {
+    while (hk_bins_drop_one_large(thread)) {
+    }
+}
+
+static void bins_drop_arrays(struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        if (thread->capacity[class] > 0)
+            bins_set_capacity(thread, class, 0);
+    }
+}
+
+void hk_bins_empty(struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        if (hk_bins_count(thread, class) > 0)
+            bins_return_all(thread, class);
+    }
+    bins_drop_arrays(thread);
+    hk_bins_drop_large(thread);
+}
+
+void hk_bins_empty_for_others(struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        uint32_t blocks = hk_bins_count(thread, class);
+        if (blocks > 0)
+            hk_bins_flush(thread, "free", class, blocks, NULL);
+    }
+    bins_drop_arrays(thread);
+    hk_bins_drop_large(thread);
+}
+
+void hk_bins_destroy(struct hk_thread *thread) {
+    hk_bins_empty(thread);
+    hk_meta_free(thread, sizeof *thread);
+}
+
+/* ---- Bins grow ------------------------------------------------------------------------------------- */
+
+/* The class whose bin may hold most bytes. */
+static size_t bins_largest(const struct hk_thread *thread) {
+    size_t largest = 1;
+    size_t most = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        size_t bytes = thread->capacity[class] * (size_t)hk_classes[class].block_bytes;
+        if (bytes > most) {
+            most = bytes;
+            largest = class;
+        }
+    }
+    return largest;
+}
+
+/* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
+ * much is left. */
+static void bins_make_room(struct hk_thread *thread, size_t bytes) {
+    while (hk_budget_held(thread) + bytes > thread->budget) {
+        if (hk_bins_drop_one_large(thread))
+            continue;
+        size_t class = bins_largest(thread);
+        if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <
+                bytes * THREAD_ROOM_RATIO ||
+            !bins_halve(thread, class))
+            return;
+    }
+}
+
+/* Raises a bin's capacity, as far as the thread then holds at most `budget` bytes. */
+static void bins_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
+                                size_t budget) {
+    size_t old = thread->capacity[class];
+    size_t block_bytes = hk_classes[class].block_bytes;
+    size_t held = hk_budget_held(thread);
+    if (held + block_bytes > budget)
+        return;
+    size_t most = old + (budget - held) / block_bytes;
+    bins_set_capacity(thread, class, (uint32_t)hk_min(capacity, most));
+}
+
+void hk_bins_grow(struct hk_thread *thread, size_t class) {
+    const struct hk_class *row = &hk_classes[class];
+    uint32_t depth = hk_budget_depth(thread, class);
+    uint32_t old = thread->capacity[class];
+    uint32_t capacity =
+        old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
+    capacity = capacity < depth ? capacity : depth;
+    if (capacity <= old)
+        return;
+
+    if (thread->slow_calls % THREAD_ROOM_CALLS == 0)
+        bins_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
+    bins_raise_capacity(thread, class, capacity, thread->budget);
+}
+
+uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count) {
+    uint32_t depth = hk_budget_depth(thread, class);
+    uint32_t have = hk_bins_count(thread, class);
+    uint32_t want = have + count < depth ? have + count : depth;
+    if (want > thread->capacity[class])
+        bins_raise_capacity(thread, class, want, hk_budget_limit());
+    want = want < thread->capacity[class] ? want : thread->capacity[class];
+    uint32_t added = 0;
+    while (have + added < want) {
+        void **top = thread->cache.bins[class].top;
+        uint32_t got = hk_heap_take(thread->heap, class, top, want - have - added);
+        if (got == 0)
+            break;
+        hk_bin_set_top(&thread->cache.bins[class], top + got);
+        added += got;
+    }
+    return added;
+}

@@ -1,0 +1,17 @@
+/* thread/check.h - whether a block is allocated, for checked mode.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: looks for a block in its slab and in the transfer caches.
+ * Owns: nothing. Threads: any, no lock held. Boundary: heap/heap, transfer.
+ */
+#ifndef HK_THREAD_CHECK_H
+#define HK_THREAD_CHECK_H
+
+#include "../base/compiler.h"
+
+/* Reports `block`, in the name of `function`, unless it is the start of a block that is free neither in its slab nor in a
+ * transfer cache. True if it is one. */
+bool hk_check(const char *function, const void *block);
+
+#endif

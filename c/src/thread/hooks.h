@@ -1,0 +1,25 @@
+/* thread/hooks.h - events of threads that the layers above act on.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: the only way up from this layer. The functions are constants, defined by the public functions' layer in
+ * api/hooks.c, so that a compiler that sees all of hakmem calls them directly.
+ * Owns: nothing. Threads: the thread that the event is about, no lock held.
+ * Boundary: none.
+ */
+#ifndef HK_THREAD_HOOKS_H
+#define HK_THREAD_HOOKS_H
+
+#include "tcache.h"
+
+struct hk_thread_hooks {
+    void (*process_started)(void);                     /* once, before any other */
+    void (*allocated)(const struct hk_thread *thread); /* a slow call of an allocation */
+    void (*freed)(void);                               /* a slow call of a free reached a heap */
+    void (*clock)(uint64_t now_ms);                    /* now and then in slow calls */
+    void (*ended)(void);                               /* a thread has given up its cache */
+};
+
+extern const struct hk_thread_hooks hk_thread_hooks;
+
+#endif

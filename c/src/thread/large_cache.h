@@ -1,0 +1,42 @@
+/* thread/large_cache.h - large blocks that a thread has freed and will soon want again.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: a few spans of class NONE, still registered, with their pages. A program that allocates
+ * and frees a buffer in turn gets the same one, without a lock and without a page fault.
+ * Owns: the spans in it. Threads: the owning thread only, but for `bytes`; in a forked child, whoever
+ * releases the record of a thread that is no more. Boundary: core/large.
+ */
+#ifndef HK_THREAD_LARGE_CACHE_H
+#define HK_THREAD_LARGE_CACHE_H
+
+#include "../core/large.h"
+
+enum { HK_LARGE_CACHE_MAX = 8, HK_LARGE_CACHE_WANTED = 4 };
+
+struct hk_large_cache {
+    struct hk_span *spans[HK_LARGE_CACHE_MAX]; /* owner; NULL: an empty place */
+    size_t bytes;                              /* atomic, stored by the owner; sum of the spans' */
+    size_t wanted
+        [HK_LARGE_CACHE_WANTED]; /* owner; sizes asked for last, since the last scan; 0: none */
+    uint32_t puts;               /* owner; since a block was asked for last */
+    uint8_t next_wanted;         /* owner; the oldest of them */
+    uint8_t next;                /* owner; the place that gives way next */
+};
+
+/* A kept span for a block of `size` bytes, which is no longer kept then; NULL if none is right. */
+struct hk_span *hk_large_cache_take(struct hk_large_cache *cache, size_t size, size_t align);
+
+/* Whether the thread has lately asked for blocks like that of `span`. */
+bool hk_large_cache_wants(const struct hk_large_cache *cache, const struct hk_span *span);
+
+/* Keeps the span of a free block; another one may give way. */
+void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span);
+
+/* Frees one kept span for good; false if there is none. */
+bool hk_large_cache_drop(struct hk_large_cache *cache);
+
+/* Frees those that were kept at the last scan already. */
+void hk_large_cache_scan(struct hk_large_cache *cache);
+
+#endif

@@ -1,0 +1,98 @@
+/* thread/park.c - the caches of threads that ended. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "park.h"
+
+#include "../core/dirty.h"
+#include "../heap/heaps.h"
+#include "../os/os.h"
+#include "bins.h"
+#include "recover.h"
+#include "threads.h"
+#include "tunables.h"
+
+static uint16_t park_usual[HK_CLASS_COUNT]; /* atomic; see hk_park_usual */
+
+static void park_note_usual(const struct hk_thread *thread) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        /* relaxed: an average that may miss a thread */
+        uint32_t usual = hk_load_relaxed(&park_usual[class]);
+        uint32_t blocks = thread->capacity[class] / 2u;
+        hk_store_relaxed(&park_usual[class], (uint16_t)((usual + blocks + 1) / 2));
+    }
+}
+
+uint32_t hk_park_usual(size_t class) {
+    return hk_load_relaxed(&park_usual[class]); /* relaxed: an average */
+}
+
+bool hk_park(struct hk_thread *thread) {
+    size_t most = hk_threads.cpus * (size_t)THREAD_PARKED_PER_CPU;
+    most = most < THREAD_PARKED_MAX ? most : THREAD_PARKED_MAX;
+    park_note_usual(thread);
+    hk_bins_drop_large(thread);
+    thread->parked_ms = hk_os_now_ms();
+
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    bool parks = hk_threads.parked_bytes + thread->capacity_bytes <= most;
+    if (parks) {
+        hk_store_relaxed(&thread->id, 0); /* relaxed: as in hk_recover_identify; it is nobody's */
+        hk_threads_park_locked(thread);
+    }
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    if (parks)
+        hk_dirty_signal();
+    return parks;
+}
+
+struct hk_thread *hk_park_adopt(void) {
+    if (hk_load_relaxed(&hk_threads.parked) == NULL) /* relaxed: a look; decided under the lock */
+        return NULL;
+    uint32_t number = hk_lock_self();
+    struct hk_heap *no_spare = NULL;
+
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = hk_threads.parked;
+    if (thread != NULL) {
+        thread->number = number;
+        hk_threads_unpark_locked(thread);
+        thread->heap->threads--;
+        thread->heap = hk_heaps_choose(&no_spare);
+        thread->heap->threads++;
+        hk_recover_identify(thread);
+    }
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    if (thread == NULL)
+        return NULL;
+
+    thread->signal_mask = hk_os_signal_mask();
+    thread->end_rounds = 0;
+    thread->frees_in_a_row = 0;
+    return thread;
+}
+
+/* ---- Emptying parked caches -------------------------------------------------------------------------- */
+
+static bool park_is_older(const struct hk_thread *thread, const void *before_ms) {
+    return thread->is_parked && thread->parked_ms <= *(const uint64_t *)before_ms;
+}
+
+/* Empties one cache that was parked at or before a time; false if there is none. */
+static bool park_release_one(uint64_t before_ms) {
+    if (hk_load_relaxed(&hk_threads.parked) == NULL) /* relaxed: a look */
+        return false;
+    struct hk_thread *thread = hk_threads_take(park_is_older, &before_ms);
+    if (thread != NULL)
+        hk_bins_destroy(thread);
+    return thread != NULL;
+}
+
+bool hk_park_release(uint64_t before_ms) {
+    while (park_release_one(before_ms)) {
+    }
+    return hk_load_relaxed(&hk_threads.parked) != NULL; /* relaxed: as above */
+}
+
+void hk_park_shrink(size_t bytes) {
+    /* relaxed: a look */
+    while (hk_load_relaxed(&hk_threads.parked_bytes) > bytes && park_release_one(UINT64_MAX)) {
+    }
+}

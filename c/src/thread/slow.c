@@ -1,0 +1,222 @@
+/* thread/slow.c - calls that a bin cannot serve. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "slow.h"
+
+#include "../core/dirty.h"
+#include "../core/error.h"
+#include "../core/options.h"
+#include "../heap/heap.h"
+#include "../os/check.h"
+#include "../os/os.h"
+#include "../transfer/transfer.h"
+#include "bins.h"
+#include "budget.h"
+#include "hooks.h"
+#include "recover.h"
+#include "thread.h"
+#include "threads.h"
+#include "tunables.h"
+
+/* Frees of a thread without a cache. libc frees the remains of earlier threads in one that is past its
+ * destructors. A cache that it got then would be lost. */
+static HK_THREAD_LOCAL uint32_t thread_first_frees;
+
+/* What every slow call does besides its own work. */
+static void slow_tick(struct hk_thread *thread) {
+    uint32_t trims = hk_load_relaxed(&hk_threads.trims); /* relaxed: a request, orders nothing */
+    if (hk_unlikely(trims != thread->trim_seen)) {
+        thread->trim_seen = trims;
+        hk_bins_empty(thread);
+    }
+    if (hk_likely(++thread->slow_calls % THREAD_CLOCK_CALLS != 0))
+        return;
+
+    hk_recover_vanished();
+    hk_budget_set(thread);
+    uint64_t now = hk_os_now_ms();
+    hk_thread_hooks.clock(now);
+    if (now - thread->scanned_ms >= THREAD_SCAN_MS) {
+        thread->scanned_ms = now;
+        hk_bins_scan(thread);
+    }
+}
+
+static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
+    struct hk_block block = {NULL, false};
+    return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);
+}
+
+/* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a thread
+ * that only allocates ends with half of its last batch unused. */
+static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
+    uint32_t part = thread->depth_shift == 0 ? 2 : 4;
+    return (capacity + part - 1) / part;
+}
+
+void *hk_slow_refill(size_t class) {
+    struct hk_thread *thread = hk_thread_get();
+    if (hk_unlikely(thread == NULL))
+        return hk_slow_take_one(class).start;
+    slow_tick(thread);
+    hk_thread_hooks.allocated(thread);
+    hk_budget_note_refill(thread, class,
+                          slow_batch(thread, thread->capacity[class]) *
+                              (size_t)hk_classes[class].block_bytes);
+    bool first = thread->seen[class] != NULL; /* slow call since the last scan */
+    thread->seen[class] = NULL;
+    thread->frees_in_a_row = 0;
+
+    /* A thread that started just now may be pre-warmed or have adopted a cache. */
+    void *block = hk_bin_pop(&thread->cache.bins[class]);
+    if (block != NULL)
+        return block;
+
+    if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
+        hk_bins_grow(thread, class);
+    uint32_t capacity = thread->capacity[class];
+    if (capacity == 0)
+        return slow_take_one(thread->heap, class).start;
+
+    uint32_t batch = slow_batch(thread, capacity);
+    void **top = thread->cache.bins[class].top;
+    uint32_t got = hk_transfer_take(class, top, batch);
+    if (got == 0)
+        got = hk_heap_take(thread->heap, class, top, batch);
+    if (hk_unlikely(got == 0))
+        return NULL;
+    hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
+    return top[got - 1];
+}
+
+struct hk_block hk_slow_take_one(size_t class) {
+    struct hk_thread *thread = hk_thread_get();
+    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    struct hk_block none = {NULL, false};
+    return heap != NULL ? slow_take_one(heap, class) : none;
+}
+
+/* The cache for a free. A thread that has only freed a little gets none yet. */
+static struct hk_thread *slow_get_to_free(void) {
+    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
+        return NULL;
+    return hk_thread_get();
+}
+
+/* Whether a block is allocated as far as can be seen. Reports it otherwise. By default a full bin is
+ * compared as a push compares it, and only a bin of large blocks that holds less than that asks the
+ * slab, because small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
+ * of the bin and asks always, so that it misses nothing but the bins of other threads. */
+static bool slow_check(const struct hk_thread *thread, const char *function, size_t class,
+                       const void *block) {
+    bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
+    void *const *at = exact ? thread->floor[class] : thread->cache.bins[class].top - HK_BIN_BELOW;
+    for (; at < thread->cache.bins[class].top; at++) {
+        if (hk_unlikely(*at == block)) {
+            hk_bad_pointer(function, block, HK_CAUSE_FREE);
+            return false;
+        }
+    }
+    bool few =
+        thread->capacity[class] <= HK_BIN_BELOW && hk_classes[class].block_bytes > HK_TINY_MAX;
+    return (exact || few) ? hk_heap_check_fast(function, block) : true;
+}
+
+/* As bins_give, for a single block, which was checked. */
+static void slow_give_one(const char *function, size_t class, void *block) {
+    struct hk_transfer_put put = {0, false};
+    if (hk_threads_are_many()) {
+        put = hk_transfer_put(class, &block, 1, block);
+        hk_dirty_signal();
+    }
+    if (hk_unlikely(put.freed_is_there)) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+    } else if (put.count == 0) {
+        hk_heap_give_one(function, class, block);
+        hk_thread_hooks.freed();
+    }
+}
+
+static bool slow_is_full(const struct hk_thread *thread, size_t class) {
+    return thread->cache.bins[class].top == thread->cache.bins[class].ceil;
+}
+
+void hk_slow_flush(const char *function, size_t class, void *block) {
+    struct hk_thread *thread = slow_get_to_free();
+    if (hk_unlikely(thread == NULL)) {
+        hk_heap_give_one(function, class, block);
+        hk_thread_hooks.freed();
+        return;
+    }
+    if (hk_unlikely(!slow_check(thread, function, class, block)))
+        return;
+    if (hk_bin_push(&thread->cache.bins[class], block)) /* HK_CHECKS_FAST, or pre-warmed just now */
+        return;
+    slow_tick(thread);
+    thread->seen[class] = NULL;
+    bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
+    if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
+        hk_bins_halve_all(thread);
+    if (slow_is_full(thread, class) &&
+        (!only_frees ||
+         thread->capacity[class] * (size_t)hk_classes[class].block_bytes < THREAD_ONLY_FREES_BYTES))
+        hk_bins_grow(thread, class);
+    uint32_t capacity = thread->capacity[class];
+    if (capacity == 0) {
+        hk_bit_set(thread->flushed, (uint32_t) class);
+        slow_give_one(function, class, block);
+        return;
+    }
+
+    /* A thread that only frees never reuses its cache, so it flushes all of it. */
+    uint32_t batch = only_frees ? capacity : (capacity + 1) / 2;
+    if (slow_is_full(thread, class) && !hk_bins_flush(thread, function, class, batch, block))
+        return;
+    bool pushed = hk_bin_push(&thread->cache.bins[class], block);
+    hk_assert(pushed);
+    (void)pushed;
+    hk_thread_hooks.freed();
+}
+
+struct hk_block hk_slow_take_large(size_t size, size_t align) {
+    struct hk_block none = {NULL, false};
+    struct hk_thread *thread = hk_thread_get();
+    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    if (thread != NULL) {
+        slow_tick(thread);
+        struct hk_span *span = hk_large_cache_take(&thread->large, size, align);
+        if (span != NULL)
+            return (struct hk_block){(void *)span->base, false};
+    }
+    if (thread != NULL) {
+        hk_budget_note_refill(thread, HK_CLASS_NONE, size);
+        hk_thread_hooks.allocated(thread);
+    }
+    return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
+}
+
+/* Keeps a freed large block if the thread asks for such blocks and may hold so much. One that has
+ * freed many since it asked last wants none, not even those that it kept. */
+static bool slow_keep_large(struct hk_thread *thread, struct hk_span *span) {
+    if (thread->large.puts == HK_LARGE_CACHE_MAX) {
+        hk_bins_drop_large(thread);
+        return false;
+    }
+    if (thread->capacity_bytes + span->bytes > thread->budget ||
+        !hk_large_cache_wants(&thread->large, span))
+        return false;
+    while (hk_budget_held(thread) + span->bytes > thread->budget)
+        hk_bins_drop_one_large(thread);
+    hk_large_cache_put(&thread->large, span);
+    return true;
+}
+
+void hk_slow_free_large(struct hk_span *span) {
+    struct hk_thread *thread = slow_get_to_free();
+    if (thread != NULL) {
+        slow_tick(thread);
+        if (slow_keep_large(thread, span))
+            return;
+        hk_bit_set(thread->flushed, HK_CLASS_NONE);
+    }
+    hk_large_free(span);
+    hk_thread_hooks.freed();
+}

@@ -1,0 +1,128 @@
+/* thread/threads.c - the list of thread caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "threads.h"
+
+#include "../heap/heaps.h"
+
+struct hk_threads hk_threads;
+
+uint32_t hk_thread_count(void) {
+    /* relaxed: a size, orders nothing. In a forked child, the caches of other threads do not count. */
+    return hk_load_relaxed(&hk_threads.vanished) ? 1 : hk_load_relaxed(&hk_threads.count);
+}
+
+bool hk_threads_are_many(void) {
+    return hk_thread_count() > 1 ||
+           hk_load_relaxed(&hk_threads.parked) != NULL; /* relaxed: a hint */
+}
+
+void hk_threads_ask_trim(void) { hk_add_relaxed(&hk_threads.trims, 1); /* relaxed: a request */ }
+
+struct hk_heap *hk_thread_any_heap(void) {
+    struct hk_heap *heap = hk_heaps_at(0);
+    if (heap != NULL)
+        return heap;
+
+    struct hk_heap *spare = hk_heaps_spare(0);
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    heap = hk_heaps_choose(&spare);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_heaps_drop_spare(spare);
+    return heap;
+}
+
+bool hk_threads_attach(struct hk_thread *thread) {
+    struct hk_heap *spare =
+        hk_heaps_spare(hk_load_relaxed(&hk_threads.count)); /* relaxed: a guess */
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    thread->heap = hk_heaps_choose(&spare);
+    if (thread->heap != NULL) {
+        thread->heap->threads++;
+        thread->next = hk_threads.first;
+        if (hk_threads.first != NULL)
+            hk_threads.first->prev = thread;
+        hk_fence_stores(); /* a forked child finds a whole cache in the list */
+        hk_threads.first = thread;
+        hk_add_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+    }
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_heaps_drop_spare(spare);
+    return thread->heap != NULL;
+}
+
+void hk_threads_unlink_locked(struct hk_thread *thread) {
+    if (thread->is_parked)
+        hk_threads_unpark_locked(thread);
+    if (thread->prev != NULL)
+        thread->prev->next = thread->next;
+    else
+        hk_threads.first = thread->next;
+    if (thread->next != NULL)
+        thread->next->prev = thread->prev;
+    thread->heap->threads--;
+    hk_sub_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+}
+
+void hk_threads_unlink(struct hk_thread *thread) {
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_threads_unlink_locked(thread);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+}
+
+struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread, const void *arg),
+                                  const void *arg) {
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    struct hk_thread *thread = hk_threads.first;
+    while (thread != NULL && !matches(thread, arg))
+        thread = thread->next;
+    if (thread != NULL)
+        hk_threads_unlink_locked(thread);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    return thread;
+}
+
+/* ---- Parked caches ---------------------------------------------------------------------------------- */
+
+void hk_threads_park_locked(struct hk_thread *thread) {
+    thread->is_parked = true;
+    thread->parked_next = hk_threads.parked;
+    hk_store_relaxed(&hk_threads.parked,
+                     thread); /* relaxed: others only look whether there is one */
+    hk_add_relaxed(&hk_threads.parked_bytes, thread->capacity_bytes); /* relaxed: under the lock */
+    thread->heap->threads--;
+    hk_sub_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+}
+
+void hk_threads_unpark_locked(struct hk_thread *thread) {
+    struct hk_thread *before = hk_threads.parked;
+    while (before != thread && before->parked_next != thread)
+        before = before->parked_next;
+    if (before == thread)
+        hk_store_relaxed(&hk_threads.parked, thread->parked_next); /* relaxed: as above */
+    else
+        before->parked_next = thread->parked_next;
+    thread->is_parked = false;
+    hk_sub_relaxed(&hk_threads.parked_bytes, thread->capacity_bytes); /* relaxed: as above */
+    thread->heap->threads++;
+    hk_add_relaxed(&hk_threads.count, 1); /* relaxed: as above */
+}
+
+/* ---- Repair ----------------------------------------------------------------------------------------- */
+
+/* The list is whole from `first` on by `next`; the rest follows from it. */
+void hk_threads_repair(struct hk_lock *lock) {
+    (void)lock;
+    hk_heaps_forget_threads();
+    hk_store_relaxed(&hk_threads.parked_bytes, 0); /* relaxed: under the lock */
+    hk_store_relaxed(&hk_threads.parked, NULL);    /* relaxed: as in hk_threads_park_locked */
+    hk_store_relaxed(&hk_threads.count, 0);        /* relaxed: as above */
+
+    struct hk_thread *prev = NULL;
+    for (struct hk_thread *thread = hk_threads.first; thread != NULL; thread = thread->next) {
+        thread->prev = prev;
+        prev = thread;
+        thread->heap->threads++;
+        hk_add_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+        if (thread->is_parked)
+            hk_threads_park_locked(thread);
+    }
+}
