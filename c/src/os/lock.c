@@ -51,6 +51,8 @@ static bool locks_know_survivor(uint32_t generation) {
     return true;
 }
 
+void hk_lock_note_fork(void) { locks_know_survivor(hk_os_generation()); }
+
 bool hk_lock_thread_vanished(uint32_t thread) {
     uint32_t generation = hk_os_generation();
     uint32_t mine = (generation << LOCK_COUNT_BITS & ~HK_LOCK_WAITERS) >> LOCK_COUNT_BITS;

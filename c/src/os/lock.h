@@ -58,6 +58,10 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 /* Whether the thread of that number belonged to a parent process and does not exist in this one. */
 bool hk_lock_thread_vanished(uint32_t thread);
 
+/* In a forked child, by its first thread: the number that it keeps is not that of a vanished thread. Orphaned locks are
+ * taken over only after that. */
+void hk_lock_note_fork(void);
+
 static inline uint32_t hk_lock_self(void) {
     uint32_t self = hk_lock_thread;
     return hk_likely(self != 0) ? self : hk_lock_number_thread();

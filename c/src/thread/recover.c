@@ -39,6 +39,7 @@ void hk_recover_notice_fork(void) {
         !hk_cas_relaxed(&recover_generation, &seen, generation))
         return;
 
+    hk_lock_note_fork();
     hk_store_relaxed(&hk_threads.vanished, 1); /* relaxed: the child has one thread */
     if (hk_cache->kind == HK_CACHE_OWN)
         hk_recover_identify((struct hk_thread *)(void *)hk_cache);
