@@ -134,9 +134,10 @@ enum hak_prewarm_set {
 HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
 /* Gives back to the OS, now, all memory that can be given back, free pages between live blocks
- * included: the calling thread's cache is emptied, other threads are asked to empty theirs at their
- * next slow path. Returns the bytes
- * returned to the OS by this call. Safe at any time; costs page faults afterwards. */
+ * included. Empties the caches of the calling thread and of threads that sleep in a system call. Threads
+ * that run lose most of their cached blocks, and empty the rest at their next slow path. Under a seccomp
+ * filter, all other threads empty theirs at their next slow path. Returns the bytes returned to the OS by
+ * this call. Safe at any time; costs page faults afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
 /* Sets the option `name` (as in the documentation, without "HAKMEM_") from text. Returns 0, ENOENT

@@ -15,6 +15,7 @@
 #include "os/limits_linux.c"
 #include "os/error_linux.c"
 #include "os/thread_linux.c"
+#include "os/barrier_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 
@@ -54,6 +55,7 @@
 #include "thread/budget.c"
 #include "thread/large_cache.c"
 #include "thread/bins.c"
+#include "thread/drain.c"
 #include "thread/recover.c"
 #include "thread/park.c"
 #include "thread/prewarm.c"

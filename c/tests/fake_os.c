@@ -417,6 +417,16 @@ bool hk_os_thread_is_gone(uint64_t id) {
 }
 uint64_t hk_os_signal_mask(void) { return 0; }
 bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }
+bool hk_os_barrier(void) {
+    return syscall(SYS_membarrier, 1 << 3, 0, 0) == 0 ||
+           (syscall(SYS_membarrier, 1 << 4, 0, 0) == 0 &&
+            syscall(SYS_membarrier, 1 << 3, 0, 0) == 0);
+}
+bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask) {
+    (void)usual_mask;
+    return id != 0 && fake_os.threads_sleep;
+}
+bool hk_os_handlers_block_their_signal(void) { return true; }
 bool hk_os_is_sandboxed(void) { return false; }
 void hk_os_find_thread_create(void) {}
 void hk_os_stay_loaded(const void *code) { (void)code; }

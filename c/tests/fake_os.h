@@ -24,6 +24,7 @@ struct fake_os {
     size_t page_bytes;        /* 4096; any multiple of that */
     unsigned cpus;            /* 1 */
     uint32_t cpu;             /* 0: on which all threads run */
+    bool threads_sleep;       /* what hk_os_thread_sleeps says of all threads */
     uint64_t memory_limit;    /* 0: none */
     uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
     char *const *environment; /* NULL, as in a set-uid program */

@@ -82,7 +82,8 @@ unsafe impl GlobalAlloc for Hakmem {
 
 /// Returns all free memory to the operating system, and reports how many bytes that were.
 ///
-/// The cache of the calling thread is flushed. Other threads flush theirs on their next slow call.
+/// The caches of the calling thread and of threads that sleep are emptied. Threads that run lose most of
+/// their cached blocks. Under a seccomp filter, other threads empty their caches on their next slow call.
 /// hakmem also returns memory by itself, after [`options::PURGE_DELAY_MS`]. Call this function when
 /// the program is about to be idle, for instance before a long sleep. Later allocations pay for it
 /// with page faults.

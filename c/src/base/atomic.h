@@ -28,6 +28,21 @@
 #define hk_cas_acq_rel(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
+/* Whether *p equals a pointer. Relaxed. Compilers do not fold an atomic load into the comparison. */
+HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
+#if defined(__x86_64__) && !HK_THREAD_SANITIZER
+    bool equal;
+    __asm__("cmpq %2, %1" : "=@ccz"(equal) : "m"(*p), "r"(value));
+    return equal;
+#else
+    return hk_load_relaxed(p) == value;
+#endif
+}
+
+/* Orders memory accesses of this thread for the compiler only. Pairs with hk_os_barrier, which orders them for the
+ * processor. */
+#define hk_fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
 /* Stores before it are seen no later than stores after it, even by a process that is forked from
  * another thread in between; costs nothing on x86-64. */
 #define hk_fence_stores() __atomic_thread_fence(__ATOMIC_RELEASE)

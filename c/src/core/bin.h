@@ -11,7 +11,8 @@
  *   NULL | NULL | block block block ... |  (unused)  |
  *
  * Owns: nothing; the thread owns the arrays. Blocks themselves are never read or written.
- * Threads: the owning thread only. `top` is stored atomically for statistics and forked children.
+ * Threads: the owning thread. Another thread may replace the oldest blocks by NULL (thread/drain), so the fast paths
+ * access slots atomically. `top` is stored atomically for that, for statistics and for forked children.
  * Boundary: calls nothing.
  */
 #ifndef HK_CORE_BIN_H
@@ -55,7 +56,7 @@ HK_FAST void hk_bin_set_top(struct hk_bin *bin, void **top) { hk_store_release(&
 /* The newest block, or NULL from an empty bin. */
 HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
     void **top = bin->top;
-    void *block = top[-1];
+    void *block = hk_load_relaxed(&top[-1]); /* relaxed: NULL ends the bin, whoever stored it */
     if (hk_likely(block != NULL))
         hk_bin_set_top(bin, top - 1);
     return block;
@@ -64,10 +65,11 @@ HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
 /* False if the bin is full, or if `block` is one of its two newest already (a double free). */
 HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
     void **top = bin->top;
-    if (hk_unlikely(top == bin->ceil) || hk_unlikely(top[-1] == block) ||
-        hk_unlikely(top[-2] == block))
+    /* relaxed: as above */
+    if (hk_unlikely(top == bin->ceil) || hk_unlikely(hk_equals_relaxed(&top[-1], block)) ||
+        hk_unlikely(hk_equals_relaxed(&top[-2], block)))
         return false;
-    *top = block;
+    hk_store_relaxed(top, block); /* relaxed: the store of top orders it for a forked child */
     hk_bin_set_top(bin, top + 1);
     return true;
 }

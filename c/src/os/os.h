@@ -116,6 +116,17 @@ bool hk_os_thread_is_gone(uint64_t id);
  * its signal mask tells), nor in a child of vfork. `usual_mask` is the thread's signal mask in normal
  * operation. */
 bool hk_os_may_start_thread(uint64_t usual_mask);
+/* Lets every thread of the process pass a full memory barrier, wherever it is in its code. Stores before it are seen by
+ * all loads that other threads start afterwards, and their stores before it are seen by the caller. Costs some
+ * microseconds. False, nothing happened, where the kernel cannot do it or a sandbox may forbid it. */
+bool hk_os_barrier(void);
+
+/* Whether a thread of this process sleeps in a system call, and not in a signal handler, as its signal mask tells. True
+ * only if that is certain, provided that hk_os_handlers_block_their_signal. */
+bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask);
+/* Whether all signal handlers of the process block their own signal while they run, as POSIX has it by default. */
+bool hk_os_handlers_block_their_signal(void);
+
 /* Whether the calling thread is under a seccomp filter. */
 bool hk_os_is_sandboxed(void);
 /* The calling thread's signal mask; bit 0 is signal 1. */

@@ -7,7 +7,9 @@
 #include "../heap/scan.h"
 #include "../os/os.h"
 #include "../thread/bins.h"
+#include "../thread/drain.h"
 #include "../thread/park.h"
+#include "../thread/recover.h"
 #include "../thread/thread.h"
 #include "../thread/threads.h"
 #include "../transfer/transfer.h"
@@ -118,11 +120,14 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     return moving ? HK_DECAY_WAITING : HK_DECAY_DONE;
 }
 
-/* Empties the caches of threads that ended a purge delay ago. True if younger ones are left. */
-static bool decay_parked(void) {
+/* Empties the caches of threads that ended a purge delay ago, and of those that did nothing since the last scan. True if
+ * there may be more at the next scan. */
+static bool decay_threads(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = decay_delay();
-    return hk_park_release(now > delay ? now - delay : 0);
+    hk_recover_vanished();
+    bool waits = hk_park_release(now > delay ? now - delay : 0);
+    return hk_drain_idle() || waits;
 }
 
 enum hk_decay_progress hk_decay_step(void) {
@@ -131,7 +136,10 @@ enum hk_decay_progress hk_decay_step(void) {
     enum hk_decay_progress progress = decay_locked(HK_DECAY_STEP_CALLS, &mistakes);
     decay_unlock();
     hk_mistakes_report("free", &mistakes);
-    return decay_parked() && progress == HK_DECAY_DONE ? HK_DECAY_WAITING : progress;
+    if (progress == HK_DECAY_UNFINISHED)
+        return progress;
+    bool waits = decay_threads();
+    return waits ? HK_DECAY_WAITING : progress;
 }
 
 bool hk_decay_try_step(uint32_t calls) {
@@ -141,18 +149,24 @@ bool hk_decay_try_step(uint32_t calls) {
     enum hk_decay_progress progress = decay_locked(calls, &mistakes);
     hk_decay_unlock();
     hk_mistakes_report("free", &mistakes);
-    decay_parked();
+    if (progress != HK_DECAY_UNFINISHED)
+        decay_threads();
     return progress != HK_DECAY_UNFINISHED;
 }
 
 size_t hk_decay_all(void) {
-    hk_threads_ask_trim();
-    struct hk_thread *thread = hk_thread_get();
-    if (thread != NULL)
-        hk_bins_empty(thread);
-    hk_park_release(UINT64_MAX);
-
     struct hk_scan scan = {.which = HK_PURGE_ALL};
+    struct hk_thread *thread = hk_thread_get();
+    hk_recover_vanished();
+    hk_threads_ask_trim();
+    if (thread != NULL) {
+        hk_tcache_enter(thread);
+        hk_bins_empty(thread);
+        hk_tcache_leave(thread);
+    }
+    hk_park_release(UINT64_MAX);
+    hk_drain_all();
+
     for (bool done = false; !done;) {
         scan.budget = decay_budget(HK_DECAY_STEP_CALLS);
         hk_lock(&decay.lock, HK_RANK_PURGE);

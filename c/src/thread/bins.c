@@ -39,9 +39,25 @@ static void bins_end_move(struct hk_thread *thread) {
     hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
 }
 
+void hk_bins_rebase(struct hk_thread *thread, size_t class) {
+    void **base = hk_bins_base(thread, class);
+    uint32_t count = hk_bins_count(thread, class);
+    if (hk_likely(thread->floor[class] == base))
+        return;
+
+    hk_lock(&thread->lock, HK_RANK_THREAD);
+    bins_begin_move(thread, class);
+    memmove(base, thread->floor[class], count * sizeof *base);
+    thread->floor[class] = base;
+    hk_bin_set_top(&thread->cache.bins[class], base + count);
+    bins_end_move(thread);
+    hk_unlock(&thread->lock, HK_RANK_THREAD);
+}
+
 /* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False
  * without memory: nothing changed. */
 static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
+    hk_bins_rebase(thread, class);
     void **old_floor = thread->floor[class];
     uint32_t old_capacity = thread->capacity[class];
     size_t blocks = (size_t)(thread->cache.bins[class].top - old_floor);
@@ -264,6 +280,7 @@ void hk_bins_grow(struct hk_thread *thread, size_t class) {
 }
 
 uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count) {
+    hk_bins_rebase(thread, class);
     uint32_t depth = hk_budget_depth(thread, class);
     uint32_t have = hk_bins_count(thread, class);
     uint32_t want = have + count < depth ? have + count : depth;

@@ -5,8 +5,8 @@
  * What it is: how bins get and lose arrays and blocks. An array starts small and doubles each time its bin runs empty
  * or full, to the depth of its class and within the thread's budget. Bins that were not used between two scans give
  * half back.
- * Owns: the arrays. Threads: the owner of the cache, or, for a cache whose thread is gone, the thread that took it out
- * of the list. No lock held.
+ * Owns: the arrays. Threads: the owner of the cache between hk_tcache_enter and hk_tcache_leave, or, for a cache whose
+ * thread is gone, the thread that took it out of the list. No lock held.
  * Boundary: transfer, heap/heap, core/meta, thread/budget, thread/large_cache.
  */
 #ifndef HK_THREAD_BINS_H
@@ -16,6 +16,14 @@
 
 /* A bin without an array. Its blocks are lost. */
 void hk_bins_reset(struct hk_thread *thread, size_t class);
+
+/* The first slot of the array of a bin. Its oldest block is further up, at floor, after thread/drain took older ones. */
+static inline void **hk_bins_base(const struct hk_thread *thread, size_t class) {
+    return thread->cache.bins[class].ceil - thread->capacity[class];
+}
+
+/* Moves the blocks of a bin to the beginning of its array. */
+void hk_bins_rebase(struct hk_thread *thread, size_t class);
 
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);

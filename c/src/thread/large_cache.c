@@ -50,15 +50,20 @@ void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span) {
     cache->spans[place] = span;
 }
 
-bool hk_large_cache_drop(struct hk_large_cache *cache) {
+struct hk_span *hk_large_cache_remove(struct hk_large_cache *cache) {
     for (uint32_t i = 0; i < HK_LARGE_CACHE_MAX; i++) {
         uint32_t place = cache->next++ % HK_LARGE_CACHE_MAX;
-        if (cache->spans[place] != NULL) {
-            hk_large_free(large_cache_remove(cache, place));
-            return true;
-        }
+        if (cache->spans[place] != NULL)
+            return large_cache_remove(cache, place);
     }
-    return false;
+    return NULL;
+}
+
+bool hk_large_cache_drop(struct hk_large_cache *cache) {
+    struct hk_span *span = hk_large_cache_remove(cache);
+    if (span != NULL)
+        hk_large_free(span);
+    return span != NULL;
 }
 
 void hk_large_cache_scan(struct hk_large_cache *cache) {

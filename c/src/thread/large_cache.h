@@ -33,6 +33,9 @@ bool hk_large_cache_wants(const struct hk_large_cache *cache, const struct hk_sp
 /* Keeps the span of a free block; another one may give way. */
 void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span);
 
+/* Takes one span out of the cache; NULL if there is none. The caller frees it. */
+struct hk_span *hk_large_cache_remove(struct hk_large_cache *cache);
+
 /* Frees one kept span for good; false if there is none. */
 bool hk_large_cache_drop(struct hk_large_cache *cache);
 

@@ -63,6 +63,7 @@ struct hk_thread *hk_park_adopt(void) {
     if (thread == NULL)
         return NULL;
 
+    hk_store_relaxed(&thread->busy, 0); /* relaxed: as in hk_tcache_enter */
     thread->signal_mask = hk_os_signal_mask();
     thread->end_rounds = 0;
     thread->frees_in_a_row = 0;

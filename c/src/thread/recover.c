@@ -5,6 +5,7 @@
 
 #include "../os/os.h"
 #include "bins.h"
+#include "drain.h"
 #include "threads.h"
 #include "tunables.h"
 
@@ -18,6 +19,7 @@ static void recover_cache(struct hk_thread *thread) {
     hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     hk_recover_repair(&thread->lock);
+    hk_drain_repair(thread);
     hk_bins_destroy(thread);
 }
 

@@ -27,7 +27,9 @@ static void slow_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_bins_empty(thread);
     }
-    if (hk_likely(++thread->slow_calls % THREAD_CLOCK_CALLS != 0))
+    hk_store_relaxed(&thread->slow_calls,
+                     thread->slow_calls + 1); /* relaxed: a hint for thread/drain */
+    if (hk_likely(thread->slow_calls % THREAD_CLOCK_CALLS != 0))
         return;
 
     hk_recover_vanished();
@@ -52,10 +54,7 @@ static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
     return (capacity + part - 1) / part;
 }
 
-void *hk_slow_refill(size_t class) {
-    struct hk_thread *thread = hk_thread_get();
-    if (hk_unlikely(thread == NULL))
-        return hk_slow_take_one(class).start;
+static void *slow_refill(struct hk_thread *thread, size_t class) {
     slow_tick(thread);
     hk_thread_hooks.allocated(thread);
     hk_budget_note_refill(thread, class,
@@ -76,6 +75,7 @@ void *hk_slow_refill(size_t class) {
     if (capacity == 0)
         return slow_take_one(thread->heap, class).start;
 
+    hk_bins_rebase(thread, class);
     uint32_t batch = slow_batch(thread, capacity);
     void **top = thread->cache.bins[class].top;
     uint32_t got = hk_transfer_take(class, top, batch);
@@ -85,6 +85,17 @@ void *hk_slow_refill(size_t class) {
         return NULL;
     hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
     return top[got - 1];
+}
+
+void *hk_slow_refill(size_t class) {
+    struct hk_thread *thread = hk_thread_get();
+    if (hk_unlikely(thread == NULL))
+        return hk_slow_take_one(class).start;
+
+    hk_tcache_enter(thread);
+    void *block = slow_refill(thread, class);
+    hk_tcache_leave(thread);
+    return block;
 }
 
 struct hk_block hk_slow_take_one(size_t class) {
@@ -139,13 +150,8 @@ static bool slow_is_full(const struct hk_thread *thread, size_t class) {
     return thread->cache.bins[class].top == thread->cache.bins[class].ceil;
 }
 
-void hk_slow_flush(const char *function, size_t class, void *block) {
-    struct hk_thread *thread = slow_get_to_free();
-    if (hk_unlikely(thread == NULL)) {
-        hk_heap_give_one(function, class, block);
-        hk_thread_hooks.freed();
-        return;
-    }
+static void slow_flush(struct hk_thread *thread, const char *function, size_t class, void *block) {
+    hk_bins_rebase(thread, class);
     if (hk_unlikely(!slow_check(thread, function, class, block)))
         return;
     if (hk_bin_push(&thread->cache.bins[class], block)) /* HK_CHECKS_FAST, or pre-warmed just now */
@@ -176,26 +182,48 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
     hk_thread_hooks.freed();
 }
 
-struct hk_block hk_slow_take_large(size_t size, size_t align) {
-    struct hk_block none = {NULL, false};
-    struct hk_thread *thread = hk_thread_get();
-    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
-    if (thread != NULL) {
-        slow_tick(thread);
-        struct hk_span *span = hk_large_cache_take(&thread->large, size, align);
-        if (span != NULL)
-            return (struct hk_block){(void *)span->base, false};
+void hk_slow_flush(const char *function, size_t class, void *block) {
+    struct hk_thread *thread = slow_get_to_free();
+    if (hk_unlikely(thread == NULL)) {
+        hk_heap_give_one(function, class, block);
+        hk_thread_hooks.freed();
+        return;
     }
-    if (thread != NULL) {
+
+    hk_tcache_enter(thread);
+    slow_flush(thread, function, class, block);
+    hk_tcache_leave(thread);
+}
+
+/* ---- Large blocks ------------------------------------------------------------------------------------ */
+
+/* A cached block; start NULL if there is none that suits. */
+static struct hk_block slow_take_cached(struct hk_thread *thread, size_t size, size_t align) {
+    hk_tcache_enter(thread);
+    slow_tick(thread);
+    struct hk_span *span = hk_large_cache_take(&thread->large, size, align);
+    if (span == NULL) {
         hk_budget_note_refill(thread, HK_CLASS_NONE, size);
         hk_thread_hooks.allocated(thread);
     }
-    return heap != NULL ? hk_large_alloc(&heap->arena, heap, size, align) : none;
+    hk_tcache_leave(thread);
+    return (struct hk_block){span != NULL ? (void *)span->base : NULL, false};
 }
 
-/* Keeps a freed large block if the thread asks for such blocks and may hold so much. One that has
- * freed many since it asked last wants none, not even those that it kept. */
-static bool slow_keep_large(struct hk_thread *thread, struct hk_span *span) {
+struct hk_block hk_slow_take_large(size_t size, size_t align) {
+    struct hk_block block = {NULL, false};
+    struct hk_thread *thread = hk_thread_get();
+    struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
+    if (thread != NULL)
+        block = slow_take_cached(thread, size, align);
+    if (block.start != NULL || heap == NULL)
+        return block;
+    return hk_large_alloc(&heap->arena, heap, size, align);
+}
+
+/* Caches a freed large block if the thread asks for such blocks and may hold so much. One that has
+ * freed many since it asked last wants none, not even those that it has. */
+static bool slow_cache_large(struct hk_thread *thread, struct hk_span *span) {
     if (thread->large.puts == HK_LARGE_CACHE_MAX) {
         hk_bins_drop_large(thread);
         return false;
@@ -211,12 +239,17 @@ static bool slow_keep_large(struct hk_thread *thread, struct hk_span *span) {
 
 void hk_slow_free_large(struct hk_span *span) {
     struct hk_thread *thread = slow_get_to_free();
+    bool cached = false;
     if (thread != NULL) {
+        hk_tcache_enter(thread);
         slow_tick(thread);
-        if (slow_keep_large(thread, span))
-            return;
-        hk_bit_set(thread->flushed, HK_CLASS_NONE);
+        cached = slow_cache_large(thread, span);
+        if (!cached)
+            hk_bit_set(thread->flushed, HK_CLASS_NONE);
+        hk_tcache_leave(thread);
     }
+    if (cached)
+        return;
     hk_large_free(span);
     hk_thread_hooks.freed();
 }

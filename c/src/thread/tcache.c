@@ -13,4 +13,6 @@ static const struct hk_cache tcache_disabled = TCACHE_SENTINEL(HK_CACHE_DISABLED
 
 HK_THREAD_LOCAL struct hk_cache *hk_cache = TCACHE_CONSTANT(tcache_uninitialized);
 
+struct hk_thread *hk_tcache_drained;
+
 void hk_thread_disable_cache(void) { hk_cache = TCACHE_CONSTANT(tcache_disabled); }

@@ -45,6 +45,7 @@ static void thread_release(struct hk_thread *thread) {
 
 static void thread_finish(struct hk_thread *thread) {
     hk_thread_disable_cache();
+    hk_tcache_enter(thread); /* for good; another thread that adopts the cache leaves it */
     if (!hk_park(thread))
         thread_release(thread);
     hk_thread_hooks.ended();

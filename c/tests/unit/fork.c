@@ -10,6 +10,8 @@
 #include "debug/validate.h"
 #include "fresh.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 static struct hak_stats stats(void) {
     struct hak_stats now;

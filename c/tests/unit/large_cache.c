@@ -12,6 +12,8 @@
 #include "thread/bins.h"
 #include "thread/park.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 #define MIB ((size_t)1 << 20)
 

@@ -9,6 +9,8 @@
 
 #include "fresh.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 const char *hak_conf;
 

@@ -16,6 +16,8 @@
 #include "fresh.h"
 #include "purge/scavenger.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 #define MIB ((size_t)1 << 20)
 

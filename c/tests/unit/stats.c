@@ -10,6 +10,8 @@
 #include "fresh.h"
 #include "heap/heaps.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 #define MIB ((size_t)1 << 20)
 

@@ -6,6 +6,8 @@
 #include "thread/bins.h"
 #include "thread/park.h"
 #include "thread/slow.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
 
 #include "core/error.h"
 #include "core/meta.h"

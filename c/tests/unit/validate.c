@@ -8,6 +8,7 @@
 #include "core/pagemap.h"
 #include "fresh.h"
 #include "thread/bins.h"
+#include "thread/thread.h"
 
 enum { CLASS = HK_CLASS_64 };
 
