@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * A process that a quota confines to two CPUs of a machine with many: its threads run on two CPUs at a time,
- * and on any two in the course of time. The numbers of CPUs are made up. Each CPU of this machine that runs a
- * thread gets a number below NUMBERS, and all get other ones every millisecond. With as many NUMBERS as CPUS
- * the numbers are those of the machine.
+ * and on any two in the course of time. The program stays on two CPUs of this machine, and makes up their
+ * numbers: two below NUMBERS, and other ones every millisecond. With two NUMBERS they are always 0 and 1.
  *
  * COUNTED is the number of CPUs that the allocator takes into account: with a quota, as many as it amounts to.
  * The threads do the same as in bench_exchange. One field follows the usual ones: bytes in transfer caches.
@@ -13,14 +12,16 @@
 
 #include "bench.h"
 
+#include <sched.h>
+
 #define USAGE                                                                                      \
     "bench_quota COUNTED NUMBERS THREADS ITERATIONS PLACES SEED\n"                                 \
     "  COUNTED     CPUs that the allocator counts\n"                                               \
-    "  NUMBERS     CPUs of the machine, at least COUNTED; COUNTED: no made-up numbers\n"           \
+    "  NUMBERS     CPUs of the machine that is made up\n"                                          \
     "  ITERATIONS  of each thread\n"                                                               \
     "  PLACES      of the shared table, for each thread"
 
-enum { ITERATIONS_BETWEEN_LOOKS = 32, TICK_US = 1000, CPUS_HERE_MAX = 1024 };
+enum { CPUS_AT_A_TIME = 2, NUMBERS_MAX = 1024, ITERATIONS_BETWEEN_LOOKS = 32, TICK_US = 1000 };
 
 static const bench_sizes sizes = {.min = 16, .max = BENCH_KIB};
 
@@ -29,10 +30,10 @@ static uint64_t iterations;
 static uint64_t seed;
 static void **table; /* atomic */
 static uint32_t places;
-static bool fakes_numbers;
-static uint32_t epoch;     /* atomic; milliseconds since the start */
-static uint32_t done;      /* atomic; threads that have done their work */
-static ptrdiff_t cpu_here; /* place of the true number, as a distance from the thread pointer */
+static uint32_t epoch;        /* atomic; milliseconds since the start */
+static uint32_t done;         /* atomic; threads that have done their work */
+static uint32_t first_cpu;    /* true number of one of the two CPUs */
+static ptrdiff_t true_number; /* its place, as a distance from the thread pointer */
 static pthread_barrier_t started;
 static pthread_barrier_t worked;
 static pthread_barrier_t reported; /* transfer caches are emptied when one thread is left */
@@ -40,18 +41,41 @@ static pthread_barrier_t reported; /* transfer caches are emptied when one threa
 /* The number that hakmem reads instead of the one that the kernel stores. */
 static _Thread_local uint32_t made_up_number;
 
-/* A CPU of this machine in one millisecond: any number, and another one than its neighbours have. */
-static uint32_t make_up_number(uint32_t cpu, uint32_t now) {
+/* The number of one of the two CPUs in one millisecond. */
+static uint32_t make_up_number(uint32_t index, uint32_t now) {
+    if (numbers == CPUS_AT_A_TIME)
+        return index;
     bench_rng rng = bench_rng_seeded(seed, now);
     uint32_t first = bench_below((uint32_t)bench_random(&rng), numbers);
-    uint32_t step = 1 + bench_below((uint32_t)bench_random(&rng), numbers - 1);
-    return (first + cpu * step) % numbers;
+    uint32_t distance = 1 + bench_below((uint32_t)bench_random(&rng), numbers - 1);
+    return (first + index * distance) % numbers;
 }
 
 static void look_where_we_are(void) {
-    const void *place = os_thread_pointer() + cpu_here;
-    uint32_t cpu = hk_load_relaxed((const uint32_t *)place);
-    made_up_number = make_up_number(cpu, hk_load_relaxed(&epoch));
+    const void *place = os_thread_pointer() + true_number;
+    uint32_t cpu = hk_load_relaxed((const uint32_t *)place); /* relaxed: a hint */
+    /* relaxed: any millisecond will do */
+    made_up_number = make_up_number(cpu != first_cpu, hk_load_relaxed(&epoch));
+}
+
+/* Keeps the process on the first two CPUs that it may use. */
+static void confine(void) {
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) != 0)
+        bench_fail("sched_getaffinity", errno);
+    unsigned kept = 0;
+    for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &set))
+            continue;
+        if (kept == 0)
+            first_cpu = (uint32_t)cpu;
+        if (kept < CPUS_AT_A_TIME)
+            kept++;
+        else
+            CPU_CLR(cpu, &set);
+    }
+    if (sched_setaffinity(0, sizeof set, &set) != 0)
+        bench_fail("sched_setaffinity", errno);
 }
 
 /* Lets hakmem believe in `counted` CPUs, and read numbers that we make up. Before other threads start. */
@@ -61,11 +85,8 @@ static void set_up(uint32_t counted) {
     threads.heaps_max = counted < HK_HEAPS_MAX ? counted : HK_HEAPS_MAX;
     hk_transfer_start(counted);
 
-    fakes_numbers = numbers != counted;
-    if (!fakes_numbers)
-        return;
-    cpu_here = os_rseq_offset;
-    if (cpu_here == 0 || os_thread_pointer() == NULL)
+    true_number = os_rseq_offset;
+    if (true_number == 0 || os_thread_pointer() == NULL)
         bench_fail("the number of the CPU is not in memory", ENOTSUP);
     os_rseq_offset = (const char *)&made_up_number - os_thread_pointer();
 }
@@ -82,7 +103,7 @@ static void *body(void *argument) {
     pthread_barrier_wait(&started);
     self->times->start_ns = bench_now_ns();
     for (uint64_t i = 0; i < iterations; i++) {
-        if (fakes_numbers && i % ITERATIONS_BETWEEN_LOOKS == 0)
+        if (i % ITERATIONS_BETWEEN_LOOKS == 0)
             look_where_we_are();
         uint64_t random = bench_random(&rng);
         void *block = bench_block(bench_size(&sizes, (uint32_t)(random >> 32)));
@@ -99,13 +120,14 @@ static void *body(void *argument) {
 int main(int argc, char **argv) {
     if (argc != 7)
         bench_usage(USAGE);
-    uint32_t counted = (uint32_t)bench_number(argv[1], 1, CPUS_HERE_MAX, USAGE);
-    numbers = (uint32_t)bench_number(argv[2], counted, CPUS_HERE_MAX, USAGE);
+    uint32_t counted = (uint32_t)bench_number(argv[1], 1, NUMBERS_MAX, USAGE);
+    numbers = (uint32_t)bench_number(argv[2], CPUS_AT_A_TIME, NUMBERS_MAX, USAGE);
     unsigned thread_count = (unsigned)bench_number(argv[3], 1, BENCH_THREADS_MAX, USAGE);
     iterations = bench_number(argv[4], 1, UINT64_MAX / BENCH_THREADS_MAX, USAGE);
     places =
         thread_count * (uint32_t)bench_number(argv[5], 1, INT32_MAX / BENCH_THREADS_MAX, USAGE);
     seed = bench_number(argv[6], 0, UINT64_MAX, USAGE);
+    confine();
     set_up(counted);
     table = calloc(places, sizeof *table);
     if (table == NULL)
