@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -173,15 +174,22 @@ static inline uint64_t bench_peak_rss_kb(void) {
     return now > peak ? now : peak;
 }
 
-/* The result line. Call it while the working set is still there. */
-static inline void bench_report(uint64_t operations, uint64_t elapsed_ns) {
+/* The result line without its end, for programs that add fields of their own. Call it while the working set
+ * is still there. */
+static inline void bench_report_start(uint64_t operations, uint64_t elapsed_ns) {
     double seconds = (double)elapsed_ns / 1e9;
     struct rusage usage;
     if (getrusage(RUSAGE_SELF, &usage) != 0)
         bench_fail("getrusage", errno);
-    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.6f  minor-faults %ld\n",
+    printf("ops/s %.0f  peak-rss-kb %llu  ops %llu  seconds %.6f  minor-faults %ld",
            (double)operations / seconds, (unsigned long long)bench_peak_rss_kb(),
            (unsigned long long)operations, seconds, usage.ru_minflt);
+}
+
+/* The result line. Call it while the working set is still there. */
+static inline void bench_report(uint64_t operations, uint64_t elapsed_ns) {
+    bench_report_start(operations, elapsed_ns);
+    printf("\n");
 }
 
 static inline int bench_compare_u64(const void *a, const void *b) {

@@ -21,6 +21,10 @@ pub(crate) trait Source {
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured>;
     /// The system calls of a short run; nothing where they cannot be told.
     fn count_calls(&self, row: &str, allocator: &str) -> Result<Option<BTreeMap<String, u64>>>;
+    /// The instructions of an operation; nothing where they cannot be told.
+    fn count_instructions(&self, _row: &str, _allocator: &str) -> Result<Option<f64>> {
+        Ok(None)
+    }
 }
 
 /// A row that can be measured.
@@ -139,16 +143,8 @@ pub(crate) fn run(
     let mut notes = source.notes();
     notes.push(format!("{rounds} rounds; {}", quiet.describe()));
     for row in &mut rows {
-        progress.tell(&format!("system calls: {}", row.name));
-        for cell in row.cells.iter_mut().filter(|cell| cell.failure.is_none()) {
-            match source.count_calls(&row.name, &cell.allocator) {
-                Ok(calls) => cell.calls = calls,
-                Err(error) => notes.push(format!(
-                    "system calls of {} on {} are not counted: {error}",
-                    row.name, cell.allocator
-                )),
-            }
-        }
+        progress.tell(&format!("system calls, instructions: {}", row.name));
+        notes.extend(count_row(source, row));
     }
     progress.end();
     Some(Part {
@@ -197,6 +193,28 @@ fn measure_row(
             Err(error) => cell.failure = Some(error.to_string()),
         }
     }
+}
+
+/// Counts what does not need several rounds. Returns what could not be counted.
+fn count_row(source: &dyn Source, row: &mut Row) -> Vec<String> {
+    let mut failed = Vec::new();
+    for cell in row.cells.iter_mut().filter(|cell| cell.failure.is_none()) {
+        let mut note = |what: &str, error: &dyn std::fmt::Display| {
+            failed.push(format!(
+                "{what} of {} on {} are not counted: {error}",
+                row.name, cell.allocator
+            ));
+        };
+        match source.count_calls(&row.name, &cell.allocator) {
+            Ok(calls) => cell.calls = calls,
+            Err(error) => note("system calls", &error),
+        }
+        match source.count_instructions(&row.name, &cell.allocator) {
+            Ok(instructions) => cell.instructions = instructions,
+            Err(error) => note("instructions", &error),
+        }
+    }
+    failed
 }
 
 /// The same work has the same answer. The first one counts.
@@ -268,6 +286,13 @@ mod tests {
         fn count_calls(&self, _: &str, _: &str) -> Result<Option<BTreeMap<String, u64>>> {
             Ok(None)
         }
+
+        fn count_instructions(&self, _: &str, allocator: &str) -> Result<Option<f64>> {
+            match allocator {
+                "a" => Ok(Some(70.0)),
+                _ => Err("cannot count".into()),
+            }
+        }
     }
 
     #[test]
@@ -289,6 +314,10 @@ mod tests {
         assert_eq!(fake.runs.into_inner(), expected);
         assert_eq!(part.rows.len(), 3);
         assert_eq!(part.rows[0].cells[1].samples.len(), 2);
+        assert_eq!(part.rows[0].cells[0].instructions, Some(70.0));
+        assert_eq!(part.rows[0].cells[1].instructions, None);
+        let note = "instructions of one on b are not counted: cannot count".to_owned();
+        assert!(part.notes.contains(&note), "{:?}", part.notes);
         let failure = part.rows[1].cells[1].failure.as_deref();
         assert_eq!(failure, Some("answers \"other\", not \"same\""));
         assert_eq!(part.rows[2].missing.as_deref(), Some("not there"));

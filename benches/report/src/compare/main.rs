@@ -8,6 +8,7 @@
 
 mod cargo;
 mod driver;
+mod instructions;
 mod micro;
 mod plot;
 mod process;
@@ -30,6 +31,7 @@ use hakmem_reports::machine::{self, output};
 use hakmem_reports::{Result, is_quick, root};
 
 use driver::{Budget, Source};
+use instructions::Counter;
 use samples::{Comparison, Part};
 
 const PARTS: [&str; 3] = ["micro", "macro", "programs"];
@@ -118,12 +120,15 @@ fn compare() -> Result<()> {
 fn measure(plan: &Plan) -> Result<Comparison> {
     let found = allocators::find(&root())?;
     let has_strace = process::can_trace(&plan.folder);
+    let counter = Counter::find(&plan.folder);
+    let mut facts = describe(&found)?;
+    facts.push(Counter::describe(counter));
     let mut comparison = Comparison {
         date: output("date", &["+%Y-%m-%d"]),
         cpu: machine::cpu(),
         is_full: !plan.quick && plan.words.is_empty(),
         command: plan.command(),
-        facts: describe(&found)?,
+        facts,
         parts: Vec::new(),
     };
     let chosen: Vec<_> = PARTS
@@ -143,8 +148,11 @@ fn measure(plan: &Plan) -> Result<Comparison> {
             )?),
             _ => {
                 programs::make_inputs(&plan.folder)?;
-                let programs =
-                    programs::Programs::new(&found, &plan.folder, plan.quick, has_strace)?;
+                let tools = programs::Tools {
+                    has_strace,
+                    counter,
+                };
+                let programs = programs::Programs::new(&found, &plan.folder, plan.quick, tools)?;
                 Box::new(programs)
             }
         };

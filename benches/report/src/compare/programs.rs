@@ -12,6 +12,7 @@ use hakmem_reports::machine::output;
 use hakmem_reports::{Result, root};
 
 use crate::driver::{Measured, Planned, Source};
+use crate::instructions::Counter;
 use crate::process;
 use crate::redis;
 use crate::workloads::{count_calls, reported};
@@ -176,8 +177,17 @@ struct Job {
     quick_command: Vec<String>,
     /// The run whose system calls are counted.
     counted_command: Vec<String>,
+    /// Two runs of different lengths whose instructions are counted, if the program tells its operations.
+    instruction_commands: Option<[Vec<String>; 2]>,
     environment: &'static [(&'static str, &'static str)],
     missing: Option<String>,
+}
+
+/// The programs that are there to look into others.
+#[derive(Clone, Copy)]
+pub(crate) struct Tools {
+    pub(crate) has_strace: bool,
+    pub(crate) counter: Option<Counter>,
 }
 
 pub(crate) struct Programs<'a> {
@@ -185,21 +195,17 @@ pub(crate) struct Programs<'a> {
     found: &'a Found,
     folder: PathBuf,
     quick: bool,
-    has_strace: bool,
+    tools: Tools,
 }
 
 impl<'a> Programs<'a> {
     /// Files go into `folder`.
-    pub(crate) fn new(
-        found: &'a Found,
-        folder: &Path,
-        quick: bool,
-        has_strace: bool,
-    ) -> Result<Self> {
+    pub(crate) fn new(found: &'a Found, folder: &Path, quick: bool, tools: Tools) -> Result<Self> {
         let rows = fs::read_to_string(root().join("benches/c/rows.txt"))?;
         let mut jobs = Vec::new();
         for line in rows.lines().filter(|line| !line.starts_with('#')) {
-            let job = c_program(line).ok_or_else(|| format!("benches/c/rows.txt: {line}"))?;
+            let job =
+                c_program(line, quick).ok_or_else(|| format!("benches/c/rows.txt: {line}"))?;
             jobs.push(job);
         }
         for program in &PROGRAMS {
@@ -211,7 +217,7 @@ impl<'a> Programs<'a> {
             found,
             folder: folder.to_owned(),
             quick,
-            has_strace,
+            tools,
         })
     }
 
@@ -228,13 +234,18 @@ impl<'a> Programs<'a> {
 }
 
 /// A line of the table of C programs: program, iterations, iterations of a run whose system calls are
-/// counted, arguments.
-fn c_program(line: &str) -> Option<Job> {
+/// counted, arguments. Instructions are counted in a run of as many iterations and in one of twice as many, or
+/// quickly in a share of both.
+fn c_program(line: &str, quick: bool) -> Option<Job> {
     let words: Vec<_> = line.split_whitespace().collect();
     let [program, iterations, counted, arguments @ ..] = words.as_slice() else {
         return None;
     };
-    let [iterations, counted] = [iterations.parse().ok()?, counted.parse().ok()?];
+    let [iterations, counted]: [u64; 2] = [iterations.parse().ok()?, counted.parse().ok()?];
+    let short = match quick {
+        true => counted.div_ceil(QUICK_DIVISOR),
+        false => counted,
+    };
     let command = |iterations: u64| {
         let number = iterations.to_string();
         let arguments = arguments.iter().map(|word| match *word {
@@ -251,6 +262,7 @@ fn c_program(line: &str) -> Option<Job> {
         command: full,
         quick_command: command(iterations / QUICK_DIVISOR),
         counted_command: command(counted),
+        instruction_commands: Some([command(short), command(2 * short)]),
         environment: &[],
         missing: None,
     })
@@ -282,6 +294,7 @@ fn debian_program(program: &Program) -> Job {
         command: command(program.amount),
         quick_command: command(program.quick_amount),
         counted_command: command(program.quick_amount),
+        instruction_commands: None,
         environment: program.environment,
         missing: (!packages.is_empty())
             .then(|| format!("not installed: Debian package {}", packages.join(", "))),
@@ -403,11 +416,12 @@ impl Source for Programs<'_> {
              start to end; CPU time, peak RSS and page faults are those of the whole process, with \
              redis those of the server"
                 .to_owned(),
-            match self.has_strace {
+            match self.tools.has_strace {
                 true => "system calls: those of memory, futex and sched_yield, in a short run",
                 false => "system calls: not counted, there is no strace, or it may not trace",
             }
             .to_owned(),
+            Counter::describe(self.tools.counter),
         ]
     }
 
@@ -457,14 +471,29 @@ impl Source for Programs<'_> {
         let allocator = self.allocator(allocator)?;
         let mut command = job.command(&job.counted_command);
         if let Kind::Redis = job.kind {
-            if !self.has_strace {
+            if !self.tools.has_strace {
                 return Ok(None);
             }
             let preload = |server: &mut Command| allocator.preload_into(server);
             return Ok(Some(redis::count_calls(command, &preload, &self.folder)?));
         }
         allocator.preload_into(&mut command);
-        count_calls(&command, &self.folder, self.has_strace)
+        count_calls(&command, &self.folder, self.tools.has_strace)
+    }
+
+    fn count_instructions(&self, row: &str, allocator: &str) -> Result<Option<f64>> {
+        let job = self.job(row)?;
+        let allocator = self.allocator(allocator)?;
+        let (Some(counter), Some(runs)) = (self.tools.counter, &job.instruction_commands) else {
+            return Ok(None);
+        };
+        let [short, long] = runs.each_ref().map(|words| {
+            let mut command = job.command(words);
+            allocator.preload_into(&mut command);
+            command
+        });
+        let each = counter.per_operation([&short, &long], &self.folder)?;
+        Ok(Some(each))
     }
 }
 
@@ -474,15 +503,23 @@ mod tests {
 
     #[test]
     fn rows_of_c_programs_are_read() {
-        let job = c_program("bench_pool_tls 6000000 100000 1 N 256 42").expect("it is a row");
+        let job =
+            c_program("bench_pool_tls 6000000 100000 1 N 256 42", false).expect("it is a row");
         assert_eq!(job.name, "bench_pool_tls 1 6000000 256 42");
         assert_eq!(
             job.describe(true),
             "LD_PRELOAD=$PWD/build/libhakmem.so build/bench/bench_pool_tls 1 1500000 256 42"
         );
         assert_eq!(job.counted_command[2], "100000");
+        let [short, long] = job.instruction_commands.expect("it tells its operations");
+        assert_eq!((short[2].as_str(), long[2].as_str()), ("100000", "200000"));
+        let quick = c_program("bench_pool_tls 6000000 100000 1 N 256 42", true);
+        let [short, _] = quick
+            .and_then(|job| job.instruction_commands)
+            .expect("so it does");
+        assert_eq!(short[2], "25000");
         assert!(matches!(job.kind, Kind::Reporting));
-        assert!(c_program("bench_pool_tls many few").is_none());
+        assert!(c_program("bench_pool_tls many few", false).is_none());
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Quantity {
             Self::PeakRss => "Peak RSS in MiB",
             Self::PageFaults => "Minor page faults",
             Self::SystemCalls => "System calls of a short run",
+            Self::Instructions => "Instructions per operation, counted",
         }
     }
 
@@ -107,6 +108,7 @@ impl Quantity {
             }
             Self::PeakRss => format!("{:.1}", value / 1024.0),
             Self::PageFaults | Self::SystemCalls => format!("{value:.0}"),
+            Self::Instructions => format!("{value:.1}"),
         }
     }
 }
@@ -160,6 +162,12 @@ pub(crate) fn summary(comparison: &Comparison, causes: &BTreeMap<String, String>
             blocks.push(Block::Table(against_each(comparison, quantity, what)));
         }
     }
+    let counted = |part: &&Part| part.has(Quantity::Instructions);
+    for part in comparison.parts.iter().filter(counted) {
+        let mut table = figures(part, Quantity::Instructions);
+        table.rows.retain(|row| row[1].text != MISSING);
+        blocks.push(Block::Table(table));
+    }
     let slow = slow_rows(comparison, causes);
     if !slow.is_empty() {
         let heading = format!("Rows above {LIMIT:.2} of the best peer's time");
@@ -211,6 +219,7 @@ fn against_best(comparison: &Comparison) -> Table {
             count(&|ratio| ratio > GOAL && ratio <= LIMIT),
             count(&|ratio| ratio > LIMIT),
             judged(geometric_mean(&ratios(Quantity::PeakRss))),
+            judged(geometric_mean(&ratios(Quantity::Instructions))),
         ]
     });
     Table {
@@ -223,6 +232,7 @@ fn against_best(comparison: &Comparison) -> Table {
             "1.01–1.05",
             "> 1.05",
             "peak RSS",
+            "instructions/op",
         ]
         .map(str::to_owned)
         .into(),
@@ -311,6 +321,7 @@ pub(crate) fn details(comparison: &Comparison) -> Vec<Block> {
             Quantity::PeakRss,
             Quantity::PageFaults,
             Quantity::SystemCalls,
+            Quantity::Instructions,
         ] {
             if part.has(quantity) {
                 blocks.push(Block::Table(figures(part, quantity)));
@@ -338,6 +349,13 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
     if has_spread {
         head.extend([format!("spread of {HAKMEM}"), "of the best".to_owned()]);
     }
+    let has_instructions = has_spread && part.has(Quantity::Instructions);
+    if has_instructions {
+        head.extend([
+            format!("instructions/op of {HAKMEM}"),
+            "of the best".to_owned(),
+        ]);
+    }
     let rows = part.rows.iter().map(|row| {
         let mut entries = vec![
             row.name.as_str().into(),
@@ -351,6 +369,12 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
         if has_spread {
             entries.push(spread(row, HAKMEM).into());
             entries.push(best.map_or(MISSING.into(), |(name, _)| spread(row, name).into()));
+        }
+        if has_instructions {
+            entries.push(figure(row, HAKMEM, Quantity::Instructions));
+            entries.push(best.map_or(MISSING.into(), |(name, _)| {
+                figure(row, name, Quantity::Instructions)
+            }));
         }
         entries
     });
@@ -603,7 +627,7 @@ mod tests {
         };
         assert_eq!(
             line("programs"),
-            ["programs", "2", "1.00", "1", "0", "1", "1.00"]
+            ["programs", "2", "1.00", "1", "0", "1", "1.00", "–"]
         );
         assert!(
             text.contains("slow: 2.00 of mimalloc: because it is"),
@@ -613,6 +637,46 @@ mod tests {
         assert!(text.contains("absent: not installed"), "{text}");
         let unexplained = to_text(&summary(&comparison(), &BTreeMap::new()));
         assert!(unexplained.contains("not explained"));
+    }
+
+    #[test]
+    fn counted_instructions_are_in_the_summary_and_beside_the_time() {
+        let mut comparison = comparison();
+        let uncounted = to_markdown(&details(&comparison));
+        assert!(!uncounted.contains("instructions/op"), "{uncounted}");
+        let counts = [("system", 180.0), ("hakmem", 70.06), ("mimalloc", 80.0)];
+        for cell in &mut comparison.parts[0].rows[0].cells {
+            let count = counts.iter().find(|(name, _)| *name == cell.allocator);
+            cell.instructions = count.map(|(_, count)| *count);
+        }
+        let text = to_text(&summary(&comparison, &BTreeMap::new()));
+        let table = text.split_once("Instructions per operation, counted");
+        let (_, table) = table.expect("the summary has the table");
+        let line = table
+            .lines()
+            .find(|line| line.trim_start().starts_with("fast"));
+        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
+        assert_eq!(
+            words,
+            [
+                "fast",
+                "0.88",
+                "70.1",
+                "180.0",
+                "80.0",
+                "failed",
+                "mimalloc,",
+                "80.0"
+            ]
+        );
+        let table = table.split("\n\n").next().unwrap_or_default();
+        assert!(
+            !table.contains("slow") && !table.contains("absent"),
+            "{table}"
+        );
+        let details = to_markdown(&details(&comparison));
+        assert!(details.contains("instructions/op of hakmem | of the best |"));
+        assert!(details.contains("| 70.1 | 80.0 |"), "{details}");
     }
 
     /// Whether each element is closed by its own end.

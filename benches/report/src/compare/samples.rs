@@ -105,6 +105,9 @@ pub(crate) struct Cell {
     pub(crate) samples: Vec<Sample>,
     /// How many system calls a short run made, by name.
     pub(crate) calls: Option<BTreeMap<String, u64>>,
+    /// Instructions of one operation, counted. Samples of older runs have none.
+    #[serde(default)]
+    pub(crate) instructions: Option<f64>,
     pub(crate) failure: Option<String>,
 }
 
@@ -114,6 +117,7 @@ impl Cell {
             allocator: allocator.to_owned(),
             samples: Vec::new(),
             calls: None,
+            instructions: None,
             failure: None,
         }
     }
@@ -128,10 +132,16 @@ impl Cell {
             Quantity::CpuTime => sample.cpu_seconds,
             Quantity::PeakRss => sample.peak_rss_kb.map(|kb| kb as f64),
             Quantity::PageFaults => sample.minor_faults.map(|faults| faults as f64),
-            Quantity::SystemCalls => None,
+            Quantity::SystemCalls | Quantity::Instructions => None,
         };
-        match (quantity, &self.calls) {
-            (Quantity::SystemCalls, Some(calls)) => vec![calls.values().sum::<u64>() as f64],
+        match quantity {
+            Quantity::SystemCalls => {
+                let calls = self.calls.iter();
+                calls
+                    .map(|calls| calls.values().sum::<u64>() as f64)
+                    .collect()
+            }
+            Quantity::Instructions => self.instructions.into_iter().collect(),
             _ => self.samples.iter().filter_map(value).collect(),
         }
     }
@@ -166,6 +176,7 @@ pub(crate) enum Quantity {
     PeakRss,
     PageFaults,
     SystemCalls,
+    Instructions,
 }
 
 /// Neither the system's allocator nor hakmem, prepared or not, is a peer.
