@@ -192,7 +192,7 @@ static void drain_give(struct drain *drain) {
 /* Drains the marked caches. True if it took anything. */
 static bool drain_marked(void) {
     bool taken, any = false;
-    struct drain *drain = hk_meta_alloc(sizeof *drain);
+    struct drain *drain = hk_os_is_sandboxed() ? NULL : hk_meta_alloc(sizeof *drain);
     if (drain == NULL)
         return false;
     drain->handlers_block = hk_os_handlers_block_their_signal();

@@ -67,6 +67,9 @@ static void find_late(void *arg) {
         test_sleep_ms(1);
     }
     hak_trim(); /* at the latest */
+    for (int i = 0; i < 10000 && handled;
+         i++) /* the handler runs in another thread, and ends the process */
+        test_sleep_ms(1);
     load_free(load);
     _exit(97);
 }
