@@ -95,4 +95,15 @@ static inline void hk_unlock(struct hk_lock *lock, enum hk_rank rank) {
         hk_unlock_slow(lock);
 }
 
+/* Unlocks a lock for which no thread ever waits: all only try. A plain store does not wait for the stores that the program
+ * has under way, as a locked instruction does. */
+static inline void hk_unlock_tried(struct hk_lock *lock, enum hk_rank rank) {
+    if (HK_DEBUG)
+        hk_lock_note_released(rank);
+    hk_store_release(&lock->word, 0); /* release: as in hk_unlock */
+}
+
+/* Takes such a lock, with pauses between the attempts. */
+void hk_lock_try_long(struct hk_lock *lock, enum hk_rank rank);
+
 #endif

@@ -9,6 +9,7 @@
 #include "../os/check.h"
 #include "../transfer/transfer.h"
 #include "budget.h"
+#include "hooks.h"
 #include "threads.h"
 #include "tunables.h"
 
@@ -39,12 +40,9 @@ static void bins_end_move(struct hk_thread *thread) {
     hk_store_relaxed(&thread->moving, HK_CLASS_NONE); /* relaxed: the fence orders it */
 }
 
-void hk_bins_rebase(struct hk_thread *thread, size_t class) {
+HK_SLOW void hk_bins_rebase_drained(struct hk_thread *thread, size_t class) {
     void **base = hk_bins_base(thread, class);
     uint32_t count = hk_bins_count(thread, class);
-    if (hk_likely(thread->floor[class] == base))
-        return;
-
     hk_lock(&thread->lock, HK_RANK_THREAD);
     bins_begin_move(thread, class);
     memmove(base, thread->floor[class], count * sizeof *base);
@@ -125,8 +123,10 @@ static bool bins_give(const char *function, size_t class, void **blocks, uint32_
         put = hk_transfer_put(class, blocks, count, freed);
         hk_dirty_signal();
     }
-    if (put.count < count)
+    if (put.count < count) {
         hk_heap_give(class, blocks + put.count, count - put.count, &mistakes);
+        hk_thread_hooks.freed();
+    }
     if (hk_unlikely(mistakes.count > 0))
         hk_mistakes_report(function, &mistakes);
     if (hk_unlikely(put.freed_is_there))
@@ -268,14 +268,17 @@ void hk_bins_grow(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t depth = hk_budget_depth(thread, class);
     uint32_t old = thread->capacity[class];
+    if (old >= depth)
+        return;
     uint32_t capacity =
         old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
     capacity = capacity < depth ? capacity : depth;
-    if (capacity <= old)
-        return;
 
-    if (thread->slow_calls % THREAD_ROOM_CALLS == 0)
+    if (hk_budget_held(thread) + row->block_bytes > thread->budget) {
+        if (hk_likely(thread->slow_calls % THREAD_ROOM_CALLS != 0))
+            return;
         bins_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
+    }
     bins_raise_capacity(thread, class, capacity, thread->budget);
 }
 

@@ -23,7 +23,11 @@ static inline void **hk_bins_base(const struct hk_thread *thread, size_t class) 
 }
 
 /* Moves the blocks of a bin to the beginning of its array. */
-void hk_bins_rebase(struct hk_thread *thread, size_t class);
+void hk_bins_rebase_drained(struct hk_thread *thread, size_t class);
+HK_FAST void hk_bins_rebase(struct hk_thread *thread, size_t class) {
+    if (hk_unlikely(thread->floor[class] != hk_bins_base(thread, class)))
+        hk_bins_rebase_drained(thread, class);
+}
 
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);

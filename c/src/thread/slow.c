@@ -20,18 +20,8 @@
  * destructors. A cache that it got then would be lost. */
 static HK_THREAD_LOCAL uint32_t thread_first_frees;
 
-/* What every slow call does besides its own work. */
-static void slow_tick(struct hk_thread *thread) {
-    uint32_t trims = hk_load_relaxed(&hk_threads.trims); /* relaxed: a request, orders nothing */
-    if (hk_unlikely(trims != thread->trim_seen)) {
-        thread->trim_seen = trims;
-        hk_bins_empty(thread);
-    }
-    hk_store_relaxed(&thread->slow_calls,
-                     thread->slow_calls + 1); /* relaxed: a hint for thread/drain */
-    if (hk_likely(thread->slow_calls % THREAD_CLOCK_CALLS != 0))
-        return;
-
+/* The rare work of slow calls. */
+static HK_SLOW void slow_tick_now(struct hk_thread *thread) {
     hk_recover_vanished();
     hk_budget_set(thread);
     uint64_t now = hk_os_now_ms();
@@ -40,6 +30,22 @@ static void slow_tick(struct hk_thread *thread) {
         thread->scanned_ms = now;
         hk_bins_scan(thread);
     }
+}
+
+/* Counts a slow call, and obeys a trim. True, now and then, if it did the rare work. */
+static bool slow_tick(struct hk_thread *thread) {
+    uint32_t trims = hk_load_relaxed(&hk_threads.trims); /* relaxed: a request, orders nothing */
+    if (hk_unlikely(trims != thread->trim_seen)) {
+        thread->trim_seen = trims;
+        hk_bins_empty(thread);
+    }
+
+    uint32_t calls = thread->slow_calls + 1;
+    hk_store_relaxed(&thread->slow_calls, calls); /* relaxed: a hint for thread/drain */
+    if (hk_likely(calls % THREAD_CLOCK_CALLS != 0))
+        return false;
+    slow_tick_now(thread);
+    return true;
 }
 
 static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
@@ -55,8 +61,8 @@ static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
 }
 
 static void *slow_refill(struct hk_thread *thread, size_t class) {
-    slow_tick(thread);
-    hk_thread_hooks.allocated(thread);
+    if (slow_tick(thread))
+        hk_thread_hooks.allocated(thread);
     hk_budget_note_refill(thread, class,
                           slow_batch(thread, thread->capacity[class]) *
                               (size_t)hk_classes[class].block_bytes);
@@ -179,7 +185,6 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
     bool pushed = hk_bin_push(&thread->cache.bins[class], block);
     hk_assert(pushed);
     (void)pushed;
-    hk_thread_hooks.freed();
 }
 
 void hk_slow_flush(const char *function, size_t class, void *block) {

@@ -51,7 +51,7 @@ enum {
     /* ---- Rare work of slow calls, in slow calls or ms ------------------------------------------------- */
 
     THREAD_CLOCK_CALLS = 16, /* Between two looks at budget and clock. */
-    THREAD_ROOM_CALLS = 16,  /* Between two attempts to shrink other bins. */
+    THREAD_ROOM_CALLS = 64,  /* Between two attempts to shrink other bins. */
     THREAD_SCAN_MS = 100,    /* Between two scans for idle bins. */
 
     /* ---- Parked caches, in bytes ----------------------------------------------------------------------- */

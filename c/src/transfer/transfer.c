@@ -142,7 +142,7 @@ static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint3
             hk_fence_stores(); /* a forked child finds no capacity that the array does not have */
             hk_store_relaxed(&at->capacity, capacity); /* relaxed: others only look at it */
         }
-        hk_unlock(&at->lock, HK_RANK_TRANSFER);
+        hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     }
     hk_sub_relaxed(&cache->bytes, unused * (size_t)hk_classes[class].block_bytes);
     if (blocks != NULL && unused > 0)
@@ -176,7 +176,7 @@ static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_
     at->low = at->low < at->count ? at->low : at->count;
     memcpy(to, at->blocks + at->count, taken * sizeof *to);
     hk_store_relaxed(&at->takes, at->takes + 1); /* relaxed: a statistic */
-    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     return taken;
 }
 
@@ -255,7 +255,7 @@ static HK_SLOW uint32_t transfer_put_rest(struct transfer *cache, size_t class, 
     if (!hk_lock_try(&at->lock, HK_RANK_TRANSFER))
         return 0;
     uint32_t put = transfer_push(at, blocks, count);
-    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     return put;
 }
 
@@ -276,7 +276,7 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
     put.freed_is_there = freed != NULL && transfer_is_newest(at, freed);
     if (hk_likely(!put.freed_is_there))
         put.count = transfer_push(at, blocks, count);
-    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
 
     if (hk_unlikely(put.count < count) && !put.freed_is_there)
         put.count +=
@@ -293,7 +293,7 @@ uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, 
      * relaxed: a scan that misses an array now finds it the next time */
     if (at == NULL || hk_load_relaxed(&at->capacity) == 0)
         return 0;
-    hk_lock(&at->lock, HK_RANK_TRANSFER);
+    hk_lock_try_long(&at->lock, HK_RANK_TRANSFER);
     uint32_t idle = all ? at->count : at->low;
     uint32_t taken = idle < count ? idle : count;
     uint32_t left = at->count - taken;
@@ -307,7 +307,7 @@ uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, 
     at->uses_seen = at->takes + at->puts;
     void **unused = NULL;
     uint32_t capacity = left == 0 && (all || !used) ? transfer_detach_array(at, &unused) : 0;
-    hk_unlock(&at->lock, HK_RANK_TRANSFER);
+    hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
 
     if (unused != NULL) {
         hk_meta_free(unused, transfer_array_bytes(capacity));
@@ -353,8 +353,8 @@ void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks
         if (cache == NULL)
             continue;
         struct transfer_class *at = &cache->classes[class];
-        hk_lock(&at->lock, HK_RANK_TRANSFER);
+        hk_lock_try_long(&at->lock, HK_RANK_TRANSFER);
         visit(arg, at->blocks, at->count);
-        hk_unlock(&at->lock, HK_RANK_TRANSFER);
+        hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     }
 }
