@@ -77,10 +77,13 @@ static void measure(size_t class, uint32_t count) {
 }
 
 int main(void) {
+    hk_heaps_start(HK_HEAPS_MAX);
     for (uint32_t i = 0; i < HK_HEAPS_MAX; i++) {
-        owners[i] = hk_heap_create();
+        struct hk_heap *fresh = hk_heap_create();
+        owners[i] = fresh != NULL ? hk_heaps_choose(&fresh) : NULL;
         if (owners[i] == NULL)
             bench_fail("hk_heap_create", ENOMEM);
+        owners[i]->threads = 1; /* so the next one is chosen fresh */
     }
     hk_transfer_start(1);
     printf("batches of %u, ns\n%6s %6s %14s %14s %14s %14s\n", (unsigned)BATCH, "bytes", "heaps",

@@ -1,6 +1,10 @@
 /* heap/give.c - blocks returned to their slabs. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <string.h>
+
 #include "../core/dirty.h"
 #include "../core/pagemap.h"
+#include "../os/check.h"
+#include "heaps.h"
 #include "slabs.h"
 
 /* Puts the block at `index` into its slab; the caller counts it in `blocks_allocated`. */
@@ -16,26 +20,27 @@ HK_FAST enum hk_slab_result give_to_slab(struct hk_heap_class *hc, struct hk_spa
     return HK_SLAB_DONE;
 }
 
+enum { GIVE_END = UINT8_MAX }; /* of a chain of blocks with one owner */
+_Static_assert(HK_BATCH_MAX < GIVE_END, "places in a batch have eight bits");
+
 /* One batch on its way to the owner heaps. It lies on the stack, which may be small. */
 struct give_batch {
     size_t class;
-    uint32_t count;                      /* blocks that are not delivered yet */
+    uint32_t count;                      /* blocks */
     struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
     uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
-    bool idle;                           /* see hk_heap_give_idle */
+    bool mixed;                  /* they have several owners; else the chains are not made */
+    uint8_t next[HK_BATCH_MAX];  /* the next block of the same owner, or GIVE_END */
+    uint8_t first[HK_HEAPS_MAX]; /* the first block of each heap, or GIVE_END */
+    bool idle;                   /* see hk_heap_give_idle */
     struct hk_mistakes *mistakes;
 };
-
-static inline void batch_put(struct give_batch *batch, uint32_t at, struct hk_span *slab,
-                             uint32_t index) {
-    batch->slabs[at] = slab;
-    batch->indexes[at] = (uint16_t)index;
-}
 
 /* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
     struct hk_span *slab = NULL;
-    uint32_t found = 0;
+    const void *owner = NULL;
+    uint32_t found = 0, owners = 0;
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         uint32_t index;
@@ -46,39 +51,77 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
             hk_mistakes_add(batch->mistakes, block, hk_slab_causes[result]);
             continue;
         }
+
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
-        batch_put(batch, found++, slab, index);
+        batch->slabs[found] = slab;
+        batch->indexes[found] = (uint16_t)index;
+        owners += slab->owner != owner;
+        owner = slab->owner;
+        found++;
     }
     batch->count = found;
+    batch->mixed = owners > 1;
 }
 
-/* Delivers the blocks of one heap under one lock; the others stay in the batch. */
-static struct hk_span *batch_deliver(struct give_batch *batch, struct hk_heap *heap) {
+/* Links the blocks of each owner, in their order. Returns the number of heaps. */
+static uint32_t batch_link(struct give_batch *batch) {
+    uint32_t heaps = hk_heaps_count();
+    memset(batch->first, GIVE_END, heaps);
+    for (uint32_t i = batch->count; i-- > 0;) {
+        uint8_t *first = &batch->first[((struct hk_heap *)batch->slabs[i]->owner)->number];
+        batch->next[i] = *first;
+        *first = (uint8_t)i;
+    }
+    return heaps;
+}
+
+/* Delivers one block. Under the lock. Returns how many that were. */
+HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_class *hc, uint32_t at,
+                                   struct hk_span **released) {
+    struct hk_span *slab = batch->slabs[at];
+    uint32_t index = batch->indexes[at];
+    enum hk_slab_result result = give_to_slab(hc, slab, index, released);
+    if (hk_likely(result == HK_SLAB_DONE))
+        return 1;
+    hk_mistakes_add(batch->mistakes, hk_slab_block(slab, index), hk_slab_causes[result]);
+    return 0;
+}
+
+/* Delivers the blocks of the heap that owns the one at `first` under one lock. Returns slabs to release. */
+static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
+    struct hk_heap *heap = batch->slabs[first]->owner;
     struct hk_heap_class *hc = &heap->classes[batch->class];
     struct hk_span *released = NULL;
-    uint32_t left = 0;
     uint32_t given = 0;
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hc->flushes++;
     hk_slabs_note_use(hc);
     if (batch->idle)
         hc->uses_seen++; /* so the class rests as before, but is scanned; under PURGE */
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct hk_span *slab = batch->slabs[i];
-        uint32_t index = batch->indexes[i];
-        if (hk_unlikely(slab->owner != heap)) {
-            batch_put(batch, left++, slab, index);
-            continue;
-        }
-        enum hk_slab_result result = give_to_slab(hc, slab, index, &released);
-        given += result == HK_SLAB_DONE;
-        if (hk_unlikely(result != HK_SLAB_DONE))
-            hk_mistakes_add(batch->mistakes, hk_slab_block(slab, index), hk_slab_causes[result]);
+
+    if (batch->mixed) {
+        for (uint32_t i = first; i != GIVE_END; i = batch->next[i])
+            given += batch_deliver_one(batch, hc, i, &released);
+    } else {
+        for (uint32_t i = 0; i < batch->count; i++)
+            given += batch_deliver_one(batch, hc, i, &released);
     }
     hc->blocks_allocated -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
-    batch->count = left;
     return released;
+}
+
+static void batch_deliver_all(struct give_batch *batch) {
+    if (hk_likely(!batch->mixed)) {
+        if (batch->count > 0)
+            hk_slabs_release(batch_deliver(batch, 0));
+        return;
+    }
+    uint32_t heaps = batch_link(batch);
+    for (uint32_t heap = 0; heap < heaps; heap++) {
+        if (batch->first[heap] != GIVE_END)
+            hk_slabs_release(batch_deliver(batch, batch->first[heap]));
+    }
 }
 
 static void heap_give(size_t class, void *const *blocks, uint32_t count,
@@ -90,8 +133,7 @@ static void heap_give(size_t class, void *const *blocks, uint32_t count,
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
         batch_resolve(&batch, blocks, n);
-        while (batch.count > 0)
-            hk_slabs_release(batch_deliver(&batch, batch.slabs[0]->owner));
+        batch_deliver_all(&batch);
         blocks += n;
         count -= n;
     }

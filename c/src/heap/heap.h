@@ -18,7 +18,7 @@
 #include "../os/lock.h"
 
 #define HK_HEAPS_MAX 256u
-#define HK_BATCH_MAX 160u /* blocks that are returned together: 10 bytes of stack each */
+#define HK_BATCH_MAX 160u /* blocks that are returned together: 11 bytes of stack each */
 
 struct hk_heap_class {
     struct hk_lock lock;

@@ -41,6 +41,10 @@ void hk_heaps_drop_spare(struct hk_heap *spare) {
         hk_meta_free(spare, sizeof *spare);
 }
 
+uint32_t hk_heaps_count(void) {
+    return hk_load_acquire(&heaps.count); /* acquire: pairs with the release in hk_heaps_choose */
+}
+
 struct hk_heap *hk_heaps_at(uint32_t number) {
     /* acquire: pairs with the release in hk_heaps_choose */
     return number < hk_load_acquire(&heaps.count) ? heaps.heaps[number] : NULL;

@@ -26,6 +26,9 @@ struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
 /* Frees a spare heap that was not chosen; NULL is allowed. */
 void hk_heaps_drop_spare(struct hk_heap *spare);
 
+/* Heaps so far. Their numbers lie below. */
+uint32_t hk_heaps_count(void);
+
 /* A heap by its number; NULL past the last. */
 struct hk_heap *hk_heaps_at(uint32_t number);
 

@@ -11,14 +11,19 @@
 #include "core/options.h"
 #include "core/pagemap.h"
 #include "fresh.h"
+#include "heap/heaps.h"
 #include "thread/check.h"
 
 enum { CLASS = HK_CLASS_64 };
 #define IN_A_SLAB (HK_GRANULE_BYTES / 64)
 
+/* A heap with a number of its own. */
 static struct hk_heap *make_heap(void) {
-    struct hk_heap *heap = hk_heap_create();
-    REQUIRE(heap != NULL);
+    hk_heaps_start(HK_HEAPS_MAX);
+    struct hk_heap *fresh = hk_heap_create();
+    struct hk_heap *heap = fresh != NULL ? hk_heaps_choose(&fresh) : NULL;
+    REQUIRE(heap != NULL && fresh == NULL);
+    heap->threads = 1; /* so the next one is made, too */
     return heap;
 }
 
