@@ -162,7 +162,7 @@ struct hak_stats {
     uint64_t bytes_cached;       /* in free blocks in thread and transfer caches */
     uint64_t bytes_slabs;        /* in slabs: live, cached and free blocks */
     uint64_t bytes_large;        /* in blocks above the largest class; part of bytes_live */
-    uint64_t bytes_large_cached; /* in freed large blocks kept for reuse */
+    uint64_t bytes_large_cached; /* in freed large blocks, cached for reuse */
     uint64_t bytes_dirty;        /* free, but not given back to the OS yet */
     uint64_t bytes_mapped;       /* address space held from the OS, metadata included */
     uint64_t bytes_mapped_peak;  /* the most that bytes_mapped ever was */
@@ -171,7 +171,7 @@ struct hak_stats {
     uint64_t threads;            /* that have a thread cache */
     uint64_t heaps;              /* that exist */
     uint64_t refills;            /* thread cache filled from slabs */
-    uint64_t flushes;            /* batches that went home from a thread cache */
+    uint64_t flushes;            /* batches that left a thread cache */
     uint64_t transfer_puts;      /* batches put into a transfer cache */
     uint64_t transfer_takes;     /* refills served by a transfer cache */
     uint64_t map_calls;          /* mmap */

@@ -27,7 +27,7 @@ void hk_large_begin(const struct hk_span *span);
 /* `span` is that of a large block. */
 void hk_large_free(struct hk_span *span);
 
-/* A freed block may be kept by its thread, with span and pages: retired, it is no block any more, and
+/* A freed block may be cached by its thread, with span and pages: retired, it is no block any more, and
  * a second free of it is seen; reused, it is one again, of `size` bytes, for which it must suit. */
 void hk_large_retire(struct hk_span *span);
 void hk_large_reuse(struct hk_span *span, size_t size);

@@ -115,7 +115,7 @@ static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *f
 }
 
 /* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was faster. The
- * copy comes before the generation can be seen by readers. If a fork stops this thread for ever in the
+ * copy comes before the generation can be seen by readers. If a fork stops this thread in the
  * middle, the child has a whole generation that is not published, or none. */
 static bool class_map_publish(struct hk_class_map *fresh) {
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
@@ -182,7 +182,7 @@ static void class_map_reach(uintptr_t granule) {
 }
 
 /* Stores the class of a slab's granules in every generation, as a reader may still use an old one. If a
- * fork stops this thread for ever in the middle, the half-written range belongs to a slab that is lost to
+ * fork stops this thread in the middle, the half-written range belongs to a slab that is lost to
  * the child, so there is nothing to repair. */
 static void class_map_store(const struct hk_span *slab, size_t class) {
     uintptr_t first = slab->base >> HK_GRANULE_SHIFT;

@@ -32,7 +32,7 @@ struct hk_span {
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
     uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED; of a
                         retired large block: its keeper's */
-    bool retired;    /* large: atomic, stored by its keeper; freed, but kept */
+    bool retired;    /* large: atomic, stored by the thread that caches it; freed, but cached */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 

@@ -5,7 +5,7 @@
  * What it is: adds up, at the time of the call, what heaps, threads, arenas and the OS boundary know
  * anyway; no counter exists on the path of malloc or free.
  * Owns: nothing. Threads: any, no lock held; takes THREADS, THREAD, CLASS, ARENA, one after another.
- * Boundary: heap/thread, heap/heap, core/large, core/meta, os.
+ * Boundary: thread, heap/heap, core/large, core/meta, os.
  */
 #ifndef HK_DEBUG_STATS_H
 #define HK_DEBUG_STATS_H

@@ -4,7 +4,7 @@
  *
  * What it is: checks the formulas stated beside the fields of every structure, one lock at a time,
  * while the program goes on. Owns: nothing. Threads: any, no lock held.
- * Boundary: heap/thread, heap/heap, core; hk_os_write_error.
+ * Boundary: thread, heap/heap, core; hk_os_write_error.
  */
 #ifndef HK_DEBUG_VALIDATE_H
 #define HK_DEBUG_VALIDATE_H

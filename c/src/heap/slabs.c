@@ -52,8 +52,6 @@ void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab) {
     hc->listed--;
 }
 
-/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to
- * *released if it is empty and one empty slab is kept already. */
 void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
                     struct hk_span **released) {
     if (was_exhausted)

@@ -19,7 +19,7 @@ void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab);
 void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab);
 
 /* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to *released if it is
- * empty and one empty slab is kept already. */
+ * empty and the class has an empty slab already. */
 void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
                     struct hk_span **released);
 

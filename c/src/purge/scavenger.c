@@ -12,7 +12,7 @@
 
 enum {
     SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal; each refusal doubles it */
-    SCAVENGER_FEW_THREADS = 16,     /* records that are compared with the threads that exist */
+    SCAVENGER_FEW_THREADS = 16,     /* caches that are compared with the threads that exist */
     SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons while nothing is dirty */
     SCAVENGER_RETRY_MAX_MS = 60000, /* and ends here */
     SCAVENGER_END_MS = 100,         /* an ending thread waits at most this long for the scavenger */
@@ -53,7 +53,7 @@ bool hk_scavenger_is_present(void) {
 /* ---- The thread -------------------------------------------------------------------------------- */
 
 /* Threads that made their cache too late for our destructor must not keep the scavenger alive. With many
- * records it does not matter: the scavenger is allowed anyway. */
+ * caches it does not matter: the scavenger is allowed anyway. */
 static void scavenger_recount_threads(void) {
     if (hk_thread_count() <= SCAVENGER_FEW_THREADS)
         hk_recover_gone();

@@ -4,8 +4,8 @@
  *
  * What it is: at most one thread per process. With the option background=auto it exists only while the
  * program itself has threads, so hakmem never makes a single-threaded process multi-threaded. It starts
- * once as much memory is free, or in use, as the option purge_thread_mb says. It sleeps without a
- * timeout while nothing is dirty, scans twice per purge delay while something is, and ends when the
+ * once as much memory is free, or in use, as the option purge_thread_mb says. It sleeps while nothing
+ * is dirty, scans twice per purge delay while something is, and ends when the
  * process has become small again or when the program's own threads have ended. A forked child starts
  * without it. Where it is absent, purge/balance and purge/tick work in its place.
  * Owns: the thread. Threads: any, no lock held. The thread itself takes the locks of purge/decay.

@@ -1,4 +1,4 @@
-/* thread/large_cache.c - kept large blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* thread/large_cache.c - cached large blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "large_cache.h"
 
 #include <string.h>

@@ -2,10 +2,12 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a few spans of class NONE, still registered, with their pages. A program that allocates
- * and frees a buffer in turn gets the same one, without a lock and without a page fault.
- * Owns: the spans in it. Threads: the owning thread only, but for `bytes`; in a forked child, whoever
- * releases the record of a thread that is no more. Boundary: core/large.
+ * What it is: a few spans of class NONE, still registered, with their pages. A program that allocates and frees a buffer in
+ * turn gets the same one, without a lock and without a page fault.
+ *
+ * Owns: the spans in it. Threads: the owner of the thread cache, or the thread that drains or destroys that cache. Statistics
+ * read `bytes`.
+ * Boundary: core/large.
  */
 #ifndef HK_THREAD_LARGE_CACHE_H
 #define HK_THREAD_LARGE_CACHE_H
@@ -24,22 +26,22 @@ struct hk_large_cache {
     uint8_t next;                /* owner; the place that gives way next */
 };
 
-/* A kept span for a block of `size` bytes, which is no longer kept then; NULL if none is right. */
+/* Takes a span for a block of `size` bytes out of the cache; NULL if none suits. */
 struct hk_span *hk_large_cache_take(struct hk_large_cache *cache, size_t size, size_t align);
 
 /* Whether the thread has lately asked for blocks like that of `span`. */
 bool hk_large_cache_wants(const struct hk_large_cache *cache, const struct hk_span *span);
 
-/* Keeps the span of a free block; another one may give way. */
+/* Caches the span of a free block. Another one may give way. */
 void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span);
 
 /* Takes one span out of the cache; NULL if there is none. The caller frees it. */
 struct hk_span *hk_large_cache_remove(struct hk_large_cache *cache);
 
-/* Frees one kept span for good; false if there is none. */
+/* Frees one cached span for good; false if there is none. */
 bool hk_large_cache_drop(struct hk_large_cache *cache);
 
-/* Frees those that were kept at the last scan already. */
+/* Frees the spans that were in the cache at the last scan already. */
 void hk_large_cache_scan(struct hk_large_cache *cache);
 
 #endif

@@ -1,10 +1,10 @@
-/* heap/prewarm.h - blocks in a thread's cache before it asks for them.
+/* thread/prewarm.h - blocks in a thread's cache before it asks for them.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: fills bins to the counts of the size-class table. Blocks are not touched, so this
  * costs address space and a few pointers, no pages.
- * Owns: nothing. Threads: the calling thread's record. Boundary: thread/bins.
+ * Owns: nothing. Threads: the calling thread's cache. Boundary: thread/bins.
  */
 #ifndef HK_THREAD_PREWARM_H
 #define HK_THREAD_PREWARM_H
