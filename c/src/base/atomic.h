@@ -20,6 +20,19 @@
 #define hk_sub_relaxed(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_RELAXED)
 #define hk_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define hk_swap_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
+/* Counts. Relaxed: a reader gets a number, maybe a stale one, and reads nothing else through it. */
+#define hk_stat_get(p) hk_load_relaxed(p)
+#define hk_stat_set(p, v) hk_store_relaxed(p, v)
+#define hk_stat_add(p, v) hk_add_relaxed(p, v)
+#define hk_stat_sub(p, v) hk_sub_relaxed(p, v)
+
+/* Variables that are stored under a lock, which orders the stores. A look without the lock is a hint: the decision falls
+ * under the lock, or a stale value does no harm. */
+#define hk_peek(p) hk_load_relaxed(p)
+#define hk_store_locked(p, v) hk_store_relaxed(p, v)
+#define hk_add_locked(p, v) hk_store_relaxed(p, *(p) + (v))
+#define hk_sub_locked(p, v) hk_store_relaxed(p, *(p) - (v))
+
 /* On failure *expected holds the value found. */
 #define hk_cas_relaxed(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)

@@ -22,13 +22,9 @@ enum {
 static uint64_t arena_huge_bytes;  /* atomic */
 static uint64_t arena_dirty_bytes; /* atomic */
 
-uint64_t hk_arena_huge_bytes(void) {
-    return hk_load_relaxed(&arena_huge_bytes); /* relaxed: a statistic */
-}
+uint64_t hk_arena_huge_bytes(void) { return hk_stat_get(&arena_huge_bytes); }
 
-uint64_t hk_arena_dirty_bytes(void) {
-    return hk_load_relaxed(&arena_dirty_bytes); /* relaxed: a statistic */
-}
+uint64_t hk_arena_dirty_bytes(void) { return hk_stat_get(&arena_dirty_bytes); }
 
 static uint32_t chunk_words(const struct hk_chunk *chunk) { return HK_WORDS(chunk->granules); }
 
@@ -163,8 +159,8 @@ static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run ru
 /* Counts dirty bytes of an arena that came and that went. */
 static void arena_count_dirty(struct hk_arena *arena, size_t more, size_t less) {
     uint64_t dirty = arena->dirty + ((more - less) >> HK_GRANULE_SHIFT);
-    hk_store_relaxed(&arena->dirty, dirty);          /* relaxed: stored under the lock */
-    hk_add_relaxed(&arena_dirty_bytes, more - less); /* relaxed: a statistic */
+    hk_store_locked(&arena->dirty, dirty);
+    hk_stat_add(&arena_dirty_bytes, more - less);
 }
 
 /* Marks a run used and touched; false, nothing done, beyond the hard limit. */
@@ -315,7 +311,7 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t least, uin
         chunk->huge = true;
         chunk->side = HK_GRANULES_DENSE;
         hk_os_set_huge((void *)range.base, bytes, HK_OS_HUGE_WANTED);
-        hk_add_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
+        hk_stat_add(&arena_huge_bytes, bytes);
     }
     return chunk;
 }
@@ -496,8 +492,8 @@ void hk_arena_stop_huge(struct hk_chunk *chunk) {
     chunk->sweep = true;
     if (!huge)
         return;
-    hk_store_relaxed(&chunk->huge, false);    /* relaxed: as above */
-    hk_sub_relaxed(&arena_huge_bytes, bytes); /* relaxed: a statistic */
+    hk_store_relaxed(&chunk->huge, false); /* relaxed: as above */
+    hk_stat_sub(&arena_huge_bytes, bytes);
 }
 
 /* Granules that the next purge call may give back. */

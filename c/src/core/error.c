@@ -23,7 +23,7 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
     hk_text_add(&text, cause);
     *text.at++ = '\n';
     hk_os_write_error(line, (size_t)(text.at - line));
-    hk_add_relaxed(&hk_errors, 1); /* relaxed: a statistic */
+    hk_stat_add(&hk_errors, 1);
     enum { ON_ERROR_ABORT = 0 };
     if (hk_option(HK_OPTION_on_error) == ON_ERROR_ABORT)
         hk_os_abort();
@@ -41,5 +41,5 @@ void hk_mistakes_report(const char *function, const struct hk_mistakes *mistakes
     for (uint32_t i = 0; i < mistakes->count && i < HK_MISTAKES_MAX; i++)
         hk_bad_pointer(function, mistakes->pointers[i], mistakes->causes[i]);
     if (mistakes->count > HK_MISTAKES_MAX)
-        hk_add_relaxed(&hk_errors, mistakes->count - HK_MISTAKES_MAX); /* relaxed: a statistic */
+        hk_stat_add(&hk_errors, mistakes->count - HK_MISTAKES_MAX);
 }

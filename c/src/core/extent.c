@@ -35,13 +35,8 @@ struct hk_extent_list hk_extents[HK_EXTENTS_KINDS];
 static struct hk_lock extents_lock;
 static uint32_t extents_mappings; /* atomic; their numbers so far */
 
-/* relaxed: statistics */
-uint64_t hk_extent_cached_bytes(void) {
-    return hk_load_relaxed(&hk_extents[HK_EXTENTS_CACHED].bytes);
-}
-uint64_t hk_extent_refused_bytes(void) {
-    return hk_load_relaxed(&hk_extents[HK_EXTENTS_REFUSED].bytes);
-}
+uint64_t hk_extent_cached_bytes(void) { return hk_peek(&hk_extents[HK_EXTENTS_CACHED].bytes); }
+uint64_t hk_extent_refused_bytes(void) { return hk_peek(&hk_extents[HK_EXTENTS_REFUSED].bytes); }
 
 uint32_t hk_extent_number(void) {
     uint32_t number;
@@ -79,21 +74,21 @@ static void list_append(struct hk_extent_list *list, struct hk_extent *extent) {
     extent->next = NULL;
     hk_fence_stores();
     *link = extent;
-    hk_add_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
+    hk_add_locked(&list->bytes, extent->bytes);
 }
 
 static void list_push(struct hk_extent_list *list, struct hk_extent *extent) {
     extent->next = list->first;
     hk_fence_stores();
     list->first = extent;
-    hk_add_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
+    hk_add_locked(&list->bytes, extent->bytes);
 }
 
 static struct hk_extent *list_remove(struct hk_extent_list *list, struct hk_extent **link) {
     struct hk_extent *extent = *link;
     *link = extent->next;
     hk_fence_stores();
-    hk_sub_relaxed(&list->bytes, extent->bytes); /* relaxed: stored under the lock */
+    hk_sub_locked(&list->bytes, extent->bytes);
     return extent;
 }
 
@@ -201,7 +196,7 @@ static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struc
         hk_fence_stores();
         extent->next = behind;
     }
-    hk_sub_relaxed(&list->bytes, range.bytes); /* relaxed: stored under the lock */
+    hk_sub_locked(&list->bytes, range.bytes);
     return true;
 }
 
@@ -513,9 +508,8 @@ static uint64_t list_bytes(const struct hk_extent_list *list) {
 }
 
 void hk_extent_repair(void) {
-    /* relaxed: stored under the lock */
-    hk_store_relaxed(&hk_extents[HK_EXTENTS_CACHED].bytes,
-                     list_bytes(&hk_extents[HK_EXTENTS_CACHED]));
+    hk_store_locked(&hk_extents[HK_EXTENTS_CACHED].bytes,
+                    list_bytes(&hk_extents[HK_EXTENTS_CACHED]));
     hk_store_relaxed(&hk_extents[HK_EXTENTS_REFUSED].bytes,
                      list_bytes(&hk_extents[HK_EXTENTS_REFUSED]));
 }

@@ -24,11 +24,11 @@ static struct {
 uint64_t hk_large_live_bytes(void) {
     uint64_t count, bytes;
     hk_large_mapped(&count, &bytes);
-    return bytes + hk_load_relaxed(&large.granule_bytes); /* relaxed: a statistic */
+    return bytes + hk_stat_get(&large.granule_bytes);
 }
 
 void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
-    uint64_t mapped = hk_load_relaxed(&large.mapped); /* relaxed: a statistic */
+    uint64_t mapped = hk_stat_get(&large.mapped);
     *count = mapped >> LARGE_COUNT_SHIFT;
     *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
 }

@@ -37,7 +37,7 @@ static size_t meta_order_bytes(unsigned order) { return (size_t)1 << (order + ME
 
 size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes)); }
 
-uint64_t hk_meta_bytes(void) { return hk_load_relaxed(&meta.bytes); /* relaxed: a statistic */ }
+uint64_t hk_meta_bytes(void) { return hk_stat_get(&meta.bytes); }
 
 /* All changes below are in such an order that a thread may stop anywhere, as in a forked child: a block
  * is lost then at most, and never free twice. */
@@ -147,7 +147,7 @@ static bool meta_grow(size_t bytes) {
         region = meta_reuse(region_bytes);
     if (region == NULL)
         return false;
-    hk_add_relaxed(&meta.bytes, region_bytes); /* relaxed: a statistic */
+    hk_stat_add(&meta.bytes, region_bytes);
     meta_add_region(region, region_bytes);
     return true;
 }

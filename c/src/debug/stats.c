@@ -48,8 +48,7 @@ static void stats_add_thread(void *arg, struct hk_thread *thread) {
     all->total.threads += !thread->is_parked;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         all->classes[class].blocks_cached += hk_bins_count(thread, class);
-    /* relaxed: a statistic */
-    all->total.bytes_large_cached += hk_load_relaxed(&thread->large.bytes);
+    all->total.bytes_large_cached += hk_stat_get(&thread->large.bytes);
 }
 
 /* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
@@ -77,10 +76,10 @@ static void stats_add_locks(struct hak_stats *total) {
     uint64_t all = 0;
     uint64_t busy[HK_RANK_COUNT];
     for (int rank = 0; rank < HK_RANK_COUNT; rank++) {
-        busy[rank] = hk_load_relaxed(&hk_lock_counts.busy[rank]); /* relaxed: a statistic */
+        busy[rank] = hk_stat_get(&hk_lock_counts.busy[rank]);
         all += busy[rank];
     }
-    total->lock_waits = hk_load_relaxed(&hk_lock_counts.sleeps); /* relaxed: a statistic */
+    total->lock_waits = hk_stat_get(&hk_lock_counts.sleeps);
     total->lock_busy_class = busy[HK_RANK_CLASS];
     total->lock_busy_arena = busy[HK_RANK_ARENA];
     total->lock_busy_meta = busy[HK_RANK_META];
@@ -88,15 +87,14 @@ static void stats_add_locks(struct hak_stats *total) {
 }
 
 static void stats_add_os(struct hak_stats *total) {
-    /* relaxed: statistics */
-    total->bytes_mapped = hk_load_relaxed(&hk_os_counts.bytes_mapped);
-    total->bytes_mapped_peak = hk_load_relaxed(&hk_os_counts.bytes_mapped_peak);
-    total->bytes_purged = hk_load_relaxed(&hk_os_counts.bytes_purged);
-    total->map_calls = hk_load_relaxed(&hk_os_counts.map_calls);
-    total->unmap_calls = hk_load_relaxed(&hk_os_counts.unmap_calls);
-    total->remap_calls = hk_load_relaxed(&hk_os_counts.remap_calls);
-    total->purge_calls = hk_load_relaxed(&hk_os_counts.purge_calls);
-    total->errors = hk_load_relaxed(&hk_errors);
+    total->bytes_mapped = hk_stat_get(&hk_os_counts.bytes_mapped);
+    total->bytes_mapped_peak = hk_stat_get(&hk_os_counts.bytes_mapped_peak);
+    total->bytes_purged = hk_stat_get(&hk_os_counts.bytes_purged);
+    total->map_calls = hk_stat_get(&hk_os_counts.map_calls);
+    total->unmap_calls = hk_stat_get(&hk_os_counts.unmap_calls);
+    total->remap_calls = hk_stat_get(&hk_os_counts.remap_calls);
+    total->purge_calls = hk_stat_get(&hk_os_counts.purge_calls);
+    total->errors = hk_stat_get(&hk_errors);
 }
 
 void hk_stats_collect(struct hk_stats_all *all) {

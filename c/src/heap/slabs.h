@@ -24,7 +24,7 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
                     struct hk_span **released);
 
 static inline void hk_slabs_note_use(struct hk_heap_class *hc) {
-    hk_store_relaxed(&hc->uses, hc->uses + 1); /* relaxed: stored under the lock */
+    hk_store_locked(&hc->uses, hc->uses + 1);
 }
 
 /* ---- Without a lock ------------------------------------------------------------------------------ */

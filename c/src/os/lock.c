@@ -74,7 +74,7 @@ static bool lock_take_over(struct hk_lock *lock, enum hk_rank rank, uint32_t see
 }
 
 bool hk_lock_try_slow(struct hk_lock *lock, enum hk_rank rank) {
-    return lock_take_over(lock, rank, hk_load_relaxed(&lock->word)); /* relaxed: only a look */
+    return lock_take_over(lock, rank, hk_peek(&lock->word));
 }
 
 /* ---- Waiting ----------------------------------------------------------------------------------- */
@@ -90,12 +90,12 @@ static bool lock_spin(struct hk_lock *lock) {
 }
 
 void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
-    hk_add_relaxed(&hk_lock_counts.busy[rank], 1); /* relaxed: a statistic */
+    hk_stat_add(&hk_lock_counts.busy[rank], 1);
     if (lock_spin(lock))
         return;
 
     for (;;) {
-        uint32_t seen = hk_load_relaxed(&lock->word); /* relaxed: only a look */
+        uint32_t seen = hk_peek(&lock->word);
         if (lock_take_over(lock, rank, seen))
             return;
         uint32_t wanted = seen == 0 ? hk_lock_self() | HK_LOCK_WAITERS : seen | HK_LOCK_WAITERS;
@@ -104,7 +104,7 @@ void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
             continue;
         if (seen == 0)
             return;
-        hk_add_relaxed(&hk_lock_counts.sleeps, 1); /* relaxed: a statistic */
+        hk_stat_add(&hk_lock_counts.sleeps, 1);
         /* The first thread of a forked child may be late to say which number it has. */
         hk_os_wait_ms(&lock->word, wanted, LOCK_WAIT_MS);
     }

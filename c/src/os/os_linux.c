@@ -25,14 +25,12 @@ enum {
 };
 
 static void os_count_mapped(size_t bytes) {
-    /* relaxed: statistics */
-    hk_max_relaxed(&hk_os_counts.bytes_mapped_peak,
-                   hk_add_relaxed(&hk_os_counts.bytes_mapped, bytes));
+    hk_max_relaxed(&hk_os_counts.bytes_mapped_peak, hk_stat_add(&hk_os_counts.bytes_mapped, bytes));
 }
 
 /* Raw system calls: another library may replace the functions of libc by ones that allocate. */
 static void *os_map(void *hint, size_t bytes) {
-    hk_add_relaxed(&hk_os_counts.map_calls, 1); /* relaxed: statistics */
+    hk_stat_add(&hk_os_counts.map_calls, 1);
     long p = os_syscall(SYS_mmap, os_address(hint), (long)bytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p < 0 ? NULL : (void *)p;
@@ -41,7 +39,7 @@ static void *os_map(void *hint, size_t bytes) {
 static bool os_unmap(void *start, size_t bytes) {
     if (bytes == 0)
         return true;
-    hk_add_relaxed(&hk_os_counts.unmap_calls, 1); /* relaxed: statistics */
+    hk_stat_add(&hk_os_counts.unmap_calls, 1);
     return os_syscall(SYS_munmap, os_address(start), (long)bytes) == 0;
 }
 
@@ -194,26 +192,26 @@ void *hk_os_map_guarded(size_t bytes) {
 void hk_os_unmap_guarded(void *start, size_t bytes) {
     size_t page = hk_os_page_bytes();
     os_unmap((char *)start - page, bytes + 2 * page);
-    hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+    hk_stat_sub(&hk_os_counts.bytes_mapped, bytes);
 }
 
 bool hk_os_unmap(void *start, size_t bytes) {
     bool done = os_unmap(start, bytes);
     if (done) {
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, bytes); /* relaxed: statistics */
+        hk_stat_sub(&hk_os_counts.bytes_mapped, bytes);
         os_retry_leftovers();
     }
     return done;
 }
 
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
-    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
+    hk_stat_add(&hk_os_counts.remap_calls, 1);
     long result = os_syscall(SYS_mremap, os_address(start), (long)old_bytes, (long)new_bytes, 0);
     int error = result < 0 ? (int)-result : 0;
     if (error == 0 && new_bytes >= old_bytes)
         os_count_mapped(new_bytes - old_bytes);
     else if (error == 0)
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes - new_bytes); /* relaxed: statistics */
+        hk_stat_sub(&hk_os_counts.bytes_mapped, old_bytes - new_bytes);
     return error;
 }
 
@@ -241,7 +239,7 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
     memcpy(cookie, &number, sizeof cookie);
     memcpy(to, cookie, sizeof cookie);
 
-    hk_add_relaxed(&hk_os_counts.remap_calls, 1); /* relaxed: statistics */
+    hk_stat_add(&hk_os_counts.remap_calls, 1);
     enum hk_os_move result = HK_OS_MOVE_DONE;
     if (os_syscall(SYS_mremap, os_address(start), (long)old_bytes, (long)new_bytes,
                    MREMAP_MAYMOVE | MREMAP_FIXED, os_address(to)) < 0) {
@@ -250,19 +248,19 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
         result = there ? HK_OS_MOVE_REFUSED : HK_OS_MOVE_TARGET_GONE;
     }
     if (result == HK_OS_MOVE_DONE)
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, old_bytes); /* relaxed: statistics */
+        hk_stat_sub(&hk_os_counts.bytes_mapped, old_bytes);
     if (result == HK_OS_MOVE_TARGET_GONE)
-        hk_sub_relaxed(&hk_os_counts.bytes_mapped, new_bytes); /* relaxed: statistics */
+        hk_stat_sub(&hk_os_counts.bytes_mapped, new_bytes);
     return result;
 }
 
 /* ---- Pages --------------------------------------------------------------------------------------- */
 
 bool hk_os_purge(void *start, size_t bytes) {
-    hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics */
+    hk_stat_add(&hk_os_counts.purge_calls, 1);
     bool done = os_advise(start, bytes, MADV_DONTNEED);
     if (done)
-        hk_add_relaxed(&hk_os_counts.bytes_purged, bytes); /* relaxed: statistics */
+        hk_stat_add(&hk_os_counts.bytes_purged, bytes);
     return done;
 }
 

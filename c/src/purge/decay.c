@@ -92,8 +92,7 @@ static struct hk_purge_budget decay_budget(uint32_t calls) {
 /* Ends a step. If another thread waits for its turn, it gets it before the next step. */
 static void decay_unlock(void) {
     static uint32_t never; /* const: 0 */
-    /* relaxed: only a look */
-    bool wanted = (hk_load_relaxed(&decay.lock.word) & HK_LOCK_WAITERS) != 0;
+    bool wanted = (hk_peek(&decay.lock.word) & HK_LOCK_WAITERS) != 0;
     hk_unlock(&decay.lock, HK_RANK_PURGE);
     if (wanted)
         hk_os_wait_ms(&never, 0, 1);

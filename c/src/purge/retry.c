@@ -22,7 +22,7 @@ static struct {
 
 /* Address space that is mapped, but not in use. Only a purge unmaps it. */
 static uint64_t retry_spare_bytes(void) {
-    uint64_t mapped = hk_load_relaxed(&hk_os_counts.bytes_mapped); /* relaxed: a statistic */
+    uint64_t mapped = hk_stat_get(&hk_os_counts.bytes_mapped);
     uint64_t usage = hk_usage_bytes();
     uint64_t dirty = hk_decay_dirty_bytes();
     uint64_t used = usage > dirty ? usage - dirty : 0;

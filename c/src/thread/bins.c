@@ -89,8 +89,7 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
 }
 
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class) {
-    /* relaxed: only counted */
-    return (uint32_t)(hk_load_relaxed(&thread->cache.bins[class].top) - thread->floor[class]);
+    return (uint32_t)(hk_stat_get(&thread->cache.bins[class].top) - thread->floor[class]);
 }
 
 /* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No

@@ -29,7 +29,7 @@ struct drain {
 /* ---- Which caches ---------------------------------------------------------------------------------- */
 
 static bool drain_is_empty(const struct hk_thread *thread) {
-    size_t blocks = hk_load_relaxed(&thread->large.bytes); /* relaxed: a look */
+    size_t blocks = hk_peek(&thread->large.bytes);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         blocks += hk_bins_count(thread, class);
     return blocks == 0;
@@ -39,8 +39,8 @@ static bool drain_is_empty(const struct hk_thread *thread) {
 static bool drain_is_idle(struct hk_thread *thread, bool *works) {
     uintptr_t tops = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
-        tops += (uintptr_t)hk_load_relaxed(&thread->cache.bins[class].top); /* relaxed: a look */
-    uint32_t calls = hk_load_relaxed(&thread->slow_calls);                  /* relaxed: as above */
+        tops += (uintptr_t)hk_peek(&thread->cache.bins[class].top);
+    uint32_t calls = hk_peek(&thread->slow_calls);
     *works = calls != thread->drain_calls;
     bool idle = !*works && tops == thread->drain_tops;
     thread->drain_calls = calls;

@@ -9,7 +9,7 @@ static struct hk_span *large_cache_remove(struct hk_large_cache *cache, uint32_t
     struct hk_span *span = cache->spans[place];
     cache->spans[place] = NULL;
     hk_fence_stores();
-    hk_store_relaxed(&cache->bytes, cache->bytes - span->bytes); /* relaxed: a statistic */
+    hk_stat_set(&cache->bytes, cache->bytes - span->bytes);
     return span;
 }
 
@@ -45,7 +45,7 @@ void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span) {
     }
     cache->puts++;
     hk_large_retire(span);
-    hk_store_relaxed(&cache->bytes, cache->bytes + span->bytes); /* relaxed: a statistic */
+    hk_stat_set(&cache->bytes, cache->bytes + span->bytes);
     hk_fence_stores();
     cache->spans[place] = span;
 }

@@ -44,7 +44,7 @@ bool hk_park(struct hk_thread *thread) {
 }
 
 struct hk_thread *hk_park_adopt(void) {
-    if (hk_load_relaxed(&hk_threads.parked) == NULL) /* relaxed: a look; decided under the lock */
+    if (hk_peek(&hk_threads.parked) == NULL)
         return NULL;
     uint32_t number = hk_lock_self();
     struct hk_heap *no_spare = NULL;
@@ -78,7 +78,7 @@ static bool park_is_older(const struct hk_thread *thread, const void *before_ms)
 
 /* Empties one cache that was parked at or before a time; false if there is none. */
 static bool park_release_one(uint64_t before_ms) {
-    if (hk_load_relaxed(&hk_threads.parked) == NULL) /* relaxed: a look */
+    if (hk_peek(&hk_threads.parked) == NULL)
         return false;
     struct hk_thread *thread = hk_threads_take(park_is_older, &before_ms);
     if (thread != NULL)
@@ -89,11 +89,10 @@ static bool park_release_one(uint64_t before_ms) {
 bool hk_park_release(uint64_t before_ms) {
     while (park_release_one(before_ms)) {
     }
-    return hk_load_relaxed(&hk_threads.parked) != NULL; /* relaxed: as above */
+    return hk_peek(&hk_threads.parked) != NULL;
 }
 
 void hk_park_shrink(size_t bytes) {
-    /* relaxed: a look */
-    while (hk_load_relaxed(&hk_threads.parked_bytes) > bytes && park_release_one(UINT64_MAX)) {
+    while (hk_peek(&hk_threads.parked_bytes) > bytes && park_release_one(UINT64_MAX)) {
     }
 }

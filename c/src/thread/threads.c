@@ -11,8 +11,7 @@ uint32_t hk_thread_count(void) {
 }
 
 bool hk_threads_are_many(void) {
-    return hk_thread_count() > 1 ||
-           hk_load_relaxed(&hk_threads.parked) != NULL; /* relaxed: a hint */
+    return hk_thread_count() > 1 || hk_peek(&hk_threads.parked) != NULL;
 }
 
 void hk_threads_ask_trim(void) { hk_add_relaxed(&hk_threads.trims, 1); /* relaxed: a request */ }
@@ -31,8 +30,7 @@ struct hk_heap *hk_thread_any_heap(void) {
 }
 
 bool hk_threads_attach(struct hk_thread *thread) {
-    struct hk_heap *spare =
-        hk_heaps_spare(hk_load_relaxed(&hk_threads.count)); /* relaxed: a guess */
+    struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count));
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     thread->heap = hk_heaps_choose(&spare);
     if (thread->heap != NULL) {
@@ -42,7 +40,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
             hk_threads.first->prev = thread;
         hk_fence_stores(); /* a forked child finds a whole cache in the list */
         hk_threads.first = thread;
-        hk_add_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+        hk_add_locked(&hk_threads.count, 1);
     }
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
@@ -59,7 +57,7 @@ void hk_threads_unlink_locked(struct hk_thread *thread) {
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
     thread->heap->threads--;
-    hk_sub_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+    hk_sub_locked(&hk_threads.count, 1);
 }
 
 void hk_threads_unlink(struct hk_thread *thread) {
@@ -85,11 +83,10 @@ struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread
 void hk_threads_park_locked(struct hk_thread *thread) {
     thread->is_parked = true;
     thread->parked_next = hk_threads.parked;
-    hk_store_relaxed(&hk_threads.parked,
-                     thread); /* relaxed: others only look whether there is one */
-    hk_add_relaxed(&hk_threads.parked_bytes, thread->capacity_bytes); /* relaxed: under the lock */
+    hk_store_locked(&hk_threads.parked, thread);
+    hk_add_locked(&hk_threads.parked_bytes, thread->capacity_bytes);
     thread->heap->threads--;
-    hk_sub_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+    hk_sub_locked(&hk_threads.count, 1);
 }
 
 void hk_threads_unpark_locked(struct hk_thread *thread) {
@@ -97,13 +94,13 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
     while (before != thread && before->parked_next != thread)
         before = before->parked_next;
     if (before == thread)
-        hk_store_relaxed(&hk_threads.parked, thread->parked_next); /* relaxed: as above */
+        hk_store_locked(&hk_threads.parked, thread->parked_next);
     else
         before->parked_next = thread->parked_next;
     thread->is_parked = false;
-    hk_sub_relaxed(&hk_threads.parked_bytes, thread->capacity_bytes); /* relaxed: as above */
+    hk_sub_locked(&hk_threads.parked_bytes, thread->capacity_bytes);
     thread->heap->threads++;
-    hk_add_relaxed(&hk_threads.count, 1); /* relaxed: as above */
+    hk_add_locked(&hk_threads.count, 1);
 }
 
 /* ---- Repair ----------------------------------------------------------------------------------------- */
@@ -112,16 +109,16 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
 void hk_threads_repair(struct hk_lock *lock) {
     (void)lock;
     hk_heaps_forget_threads();
-    hk_store_relaxed(&hk_threads.parked_bytes, 0); /* relaxed: under the lock */
-    hk_store_relaxed(&hk_threads.parked, NULL);    /* relaxed: as in hk_threads_park_locked */
-    hk_store_relaxed(&hk_threads.count, 0);        /* relaxed: as above */
+    hk_store_locked(&hk_threads.parked_bytes, 0);
+    hk_store_locked(&hk_threads.parked, NULL);
+    hk_store_locked(&hk_threads.count, 0);
 
     struct hk_thread *prev = NULL;
     for (struct hk_thread *thread = hk_threads.first; thread != NULL; thread = thread->next) {
         thread->prev = prev;
         prev = thread;
         thread->heap->threads++;
-        hk_add_relaxed(&hk_threads.count, 1); /* relaxed: stored under the lock */
+        hk_add_locked(&hk_threads.count, 1);
         if (thread->is_parked)
             hk_threads_park_locked(thread);
     }

@@ -168,14 +168,13 @@ static void transfer_set_count(struct transfer_class *at, uint32_t count) {
 
 /* Takes blocks out of one cache; 0 if it has none, or if somebody else has its lock. */
 static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_t count) {
-    /* relaxed: a look */
-    if (hk_load_relaxed(&at->count) == 0 || !hk_lock_try(&at->lock, HK_RANK_TRANSFER))
+    if (hk_peek(&at->count) == 0 || !hk_lock_try(&at->lock, HK_RANK_TRANSFER))
         return 0;
     uint32_t taken = count < at->count ? count : at->count;
     transfer_set_count(at, at->count - taken);
     at->low = at->low < at->count ? at->low : at->count;
     memcpy(to, at->blocks + at->count, taken * sizeof *to);
-    hk_store_relaxed(&at->takes, at->takes + 1); /* relaxed: a statistic */
+    hk_stat_set(&at->takes, at->takes + 1);
     hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     return taken;
 }
@@ -184,7 +183,7 @@ static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_
  * allocate. A look there is a cache miss, so after one in vain we skip some. */
 static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to, uint32_t count) {
     struct transfer_class *own = &transfer_get(number)->classes[class];
-    uint32_t pause = hk_load_relaxed(&own->steal_pause); /* relaxed: a hint */
+    uint32_t pause = hk_peek(&own->steal_pause);
     if (pause > 0) {
         hk_store_relaxed(&own->steal_pause, pause - 1);
         return 0;
@@ -240,7 +239,7 @@ static uint32_t transfer_push(struct transfer_class *at, void *const *blocks, ui
         return 0;
     memcpy(at->blocks + at->count, blocks, count * sizeof *blocks);
     transfer_set_count(at, at->count + count);
-    hk_store_relaxed(&at->puts, at->puts + 1); /* relaxed: a statistic */
+    hk_stat_set(&at->puts, at->puts + 1);
     return count;
 }
 
@@ -322,10 +321,9 @@ void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
         const struct transfer *cache = transfer_get(i);
         if (cache == NULL)
             continue;
-        /* relaxed: statistics */
-        sum->blocks += hk_load_relaxed(&cache->classes[class].count);
-        sum->takes += hk_load_relaxed(&cache->classes[class].takes);
-        sum->puts += hk_load_relaxed(&cache->classes[class].puts);
+        sum->blocks += hk_stat_get(&cache->classes[class].count);
+        sum->takes += hk_stat_get(&cache->classes[class].takes);
+        sum->puts += hk_stat_get(&cache->classes[class].puts);
     }
 }
 

@@ -11,7 +11,7 @@ variables_in_use() {
     find c/src -name '*.[ch]' ! -path c/src/base/atomic.h -exec cat {} + | awk '
         { text = text $0 " " }
         END {
-            while (match(text, /hk_(load|store|add|sub|swap|cas|max)_(relaxed|acquire|release|acq_rel)\(/)) {
+            while (match(text, /hk_((load|store|add|sub|swap|cas|max)_(relaxed|acquire|release|acq_rel)|stat_(get|set|add|sub)|peek|(store|add|sub)_locked)\(/)) {
                 text = substr(text, RSTART + RLENGTH)
                 depth = 0
                 name = ""
