@@ -418,9 +418,12 @@ bool hk_os_thread_is_gone(uint64_t id) {
 uint64_t hk_os_signal_mask(void) { return 0; }
 bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }
 bool hk_os_barrier(void) {
-    return syscall(SYS_membarrier, 1 << 3, 0, 0) == 0 ||
-           (syscall(SYS_membarrier, 1 << 4, 0, 0) == 0 &&
-            syscall(SYS_membarrier, 1 << 3, 0, 0) == 0);
+    enum { PRIVATE = 1 << 3, REGISTER_PRIVATE = 1 << 4 };
+    if (fake_os.barrier_fails != 0 && --fake_os.barrier_fails == 0)
+        return false;
+    return syscall(SYS_membarrier, PRIVATE, 0, 0) == 0 ||
+           (syscall(SYS_membarrier, REGISTER_PRIVATE, 0, 0) == 0 &&
+            syscall(SYS_membarrier, PRIVATE, 0, 0) == 0);
 }
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask) {
     (void)usual_mask;

@@ -5,7 +5,7 @@
  * What it is: os/os.h over real memory, linked in place of the files for Linux. It fails when told to,
  * reports the CPUs, pages, time and environment it is given, keeps what is written to standard
  * error, and knows every mapping. A call that breaks the contract of os.h ends the program: memory
- * calls while a lock is held (other than PURGE, which is there for that), sizes that are not whole
+ * calls while a lock is held (other than PURGE and GROWTH, which are there for that), sizes that are not whole
  * pages, ranges that are not mapped.
  * Owns: the table of mappings. Threads: any; settings are changed while no other thread runs.
  * Boundary: libc.
@@ -38,6 +38,7 @@ struct fake_os {
     bool move_unmaps; /* a move that fails has unmapped its target, as older kernels do */
     bool purge_fails;
     bool thread_fails;
+    uint32_t barrier_fails; /* the barrier that is refused: 1 is the next one; 0: none */
     bool unmap_fails;
 
     /* Called before and after each call reaches the system, no mutex held; NULL: nothing. */

@@ -32,7 +32,7 @@ static size_t chunk_descriptor_bytes(uint32_t granules) {
     return sizeof(struct hk_chunk) + 3 * HK_WORDS(granules) * sizeof(uint64_t);
 }
 
-/* ---- Buckets: chunks by the length of their longest free run ---------------------------------- */
+/* ---- Buckets: chunks by the length of their longest free run --------------------------------- */
 
 /* Exact to 8 granules, then four buckets per doubling; rises with `granules`. */
 static unsigned arena_bucket(uint32_t granules) {
@@ -86,8 +86,8 @@ static uint32_t chunk_free_around(const struct hk_chunk *chunk, struct hk_run ru
     return hk_bits_find(chunk->used, chunk->granules, run.start + run.count, true) - start;
 }
 
-/* Marks a run used or free and moves the chunk to its new bucket. Only if it breaks up the longest free
- * run are all the others looked at. */
+/* Marks a run used or free and moves the chunk to its new bucket. Only if it breaks up the longest
+ * free run are all the others looked at. */
 static void chunk_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     uint32_t longest = chunk->longest;
     bool broken = used && chunk_free_around(chunk, run) == longest;
@@ -105,7 +105,8 @@ static void chunk_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     chunk_link(chunk);
 }
 
-/* A chunk of one side with a free run of `granules`, the fullest such first; NULL if there is none. */
+/* A chunk of one side with a free run of `granules`, the fullest such first; NULL if there is none.
+ */
 static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t granules) {
     unsigned bucket = arena_bucket(granules);
     for (struct hk_chunk *chunk = side->buckets[bucket]; chunk != NULL; chunk = chunk->next) {
@@ -125,7 +126,7 @@ static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granul
     return chunk;
 }
 
-/* ---- Taking and giving ------------------------------------------------------------------------- */
+/* ---- Taking and giving ----------------------------------------------------------------------- */
 
 /* Where to take `granules` from in a free run: the first place that is dirty throughout, as those
  * pages exist already; else its beginning. */
@@ -137,7 +138,8 @@ static uint32_t run_choose(const struct hk_chunk *chunk, struct hk_run run, uint
     return dirty.count >= granules ? dirty.start : run.start;
 }
 
-/* Where to take `granules` from in a chunk that has them: from its shortest run that is long enough. */
+/* Where to take `granules` from in a chunk that has them: from its shortest run that is long
+ * enough. */
 static struct hk_run chunk_choose(const struct hk_chunk *chunk, uint32_t granules) {
     struct hk_run best = {0, UINT32_MAX};
     for (uint32_t at = 0; at < chunk->granules && best.count != granules;) {
@@ -211,8 +213,8 @@ static struct hk_run chunk_choose_aligned(const struct hk_chunk *chunk, uint32_t
     return (struct hk_run){0, 0};
 }
 
-/* As arena_take_existing. A run need not be longer than `granules` if it lies right, so chunks are tried
- * one after another, the fullest first. */
+/* As arena_take_existing. A run need not be longer than `granules` if it lies right, so chunks are
+ * tried one after another, the fullest first. */
 static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t granules,
                                              size_t align, enum hk_granules_use use) {
     uint32_t tries = ARENA_ALIGNED_SEARCH;
@@ -249,9 +251,9 @@ static bool arena_wants_huge(size_t bytes) {
            hk_os_huge_pages_exist();
 }
 
-/* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come first, as a
- * process that has them is short of mappings. Where nothing can be mapped, any kept range of `least`
- * granules will do, and then a mapping of the smallest size. */
+/* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come
+ * first, as a process that has them is short of mappings. Where nothing can be mapped, any kept
+ * range of `least` granules will do, and then a mapping of the smallest size. */
 static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
     size_t bytes = most * HK_GRANULE_BYTES;
     struct hk_range range = {0, bytes, HK_EXTENT_MAPPINGS, false};
@@ -328,6 +330,17 @@ static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
     arena_count_dirty(arena, touched, 0);
 }
 
+struct arena_want {
+    uint32_t granules;
+    size_t align;
+    enum hk_granules_use use;
+};
+
+/* Granules of a run that holds an aligned one wherever it begins. */
+static uint32_t want_granules(struct arena_want want) {
+    return want.granules + (uint32_t)(want.align >> HK_GRANULE_SHIFT) - 1;
+}
+
 /* No chunk would help. */
 static bool arena_is_at_limit(uint32_t granules) {
     bool allowed = hk_usage_add(granules * HK_GRANULE_BYTES);
@@ -336,28 +349,45 @@ static bool arena_is_at_limit(uint32_t granules) {
     return !allowed;
 }
 
+/* Takes a run out of the chunks that there are, with *added among them from then on. *size:
+ * granules of the next chunk, should there be no run. */
+static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_want want,
+                                         struct hk_chunk *added, uint32_t *size) {
+    hk_lock(&arena->lock, HK_RANK_ARENA);
+    if (added != NULL)
+        arena_add_chunk(arena, added);
+    struct hk_granules taken = want.align == HK_GRANULE_BYTES
+                                   ? arena_take_existing(arena, want.granules, want.use)
+                                   : arena_take_aligned(arena, want.granules, want.align, want.use);
+    *size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
+    return taken;
+}
+
+/* Adds chunks until one has the run. One thread at a time does it: many threads that find no run at
+ * once need one chunk together, not one each. */
+static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want want) {
+    uint32_t size;
+    hk_lock(&arena->growth, HK_RANK_GROWTH);
+    struct hk_granules taken = arena_try_take(arena, want, NULL, &size);
+    while (taken.chunk == NULL && !arena_is_at_limit(want.granules)) {
+        struct hk_chunk *added = chunk_create(arena, want_granules(want), size, want.use);
+        if (added == NULL)
+            break;
+        /* An aligned run may have been used up by threads that take shorter ones. */
+        taken = arena_try_take(arena, want, added, &size);
+    }
+    hk_unlock(&arena->growth, HK_RANK_GROWTH);
+    return taken;
+}
+
 struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
                                          enum hk_granules_use use) {
-    uint32_t needed = granules + (uint32_t)(align >> HK_GRANULE_SHIFT) - 1;
-    hk_assert(granules >= 1 && needed <= HK_ARENA_GRANULES_MAX);
-    struct hk_chunk *added = NULL;
-    for (;;) {
-        hk_lock(&arena->lock, HK_RANK_ARENA);
-        if (added != NULL)
-            arena_add_chunk(arena, added);
-        struct hk_granules taken = align == HK_GRANULE_BYTES
-                                       ? arena_take_existing(arena, granules, use)
-                                       : arena_take_aligned(arena, granules, align, use);
-        uint32_t size = arena_next_chunk(arena->chunks_mapped, needed);
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        if (taken.chunk != NULL || arena_is_at_limit(granules))
-            return taken;
-
-        /* An aligned run may have been used up by threads that take shorter ones. */
-        added = chunk_create(arena, needed, size, use);
-        if (added == NULL)
-            return taken;
-    }
+    struct arena_want want = {granules, align, use};
+    hk_assert(granules >= 1 && want_granules(want) <= HK_ARENA_GRANULES_MAX);
+    uint32_t size;
+    struct hk_granules taken = arena_try_take(arena, want, NULL, &size);
+    return hk_likely(taken.chunk != NULL) ? taken : arena_grow(arena, want);
 }
 
 struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
@@ -390,7 +420,7 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
     return taken;
 }
 
-/* ---- Giving back to the OS --------------------------------------------------------------------- */
+/* ---- Giving back to the OS ------------------------------------------------------------------- */
 
 /* Whether granule `i` lies in a huge page that is worth keeping whole. */
 static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
@@ -401,8 +431,8 @@ static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
     return __builtin_popcount((uint32_t)half) >= ARENA_HUGE_DENSE;
 }
 
-/* The next run of at most `most` granules, from `from` on, that is free, touched and (unless all are
- * wanted) was so at the last scan. Updates `decayed` up to the end of what it returns. */
+/* The next run of at most `most` granules, from `from` on, that is free, touched and (unless all
+ * are wanted) was so at the last scan. Updates `decayed` up to the end of what it returns. */
 static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, uint32_t most,
                                       enum hk_purge which) {
     struct hk_run purge = {chunk->granules, 0};
@@ -459,8 +489,8 @@ static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *b
     return touched;
 }
 
-/* A huge page may have put pages behind granules that nobody touched. They go back once their chunk is
- * excluded from huge pages. */
+/* A huge page may have put pages behind granules that nobody touched. They go back once their chunk
+ * is excluded from huge pages. */
 static void chunk_purge_untouched(struct hk_chunk *chunk, struct hk_purge_budget *budget) {
     struct hk_arena *arena = chunk->arena;
     uint32_t at = 0;
@@ -550,8 +580,8 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     return chunk;
 }
 
-/* Unmaps a chunk that is in no arena. Where the OS refuses, its range is kept without pages, and the
- * descriptor becomes its node. Returns the bytes that went back. */
+/* Unmaps a chunk that is in no arena. Where the OS refuses, its range is kept without pages, and
+ * the descriptor becomes its node. Returns the bytes that went back. */
 static size_t chunk_unmap(struct hk_chunk *chunk) {
     size_t bytes = chunk->granules * HK_GRANULE_BYTES;
     size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
@@ -599,8 +629,8 @@ void hk_arena_obey_huge_mode(struct hk_arena *arena) {
 
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
-    /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do not
-     * write to the memory of heaps that rest. */
+    /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do
+     * not write to the memory of heaps that rest. */
     if (hk_purge_is_spent(budget) ||
         (hk_load_relaxed(&arena->dirty) == 0 && arena->purge_at == NULL))
         return bytes;
@@ -625,9 +655,10 @@ size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_pur
     return bytes;
 }
 
-/* ---- Repair -------------------------------------------------------------------------------------- */
+/* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* Derives what is known of a chunk from its bits, and adds it to a bucket. Returns its dirty granules. */
+/* Derives what is known of a chunk from its bits, and adds it to a bucket. Returns its dirty
+ * granules. */
 static uint32_t chunk_repair(struct hk_chunk *chunk) {
     uint32_t dirty = 0;
     for (uint32_t i = 0; i < chunk_words(chunk); i++) {
@@ -641,8 +672,9 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
     return dirty;
 }
 
-/* A purge that had not yet marked its run, or had begun to free it, is ended. Left for the repair of the
- * purge, which may come much later, it would free granules that are handed out again by then. */
+/* A purge that had not yet marked its run, or had begun to free it, is ended. Left for the repair
+ * of the purge, which may come much later, it would free granules that are handed out again by
+ * then. */
 static void arena_repair_purging(struct hk_arena *arena) {
     struct hk_chunk *chunk = arena->purging;
     struct hk_run run = arena->purging_run;
@@ -678,7 +710,7 @@ void hk_arena_repair_purge(struct hk_arena *arena) {
     hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
-/* ---- Looking ----------------------------------------------------------------------------------- */
+/* ---- Looking --------------------------------------------------------------------------------- */
 
 void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base),
                     void *arg) {

@@ -1,4 +1,5 @@
-/* thread/drain.c - blocks taken out of the caches of threads that sleep. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* thread/drain.c - blocks taken out of the caches of threads that sleep. SPDX-License-Identifier:
+ * MIT OR Apache-2.0 */
 #include "drain.h"
 
 #include <string.h>
@@ -6,7 +7,6 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"
-#include "../os/check.h"
 #include "../os/os.h"
 #include "bins.h"
 #include "threads.h"
@@ -21,12 +21,13 @@ struct drain {
     uint32_t counts[HK_CLASS_COUNT];           /* of each class */
     struct hk_span *large[HK_LARGE_CACHE_MAX]; /* NULL: none */
     bool handlers_block;                       /* see hk_os_handlers_block_their_signal */
-    bool whole;                                /* the newest blocks, too */
-    bool full;                                 /* there was no room for more */
+    bool passed; /* the second barrier, without which nothing is taken */
+    bool whole;  /* the newest blocks, too */
+    bool full;   /* there was no room for more */
     struct hk_mistakes mistakes;
 };
 
-/* ---- Which caches ---------------------------------------------------------------------------------- */
+/* ---- Which caches ---------------------------------------------------------------------------- */
 
 static bool drain_is_empty(const struct hk_thread *thread) {
     size_t blocks = hk_peek(&thread->large.bytes);
@@ -43,6 +44,7 @@ static bool drain_is_idle(struct hk_thread *thread, bool *works) {
     uint32_t calls = hk_peek(&thread->slow_calls);
     *works = calls != thread->drain_calls;
     bool idle = !*works && tops == thread->drain_tops;
+    thread->drained = thread->drained && idle;
     thread->drain_calls = calls;
     thread->drain_tops = tops;
     return idle;
@@ -61,8 +63,8 @@ static bool drain_mark(bool all, bool *works) {
         bool at_work = false;
         hk_lock(&thread->lock, HK_RANK_THREAD);
         bool idle = drain_is_idle(thread, &at_work);
-        thread->drains =
-            (all || idle) && !thread->is_parked && !drain_is_own(thread) && !drain_is_empty(thread);
+        thread->drains = (all || (idle && !thread->drained)) && !thread->is_parked &&
+                         !drain_is_own(thread) && !drain_is_empty(thread);
         found |= thread->drains;
         hk_unlock(&thread->lock, HK_RANK_THREAD);
         *works |= at_work && !drain_is_own(thread);
@@ -71,7 +73,7 @@ static bool drain_mark(bool all, bool *works) {
     return found;
 }
 
-/* ---- One cache ---------------------------------------------------------------------------------------- */
+/* ---- One cache ------------------------------------------------------------------------------- */
 
 /* Bounds each bin of an owner that is in no slow call. Under the THREADS lock. */
 static void drain_bound(struct hk_thread *thread, struct drain *drain) {
@@ -93,16 +95,20 @@ static void drain_bound(struct hk_thread *thread, struct drain *drain) {
     drain->full = room == 0;
 }
 
-/* Takes the blocks below the bound of a bin. False if its owner has come that far. A pop that read the slot before it was
- * bounded may still be under way if the top is at the bound, but not in a thread that sleeps. */
-static bool drain_take(struct hk_thread *thread, size_t class, void **to, uint32_t count,
-                       bool whole) {
+/* Takes the blocks below the bound of a bin. False if its owner has come that far. A pop that read
+ * the slot before it was bounded may still be under way if the top is at the bound, but not in a
+ * thread that sleeps. */
+static bool drain_take(struct hk_thread *thread, size_t class, const struct drain *drain,
+                       void **to) {
+    uint32_t count = drain->counts[class];
     void **floor = thread->floor[class];
     void **bound = floor + count;
     void *none = NULL;
-    /* relaxed: the barrier orders all. A slot that is not NULL was filled by pushes after pops below the bound. */
+    /* relaxed: the barrier orders all. A slot that is not NULL was filled by pushes after pops
+     * below the bound. */
     void **top = hk_load_relaxed(&thread->cache.bins[class].top);
-    if (top < bound || (top == bound && !whole) || hk_load_relaxed(&bound[-1]) != NULL) {
+    if (!drain->passed || top < bound || (top == bound && !drain->whole) ||
+        hk_load_relaxed(&bound[-1]) != NULL) {
         /* relaxed: it is the block that lay there, unless the owner has pushed another one */
         hk_cas_relaxed(&bound[-1], &none, to[count - 1]);
         return false;
@@ -120,7 +126,7 @@ static bool drain_collect(struct hk_thread *thread, struct drain *drain) {
     void **to = drain->blocks;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         uint32_t count = drain->counts[class];
-        if (count > 0 && !drain_take(thread, class, from, count, drain->whole))
+        if (count > 0 && !drain_take(thread, class, drain, from))
             drain->counts[class] = 0;
         memmove(to, from, drain->counts[class] * sizeof *to);
         from += count;
@@ -137,8 +143,8 @@ static bool drain_sleeps(const struct hk_thread *thread, const struct drain *dra
     return drain->handlers_block && hk_os_thread_sleeps(id, thread->signal_mask);
 }
 
-/* Takes blocks out of a cache. False, nothing taken, if there is nothing to take, if its owner is within a slow call, or
- * without barriers. Under the THREADS lock. */
+/* Takes blocks out of a cache. False, nothing taken, if there is nothing to take, if its owner is
+ * within a slow call, or without barriers. Under the THREADS lock. */
 static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     bool taken = false;
     hk_store_relaxed(&hk_tcache_drained, thread); /* relaxed: the barrier orders it */
@@ -147,9 +153,7 @@ static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     if (hk_os_barrier() && hk_load_acquire(&thread->busy) == 0) {
         drain->whole = drain_sleeps(thread, drain);
         drain_bound(thread, drain);
-        bool passed = hk_os_barrier();
-        hk_assert(passed);
-        (void)passed;
+        drain->passed = hk_os_barrier();
         drain->whole = drain->whole && drain_sleeps(thread, drain);
         taken = drain_collect(thread, drain);
     }
@@ -159,21 +163,23 @@ static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     return taken;
 }
 
-/* Takes blocks out of the next cache that is marked. That of a sleeping thread stays marked while there are more. False if
- * no cache is marked. */
+/* Takes blocks out of the next cache that is marked. That of a sleeping thread stays marked while
+ * there are more. False if no cache is marked. */
 static bool drain_next(struct drain *drain, bool *taken) {
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = hk_threads.first;
     while (thread != NULL && !thread->drains)
         thread = thread->next;
     *taken = thread != NULL && !thread->is_parked && drain_locked(thread, drain);
-    if (thread != NULL)
+    if (thread != NULL) {
         thread->drains = *taken && drain->whole && drain->full;
+        thread->drained = !thread->drains;
+    }
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     return thread != NULL;
 }
 
-/* ---- All caches ---------------------------------------------------------------------------------------- */
+/* ---- All caches ------------------------------------------------------------------------------ */
 
 /* Returns the blocks to their owner heaps. */
 static void drain_give(struct drain *drain) {
@@ -219,7 +225,7 @@ void hk_drain_all(void) {
         drain_marked();
 }
 
-/* ---- Owners ---------------------------------------------------------------------------------------------- */
+/* ---- Owners ---------------------------------------------------------------------------------- */
 
 void hk_tcache_wait(struct hk_thread *thread) {
     if (thread->busy > 1) /* the drain has seen the outer slow call */

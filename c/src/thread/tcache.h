@@ -2,15 +2,15 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a bin of free blocks for each class, and a few large blocks. The cache grows with the work of its thread.
- * A thread that does little holds little, even if it then sleeps.
+ * What it is: a bin of free blocks for each class, and a few large blocks. The cache grows with the
+ * work of its thread. A thread that does little holds little, even if it then sleeps.
  *
- * A thread starts on a constant cache, the uninitialized one. Its bins are empty and full at once, so that the first
- * call is a slow one and makes the thread's own cache. After the thread's end, and in checked mode, it is on the
- * disabled one, and every call goes to a heap.
+ * A thread starts on a constant cache, the uninitialized one. Its bins are empty and full at once,
+ * so that the first call is a slow one and makes the thread's own cache. After the thread's end,
+ * and in checked mode, it is on the disabled one, and every call goes to a heap.
  *
- * Owns: which cache a thread is on. The other modules of this layer own parts of it: bins, budget, large_cache, the
- * list of all caches (threads), those of ended threads (park, recover).
+ * Owns: which cache a thread is on. The other modules of this layer own parts of it: bins, budget,
+ * large_cache, the list of all caches (threads), those of ended threads (park, recover).
  * Threads: as each field says. Boundary: core/bin.
  */
 #ifndef HK_THREAD_TCACHE_H
@@ -53,6 +53,7 @@ struct hk_thread {
     uint64_t parked_ms;            /* owner; when */
     struct hk_thread *parked_next; /* lock:THREADS */
     bool drains;                   /* lock:THREADS; its turn in thread/drain is to come */
+    bool drained;                  /* lock:THREADS; it did nothing since its last turn */
     uint32_t drain_calls;          /* lock:THREADS; slow_calls when thread/drain last looked */
     uintptr_t drain_tops;          /* lock:THREADS; sum of the tops then */
     struct hk_lock lock;           /* rank THREAD */
@@ -69,8 +70,8 @@ extern struct hk_thread *hk_tcache_drained; /* atomic, stored under THREADS */
 /* Waits until that is over. */
 void hk_tcache_wait(struct hk_thread *thread);
 
-/* Around each use of the calling thread's cache beyond a single pop or push. May be nested. Between the two, no other
- * thread touches the cache. */
+/* Around each use of the calling thread's cache beyond a single pop or push. May be nested. Between
+ * the two, no other thread touches the cache. */
 static inline void hk_tcache_enter(struct hk_thread *thread) {
     /* relaxed: a barrier in all threads (hk_os_barrier) orders it with the load below */
     hk_store_relaxed(&thread->busy, thread->busy + 1);

@@ -136,7 +136,7 @@ TEST_FRESH(a_run_grows_into_free_granules_behind_it_only) {
     CHECK(take(1).chunk != a.chunk);
 }
 
-/* ---- Against a model --------------------------------------------------------------------------- */
+/* ---- Against a model ------------------------------------------------------------------------- */
 
 enum { RUNS = 60 };
 
@@ -211,7 +211,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
     CHECK_EQ(used_by_chunks(), 0);
 }
 
-/* ---- Giving back ------------------------------------------------------------------------------- */
+/* ---- Giving back ----------------------------------------------------------------------------- */
 
 TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
     struct hk_granules kept = take(1), freed = take(4);
@@ -294,7 +294,7 @@ TEST_FRESH(a_visit_sees_every_granule_in_use) {
     CHECK_EQ(count, 43);
 }
 
-/* ---- Huge pages and limits ---------------------------------------------------------------------- */
+/* ---- Huge pages and limits ------------------------------------------------------------------- */
 
 TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
     CHECK_EQ(hk_option_set("huge_page_mb", "4"), 0);
@@ -366,7 +366,7 @@ TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
     CHECK_EQ(fake_os.map_calls, 2);
 }
 
-/* ---- Without memory ---------------------------------------------------------------------------- */
+/* ---- Without memory -------------------------------------------------------------------------- */
 
 TEST_FRESH(without_memory_there_are_no_granules_and_nothing_is_lost) {
     for (uint64_t nth = 1; nth <= 2; nth++) { /* the descriptor; then the chunk */
@@ -403,7 +403,7 @@ TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
     CHECK(hk_arena_valid(&arena));
 }
 
-/* ---- Alignment ---------------------------------------------------------------------------------- */
+/* ---- Alignment ------------------------------------------------------------------------------- */
 
 static struct hk_granules take_aligned(uint32_t granules, size_t align) {
     struct hk_granules run = hk_arena_take_aligned(&arena, granules, align, HK_GRANULES_SPARSE);
@@ -444,7 +444,7 @@ TEST_FRESH(an_aligned_run_is_found_again_when_the_granules_around_it_are_in_use)
     CHECK_EQ(mapped_for_chunks(), mapped);
 }
 
-/* ---- Budgets ------------------------------------------------------------------------------------- */
+/* ---- Budgets --------------------------------------------------------------------------------- */
 
 /* Chunks with every second granule dirty; returns the number of dirty granules. */
 static uint32_t make_holes(uint32_t granules) {
@@ -514,7 +514,7 @@ TEST_FRESH(a_purge_of_free_granules_leaves_chunks_mapped_whatever_the_age) {
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
 }
 
-/* ---- Refused calls -------------------------------------------------------------------------------- */
+/* ---- Refused calls --------------------------------------------------------------------------- */
 
 TEST_FRESH(a_chunk_that_the_os_does_not_unmap_gives_its_pages_back_and_becomes_a_chunk_again) {
     struct hk_granules run = take(16);
@@ -552,7 +552,7 @@ TEST_FRESH(where_nothing_can_be_mapped_chunks_come_from_freed_large_ranges) {
     CHECK_EQ(used_by_chunks(), 9 * MIB);
 }
 
-/* ---- Huge pages of the whole system --------------------------------------------------------------- */
+/* ---- Huge pages of the whole system ---------------------------------------------------------- */
 
 TEST_FRESH(where_huge_pages_are_everywhere_a_chunk_is_excluded_from_its_first_purge_on) {
     fake_os.huge_mode = HK_OS_HUGE_ALWAYS;
@@ -596,7 +596,7 @@ TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them
     CHECK_EQ(fake_os.huge_wanted_bytes, wanted);
 }
 
-/* ---- Repair --------------------------------------------------------------------------------------- */
+/* ---- Repair ---------------------------------------------------------------------------------- */
 
 static void repair(void) {
     hk_lock(&arena.lock, HK_RANK_ARENA);
@@ -697,7 +697,7 @@ TEST_FRESH(a_run_that_was_being_purged_is_free_after_a_repair) {
     CHECK_EQ(take(4).base, run.base);
 }
 
-/* ---- Threads ----------------------------------------------------------------------------------- */
+/* ---- Threads --------------------------------------------------------------------------------- */
 
 static void *take_and_give(void *key) {
     uint64_t seed = (uintptr_t)key;
@@ -723,4 +723,33 @@ TEST_FRESH(threads_and_a_purge_at_the_same_time_never_share_granules) {
     CHECK(hk_arena_valid(&arena));
     purge_arena(HK_PURGE_ALL);
     CHECK_EQ(mapped_for_chunks(), 0);
+}
+
+/* ---- Growth ---------------------------------------------------------------------------------- */
+
+enum { TAKERS = 16 };
+
+static pthread_barrier_t takers_ready;
+
+static void wait_a_little(void) { test_sleep_ms(5); }
+
+static void *take_with_others(void *arg) {
+    pthread_barrier_wait(&takers_ready);
+    take(1);
+    return arg;
+}
+
+TEST_FRESH(threads_that_find_no_run_at_once_map_one_chunk_together) {
+    pthread_t threads[TAKERS];
+    take(1);  /* so metadata is there */
+    take(15); /* the first chunk is full */
+    uint64_t before = fake_os.map_calls;
+    pthread_barrier_init(&takers_ready, NULL, TAKERS);
+    fake_os.delay = wait_a_little;
+    for (size_t i = 0; i < TAKERS; i++)
+        threads[i] = test_thread(take_with_others, NULL);
+    for (size_t i = 0; i < TAKERS; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(fake_os.map_calls, before + 1);
+    CHECK(hk_arena_valid(&arena));
 }

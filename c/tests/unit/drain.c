@@ -154,6 +154,28 @@ TEST_FRESH(a_thread_within_a_slow_call_is_left_alone) {
     drain_during(is_within_a_slow_call);
 }
 
+static void *keeps_all(void *arg) {
+    fill_bins();
+    uint32_t before = cached(HK_CLASS_112);
+    sleep_now();
+    CHECK_EQ(cached(HK_CLASS_112), before);
+    for (uint32_t i = 0; i < before; i++)
+        CHECK(own()->floor[HK_CLASS_112][i] != NULL);
+    return arg;
+}
+
+TEST_FRESH(without_a_barrier_nothing_is_taken) {
+    fake_os.threads_sleep = true;
+    fake_os.barrier_fails = 1;
+    drain_during(keeps_all);
+}
+
+TEST_FRESH(without_the_second_barrier_the_bounds_are_taken_back) {
+    fake_os.threads_sleep = true;
+    fake_os.barrier_fails = 2;
+    drain_during(keeps_all);
+}
+
 static void *idle_is_what_does_nothing(void *arg) {
     fill_bins();
     sleep_now();
