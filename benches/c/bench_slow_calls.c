@@ -42,7 +42,7 @@ typedef struct instant {
 
 static instant instant_now(void) { return (instant){ticks_now(), bench_now_ns()}; }
 
-/* ---- Times, by kind of call and cause --------------------------------------------------------- */
+/* ---- Times, by kind of call and cause -------------------------------------------------------- */
 
 enum kind { REFILL, FLUSH, KINDS };
 static const char *const kind_names[KINDS] = {"refill", "flush"};
@@ -162,7 +162,7 @@ static void *body(void *argument) {
     return NULL;
 }
 
-/* ---- The table --------------------------------------------------------------------------------- */
+/* ---- The table ------------------------------------------------------------------------------- */
 
 /* Calls of one kind with any of the causes from `first` on. */
 typedef struct selection {

@@ -50,8 +50,8 @@ extern "C" {
 
 /* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ------------------------------------ */
 
-/* A block of at least `size` bytes, aligned to 16, contents undefined. `size` 0 gives a block of its
- * own that must be freed. NULL and errno ENOMEM when memory is exhausted or `size` is above
+/* A block of at least `size` bytes, aligned to 16, contents undefined. `size` 0 gives a block of
+ * its own that must be freed. NULL and errno ENOMEM when memory is exhausted or `size` is above
  * PTRDIFF_MAX. */
 HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
 
@@ -60,9 +60,9 @@ HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
 HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES_ARRAY(1, 2);
 
 /* Resizes the block `ptr` to `size` bytes: the first min(old, new) bytes keep their contents, the
- * block may move. NULL `ptr`: as hak_malloc. `size` 0 frees the block and returns NULL, as glibc does
- * (C23 leaves it undefined). NULL and ENOMEM on failure: the old block is then intact. The result
- * is aligned to 16 whatever alignment `ptr` was allocated with. */
+ * block may move. NULL `ptr`: as hak_malloc. `size` 0 frees the block and returns NULL, as glibc
+ * does (C23 leaves it undefined). NULL and ENOMEM on failure: the old block is then intact. The
+ * result is aligned to 16 whatever alignment `ptr` was allocated with. */
 HAK_API void *hak_realloc(void *ptr, size_t size) HAK_NOEXCEPT HAK_REALLOCATES(2);
 
 /* hak_realloc to `count` * `size` bytes; NULL and ENOMEM, the block intact, when that overflows. */
@@ -73,8 +73,9 @@ HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEP
 HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was last
- * requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake: one that is too large
- * for the block is reported, every other one with the option checks. Neither harms other blocks. */
+ * requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake: one that is
+ * too large for the block is reported, every other one with the option checks. Neither harms other
+ * blocks. */
 HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
 
 /* As hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size (C23
@@ -134,10 +135,10 @@ enum hak_prewarm_set {
 HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
 /* Gives back to the OS, now, all memory that can be given back, free pages between live blocks
- * included. Empties the caches of the calling thread and of threads that sleep in a system call. Threads
- * that run lose most of their cached blocks, and empty the rest at their next slow path. Under a seccomp
- * filter, all other threads empty theirs at their next slow path. Returns the bytes returned to the OS by
- * this call. Safe at any time; costs page faults afterwards. */
+ * included. Empties the caches of the calling thread and of threads that sleep in a system call.
+ * Threads that run lose most of their cached blocks, and empty the rest at their next slow path.
+ * Under a seccomp filter, all other threads empty theirs at their next slow path. Returns the bytes
+ * returned to the OS by this call. Safe at any time; costs page faults afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
 /* Sets the option `name` (as in the documentation, without "HAKMEM_") from text. Returns 0, ENOENT
@@ -190,8 +191,8 @@ struct hak_stats {
     uint64_t lock_busy_other; /* any other */
 };
 
-/* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only ever
- * added at the end; those that the library does not know are set to zero. */
+/* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only
+ * ever added at the end; those that the library does not know are set to zero. */
 HAK_API void hak_stats(struct hak_stats *stats, size_t stats_bytes) HAK_NOEXCEPT;
 
 /* One row of the size-class table, with what is in use now. */
@@ -208,7 +209,8 @@ struct hak_class_stats {
     uint64_t transfer_takes;
 };
 
-/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such class. */
+/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such class.
+ */
 HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
                             size_t stats_bytes) HAK_NOEXCEPT;
 

@@ -1,4 +1,5 @@
-/* api/alloc.c - malloc, calloc and their layout forms. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* api/alloc.c - malloc, calloc and their layout forms. SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include <errno.h>
 #include <hakmem.h>
 #include <string.h>

@@ -1,13 +1,15 @@
 /* api/deepbind.c - dlopen without RTLD_DEEPBIND. SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A library that is opened with RTLD_DEEPBIND looks names up in its own dependencies first, so its malloc
- * and free are libc's even where the rest of the process uses these. Each block that libc or the program
- * hands to it, such as the result of strdup, is then freed by the wrong allocator. Without the flag the
- * library uses the one allocator of the process. The option deepbind=keep passes the flag on.
+ * A library that is opened with RTLD_DEEPBIND looks names up in its own dependencies first, so its
+ * malloc and free are libc's even where the rest of the process uses these. Each block that libc or
+ * the program hands to it, such as the result of strdup, is then freed by the wrong allocator.
+ * Without the flag the library uses the one allocator of the process. The option deepbind=keep
+ * passes the flag on.
  *
- * In the shared library only, where HAK_SHARED is defined: a static executable has no next dlopen. libc
- * finds the caller's $ORIGIN and RUNPATH by its return address, so the next dlopen is entered by a tail
- * call, which the compiler must not turn into a call of its own (-foptimize-sibling-calls).
+ * In the shared library only, where HAK_SHARED is defined: a static executable has no next dlopen.
+ * libc finds the caller's $ORIGIN and RUNPATH by its return address, so the next dlopen is entered
+ * by a tail call, which the compiler must not turn into a call of its own (-foptimize-sibling-
+ * calls).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -15,7 +15,7 @@
 
 void hk_fork_install(void) { pthread_atfork(NULL, NULL, hk_recover_fork_child); }
 
-/* ---- Repairs ----------------------------------------------------------------------------------- */
+/* ---- Repairs --------------------------------------------------------------------------------- */
 
 #define FORK_HOLDER(type, member, pointer)                                                         \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))

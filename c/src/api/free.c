@@ -61,8 +61,8 @@ HK_NOINLINE void hk_free_slow(void *block) {
         free_block("free", span, block);
 }
 
-/* Whether a block may have been allocated with a size and an alignment. The pages of a large block are
- * compared in checked mode only; otherwise its size must not be larger than the block. */
+/* Whether a block may have been allocated with a size and an alignment. The pages of a large block
+ * are compared in checked mode only; otherwise its size must not be larger than the block. */
 static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
     if (span->class != hk_class_of_layout(size, align))
         return false;
@@ -71,8 +71,8 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
     return hk_option(HK_OPTION_checks) ? hk_large_may_have(span, size) : size <= span->bytes;
 }
 
-/* A sized free that the fast path left. A block with a wrong size is reported, and, if the program goes on,
- * freed as the block that it is. */
+/* A sized free that the fast path left. A block with a wrong size is reported, and, if the program
+ * goes on, freed as the block that it is. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
     struct hk_span *span = hk_front_find(function, block);
     if (hk_unlikely(span == NULL))

@@ -4,12 +4,13 @@
  *
  * What it is: malloc and free where the thread's cache can answer; every public name of them is one
  * of these inline functions. One malloc and one free are walked, step by step, in ../README.md.
- * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map; everything else is a slow
- * path, entered by a tail call.
+ * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map; everything else is a
+ * slow path, entered by a tail call.
  *
  * A sentinel cache whose bins are empty and full at once stands in for "not started", "ended" and
- * "checked mode", so nothing here tests for them. A free takes the class from the class map even where the
- * caller states a size, so that a wrong size cannot put a block into a bin of larger blocks.
+ * "checked mode", so nothing here tests for them. A free takes the class from the class map even
+ * where the caller states a size, so that a wrong size cannot put a block into a bin of larger
+ * blocks.
  */
 #ifndef HK_API_FRONT_H
 #define HK_API_FRONT_H
@@ -25,8 +26,8 @@ void hk_free_slow(void *block);                               /* free.c: bin ful
 void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the same, or wrong size */
 
 /* The span of a block that `function` was called with. NULL, after the mistake was reported, if the
- * pointer is known not to be the start of a block: alien, inside a block, or a large block that is free.
- * Takes no lock. free.c */
+ * pointer is known not to be the start of a block: alien, inside a block, or a large block that is
+ * free. Takes no lock. free.c */
 struct hk_span *hk_front_find(const char *function, const void *block);
 
 HK_FAST void *hk_front_malloc(size_t size) {
@@ -46,7 +47,8 @@ HK_FAST void hk_front_free(void *block) {
         hk_free_slow(block);
 }
 
-/* The row of a small layout's class; for others that of HK_CLASS_NONE, whose bin is always empty. */
+/* The row of a small layout's class; for others that of HK_CLASS_NONE, whose bin is always empty.
+ */
 HK_FAST size_t hk_front_row(size_t size, size_t align) {
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
         return 0;

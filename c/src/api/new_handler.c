@@ -1,4 +1,5 @@
-/* api/new_handler.c - calling a C++ function that may throw. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* api/new_handler.c - calling a C++ function that may throw. SPDX-License-Identifier: MIT OR
+ * Apache-2.0 */
 #include "new_handler.h"
 
 #if !defined(HAK_OVERRIDE)
@@ -28,8 +29,8 @@ __asm__(NEW_HANDLER_BEGIN
 
 #elif defined(__aarch64__)
 
-/* The landing pad starts with the exception in x0, where the function's result belongs. The hints mark
- * targets of indirect jumps. */
+/* The landing pad starts with the exception in x0, where the function's result belongs. The hints
+ * mark targets of indirect jumps. */
 __asm__(NEW_HANDLER_BEGIN
         "hint #34\n"
         "stp x29, x30, [sp, #-16]!\n"

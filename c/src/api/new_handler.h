@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one function in assembly language, because C cannot catch. Its frame has the tables that
- * a C++ compiler emits for `try { handler(); } catch (...) { }`: the personality routine of C++ and a
- * list of one call with one landing pad, which catches everything.
- * Owns: nothing. Threads: any, no lock held. Boundary: the handler. The personality routine is a weak
- * reference: C programs need no C++ runtime.
+ * What it is: one function in assembly language, because C cannot catch. Its frame has the tables
+ * that a C++ compiler emits for `try { handler(); } catch (...) { }`: the personality routine of
+ * C++ and a list of one call with one landing pad, which catches everything.
+ * Owns: nothing. Threads: any, no lock held. Boundary: the handler. The personality routine is a
+ * weak reference: C programs need no C++ runtime.
  */
 #ifndef HK_API_NEW_HANDLER_H
 #define HK_API_NEW_HANDLER_H
@@ -16,11 +16,12 @@
 typedef void (*hk_new_handler)(void);
 
 /* Calls the handler. NULL if it returns; the exception, which is still to be caught with
- * __cxa_begin_catch, if it throws. Where the architecture has no code here, exceptions pass through. */
+ * __cxa_begin_catch, if it throws. Where the architecture has no code here, exceptions pass
+ * through. */
 void *hk_catch_from(hk_new_handler handler);
 
-/* The table of exceptions (the format is that of GCC's except.cc). The type list has one entry, null,
- * which stands for every type. */
+/* The table of exceptions (the format is that of GCC's except.cc). The type list has one entry,
+ * null, which stands for every type. */
 #define NEW_HANDLER_TABLE                                                                          \
     ".section .gcc_except_table,\"a\",@progbits\n"                                                 \
     ".balign 4\n"                                                                                  \

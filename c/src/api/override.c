@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Compiled only where HAK_OVERRIDE is defined. All of glibc's allocation functions are here, so that
- * no member of a static libc that defines the rest is drawn in. mallinfo and malloc_info are glibc's
- * (musl has neither), and mallinfo2 is there since glibc 2.33.
+ * Compiled only where HAK_OVERRIDE is defined. All of glibc's allocation functions are here, so
+ * that no member of a static libc that defines the rest is drawn in. mallinfo and malloc_info are
+ * glibc's (musl has neither), and mallinfo2 is there since glibc 2.33.
  */
 #ifdef HAK_OVERRIDE
 
@@ -28,7 +28,7 @@
 #include "front.h"
 #include "new_handler.h"
 
-/* ---- C ------------------------------------------------------------------------------------------- */
+/* ---- C --------------------------------------------------------------------------------------- */
 
 HAK_API void *malloc(size_t size) { return hk_front_malloc(size); }
 HAK_API void free(void *ptr) { hk_front_free(ptr); }
@@ -91,7 +91,7 @@ HAK_API void malloc_stats(void) { hak_report(HAK_REPORT_TEXT, NULL, NULL); }
 
 #if defined(__GLIBC__)
 
-/* ---- glibc's statistics -------------------------------------------------------------------------- */
+/* ---- glibc's statistics ---------------------------------------------------------------------- */
 
 /* As struct mallinfo2, which glibc before 2.33 does not have. */
 struct override_info {
@@ -218,8 +218,8 @@ static void override_write_stats(FILE *stream, const struct hak_stats *total) {
     fputs("</hakmem>\n", stream);
 }
 
-/* The elements of glibc's malloc_info, all heaps as one. The stream may allocate, so all numbers are
- * collected before. */
+/* The elements of glibc's malloc_info, all heaps as one. The stream may allocate, so all numbers
+ * are collected before. */
 static void override_write_info(FILE *stream) {
     struct override_info info;
     override_collect(&info);
@@ -288,7 +288,8 @@ static bool override_try_handler(hk_new_handler handler) {
     return false;
 }
 
-/* The nothrow forms return NULL where the plain forms throw, which includes a handler that throws. */
+/* The nothrow forms return NULL where the plain forms throw, which includes a handler that throws.
+ */
 static HK_SLOW void *override_new_failed_nothrow(size_t size, size_t align) {
     void *block = NULL;
     hk_new_handler handler;
@@ -319,7 +320,8 @@ OVERRIDE_NEW(override_new_array, "_Znam")
 OVERRIDE_NEW_NOTHROW(override_new_nothrow, "_ZnwmRKSt9nothrow_t")
 OVERRIDE_NEW_NOTHROW(override_new_array_nothrow, "_ZnamRKSt9nothrow_t")
 
-/* The alignment of C++'s aligned forms is above malloc's, or the plain form would have been used. */
+/* The alignment of C++'s aligned forms is above malloc's, or the plain form would have been used.
+ */
 static size_t override_align(size_t align) {
     return align > HK_MALLOC_ALIGN ? align : HK_MALLOC_ALIGN;
 }

@@ -1,4 +1,5 @@
-/* api/process.c - the beginning and the end of the process. SPDX-License-Identifier: MIT OR Apache-2.0
+/* api/process.c - the beginning and the end of the process. SPDX-License-Identifier: MIT OR
+ * Apache-2.0
  *
  * Nothing here is needed before the first allocation, which may come long before constructors run.
  */

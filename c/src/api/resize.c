@@ -27,8 +27,8 @@ static HK_SLOW bool resize_find_span(const char *function, const void *block,
     return true;
 }
 
-/* Finds a block that is live as far as can be seen; in checked mode that is certain. False, after the mistake
- * was reported, if it is not. */
+/* Finds a block that is live as far as can be seen; in checked mode that is certain. False, after
+ * the mistake was reported, if it is not. */
 HK_FAST bool resize_find(const char *function, const void *block, struct resize_block *found) {
     found->class = hk_class_map_class(block);
     found->span = NULL;
@@ -50,8 +50,8 @@ static bool resize_in_place(void *block, size_t class, size_t new_class, size_t 
            hk_heap_extend(block, class, new_class, size);
 }
 
-/* Resizes a block of which the first `used` bytes count. It stays in place while its class does, so that a
- * sized free by the new size is right. */
+/* Resizes a block of which the first `used` bytes count. It stays in place while its class does, so
+ * that a sized free by the new size is right. */
 HK_FAST void *resize(const struct resize_block *found, void *block, size_t used, size_t size,
                      size_t align) {
     size_t old_class = found->class;

@@ -26,8 +26,8 @@
 #define hk_stat_add(p, v) hk_add_relaxed(p, v)
 #define hk_stat_sub(p, v) hk_sub_relaxed(p, v)
 
-/* Variables that are stored under a lock, which orders the stores. A look without the lock is a hint: the decision falls
- * under the lock, or a stale value does no harm. */
+/* Variables that are stored under a lock, which orders the stores. A look without the lock is a
+ * hint: the decision falls under the lock, or a stale value does no harm. */
 #define hk_peek(p) hk_load_relaxed(p)
 #define hk_store_locked(p, v) hk_store_relaxed(p, v)
 #define hk_add_locked(p, v) hk_store_relaxed(p, *(p) + (v))
@@ -41,7 +41,8 @@
 #define hk_cas_acq_rel(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
-/* Whether *p equals a pointer. Relaxed. Compilers do not fold an atomic load into the comparison. */
+/* Whether *p equals a pointer. Relaxed. Compilers do not fold an atomic load into the comparison.
+ */
 HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
 #if defined(__x86_64__) && !HK_THREAD_SANITIZER
     bool equal;
@@ -52,8 +53,8 @@ HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
 #endif
 }
 
-/* Orders memory accesses of this thread for the compiler only. Pairs with hk_os_barrier, which orders them for the
- * processor. */
+/* Orders memory accesses of this thread for the compiler only. Pairs with hk_os_barrier, which
+ * orders them for the processor. */
 #define hk_fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
 /* Stores before it are seen no later than stores after it, even by a process that is forked from

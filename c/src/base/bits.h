@@ -68,7 +68,8 @@ static inline uint32_t hk_bits_find_last(const uint64_t *words, uint32_t before,
     return 0;
 }
 
-/* The first run of bits equal to `value` that begins at or after `from`; count 0 if there is none. */
+/* The first run of bits equal to `value` that begins at or after `from`; count 0 if there is none.
+ */
 static inline struct hk_run hk_bits_run(const uint64_t *words, uint32_t bits, uint32_t from,
                                         bool value) {
     struct hk_run run;

@@ -50,8 +50,8 @@
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
 #define hk_prefetch_for_write(p) __builtin_prefetch(p, 1)
 
-/* A few bytes of static TLS in all, so that a library with hakmem inside can be opened by dlopen. The build
- * chooses the TLS model (-ftls-model). */
+/* A few bytes of static TLS in all, so that a library with hakmem inside can be opened by dlopen.
+ * The build chooses the TLS model (-ftls-model). */
 #define HK_THREAD_LOCAL _Thread_local
 
 #endif

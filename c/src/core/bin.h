@@ -2,17 +2,18 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: pointers in an array. `top` is one past the newest block. The two slots below the oldest
- * block hold NULL, so that a pop needs no second bound and a push can compare its block with the two
- * newest ones. A bin without an array is empty and full at once. A cache of such bins sends every call
- * to the slow path.
+ * What it is: pointers in an array. `top` is one past the newest block. The two slots below the
+ * oldest block hold NULL, so that a pop needs no second bound and a push can compare its block with
+ * the two newest ones. A bin without an array is empty and full at once. A cache of such bins sends
+ * every call to the slow path.
  *
  *               floor                top            ceil
  *   NULL | NULL | block block block ... |  (unused)  |
  *
  * Owns: nothing; the thread owns the arrays. Blocks themselves are never read or written.
- * Threads: the owning thread. Another thread may replace the oldest blocks by NULL (thread/drain), so the fast paths
- * access slots atomically. `top` is stored atomically for that, for statistics and for forked children.
+ * Threads: the owning thread. Another thread may replace the oldest blocks by NULL (thread/drain),
+ * so the fast paths access slots atomically. `top` is stored atomically for that, for statistics
+ * and for forked children.
  * Boundary: calls nothing.
  */
 #ifndef HK_CORE_BIN_H
@@ -50,7 +51,8 @@ extern void *const hk_bin_nothing[HK_BIN_BELOW];
 #define HK_BIN_WITHOUT_ARRAY ((void **)(uintptr_t)(hk_bin_nothing + HK_BIN_BELOW))
 
 /* Release: orders the slots before `top` for the copy of the bin in a forked child, which must not
- * count a slot that is not written. Pairs with the plain loads there. Readers of statistics only count. */
+ * count a slot that is not written. Pairs with the plain loads there. Readers of statistics only
+ * count. */
 HK_FAST void hk_bin_set_top(struct hk_bin *bin, void **top) { hk_store_release(&bin->top, top); }
 
 /* The newest block, or NULL from an empty bin. */

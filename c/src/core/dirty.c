@@ -9,8 +9,8 @@ enum { DIRTY_NO, DIRTY_YES, DIRTY_WAITING /* no, and the scavenger sleeps */ };
 static uint32_t dirty; /* atomic */
 
 void hk_dirty_signal(void) {
-    /* relaxed: if we read a stale DIRTY_YES, the scavenger is about to scan anyway. At worst it misses
-     * this memory until the next signal. */
+    /* relaxed: if we read a stale DIRTY_YES, the scavenger is about to scan anyway. At worst it
+     * misses this memory until the next signal. */
     if (hk_load_relaxed(&dirty) == DIRTY_YES)
         return;
     /* release: the scan sees what was freed; pairs with the acquire in hk_dirty_clear */

@@ -1,4 +1,5 @@
-/* core/extent.c - mapped address space without an owner. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* core/extent.c - mapped address space without an owner. SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "extent.h"
 
 #include "../base/bits.h"
@@ -65,7 +66,7 @@ static void extent_destroy(struct hk_extent *extent) {
         hk_meta_free(extent, extent->node_bytes);
 }
 
-/* ---- The lists (under the lock) ------------------------------------------------------------------ */
+/* ---- The lists (under the lock) -------------------------------------------------------------- */
 
 static void list_append(struct hk_extent_list *list, struct hk_extent *extent) {
     struct hk_extent **link = &list->first;
@@ -130,7 +131,7 @@ static void extents_destroy(struct hk_extent *extent) {
     }
 }
 
-/* ---- Taking --------------------------------------------------------------------------------------- */
+/* ---- Taking ---------------------------------------------------------------------------------- */
 
 /* What is looked for. */
 struct extent_want {
@@ -160,9 +161,9 @@ static struct hk_extent **list_find(struct hk_extent_list *list, const struct ex
 }
 
 /* Takes `bytes` from `start` on out of an extent. What is left on both sides stays in the list; the
- * part behind needs *spare if there is one in front. Sets *spare to a node that is not needed any more.
- * False, nothing changed, if a node is missing. Between any two stores the list holds only what was
- * in it before. */
+ * part behind needs *spare if there is one in front. Sets *spare to a node that is not needed any
+ * more. False, nothing changed, if a node is missing. Between any two stores the list holds only
+ * what was in it before. */
 static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struct hk_range range,
                      struct hk_extent **spare) {
     struct hk_extent *extent = *link;
@@ -315,11 +316,12 @@ bool hk_extent_has(size_t bytes, size_t align) {
     return has;
 }
 
-/* ---- Unmapping ------------------------------------------------------------------------------------ */
+/* ---- Unmapping ------------------------------------------------------------------------------- */
 
-/* Whether a hole may be punched into the mappings of the process. Neighbouring mappings are one to the
- * kernel, and each hole between two live ones costs one more. So the live ones bound what the holes can
- * cost, and beyond half of vm.max_map_count ranges are kept without their pages instead. */
+/* Whether a hole may be punched into the mappings of the process. Neighbouring mappings are one to
+ * the kernel, and each hole between two live ones costs one more. So the live ones bound what the
+ * holes can cost, and beyond half of vm.max_map_count ranges are kept without their pages instead.
+ */
 static bool extents_may_unmap(void) {
     uint64_t count, bytes;
     hk_large_mapped(&count, &bytes);
@@ -391,7 +393,7 @@ bool hk_extent_drop(struct hk_range range) {
     return true;
 }
 
-/* ---- Caching -------------------------------------------------------------------------------------- */
+/* ---- Caching --------------------------------------------------------------------------------- */
 
 /* Whether so many bytes more would be too many. Under the lock. */
 static bool cache_is_full(size_t bytes) {
@@ -467,7 +469,8 @@ static struct hk_extent *refused_remove_first(void) {
     return extent;
 }
 
-/* Tries to unmap refused extents until some are refused again, which then wait at the end of the list. */
+/* Tries to unmap refused extents until some are refused again, which then wait at the end of the
+ * list. */
 static size_t refused_retry(struct hk_purge_budget *budget) {
     size_t bytes = 0;
     uint32_t refusals = 0;
@@ -498,7 +501,7 @@ size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget) {
     return bytes;
 }
 
-/* ---- Repair, validation -------------------------------------------------------------------------------- */
+/* ---- Repair, validation ---------------------------------------------------------------------- */
 
 static uint64_t list_bytes(const struct hk_extent_list *list) {
     uint64_t bytes = 0;
@@ -514,7 +517,8 @@ void hk_extent_repair(void) {
                      list_bytes(&hk_extents[HK_EXTENTS_REFUSED]));
 }
 
-/* Whether an extent overlaps none of those from `other` on, of which it looks at a bounded number. */
+/* Whether an extent overlaps none of those from `other` on, of which it looks at a bounded number.
+ */
 static bool extent_is_apart(const struct hk_extent *extent, const struct hk_extent *other) {
     bool apart = true;
     for (uint32_t seen = 0; other != NULL && seen < EXTENT_SEARCH; seen++, other = other->next) {

@@ -43,7 +43,7 @@ static void large_count(const struct hk_span *span, size_t bytes, uint64_t block
         hk_add_relaxed(&large.mapped, (blocks << LARGE_COUNT_SHIFT) + (uint64_t)granules);
 }
 
-/* ---- Blocks ------------------------------------------------------------------------------------ */
+/* ---- Blocks ---------------------------------------------------------------------------------- */
 
 /* Mappings start at granules, as arenas' runs do. */
 static size_t large_align(size_t align) {
@@ -160,8 +160,9 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
     return true;
 }
 
-/* The move itself. The old address leaves the pagemap first: once the kernel has freed it, another thread
- * may map it and enter it. If the move fails, the entry comes back, which needs no memory. */
+/* The move itself. The old address leaves the pagemap first: once the kernel has freed it, another
+ * thread may map it and enter it. If the move fails, the entry comes back, which needs no memory.
+ */
 static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
     hk_pagemap_remove(span);
     enum hk_os_move result = hk_os_move((void *)span->base, span->bytes, to, bytes);
@@ -175,8 +176,8 @@ static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t b
     return result;
 }
 
-/* Moves the pages of a mapping to where there is room for `bytes`. The metadata that keeps note of the
- * target, should it be neither used nor unmapped, is there before the target is. */
+/* Moves the pages of a mapping to where there is room for `bytes`. The metadata that keeps note of
+ * the target, should it be neither used nor unmapped, is there before the target is. */
 static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align) {
     void *node = hk_meta_alloc(HK_EXTENT_NODE_BYTES);
     if (node == NULL)
@@ -227,8 +228,8 @@ static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
     if (!hk_usage_add(more))
         return false;
     int error = hk_os_resize((void *)span->base, span->bytes, bytes);
-    /* Any other error says that the range cannot be moved either: it has become several mappings, or the
-     * call is forbidden. */
+    /* Any other error says that the range cannot be moved either: it has become several mappings,
+     * or the call is forbidden. */
     if (error == 0 || (error == ENOMEM && large_move_mapping(span, bytes, align))) {
         span->bytes = bytes;
         return true;

@@ -3,9 +3,10 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: one span per block. Blocks are granules of the caller's arena up to 4 MiB, with their
- * alignment counted, else a range of their own from core/extent. They start at granules, or at their
- * alignment where that is larger. They are resized in place where neighbours are free, and mappings move
- * without a copy. An address leaves the pagemap before it leaves the block, and enters after it.
+ * alignment counted, else a range of their own from core/extent. They start at granules, or at
+ * their alignment where that is larger. They are resized in place where neighbours are free, and
+ * mappings move without a copy. An address leaves the pagemap before it leaves the block, and
+ * enters after it.
  * Owns: spans of class NONE. Threads: any; a block's span belongs to the owner of the block.
  * Boundary: core/arena, core/extent, core/pagemap, core/span, hk_os_resize, hk_os_move.
  */
@@ -20,15 +21,16 @@
 /* A block of `size` bytes; start NULL without memory. `owner` is noted in the span. */
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
 
-/* Counts a span as that of a large block: one of granules, entered in the pagemap, that was something
- * else before. */
+/* Counts a span as that of a large block: one of granules, entered in the pagemap, that was
+ * something else before. */
 void hk_large_begin(const struct hk_span *span);
 
 /* `span` is that of a large block. */
 void hk_large_free(struct hk_span *span);
 
-/* A freed block may be cached by its thread, with span and pages: retired, it is no block any more, and
- * a second free of it is seen; reused, it is one again, of `size` bytes, for which it must suit. */
+/* A freed block may be cached by its thread, with span and pages: retired, it is no block any more,
+ * and a second free of it is seen; reused, it is one again, of `size` bytes, for which it must
+ * suit. */
 void hk_large_retire(struct hk_span *span);
 void hk_large_reuse(struct hk_span *span, size_t size);
 HK_FAST bool hk_large_suits(const struct hk_span *span, size_t size, size_t align) {

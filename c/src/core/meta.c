@@ -39,8 +39,8 @@ size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes))
 
 uint64_t hk_meta_bytes(void) { return hk_stat_get(&meta.bytes); }
 
-/* All changes below are in such an order that a thread may stop anywhere, as in a forked child: a block
- * is lost then at most, and never free twice. */
+/* All changes below are in such an order that a thread may stop anywhere, as in a forked child: a
+ * block is lost then at most, and never free twice. */
 static void meta_push(unsigned order, void *at) {
     struct meta_free_block *block = at;
     block->next = meta.free[order];
@@ -66,8 +66,8 @@ static void *meta_cut(size_t bytes) {
     return block;
 }
 
-/* Halves the smallest free block that is larger, until a half has the order; false if there is none.
- * Large blocks that were freed so serve many that are small. Under the lock. */
+/* Halves the smallest free block that is larger, until a half has the order; false if there is
+ * none. Large blocks that were freed so serve many that are small. Under the lock. */
 static bool meta_split(unsigned order) {
     unsigned larger = order + 1;
     while (larger < META_ORDERS && meta.free[larger] == NULL)
@@ -131,8 +131,8 @@ static char *meta_reuse(size_t bytes) {
     return (char *)range.base;
 }
 
-/* Adds a region for a block of `bytes`: a large one if there is much metadata already, so that the guard
- * pages of regions need few mappings. */
+/* Adds a region for a block of `bytes`: a large one if there is much metadata already, so that the
+ * guard pages of regions need few mappings. */
 static bool meta_grow(size_t bytes) {
     size_t least = hk_round_up(bytes, META_REGION_BYTES);
     size_t wanted = hk_round_up(hk_meta_bytes() / META_REGION_GROWTH, META_REGION_BYTES);

@@ -3,12 +3,12 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: an allocator that only grows, with one free list for each power of two from one cache
- * line up; an empty list takes halves from larger ones. All blocks are aligned to cache lines, so that
- * no two structures share one.
+ * line up; an empty list takes halves from larger ones. All blocks are aligned to cache lines, so
+ * that no two structures share one.
  * Owns: mappings that hold metadata only, each between inaccessible pages; free metadata blocks are
  * linked through their first word (user memory never is).
- * Threads: any; takes the META lock. Boundary: hk_os_map_guarded, core/usage,
- * core/extent where the OS maps nothing more.
+ * Threads: any; takes the META lock. Boundary: hk_os_map_guarded, core/usage, core/extent where the
+ * OS maps nothing more.
  */
 #ifndef HK_CORE_META_H
 #define HK_CORE_META_H
@@ -27,8 +27,8 @@ size_t hk_meta_usable(size_t bytes);
 /* Address space held. */
 uint64_t hk_meta_bytes(void);
 
-/* After the META lock was taken over from a thread that stopped in the middle. Under the lock, in a forked
- * child. */
+/* After the META lock was taken over from a thread that stopped in the middle. Under the lock, in a
+ * forked child. */
 void hk_meta_repair(void);
 
 #endif

@@ -172,7 +172,7 @@ static void option_print(int option, uint64_t value, struct hk_text *text) {
     hk_text_add_bytes(text, choices, option_choice_bytes(choices));
 }
 
-/* ---- Warnings ---------------------------------------------------------------------------------- */
+/* ---- Warnings -------------------------------------------------------------------------------- */
 
 struct option_line {
     struct hk_text text;
@@ -235,8 +235,8 @@ static void option_warn_unknown(const char *given, size_t bytes) {
     option_line_end(&line);
 }
 
-/* Some warnings are about the surroundings more than about one process: the first process prints them,
- * and those that it starts do not repeat them. */
+/* Some warnings are about the surroundings more than about one process: the first process prints
+ * them, and those that it starts do not repeat them. */
 static bool options_warn_in_tree(void) {
     uint32_t tree = hk_load_relaxed(&option_tree); /* relaxed: a setting */
     if (tree == OPTION_TREE_UNKNOWN) {
@@ -258,7 +258,7 @@ static void option_warn_unlimited(int option, const char *given, size_t bytes) {
     option_line_end(&line);
 }
 
-/* ---- Names like ours --------------------------------------------------------------------------- */
+/* ---- Names like ours ------------------------------------------------------------------------- */
 
 static uint32_t option_least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
@@ -305,7 +305,7 @@ static void option_warn_misspelt(const char *given, size_t bytes) {
     option_line_end(&line);
 }
 
-/* ---- Reading ----------------------------------------------------------------------------------- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 enum option_source { FROM_CONF, FROM_ENVIRONMENT, FROM_LATE_ENVIRONMENT };
 

@@ -21,8 +21,8 @@ enum hk_option {
 
 extern uint64_t hk_option_values[HK_OPTION_COUNT]; /* atomic */
 
-/* Values of the option `checks`. HK_CHECKS_FULL has no thread caches. HK_CHECKS_FAST has small ones, and no
- * class map, so that each free takes the slow path. */
+/* Values of the option `checks`. HK_CHECKS_FULL has no thread caches. HK_CHECKS_FAST has small
+ * ones, and no class map, so that each free takes the slow path. */
 enum hk_checks { HK_CHECKS_OFF, HK_CHECKS_FULL, HK_CHECKS_FAST };
 
 /* relaxed: a setting; nothing is published by it */
@@ -30,12 +30,12 @@ static inline uint64_t hk_option(enum hk_option option) {
     return hk_load_relaxed(&hk_option_values[option]);
 }
 
-/* Reads hak_conf and the environment, with one warning line for each value that does not parse. Called
- * once, before the first option takes effect. */
+/* Reads hak_conf and the environment, with one warning line for each value that does not parse.
+ * Called once, before the first option takes effect. */
 void hk_options_read(void);
 
-/* Reads an environment that could not be read before. Options that are read at start only keep their
- * values, with a warning. */
+/* Reads an environment that could not be read before. Options that are read at start only keep
+ * their values, with a warning. */
 void hk_options_read_late(void);
 
 /* As hak_option_set and hak_option_get. */

@@ -1,4 +1,5 @@
-/* core/pagemap.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* core/pagemap.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "pagemap.h"
 
 #include <string.h>
@@ -41,7 +42,7 @@ static struct {
 
 static struct pagemap_leaf *pagemap_root[1 << PAGEMAP_ROOT_BITS]; /* atomic */
 
-/* ---- Spans -------------------------------------------------------------------------------------- */
+/* ---- Spans ----------------------------------------------------------------------------------- */
 
 /* Whether the pagemap has a place for a granule. */
 static inline bool pagemap_covers(uintptr_t granule) {
@@ -65,8 +66,8 @@ struct hk_span *hk_pagemap_find(const void *p) {
     return hk_load_acquire(&leaf->spans[granule % PAGEMAP_LEAF_SPANS]);
 }
 
-/* The leaf for a granule, which is made if it is missing. NULL without memory, or beyond the addresses
- * that the pagemap covers. */
+/* The leaf for a granule, which is made if it is missing. NULL without memory, or beyond the
+ * addresses that the pagemap covers. */
 static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
     struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
     if (leaf != NULL || !pagemap_covers(granule))
@@ -82,7 +83,7 @@ static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
     return leaf;
 }
 
-/* ---- The class map ------------------------------------------------------------------------------ */
+/* ---- The class map --------------------------------------------------------------------------- */
 
 /* Index of a granule in a generation; larger than any if the granule is above the map's top. */
 static inline uintptr_t class_map_index(const struct hk_class_map *map, uintptr_t granule) {
@@ -102,8 +103,8 @@ static size_t class_map_bytes(unsigned bits) {
     return hk_round_up(sizeof(struct hk_class_map) + ((size_t)2 << bits), hk_os_page_bytes());
 }
 
-/* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP, under
- * which all classes are stored; no other thread sees the copy yet. */
+/* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP,
+ * under which all classes are stored; no other thread sees the copy yet. */
 static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *from) {
     uintptr_t granules = class_map_granules(from);
     uint64_t classes;
@@ -114,9 +115,9 @@ static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *f
     }
 }
 
-/* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was faster. The
- * copy comes before the generation can be seen by readers. If a fork stops this thread in the
- * middle, the child has a whole generation that is not published, or none. */
+/* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was
+ * faster. The copy comes before the generation can be seen by readers. If a fork stops this thread
+ * in the middle, the child has a whole generation that is not published, or none. */
 static bool class_map_publish(struct hk_class_map *fresh) {
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
     uint32_t count = class_maps.count;
@@ -152,8 +153,9 @@ static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
     return bits < CLASS_MAP_LAST_BITS ? bits : CLASS_MAP_LAST_BITS;
 }
 
-/* Lets the class map grow until it covers a granule, if that is possible. Where it is not, because the
- * granule lies above the top or there is no memory, frees of its blocks find their class by the span. */
+/* Lets the class map grow until it covers a granule, if that is possible. Where it is not, because
+ * the granule lies above the top or there is no memory, frees of its blocks find their class by the
+ * span. */
 static void class_map_reach(uintptr_t granule) {
     const struct hk_class_map *map = hk_class_map_get();
     /* The end of the highest granule. */
@@ -181,9 +183,9 @@ static void class_map_reach(uintptr_t granule) {
         hk_os_unmap_guarded(fresh, class_map_bytes(bits));
 }
 
-/* Stores the class of a slab's granules in every generation, as a reader may still use an old one. If a
- * fork stops this thread in the middle, the half-written range belongs to a slab that is lost to
- * the child, so there is nothing to repair. */
+/* Stores the class of a slab's granules in every generation, as a reader may still use an old one.
+ * If a fork stops this thread in the middle, the half-written range belongs to a slab that is lost
+ * to the child, so there is nothing to repair. */
 static void class_map_store(const struct hk_span *slab, size_t class) {
     uintptr_t first = slab->base >> HK_GRANULE_SHIFT;
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
@@ -198,7 +200,7 @@ static void class_map_store(const struct hk_span *slab, size_t class) {
     hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
 }
 
-/* ---- Entering and removing ---------------------------------------------------------------------- */
+/* ---- Entering and removing ------------------------------------------------------------------- */
 
 static uint32_t pagemap_granules(const struct hk_span *span) {
     return span->class == HK_CLASS_NONE ? 1 : span->granules;

@@ -2,14 +2,14 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: two maps. The class map answers "which class?" for every free: two bytes for each granule,
- * indexed by the distance below a fixed address shortly above the first slab. Mappings of Linux grow
- * downwards, so the map grows with the heap. The pagemap proper answers "which span?" on slow paths, for
- * the whole address space, in two levels.
- * Owns: both maps. Leaves of the pagemap and generations of the class map are mapped on demand and never
- * unmapped.
- * Threads: lookups from any thread, without a lock. Each granule is changed by its owner only. Takes
- * PAGEMAP while it stores classes, never while it maps.
+ * What it is: two maps. The class map answers "which class?" for every free: two bytes for each
+ * granule, indexed by the distance below a fixed address shortly above the first slab. Mappings of
+ * Linux grow downwards, so the map grows with the heap. The pagemap proper answers "which span?" on
+ * slow paths, for the whole address space, in two levels.
+ * Owns: both maps. Leaves of the pagemap and generations of the class map are mapped on demand and
+ * never unmapped.
+ * Threads: lookups from any thread, without a lock. Each granule is changed by its owner only.
+ * Takes PAGEMAP while it stores classes, never while it maps.
  * Boundary: hk_os_map_guarded, hk_os_unmap_guarded; the option checks.
  */
 #ifndef HK_CORE_PAGEMAP_H
@@ -18,17 +18,18 @@
 #include "../base/atomic.h"
 #include "span.h"
 
-/* One generation of the class map. A lookup takes the distance of a pointer below the top and compares it with
- * the limit, so that one comparison finds pointers that are above and those that are too far below. Sized frees
- * rotate the distance by 3 before that, which moves pointers that are not aligned to 8 bytes out of range. */
+/* One generation of the class map. A lookup takes the distance of a pointer below the top and
+ * compares it with the limit, so that one comparison finds pointers that are above and those that
+ * are too far below. Sized frees rotate the distance by 3 before that, which moves pointers that
+ * are not aligned to 8 bytes out of range. */
 struct hk_class_map {
     struct hk_class_map_row {
         size_t block_bytes; /* const; as in hk_classes, at hand for sized frees */
         uint16_t inside;    /* const; bits of an address that are 0 at the start of any block */
     } rows[HK_CLASS_COUNT];
-    /* const; the last byte, and the last unit of 8 bytes, of the highest granule, and what is covered in such
-     * units. Every free reads them, so they keep off the start of the page, whose cache sets page-aligned blocks
-     * compete for. */
+    /* const; the last byte, and the last unit of 8 bytes, of the highest granule, and what is
+     * covered in such units. Every free reads them, so they keep off the start of the page, whose
+     * cache sets page-aligned blocks compete for. */
     uintptr_t top_1;
     uintptr_t limit_1;
     uintptr_t top_8;
@@ -45,9 +46,9 @@ HK_FAST const struct hk_class_map *hk_class_map_get(void) {
     return hk_load_acquire(&hk_class_map);
 }
 
-/* Loads the row of a granule's class.
- * relaxed: a thread that has a pointer to a block has synchronised with its allocation, which came after the
- * row was stored in this generation, or in an older one that was copied */
+/* Loads the row of a granule's class. relaxed: a thread that has a pointer to a block has
+ * synchronised with its allocation, which came after the row was stored in this generation, or in
+ * an older one that was copied */
 HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index) {
     /* In bytes: as an element of the array, gcc 12 computes the place by one instruction more. */
     const char *classes = (const char *)map + offsetof(struct hk_class_map, classes);
@@ -55,8 +56,8 @@ HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index
         (const uint16_t *)(const void *)(classes + index * sizeof *map->classes));
 }
 
-/* The row of the slab that `p` points into: that of HK_CLASS_NONE if the map does not know, as for NULL, a large
- * block, a pointer that is too far away or not ours. */
+/* The row of the slab that `p` points into: that of HK_CLASS_NONE if the map does not know, as for
+ * NULL, a large block, a pointer that is too far away or not ours. */
 HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
     uintptr_t distance = map->top_1 - (uintptr_t)p;
     if (hk_unlikely(distance >= map->limit_1))
@@ -97,8 +98,8 @@ bool hk_pagemap_reserve(uintptr_t address);
 bool hk_pagemap_enter(struct hk_span *span);
 void hk_pagemap_remove(const struct hk_span *span);
 
-/* After the PAGEMAP lock was taken over from a thread that stopped in the middle: publishes the newest
- * generation of the class map. Under the lock, in a forked child. */
+/* After the PAGEMAP lock was taken over from a thread that stopped in the middle: publishes the
+ * newest generation of the class map. Under the lock, in a forked child. */
 void hk_pagemap_repair(void);
 
 #endif

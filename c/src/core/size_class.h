@@ -47,9 +47,9 @@ extern const struct hk_class hk_classes[HK_CLASS_COUNT]; /* const; row 0 is all 
 extern const uint8_t hk_class_by_128[HK_MID_MAX / 128];
 extern const uint8_t hk_class_by_4096[HK_CLASS_MAX_BYTES / 4096];
 
-/* The functions of the hot path give classes as size_t: an index that needs no widening. Its tables have rows of
- * 16 bytes, and the class map holds the offset of a row instead of a class: a sum is a faster address than an
- * index. */
+/* The functions of the hot path give classes as size_t: an index that needs no widening. Its tables
+ * have rows of 16 bytes, and the class map holds the offset of a row instead of a class: a sum is a
+ * faster address than an index. */
 enum { HK_ROW_BYTES = 16 };
 
 HK_FAST size_t hk_row_of(size_t class) { return class * HK_ROW_BYTES; }
@@ -90,8 +90,8 @@ HK_FAST uint32_t hk_class_index(const struct hk_class *class, uint32_t offset) {
     return (uint32_t)(((uint64_t)offset * class->reciprocal) >> 32);
 }
 
-/* Whether an address in a slab of a class is the start of a block. False, too, where that takes the slab's
- * base, which a slab of one granule has at a multiple of the granule. */
+/* Whether an address in a slab of a class is the start of a block. False, too, where that takes the
+ * slab's base, which a slab of one granule has at a multiple of the granule. */
 HK_FAST bool hk_class_is_start(const struct hk_class *class, uintptr_t address) {
     uint32_t offset = (uint32_t)(address % HK_GRANULE_BYTES);
     uint32_t index = hk_class_index(class, offset);

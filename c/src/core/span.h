@@ -25,8 +25,8 @@ struct hk_span {
     uint8_t class;          /* const; HK_CLASS_NONE: a large block */
     bool fresh;             /* const; slab: blocks from `bump` on are zero */
     uint16_t blocks;        /* const; slab: how many */
-    /* A slab's blocks are below `bump` and free (bit set), below `bump` and out (bit clear), or from
-     * `bump` on and never used: out = bump - free. */
+    /* A slab's blocks are below `bump` and free (bit set), below `bump` and out (bit clear), or
+     * from `bump` on and never used: out = bump - free. */
     uint16_t bump;   /* atomic, stored under CLASS */
     uint16_t free;   /* lock:CLASS; number of set bits */
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */

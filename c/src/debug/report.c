@@ -1,4 +1,5 @@
-/* debug/report.c - statistics for people and for programs. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* debug/report.c - statistics for people and for programs. SPDX-License-Identifier: MIT OR
+ * Apache-2.0 */
 #include "report.h"
 
 #include "../core/options.h"
@@ -75,7 +76,7 @@ static void report_add_column(struct report *report, uint64_t number, unsigned w
     hk_text_add_number(&report->text, number);
 }
 
-/* ---- Text ---------------------------------------------------------------------------------------- */
+/* ---- Text ------------------------------------------------------------------------------------ */
 
 static void report_text_classes(struct report *report, const struct hk_stats_all *all) {
     for (unsigned i = 0; i < REPORT_CLASS_ROWS; i++) {
@@ -128,7 +129,7 @@ static void report_text(struct report *report, const struct hk_stats_all *all) {
     report_text_classes(report, all);
 }
 
-/* ---- JSON ---------------------------------------------------------------------------------------- */
+/* ---- JSON ------------------------------------------------------------------------------------ */
 
 static void report_json_fields(struct report *report, const void *stats,
                                const struct report_row *rows, unsigned count) {

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: adds up, at the time of the call, what heaps, threads, arenas and the OS boundary know
- * anyway; no counter exists on the path of malloc or free.
- * Owns: nothing. Threads: any, no lock held; takes THREADS, THREAD, CLASS, ARENA, one after another.
+ * What it is: adds up, at the time of the call, what heaps, threads, arenas and the OS boundary
+ * know anyway; no counter exists on the path of malloc or free.
+ * Owns: nothing. Threads: any, no lock held; takes THREADS, THREAD, CLASS, ARENA, one after
+ * another.
  * Boundary: thread, heap/heap, core/large, core/meta, os.
  */
 #ifndef HK_DEBUG_STATS_H

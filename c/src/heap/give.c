@@ -87,7 +87,8 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
     return 0;
 }
 
-/* Delivers the blocks of the heap that owns the one at `first` under one lock. Returns slabs to release. */
+/* Delivers the blocks of the heap that owns the one at `first` under one lock. Returns slabs to
+ * release. */
 static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
     struct hk_heap *heap = batch->slabs[first]->owner;
     struct hk_heap_class *hc = &heap->classes[batch->class];

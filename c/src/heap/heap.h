@@ -2,12 +2,12 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: for each class a lock and the slabs that have free blocks. The thread that empties a slab
- * releases it, so an idle heap holds nothing back.
+ * What it is: for each class a lock and the slabs that have free blocks. The thread that empties a
+ * slab releases it, so an idle heap holds nothing back.
  * Owns: its arena and slabs. A heap is never destroyed. When its threads end it waits for the next.
  * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
- * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/pagemap, core/meta,
- * hk_os_purge.
+ * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/pagemap,
+ * core/meta, hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
 #define HK_HEAP_HEAP_H
@@ -80,15 +80,15 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
  * one of `size` bytes. False, nothing changed, where that is impossible. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* The state of the block that starts at an address, from its slab, under its lock. HK_SLAB_DONE: it is allocated, or
- * cached by a thread or a transfer cache. */
+/* The state of the block that starts at an address, from its slab, under its lock. HK_SLAB_DONE: it
+ * is allocated, or cached by a thread or a transfer cache. */
 enum hk_slab_result hk_heap_look(const void *block);
 
 /* Reports a block in the name of `function`. */
 void hk_heap_report(const char *function, const void *block, enum hk_slab_result result);
 
-/* Reports a block of a class unless it is allocated or cached. Takes no lock: a block that another thread frees
- * just now may be missed. */
+/* Reports a block of a class unless it is allocated or cached. Takes no lock: a block that another
+ * thread frees just now may be missed. */
 bool hk_heap_check_fast(const char *function, const void *block);
 
 /* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A heap is made when
- * a thread starts and all others are in use.
+ * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A
+ * heap is made when a thread starts and all others are in use.
  * Owns: the table. Threads: any, without a lock, unless a function says otherwise.
  * Boundary: heap/heap, core/meta.
  */
@@ -15,12 +15,12 @@
 /* At the start of the process: how many heaps there may be. */
 void hk_heaps_start(uint32_t max);
 
-/* A new heap for hk_heaps_choose, if all heaps seem to be in use by the `threads` that there are and there may
- * be more. Else NULL. */
+/* A new heap for hk_heaps_choose, if all heaps seem to be in use by the `threads` that there are
+ * and there may be more. Else NULL. */
 struct hk_heap *hk_heaps_spare(uint32_t threads);
 
-/* The heap with the fewest threads, or *spare, which is then set to NULL, if all are in use. NULL without
- * memory. Under the THREADS lock. */
+/* The heap with the fewest threads, or *spare, which is then set to NULL, if all are in use. NULL
+ * without memory. Under the THREADS lock. */
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
 
 /* Frees a spare heap that was not chosen; NULL is allowed. */

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a scan visits the classes of a heap, releases empty slabs that rest, and gives back the pages of free blocks.
- * Owns: the place of the scan. Threads: any, under the PURGE lock. Takes one CLASS lock at a time, and none during a
- * system call.
+ * What it is: a scan visits the classes of a heap, releases empty slabs that rest, and gives back
+ * the pages of free blocks.
+ * Owns: the place of the scan. Threads: any, under the PURGE lock. Takes one CLASS lock at a time,
+ * and none during a system call.
  * Boundary: core/arena, core/slab, hk_os_purge.
  */
 #ifndef HK_HEAP_SCAN_H

@@ -16,7 +16,7 @@ const char *const hk_slab_causes[] = {
     [HK_SLAB_ALREADY_FREE] = HK_CAUSE_FREE,
 };
 
-/* ---- The list ------------------------------------------------------------------------------------ */
+/* ---- The list -------------------------------------------------------------------------------- */
 
 void hk_slabs_push_first(struct hk_heap_class *hc, struct hk_span *slab) {
     slab->prev = NULL;
@@ -68,7 +68,7 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
     *released = slab;
 }
 
-/* ---- Slabs come and go ---------------------------------------------------------------------------- */
+/* ---- Slabs come and go ----------------------------------------------------------------------- */
 
 static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = hk_span_create(class);

@@ -1,4 +1,5 @@
-/* os/barrier_linux.c - the OS boundary: other threads of the process. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* os/barrier_linux.c - the OS boundary: other threads of the process. SPDX-License-Identifier: MIT
+ * OR Apache-2.0 */
 #include <signal.h>
 #include <string.h>
 
@@ -23,7 +24,7 @@ bool hk_os_barrier(void) {
     return result == 0;
 }
 
-/* ---- Threads that sleep ------------------------------------------------------------------------------- */
+/* ---- Threads that sleep ---------------------------------------------------------------------- */
 
 /* Opens a file of a thread of this process. */
 static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name) {
@@ -36,7 +37,8 @@ static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name
     return os_lines_open(lines, path, '\n');
 }
 
-/* The file tells the number of the system call, -1 within a page fault, "running" for any other state. */
+/* The file tells the number of the system call, -1 within a page fault, "running" for any other
+ * state. */
 static bool os_thread_is_in_call(uint64_t id) {
     struct os_lines lines;
     if (!os_thread_open(&lines, id, "/syscall"))

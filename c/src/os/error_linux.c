@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Descriptor 2 is standard error by convention only. Where a program closes it, the next file that it
- * opens gets the number, and a line of ours would end up in its data. Which file the number stood for
- * at the start tells the two apart: see os_error_is.
+ * Descriptor 2 is standard error by convention only. Where a program closes it, the next file that
+ * it opens gets the number, and a line of ours would end up in its data. Which file the number
+ * stood for at the start tells the two apart: see os_error_is.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -71,8 +71,8 @@ static bool os_is_duplicated(const struct stat *file) {
 
 /* Whether descriptor 2 is for messages: always if it refers to the same file as at the start, and
  * never if it was closed then. Another file is a redirection by the program if it is a terminal, a
- * device or a pipe, if it is opened for appending, or if a second descriptor refers to it. It is data
- * that got the number by chance otherwise. */
+ * device or a pipe, if it is opened for appending, or if a second descriptor refers to it. It is
+ * data that got the number by chance otherwise. */
 static bool os_error_is(void) {
     struct stat now;
     /* acquire: sees `file`; pairs with the release in hk_os_note_error */

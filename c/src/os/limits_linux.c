@@ -2,10 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Limits of control groups count for a group and all below it, so each function takes the least on the
- * way from the process's group to the root. A controller is in the hierarchy of version 2, below
- * /sys/fs/cgroup, or in one of its own of version 1, below /sys/fs/cgroup/<controller>. A container
- * often sees its own group as the root, at a path that /proc does not show.
+ * Limits of control groups count for a group and all below it, so each function takes the least on
+ * the way from the process's group to the root. A controller is in the hierarchy of version 2,
+ * below /sys/fs/cgroup, or in one of its own of version 1, below /sys/fs/cgroup/<controller>. A
+ * container often sees its own group as the root, at a path that /proc does not show.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -51,7 +51,7 @@ static void os_read_text(const char *folder, const char *name, char *to) {
     to[bytes > 0 ? bytes : 0] = 0;
 }
 
-/* ---- Groups ------------------------------------------------------------------------------------- */
+/* ---- Groups ---------------------------------------------------------------------------------- */
 
 /* The limits of one group; 0: none. */
 typedef uint64_t os_group_limit(const char *folder);
@@ -92,7 +92,8 @@ static uint64_t os_cpus_of_v1(const char *folder) {
     return os_quota_cpus(os_number(&quota_at), os_number(&period_at));
 }
 
-/* Whether `list`, names between commas that end in ':', has the name. Version 2 has an empty list. */
+/* Whether `list`, names between commas that end in ':', has the name. Version 2 has an empty list.
+ */
 static bool os_list_has(const char *list, const char *name) {
     size_t bytes = strlen(name);
     for (;;) {
@@ -105,8 +106,9 @@ static bool os_list_has(const char *list, const char *name) {
     }
 }
 
-/* Adds the path of the process's group in the hierarchy of the controller; "" is version 2. A line of
- * the file reads "4:cpu,cpuacct:/path". False if the file says that there is no such hierarchy. */
+/* Adds the path of the process's group in the hierarchy of the controller; "" is version 2. A line
+ * of the file reads "4:cpu,cpuacct:/path". False if the file says that there is no such hierarchy.
+ */
 static bool os_add_group(struct hk_text *text, const char *controller) {
     struct os_lines lines;
     bool found = false;

@@ -36,10 +36,10 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
     locks.repairs[rank] = repair;
 }
 
-/* ---- Orphaned locks ---------------------------------------------------------------------------- */
+/* ---- Orphaned locks -------------------------------------------------------------------------- */
 
-/* In a forked child, all threads but the first one are gone, and only that one can say which number it
- * has. False if it did not do so yet. The child handler of fork comes here at once. */
+/* In a forked child, all threads but the first one are gone, and only that one can say which number
+ * it has. False if it did not do so yet. The child handler of fork comes here at once. */
 static bool locks_know_survivor(uint32_t generation) {
     /* acquire: pairs with the release below */
     if (hk_likely(hk_load_acquire(&locks.generation) == generation))
@@ -77,7 +77,7 @@ bool hk_lock_try_slow(struct hk_lock *lock, enum hk_rank rank) {
     return lock_take_over(lock, rank, hk_peek(&lock->word));
 }
 
-/* ---- Waiting ----------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 static bool lock_spin(struct hk_lock *lock) {
     for (int i = 0; i < LOCK_SPINS; i++) {
@@ -99,7 +99,8 @@ void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
         if (lock_take_over(lock, rank, seen))
             return;
         uint32_t wanted = seen == 0 ? hk_lock_self() | HK_LOCK_WAITERS : seen | HK_LOCK_WAITERS;
-        /* acquire: pairs with hk_unlock. We keep HK_LOCK_WAITERS set because others may sleep too. */
+        /* acquire: pairs with hk_unlock. We keep HK_LOCK_WAITERS set because others may sleep too.
+         */
         if (seen != wanted && !hk_cas_acquire(&lock->word, &seen, wanted))
             continue;
         if (seen == 0)
@@ -118,7 +119,7 @@ void hk_lock_try_long(struct hk_lock *lock, enum hk_rank rank) {
 
 void hk_unlock_slow(struct hk_lock *lock) { hk_os_wake(&lock->word); }
 
-/* ---- Ranks, in debug builds -------------------------------------------------------------------- */
+/* ---- Ranks, in debug builds ------------------------------------------------------------------ */
 
 #if HK_DEBUG
 static HK_THREAD_LOCAL uint32_t lock_held; /* bit r: a lock of rank r is held */

@@ -2,12 +2,13 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a mutual exclusion lock that spins a little and then sleeps, as in U. Drepper, "Futexes
- * Are Tricky" (2011). The word holds the number of the owning thread, which makes the lock robust:
- * fork takes no lock, so a forked child may find a lock that a thread of its parent held in the middle
- * of an update. The next thread that wants such an orphaned lock takes it over and first repairs the
- * structure behind it. POSIX robust mutexes (EOWNERDEAD) are the model.
- * Owns: the numbers of threads, counts of waiting, in debug builds the ranks that each thread holds.
+ * What it is: a mutual exclusion lock that spins a little and then sleeps, as in U. Drepper,
+ * "Futexes Are Tricky" (2011). The word holds the number of the owning thread, which makes the lock
+ * robust: fork takes no lock, so a forked child may find a lock that a thread of its parent held in
+ * the middle of an update. The next thread that wants such an orphaned lock takes it over and first
+ * repairs the structure behind it. POSIX robust mutexes (EOWNERDEAD) are the model.
+ * Owns: the numbers of threads, counts of waiting, in debug builds the ranks that each thread
+ * holds.
  * Threads: any. Ranks: lock.def; debug builds abort when a lock is taken out of order.
  * Boundary: hk_os_wait, hk_os_wake, hk_os_generation; the repair functions of the modules above.
  */
@@ -38,7 +39,8 @@ struct hk_lock_counts {
 
 extern struct hk_lock_counts hk_lock_counts;
 
-/* The calling thread's number; 0 until it takes its first lock. A forked child's thread keeps it. */
+/* The calling thread's number; 0 until it takes its first lock. A forked child's thread keeps it.
+ */
 extern HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
 uint32_t hk_lock_number_thread(void);
@@ -58,8 +60,8 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 /* Whether the thread of that number belonged to a parent process and does not exist in this one. */
 bool hk_lock_thread_vanished(uint32_t thread);
 
-/* In a forked child, by its first thread: the number that it keeps is not that of a vanished thread. Orphaned locks are
- * taken over only after that. */
+/* In a forked child, by its first thread: the number that it keeps is not that of a vanished
+ * thread. Orphaned locks are taken over only after that. */
 void hk_lock_note_fork(void);
 
 static inline uint32_t hk_lock_self(void) {
@@ -95,8 +97,8 @@ static inline void hk_unlock(struct hk_lock *lock, enum hk_rank rank) {
         hk_unlock_slow(lock);
 }
 
-/* Unlocks a lock for which no thread ever waits: all only try. A plain store does not wait for the stores that the program
- * has under way, as a locked instruction does. */
+/* Unlocks a lock for which no thread ever waits: all only try. A plain store does not wait for the
+ * stores that the program has under way, as a locked instruction does. */
 static inline void hk_unlock_tried(struct hk_lock *lock, enum hk_rank rank) {
     if (HK_DEBUG)
         hk_lock_note_released(rank);

@@ -16,8 +16,8 @@
 
 struct hk_os_counts hk_os_counts;
 
-/* The last aligned mapping: the next is tried directly below it. The first is tried so far below the
- * first mapping of all that no shared library is in the way. Relaxed: only a hint. */
+/* The last aligned mapping: the next is tried directly below it. The first is tried so far below
+ * the first mapping of all that no shared library is in the way. Relaxed: only a hint. */
 static uintptr_t os_map_hint;
 enum {
     OS_HINT_GAP_BYTES = 1 << 30,
@@ -110,7 +110,7 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
-/* ---- Settings of the kernel ----------------------------------------------------------------------- */
+/* ---- Settings of the kernel ------------------------------------------------------------------ */
 
 /* The first line of a file of the kernel; NULL if it cannot be read. */
 static char *os_read_setting(struct os_lines *lines, const char *path) {
@@ -131,8 +131,8 @@ static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
 }
 
-/* The same, read once. The first mapping of the process reads it, since a sandbox that the program enters
- * later may forbid to open files. */
+/* The same, read once. The first mapping of the process reads it, since a sandbox that the program
+ * enters later may forbid to open files. */
 static enum hk_os_huge_mode os_system_huge_mode(void) {
     static uint32_t known;                   /* atomic: 0, or the mode + 1 */
     uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
@@ -143,7 +143,7 @@ static enum hk_os_huge_mode os_system_huge_mode(void) {
     return (enum hk_os_huge_mode)(mode - 1);
 }
 
-/* ---- Mapping -------------------------------------------------------------------------------------- */
+/* ---- Mapping --------------------------------------------------------------------------------- */
 
 /* Anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
@@ -178,8 +178,8 @@ void *hk_os_map_guarded(size_t bytes) {
     if (p == NULL)
         return NULL;
 
-    /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping is
-     * left. A guard page that is refused then leaves usable memory. */
+    /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping
+     * is left. A guard page that is refused then leaves usable memory. */
     char *start = p + page;
     os_syscall(SYS_mprotect, os_address(p), (long)page, PROT_NONE);
     os_syscall(SYS_mprotect, os_address(start + bytes), (long)page, PROT_NONE);
@@ -215,7 +215,7 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
     return error;
 }
 
-/* ---- Moving ------------------------------------------------------------------------------------- */
+/* ---- Moving ---------------------------------------------------------------------------------- */
 
 /* Whether a word is mapped and holds `value`. A futex reads memory without a fault: it times out at
  * once if the value is there. */
@@ -229,8 +229,8 @@ static bool os_word_is(const uint32_t *word, uint32_t value) {
     return result == -ETIMEDOUT;
 }
 
-/* The kernel may unmap the target first and then fail. A cookie in the target tells whether it is still
- * there: whatever another thread maps at the address in between does not hold it. */
+/* The kernel may unmap the target first and then fail. A cookie in the target tells whether it is
+ * still there: whatever another thread maps at the address in between does not hold it. */
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     static uint64_t moves; /* atomic */
     uint32_t cookie[2];
@@ -254,7 +254,7 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
     return result;
 }
 
-/* ---- Pages --------------------------------------------------------------------------------------- */
+/* ---- Pages ----------------------------------------------------------------------------------- */
 
 bool hk_os_purge(void *start, size_t bytes) {
     hk_stat_add(&hk_os_counts.purge_calls, 1);

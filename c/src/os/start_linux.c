@@ -36,7 +36,7 @@ static struct {
     uint64_t clock;      /* atomic: address of the kernel's clock_gettime, or OS_CLOCK_MISSING */
 } os_start;
 
-/* ---- The kernel's shared object ---------------------------------------------------------------- */
+/* ---- The kernel's shared object -------------------------------------------------------------- */
 
 struct os_vdso {
     uintptr_t bias;
@@ -45,7 +45,8 @@ struct os_vdso {
     uint32_t count;
 };
 
-/* The number of symbols, from a GNU hash table: the last chain of the last bucket ends the table. */
+/* The number of symbols, from a GNU hash table: the last chain of the last bucket ends the table.
+ */
 static uint32_t os_vdso_count(const uint32_t *hash) {
     uint32_t buckets = hash[0], first = hash[1], blooms = hash[2], last = 0;
     const uint32_t *bucket = hash + 4 + 2 * (size_t)blooms;
@@ -116,7 +117,7 @@ static uintptr_t os_find_clock(uintptr_t base, size_t page_bytes) {
     return os_vdso_find(base, os_clock_name);
 }
 
-/* ---- The auxiliary vector ---------------------------------------------------------------------- */
+/* ---- The auxiliary vector -------------------------------------------------------------------- */
 
 static size_t os_read_auxv(uint64_t (*entries)[2]) {
     const long bytes = OS_AUXV_ENTRIES * sizeof *entries;
@@ -194,7 +195,7 @@ uint64_t hk_os_now_ms(void) {
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-/* ---- The environment --------------------------------------------------------------------------- */
+/* ---- The environment ------------------------------------------------------------------------- */
 
 /* Our variables as the kernel has them, for the time at which `environ` is not there. Written once,
  * by the thread that starts the process's heap. */

@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the instruction that enters the kernel. libc's wrappers can be replaced by a preloaded
- * library, and a replacement that allocates would call back into the allocator while it starts or
- * holds a lock. These calls also leave errno alone and are no cancellation points.
- * Owns: nothing. Threads: any, in any state. Boundary: the kernel. Only the files for Linux include it.
+ * What it is: the instruction that enters the kernel. libc's wrappers can be replaced by a
+ * preloaded library, and a replacement that allocates would call back into the allocator while it
+ * starts or holds a lock. These calls also leave errno alone and are no cancellation points.
+ * Owns: nothing. Threads: any, in any state. Boundary: the kernel. Only the files for Linux include
+ * it.
  */
 #ifndef HK_OS_SYSCALL_LINUX_H
 #define HK_OS_SYSCALL_LINUX_H

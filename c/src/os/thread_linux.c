@@ -18,7 +18,7 @@
 #include "../base/atomic.h"
 #include "syscall_linux.h"
 
-/* ---- Waiting ----------------------------------------------------------------------------------- */
+/* ---- Waiting --------------------------------------------------------------------------------- */
 
 void hk_os_wait(uint32_t *word, uint32_t expected) {
     os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAIT_PRIVATE, expected);
@@ -33,7 +33,7 @@ void hk_os_wake(uint32_t *word) {
     os_syscall(SYS_futex, os_address(word), OS_FUTEX_WAKE_PRIVATE, 1);
 }
 
-/* ---- Generations of processes ------------------------------------------------------------------ */
+/* ---- Generations of processes ---------------------------------------------------------------- */
 
 #ifndef MADV_WIPEONFORK
 #define MADV_WIPEONFORK 18
@@ -71,7 +71,8 @@ static HK_SLOW void os_make_mark(void) {
     os_syscall(SYS_munmap, address, (long)bytes);
 }
 
-/* The first look in a forked child. Its threads may come here together: all see one new generation at once. */
+/* The first look in a forked child. Its threads may come here together: all see one new generation
+ * at once. */
 static HK_SLOW uint32_t os_notice_wiped(uint32_t *mark) {
     uint32_t wiped = 0;
     uint32_t next = hk_load_relaxed(&os_generation) + 2; /* relaxed: a number, of the parent */
@@ -108,10 +109,11 @@ void hk_os_note_fork(void) {
 extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
-/* ---- The CPU ------------------------------------------------------------------------------------ */
+/* ---- The CPU --------------------------------------------------------------------------------- */
 
-/* Where libc (glibc from 2.35) keeps the thread's area for restartable sequences, as a distance from the
- * thread pointer. The kernel stores the number of the CPU there at each migration. We only read it. */
+/* Where libc (glibc from 2.35) keeps the thread's area for restartable sequences, as a distance
+ * from the thread pointer. The kernel stores the number of the CPU there at each migration. We only
+ * read it. */
 static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0: there is none */
 
 static void os_find_rseq(void) {
@@ -131,8 +133,8 @@ static inline const char *os_thread_pointer(void) {
     return pointer;
 }
 
-/* Elsewhere we ask the kernel, which costs as much as the work of a slow path, so not each time. libc's
- * function may be quicker, but another library may replace it by one that allocates. */
+/* Elsewhere we ask the kernel, which costs as much as the work of a slow path, so not each time.
+ * libc's function may be quicker, but another library may replace it by one that allocates. */
 static HK_SLOW uint32_t os_ask_cpu(void) {
     enum { CALLS_BETWEEN = 64 };
     static HK_THREAD_LOCAL uint32_t cpu, calls;
@@ -150,7 +152,7 @@ uint32_t hk_os_cpu(void) {
     return hk_load_relaxed((const uint32_t *)(const void *)(pointer + os_rseq_offset));
 }
 
-/* ---- Starting a thread ------------------------------------------------------------------------- */
+/* ---- Starting a thread ----------------------------------------------------------------------- */
 
 enum {
     OS_STACK_BYTES = 64 * 1024,
@@ -158,8 +160,8 @@ enum {
     OS_SIGNAL_FIRST = 32, /* from here to SIGRTMIN - 1 are libc's own signals */
 };
 
-/* The functions that start a thread. Those of libc itself replace them in the constructor, because a
- * wrapper may take a lock that our caller holds. */
+/* The functions that start a thread. Those of libc itself replace them in the constructor, because
+ * a wrapper may take a lock that our caller holds. */
 static struct {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     int (*attr_init)(pthread_attr_t *);
@@ -170,8 +172,8 @@ static struct {
                 pthread_attr_setdetachstate,
                 pthread_attr_destroy}; /* const after constructors ran */
 
-/* A library that is loaded already, or NULL. dlopen is found by its name, because the linker warns of each
- * reference to it from a static executable. */
+/* A library that is loaded already, or NULL. dlopen is found by its name, because the linker warns
+ * of each reference to it from a static executable. */
 static void *os_open_loaded(const char *file, int flags) {
     void *(*open_library)(const char *, int) = NULL;
     void *found = dlsym != NULL ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
@@ -181,7 +183,8 @@ static void *os_open_loaded(const char *file, int flags) {
 
 static void os_note_cpus(void);
 
-/* Replaces *function by libc's own. glibc 2.34 moved its threads from a library of their own into libc. */
+/* Replaces *function by libc's own. glibc 2.34 moved its threads from a library of their own into
+ * libc. */
 static void os_find_own(void *libc, const char *name, void *function) {
     void *found = dlsym(libc, name);
     if (found == NULL) {
@@ -253,8 +256,8 @@ bool hk_os_may_start_thread(uint64_t usual_mask) {
 
 bool hk_os_is_sandboxed(void) { return os_syscall(SYS_prctl, PR_GET_SECCOMP) != 0; }
 
-/* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program has
- * them: setuid runs in each thread, and libc aborts the process if one thread fails. */
+/* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program
+ * has them: setuid runs in each thread, and libc aborts the process if one thread fails. */
 static void os_drop_capabilities(void) {
     struct {
         uint32_t version;
@@ -284,8 +287,8 @@ static void os_note_cpus(void) {
                                os_address(os_cpus.mask));
 }
 
-/* The thread inherits scheduling and CPUs from the thread that happened to start it. It gets the nice
- * value of the first thread instead, which is the one of the process. */
+/* The thread inherits scheduling and CPUs from the thread that happened to start it. It gets the
+ * nice value of the first thread instead, which is the one of the process. */
 static void os_become_background(const char *name) {
     enum { NICE_BIAS = 20 }; /* the system call returns 20 - nice */
     int priority = 0;

@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: keeps the free memory of a program without a scavenger within a limit, at the end of the frees that exceed
- * it. The limit rises for a program that frees and allocates the same memory in turn.
+ * What it is: keeps the free memory of a program without a scavenger within a limit, at the end of
+ * the frees that exceed it. The limit rises for a program that frees and allocates the same memory
+ * in turn.
  * Owns: the limit. Threads: any, no lock held. Takes the PURGE lock if no other thread has it.
  * Boundary: purge/decay, purge/scavenger, core/arena, core/extent.
  */
@@ -12,8 +13,9 @@
 
 #include "../base/compiler.h"
 
-/* At the end of a free or of a shrinking reallocation that may have made memory dirty: gives back the excess over the
- * limit, at a bounded cost, unless the scavenger will do it. True if that was anything. */
+/* At the end of a free or of a shrinking reallocation that may have made memory dirty: gives back
+ * the excess over the limit, at a bounded cost, unless the scavenger will do it. True if that was
+ * anything. */
 bool hk_purge_balance(void);
 
 #endif

@@ -36,7 +36,7 @@ bool hk_decay_try_lock(void) { return hk_lock_try(&decay.lock, HK_RANK_PURGE); }
 
 void hk_decay_unlock(void) { hk_unlock(&decay.lock, HK_RANK_PURGE); }
 
-/* ---- Scans ------------------------------------------------------------------------------------- */
+/* ---- Scans ----------------------------------------------------------------------------------- */
 
 static size_t decay_extents(struct hk_purge_budget *budget) {
     uint64_t now = hk_os_now_ms();
@@ -119,8 +119,8 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     return moving ? HK_DECAY_WAITING : HK_DECAY_DONE;
 }
 
-/* Empties the caches of threads that ended a purge delay ago, and of those that did nothing since the last scan. True if
- * there may be more at the next scan. */
+/* Empties the caches of threads that ended a purge delay ago, and of those that did nothing since
+ * the last scan. True if there may be more at the next scan. */
 static bool decay_threads(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = decay_delay();

@@ -41,7 +41,8 @@ static bool scavenger_is_wanted(void) {
            (hk_usage_bytes() >= threshold || hk_decay_dirty_bytes() >= threshold);
 }
 
-/* The value of `present` in this process. A forked child finds the mark of its parent, which is another one. */
+/* The value of `present` in this process. A forked child finds the mark of its parent, which is
+ * another one. */
 static uint32_t scavenger_mark(void) { return hk_os_generation() + 1; }
 
 bool hk_scavenger_is_present(void) {
@@ -50,10 +51,10 @@ bool hk_scavenger_is_present(void) {
     return present != 0 && present == scavenger_mark();
 }
 
-/* ---- The thread -------------------------------------------------------------------------------- */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
-/* Threads that made their cache too late for our destructor must not keep the scavenger alive. With many
- * caches it does not matter: the scavenger is allowed anyway. */
+/* Threads that made their cache too late for our destructor must not keep the scavenger alive. With
+ * many caches it does not matter: the scavenger is allowed anyway. */
 static void scavenger_recount_threads(void) {
     if (hk_thread_count() <= SCAVENGER_FEW_THREADS)
         hk_recover_gone();
@@ -88,7 +89,8 @@ static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
     hk_store_relaxed(&scavenger.id,
                      hk_os_thread_id()); /* relaxed: the store of `present` orders it */
-    hk_dirty_signal(); /* for all that became dirty while there was none, in a parent process, too */
+    /* For all that became dirty while there was none, in a parent process, too. */
+    hk_dirty_signal();
     /* Soon, for a thread that was joined exists for a moment longer. */
     uint64_t recount_ms = SCAVENGER_RETRY_MS;
     while (scavenger_is_wanted()) {
@@ -105,8 +107,9 @@ static void *scavenger_run(void *arg) {
 }
 
 /* Waits until the scavenger is gone. libc runs the exit handlers of a process whose main called
- * pthread_exit in the thread that ends last, which must not be the scavenger with its small stack and
- * without privileges. Also, a program that has joined its threads expects to be single-threaded. */
+ * pthread_exit in the thread that ends last, which must not be the scavenger with its small stack
+ * and without privileges. Also, a program that has joined its threads expects to be single-
+ * threaded. */
 static void scavenger_await_end(void) {
     uint64_t end_ms = hk_os_now_ms() + SCAVENGER_END_MS;
     for (uint64_t now = hk_os_now_ms(); now < end_ms && !scavenger_is_allowed();
@@ -138,7 +141,7 @@ bool hk_scavenger_thread_ended(void) {
     return true;
 }
 
-/* ---- Starting it ------------------------------------------------------------------------------- */
+/* ---- Starting it ----------------------------------------------------------------------------- */
 
 static void scavenger_note_refusal(uint64_t now) {
     uint64_t pause =
@@ -150,7 +153,8 @@ static void scavenger_note_refusal(uint64_t now) {
                                               : SCAVENGER_RETRY_MAX_MS); /* relaxed: as above */
 }
 
-/* No thread starts in a handler or a child of vfork; with background=auto, none in a sandbox either. */
+/* No thread starts in a handler or a child of vfork; with background=auto, none in a sandbox
+ * either. */
 static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: slow calls of a busy program come here now and then. Without a scavenger they do its scans, in small
- * steps. Above the soft limit they give back everything.
- * Owns: the times of both. Threads: any, no lock held. Boundary: purge/decay, purge/scavenger, core/usage.
+ * What it is: slow calls of a busy program come here now and then. Without a scavenger they do its
+ * scans, in small steps. Above the soft limit they give back everything.
+ * Owns: the times of both. Threads: any, no lock held. Boundary: purge/decay, purge/scavenger,
+ * core/usage.
  */
 #ifndef HK_PURGE_TICK_H
 #define HK_PURGE_TICK_H

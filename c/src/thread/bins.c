@@ -13,7 +13,7 @@
 #include "threads.h"
 #include "tunables.h"
 
-/* ---- Arrays ---------------------------------------------------------------------------------------- */
+/* ---- Arrays ---------------------------------------------------------------------------------- */
 
 void hk_bins_reset(struct hk_thread *thread, size_t class) {
     thread->cache.bins[class].top = HK_BIN_WITHOUT_ARRAY;
@@ -109,7 +109,7 @@ static void **bins_take_oldest(struct hk_thread *thread, size_t class, uint32_t 
     return floor + left;
 }
 
-/* ---- Blocks leave ---------------------------------------------------------------------------------- */
+/* ---- Blocks leave ---------------------------------------------------------------------------- */
 
 /* As hk_bins_flush, for blocks that are in no bin any more. */
 static bool bins_give(const char *function, size_t class, void **blocks, uint32_t count,
@@ -221,7 +221,7 @@ void hk_bins_destroy(struct hk_thread *thread) {
     hk_meta_free(thread, sizeof *thread);
 }
 
-/* ---- Bins grow ------------------------------------------------------------------------------------- */
+/* ---- Bins grow ------------------------------------------------------------------------------- */
 
 /* The class whose bin may hold most bytes. */
 static size_t bins_largest(const struct hk_thread *thread) {

@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: how bins get and lose arrays and blocks. An array starts small and doubles each time its bin runs empty
- * or full, to the depth of its class and within the thread's budget. Bins that were not used between two scans give
- * half back.
- * Owns: the arrays. Threads: the owner of the cache between hk_tcache_enter and hk_tcache_leave, or, for a cache whose
- * thread is gone, the thread that took it out of the list. No lock held.
+ * What it is: how bins get and lose arrays and blocks. An array starts small and doubles each time
+ * its bin runs empty or full, to the depth of its class and within the thread's budget. Bins that
+ * were not used between two scans give half back.
+ * Owns: the arrays. Threads: the owner of the cache between hk_tcache_enter and hk_tcache_leave,
+ * or, for a cache whose thread is gone, the thread that took it out of the list. No lock held.
  * Boundary: transfer, heap/heap, core/meta, thread/budget, thread/large_cache.
  */
 #ifndef HK_THREAD_BINS_H
@@ -17,7 +17,8 @@
 /* A bin without an array. Its blocks are lost. */
 void hk_bins_reset(struct hk_thread *thread, size_t class);
 
-/* The first slot of the array of a bin. Its oldest block is further up, at floor, after thread/drain took older ones. */
+/* The first slot of the array of a bin. Its oldest block is further up, at floor, after
+ * thread/drain took older ones. */
 static inline void **hk_bins_base(const struct hk_thread *thread, size_t class) {
     return thread->cache.bins[class].ceil - thread->capacity[class];
 }
@@ -32,14 +33,14 @@ HK_FAST void hk_bins_rebase(struct hk_thread *thread, size_t class) {
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);
 
-/* Takes the `count` oldest blocks out of a bin and gives them away: to the transfer cache of this CPU, and those that do
- * not fit to their owner heaps. False if `freed`, the block that the program frees meanwhile (or NULL), is one of the
- * newest there; it was reported. */
+/* Takes the `count` oldest blocks out of a bin and gives them away: to the transfer cache of this
+ * CPU, and those that do not fit to their owner heaps. False if `freed`, the block that the program
+ * frees meanwhile (or NULL), is one of the newest there; it was reported. */
 bool hk_bins_flush(struct hk_thread *thread, const char *function, size_t class, uint32_t count,
                    const void *freed);
 
-/* Doubles a bin's capacity, to the depth of its class. If that takes more than the budget, bins that hold much more give
- * way now and then. */
+/* Doubles a bin's capacity, to the depth of its class. If that takes more than the budget, bins
+ * that hold much more give way now and then. */
 void hk_bins_grow(struct hk_thread *thread, size_t class);
 
 /* Puts up to `count` blocks of a class into a bin; returns how many were added. */
@@ -48,8 +49,8 @@ uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count);
 /* Halves the bins that were not used since the last scan: no slow call, and the same top. */
 void hk_bins_scan(struct hk_thread *thread);
 
-/* Halves the bins of a thread that only frees, until they hold no more than batches. A small block counts as more than
- * its size: it may be all that keeps a page. */
+/* Halves the bins of a thread that only frees, until they hold no more than batches. A small block
+ * counts as more than its size: it may be all that keeps a page. */
 void hk_bins_halve_all(struct hk_thread *thread);
 
 /* Frees the cached large blocks: one of them (false if there is none), or all. */

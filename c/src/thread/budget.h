@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: how many bytes a thread may cache, and how many blocks of a class. The budget grows with the thread's
- * regret: bytes that it refilled from classes that it had flushed.
+ * What it is: how many bytes a thread may cache, and how many blocks of a class. The budget grows
+ * with the thread's regret: bytes that it refilled from classes that it had flushed.
  * Owns: the budget fields of a thread cache. Threads: the owner of the cache.
  * Boundary: core/options, the number of threads.
  */

@@ -10,8 +10,8 @@
 
 #include "../base/compiler.h"
 
-/* Reports `block`, in the name of `function`, unless it is the start of a block that is free neither in its slab nor in a
- * transfer cache. True if it is one. */
+/* Reports `block`, in the name of `function`, unless it is the start of a block that is free
+ * neither in its slab nor in a transfer cache. True if it is one. */
 bool hk_check(const char *function, const void *block);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the only way up from this layer. The functions are constants, defined by the public functions' layer in
- * api/hooks.c, so that a compiler that sees all of hakmem calls them directly.
+ * What it is: the only way up from this layer. The functions are constants, defined by the public
+ * functions' layer in api/hooks.c, so that a compiler that sees all of hakmem calls them directly.
  * Owns: nothing. Threads: the thread that the event is about, no lock held.
  * Boundary: none.
  */

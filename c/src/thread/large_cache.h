@@ -2,11 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a few spans of class NONE, still registered, with their pages. A program that allocates and frees a buffer in
- * turn gets the same one, without a lock and without a page fault.
+ * What it is: a few spans of class NONE, still registered, with their pages. A program that
+ * allocates and frees a buffer in turn gets the same one, without a lock and without a page fault.
  *
- * Owns: the spans in it. Threads: the owner of the thread cache, or the thread that drains or destroys that cache. Statistics
- * read `bytes`.
+ * Owns: the spans in it. Threads: the owner of the thread cache, or the thread that drains or
+ * destroys that cache. Statistics read `bytes`.
  * Boundary: core/large.
  */
 #ifndef HK_THREAD_LARGE_CACHE_H

@@ -70,7 +70,7 @@ struct hk_thread *hk_park_adopt(void) {
     return thread;
 }
 
-/* ---- Emptying parked caches -------------------------------------------------------------------------- */
+/* ---- Emptying parked caches ------------------------------------------------------------------ */
 
 static bool park_is_older(const struct hk_thread *thread, const void *before_ms) {
     return thread->is_parked && thread->parked_ms <= *(const uint64_t *)before_ms;

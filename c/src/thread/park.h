@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a thread that ends leaves its cache, with the blocks in it, to the next thread that starts. So threads
- * that do short tasks do not start cold.
+ * What it is: a thread that ends leaves its cache, with the blocks in it, to the next thread that
+ * starts. So threads that do short tasks do not start cold.
  * Owns: the parked caches, which lie in the list of thread caches. Threads: any, no lock held.
  * Boundary: thread/threads, thread/bins.
  */

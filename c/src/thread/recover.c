@@ -1,4 +1,5 @@
-/* thread/recover.c - the caches of threads that are no more. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* thread/recover.c - the caches of threads that are no more. SPDX-License-Identifier: MIT OR
+ * Apache-2.0 */
 #include "recover.h"
 
 #include <stddef.h>
@@ -13,8 +14,8 @@ static uint32_t recover_generation; /* atomic; of the process noticed last */
 static uint32_t recover_sweep_at =
     THREAD_SWEEP_MIN; /* atomic; caches at which lost ones are looked for */
 
-/* Returns the blocks of a cache without a thread to their owner heaps. A bin that was being changed when the thread
- * vanished is lost. */
+/* Returns the blocks of a cache without a thread to their owner heaps. A bin that was being changed
+ * when the thread vanished is lost. */
 static void recover_cache(struct hk_thread *thread) {
     hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
     hk_unlock(&thread->lock, HK_RANK_THREAD);
@@ -29,10 +30,10 @@ void hk_recover_identify(struct hk_thread *thread) {
     hk_store_relaxed(&thread->id, hk_os_thread_id());
 }
 
-/* ---- Threads of a parent process --------------------------------------------------------------------- */
+/* ---- Threads of a parent process ------------------------------------------------------------- */
 
-/* Nothing else is written here: a child that runs another program at once should not pay for the caches of the
- * parent. The forking thread goes on in the child under another id. */
+/* Nothing else is written here: a child that runs another program at once should not pay for the
+ * caches of the parent. The forking thread goes on in the child under another id. */
 void hk_recover_notice_fork(void) {
     uint32_t generation = hk_os_generation();
     /* relaxed: the thread that changes it does the work; the locks order the rest */
@@ -81,7 +82,7 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 
-/* ---- Threads that ended without our destructor -------------------------------------------------------- */
+/* ---- Threads that ended without our destructor ----------------------------------------------- */
 
 struct recover_owner {
     uint32_t number;
@@ -140,7 +141,7 @@ void hk_recover_gone_if_many(void) {
         hk_recover_gone();
 }
 
-/* ---- Repair ------------------------------------------------------------------------------------------- */
+/* ---- Repair ---------------------------------------------------------------------------------- */
 
 /* The bin named by `moving` may be half exchanged. */
 void hk_recover_repair(struct hk_lock *lock) {

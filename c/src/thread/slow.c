@@ -16,8 +16,8 @@
 #include "threads.h"
 #include "tunables.h"
 
-/* Frees of a thread without a cache. libc frees the remains of earlier threads in one that is past its
- * destructors. A cache that it got then would be lost. */
+/* Frees of a thread without a cache. libc frees the remains of earlier threads in one that is past
+ * its destructors. A cache that it got then would be lost. */
 static HK_THREAD_LOCAL uint32_t thread_first_frees;
 
 /* The rare work of slow calls. */
@@ -53,8 +53,8 @@ static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
     return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);
 }
 
-/* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a thread
- * that only allocates ends with half of its last batch unused. */
+/* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a
+ * thread that only allocates ends with half of its last batch unused. */
 static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
     uint32_t part = thread->depth_shift == 0 ? 2 : 4;
     return (capacity + part - 1) / part;
@@ -118,10 +118,11 @@ static struct hk_thread *slow_get_to_free(void) {
     return hk_thread_get();
 }
 
-/* Whether a block is allocated as far as can be seen. Reports it otherwise. By default a full bin is
- * compared as a push compares it, and only a bin of large blocks that holds less than that asks the
- * slab, because small blocks always get a larger bin with the first free. HK_CHECKS_FAST searches all
- * of the bin and asks always, so that it misses nothing but the bins of other threads. */
+/* Whether a block is allocated as far as can be seen. Reports it otherwise. By default a full bin
+ * is compared as a push compares it, and only a bin of large blocks that holds less than that asks
+ * the slab, because small blocks always get a larger bin with the first free. HK_CHECKS_FAST
+ * searches all of the bin and asks always, so that it misses nothing but the bins of other threads.
+ */
 static bool slow_check(const struct hk_thread *thread, const char *function, size_t class,
                        const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
@@ -200,7 +201,7 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
     hk_tcache_leave(thread);
 }
 
-/* ---- Large blocks ------------------------------------------------------------------------------------ */
+/* ---- Large blocks ---------------------------------------------------------------------------- */
 
 /* A cached block; start NULL if there is none that suits. */
 static struct hk_block slow_take_cached(struct hk_thread *thread, size_t size, size_t align) {

@@ -1,4 +1,5 @@
-/* thread/thread.c - the start and end of threads and of the process. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* thread/thread.c - the start and end of threads and of the process. SPDX-License-Identifier: MIT
+ * OR Apache-2.0 */
 #include "thread.h"
 
 #include <limits.h>
@@ -20,7 +21,8 @@
 #include "threads.h"
 
 enum {
-    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one. */
+    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one.
+     */
     THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
 };
 
@@ -34,7 +36,7 @@ static struct {
     bool has_key;         /* const */
 } process;
 
-/* ---- End of a thread ---------------------------------------------------------------------------------- */
+/* ---- End of a thread ------------------------------------------------------------------------- */
 
 /* Ends a cache. Its blocks may serve other threads soon. */
 static void thread_release(struct hk_thread *thread) {
@@ -60,7 +62,7 @@ static void thread_end(void *cache) {
     thread_finish(thread);
 }
 
-/* ---- Start of the process ----------------------------------------------------------------------------- */
+/* ---- Start of the process -------------------------------------------------------------------- */
 
 static void process_read_options(void) {
     hk_options_read();
@@ -92,7 +94,8 @@ static HK_SLOW bool process_start(void) {
     hk_thread_hooks.process_started();
     process.options_pending = hk_os_environment_is_early();
     process_read_options();
-    hk_os_mappings_max(); /* reads a file, which a sandbox that the program enters later may forbid */
+    /* Reads a file, which a sandbox that the program enters later may forbid. */
+    hk_os_mappings_max();
     process.has_key = pthread_key_create(&process.key, thread_end) == 0;
     /* release: publishes the const fields; pairs with the acquire above */
     hk_store_release(&process.started, PROCESS_START_DONE);
@@ -111,7 +114,7 @@ void hk_thread_start_late(void) {
     hk_os_stay_loaded((const void *)(uintptr_t)thread_end);
 }
 
-/* ---- Start of a thread --------------------------------------------------------------------------------- */
+/* ---- Start of a thread ----------------------------------------------------------------------- */
 
 /* A cache for the calling thread, not yet in the list; NULL without memory. */
 static struct hk_thread *thread_create(void) {

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: makes a thread's cache at its first slow call, or adopts a parked one, and parks it when the thread ends.
- * The first slow call of all starts the process, too.
+ * What it is: makes a thread's cache at its first slow call, or adopts a parked one, and parks it
+ * when the thread ends. The first slow call of all starts the process, too.
  * Owns: the start of the process, the key whose destructor notices the end of a thread.
  * Threads: functions work on the calling thread's cache. No lock held.
  * Boundary: the other modules of this layer, pthread keys; upwards by thread/hooks.
@@ -13,12 +13,12 @@
 
 #include "tcache.h"
 
-/* The calling thread's own cache, made at the first call; NULL where it has none: checked mode, after its end,
- * without memory. */
+/* The calling thread's own cache, made at the first call; NULL where it has none: checked mode,
+ * after its end, without memory. */
 struct hk_thread *hk_thread_get(void);
 
-/* From the constructor: starts what the first allocation would have started, and reads the options again if the
- * environment was not there then. Keeps the shared object that contains us loaded. */
+/* From the constructor: starts what the first allocation would have started, and reads the options
+ * again if the environment was not there then. Keeps the shared object that contains us loaded. */
 void hk_thread_start_late(void);
 
 #endif

@@ -6,7 +6,8 @@
 struct hk_threads hk_threads;
 
 uint32_t hk_thread_count(void) {
-    /* relaxed: a size, orders nothing. In a forked child, the caches of other threads do not count. */
+    /* relaxed: a size, orders nothing. In a forked child, the caches of other threads do not count.
+     */
     return hk_load_relaxed(&hk_threads.vanished) ? 1 : hk_load_relaxed(&hk_threads.count);
 }
 
@@ -78,7 +79,7 @@ struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread
     return thread;
 }
 
-/* ---- Parked caches ---------------------------------------------------------------------------------- */
+/* ---- Parked caches --------------------------------------------------------------------------- */
 
 void hk_threads_park_locked(struct hk_thread *thread) {
     thread->is_parked = true;
@@ -103,7 +104,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
     hk_add_locked(&hk_threads.count, 1);
 }
 
-/* ---- Repair ----------------------------------------------------------------------------------------- */
+/* ---- Repair ---------------------------------------------------------------------------------- */
 
 /* The list is whole from `first` on by `next`; the rest follows from it. */
 void hk_threads_repair(struct hk_lock *lock) {

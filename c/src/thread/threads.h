@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: all thread caches of the process, and which heap each uses. A parked cache, whose thread has ended,
- * stays in the list but counts as no thread.
+ * What it is: all thread caches of the process, and which heap each uses. A parked cache, whose
+ * thread has ended, stays in the list but counts as no thread.
  * Owns: the list, the counts, the THREADS lock.
  * Threads: any. Functions that end in _locked run under the THREADS lock, the others without it.
  * Boundary: heap/heaps.
@@ -48,8 +48,9 @@ void hk_threads_unpark_locked(struct hk_thread *thread);
 /* Asks all other threads to empty their caches at their next slow call. */
 void hk_threads_ask_trim(void);
 
-/* Whether blocks that this thread does not need may serve another one soon: there are others, or some ended a
- * short time ago. A program that never has a second thread does not use transfer caches. */
+/* Whether blocks that this thread does not need may serve another one soon: there are others, or
+ * some ended a short time ago. A program that never has a second thread does not use transfer
+ * caches. */
 bool hk_threads_are_many(void);
 
 /* In a forked child, for a THREADS lock that a vanished thread held. */

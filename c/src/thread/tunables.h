@@ -2,24 +2,26 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one table for the layer. Times and rates were measured on two CPUs with benches/c/scaling unless a
- * line says otherwise.
+ * What it is: one table for the layer. Times and rates were measured on two CPUs with
+ * benches/c/scaling unless a line says otherwise.
  * Boundary: none.
  */
 #ifndef HK_THREAD_TUNABLES_H
 #define HK_THREAD_TUNABLES_H
 
 enum {
-    /* ---- Budget, in bytes -------------------------------------------------------------------------- */
+    /* ---- Budget, in bytes
+     * -------------------------------------------------------------------------- */
 
-    /* Total of all thread caches for each CPU, unless cache_total_mb says otherwise. A program with two threads ran
-     * 1.4 times as fast with 8 MiB as with 2, and no faster with 16. */
+    /* Total of all thread caches for each CPU, unless cache_total_mb says otherwise. A program with
+     * two threads ran 1.4 times as fast with 8 MiB as with 2, and no faster with 16. */
     THREAD_TOTAL_PER_CPU = 8 << 20,
-    /* Each thread may reach this, however many there are. With 256 threads, half of it saved 40 MB of 213 and cost
-     * a third of the speed. Twice as much made the rows for 64 threads 25 to 50 % larger. */
+    /* Each thread may reach this, however many there are. With 256 threads, half of it saved 40 MB
+     * of 213 and cost a third of the speed. Twice as much made the rows for 64 threads 25 to 50 %
+     * larger. */
     THREAD_PART_MIN = 512 << 10,
-    /* The start is 1/8 of the thread's part of the total, within these bounds. 1000 sleeping threads that each used
-     * 1 MiB hold 19 KiB each with it. */
+    /* The start is 1/8 of the thread's part of the total, within these bounds. 1000 sleeping
+     * threads that each used 1 MiB hold 19 KiB each with it. */
     THREAD_START_PART = 8,
     THREAD_START_MAX = 256 * 1024,
     THREAD_START_MIN = 4 * 1024,
@@ -27,19 +29,22 @@ enum {
     THREAD_REGRET_FACTOR = 8,
     THREAD_REGRET_MAX =
         1 << 26, /* Bytes of regret that count, so that the product does not overflow. */
-    /* Bytes moved for each byte of budget. It gives threads that only allocate or only free large batches: 42 instead
-     * of 28 M blocks a second from three threads to one. */
+    /* Bytes moved for each byte of budget. It gives threads that only allocate or only free large
+     * batches: 42 instead of 28 M blocks a second from three threads to one. */
     THREAD_MOVED_PART = 64,
 
-    /* ---- Depth of bins, in blocks ------------------------------------------------------------------- */
+    /* ---- Depth of bins, in blocks
+     * ------------------------------------------------------------------- */
 
-    /* A thread that may reach so many bytes has bins of full depth; half of it, half the depth, and so on. */
+    /* A thread that may reach so many bytes has bins of full depth; half of it, half the depth, and
+     * so on. */
     THREAD_DEEP_BYTES = 4 << 20,
     THREAD_DEPTH_MIN = 4,
     THREAD_SEARCHED_DEPTH = 30, /* Where each free searches its bin. */
     THREAD_ROOM_RATIO = 2,      /* A bin gives room to one that wants half of its bytes. */
 
-    /* ---- Threads that only free --------------------------------------------------------------------- */
+    /* ---- Threads that only free
+     * --------------------------------------------------------------------- */
 
     THREAD_ONLY_FREES =
         64, /* Flushes without a refill between, after which a thread counts as one. */
@@ -48,19 +53,23 @@ enum {
     THREAD_BATCH_BLOCK = 1024,           /* block counted as at least so large. */
     THREAD_FIRST_FREES = 32,             /* Frees of a thread before it gets a cache for them. */
 
-    /* ---- Rare work of slow calls, in slow calls or ms ------------------------------------------------- */
+    /* ---- Rare work of slow calls, in slow calls or ms
+     * ------------------------------------------------- */
 
     THREAD_CLOCK_CALLS = 16, /* Between two looks at budget and clock. */
     THREAD_ROOM_CALLS = 64,  /* Between two attempts to shrink other bins. */
     THREAD_SCAN_MS = 100,    /* Between two scans for idle bins. */
 
-    /* ---- Parked caches, in bytes ----------------------------------------------------------------------- */
+    /* ---- Parked caches, in bytes
+     * ----------------------------------------------------------------------- */
 
-    /* For each CPU, and in all. larson with 64 threads: 8 times the throughput of caches that are taken apart. */
+    /* For each CPU, and in all. larson with 64 threads: 8 times the throughput of caches that are
+     * taken apart. */
     THREAD_PARKED_PER_CPU = 1 << 20,
     THREAD_PARKED_MAX = 16 << 20,
 
-    /* ---- Lost caches ------------------------------------------------------------------------------------ */
+    /* ---- Lost caches
+     * ------------------------------------------------------------------------------------ */
 
     THREAD_SWEEP_MIN = 8,    /* Caches below which no thread looks for lost ones. */
     THREAD_SWEEP_BATCH = 32, /* Caches whose owners are looked at together; on the stack. */

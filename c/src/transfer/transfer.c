@@ -8,9 +8,9 @@
 #include "../core/options.h"
 #include "../os/os.h"
 
-/* Tunables, measured with the rows of benches/c/scaling for 64 and 256 threads on 2 CPUs, where half or
- * twice the budgets changed no row by more than its noise. One thread that frees 32 KiB blocks of another
- * takes 126 ns a block with 2 MiB for a class, 210 with 512 KiB. */
+/* Tunables, measured with the rows of benches/c/scaling for 64 and 256 threads on 2 CPUs, where
+ * half or twice the budgets changed no row by more than its noise. One thread that frees 32 KiB
+ * blocks of another takes 126 ns a block with 2 MiB for a class, 210 with 512 KiB. */
 enum {
     TRANSFER_CPU_BYTES = 4 << 20,   /* room for blocks in the arrays of one CPU */
     TRANSFER_CPU_MIN = 512 << 10,   /* the same at least, with very many CPUs */
@@ -92,7 +92,7 @@ static HK_SLOW struct transfer *transfer_make(uint32_t number) {
     return none;
 }
 
-/* ---- Arrays -------------------------------------------------------------------------------------- */
+/* ---- Arrays ---------------------------------------------------------------------------------- */
 
 static uint32_t transfer_max(size_t class) {
     uint32_t max = TRANSFER_CLASS_BYTES / hk_classes[class].block_bytes;
@@ -159,7 +159,7 @@ static uint32_t transfer_detach_array(struct transfer_class *at, void ***blocks)
     return capacity;
 }
 
-/* ---- Taking and putting --------------------------------------------------------------------------- */
+/* ---- Taking and putting ---------------------------------------------------------------------- */
 
 /* Under the lock. */
 static void transfer_set_count(struct transfer_class *at, uint32_t count) {
@@ -283,7 +283,7 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
     return put;
 }
 
-/* ---- Scans and statistics ------------------------------------------------------------------------- */
+/* ---- Scans and statistics -------------------------------------------------------------------- */
 
 uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, uint32_t count) {
     struct transfer *cache = transfer_get(cpu);

@@ -31,13 +31,14 @@
  * are more. */
 void hk_transfer_start(uint32_t cpus);
 
-/* Takes up to `count` blocks of a class into `to`, the newest ones, from the cache of this CPU or of one
- * that has many. Returns how many: 0 if there are none, or if other threads are at work here. */
+/* Takes up to `count` blocks of a class into `to`, the newest ones, from the cache of this CPU or
+ * of one that has many. Returns how many: 0 if there are none, or if other threads are at work
+ * here. */
 uint32_t hk_transfer_take(size_t class, void **to, uint32_t count);
 
-/* Puts blocks of a class into a transfer cache. They must be allocated blocks of their slabs. `freed`
- * is the block that the program frees meanwhile, or NULL. It is compared with the two newest blocks
- * first. If it is one of them, nothing is put. */
+/* Puts blocks of a class into a transfer cache. They must be allocated blocks of their slabs.
+ * `freed` is the block that the program frees meanwhile, or NULL. It is compared with the two
+ * newest blocks first. If it is one of them, nothing is put. */
 struct hk_transfer_put {
     uint32_t count;      /* of the blocks, those that fit */
     bool freed_is_there; /* a double free */

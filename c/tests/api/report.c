@@ -28,7 +28,7 @@ static struct text report(enum hak_report_format format) {
     return text;
 }
 
-/* ---- A JSON checker: RFC 8259, values thrown away ----------------------------------------------- */
+/* ---- A JSON checker: RFC 8259, values thrown away -------------------------------------------- */
 
 static const char *json_value(const char *at, unsigned depth);
 

@@ -170,7 +170,7 @@ TEST(map_calls_are_counted) {
     CHECK(after.unmap_calls + after.purge_calls > with.unmap_calls + with.purge_calls);
 }
 
-/* ---- Producers and consumers ------------------------------------------------------------------- */
+/* ---- Producers and consumers ----------------------------------------------------------------- */
 
 enum { PAIRS = 2, ITEMS = 30000, QUEUE = 256 };
 

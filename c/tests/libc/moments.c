@@ -14,7 +14,7 @@ static unsigned char *from_constructor;
 static pthread_key_t early_key, late_key;
 static unsigned key_destructions;
 
-/* ---- Before main ------------------------------------------------------------------------------- */
+/* ---- Before main ----------------------------------------------------------------------------- */
 
 /* A key that exists before the library makes its own, so that its destructor runs first or last. */
 static void early_key_destroy(void *value) {
@@ -44,7 +44,7 @@ TEST(a_block_of_a_constructor_is_kept_and_can_be_freed) {
     free(from_constructor);
 }
 
-/* ---- Thread exit ------------------------------------------------------------------------------- */
+/* ---- Thread exit ----------------------------------------------------------------------------- */
 
 static __thread void *of_this_thread;
 
@@ -97,7 +97,7 @@ TEST(cancelled_threads_leave_a_sound_heap) {
     free(malloc(5000));
 }
 
-/* ---- Libraries --------------------------------------------------------------------------------- */
+/* ---- Libraries ------------------------------------------------------------------------------- */
 
 TEST(a_library_that_is_loaded_and_unloaded_shares_the_heap) {
     const char *build = getenv("TEST_BUILD"), *compiler = getenv("TEST_CC"),
@@ -129,7 +129,7 @@ TEST(a_library_that_is_loaded_and_unloaded_shares_the_heap) {
     unlink(path);
 }
 
-/* ---- After main -------------------------------------------------------------------------------- */
+/* ---- After main ------------------------------------------------------------------------------ */
 
 static void *kept_to_the_end;
 
@@ -177,7 +177,7 @@ TEST(a_process_may_exit_while_its_threads_allocate) {
     }
 }
 
-/* ---- fork -------------------------------------------------------------------------------------- */
+/* ---- fork ------------------------------------------------------------------------------------ */
 
 static void use_heap_and_thread(void *arg) {
     (void)arg;

@@ -42,7 +42,7 @@ static const char *text_of(const char *path) {
     return to;
 }
 
-/* ---- What the child does -------------------------------------------------------------------------- */
+/* ---- What the child does --------------------------------------------------------------------- */
 
 /* A constructor, before main of the test: what this process does instead, if it was started for that. */
 enum what { RESTARTED_OPENS_DATA = 'o', RESTARTED_CLOSES = 'c', RESTARTED_LOGS = 'l' };
@@ -129,7 +129,7 @@ TEST(a_log_that_the_program_appends_standard_error_to_gets_messages) {
     CHECK_CONTAINS(text_of(log_path), "live");
 }
 
-/* ---- Errors --------------------------------------------------------------------------------------- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 static void free_twice(void) {
     static char nothing[64];

@@ -123,7 +123,7 @@ TEST(threads_that_run_on_empty_their_caches_when_asked) {
     CHECK_LE(rss, 4 * MIB);
 }
 
-/* ---- Memory of another thread's heap --------------------------------------------------------------- */
+/* ---- Memory of another thread's heap --------------------------------------------------------- */
 
 static pthread_barrier_t filled, freed_here;
 static void *handed[TOTAL_MIB * 256];

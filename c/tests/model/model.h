@@ -37,7 +37,7 @@ struct model {
     const uint8_t *at, *end;
 };
 
-/* ---- The stream -------------------------------------------------------------------------------- */
+/* ---- The stream ------------------------------------------------------------------------------ */
 
 static inline unsigned model_byte(struct model *m) { return m->at < m->end ? *m->at++ : 0; }
 
@@ -67,7 +67,7 @@ static inline size_t model_align(struct model *m) {
     return kind < 200 ? (size_t)1 << kind % 5 : (size_t)1 << kind % 18;
 }
 
-/* ---- Blocks ------------------------------------------------------------------------------------ */
+/* ---- Blocks ---------------------------------------------------------------------------------- */
 
 /* Large blocks are written and read at both ends only. */
 enum { MODEL_WHOLE = 2048, MODEL_END = 256 };
@@ -146,7 +146,7 @@ static inline void model_check_live(uint64_t before, uint64_t after) {
         CHECK_LE(after, before + OF_HELPER);
 }
 
-/* ---- Operations -------------------------------------------------------------------------------- */
+/* ---- Operations ------------------------------------------------------------------------------ */
 
 static inline void model_allocate(struct model *m, struct model_slot *s) {
     unsigned how = model_byte(m) % 8;

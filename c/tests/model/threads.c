@@ -18,7 +18,7 @@ static uint64_t bytes_live(void) {
     return stats.bytes_live;
 }
 
-/* ---- Each thread with a model of its own ------------------------------------------------------- */
+/* ---- Each thread with a model of its own ----------------------------------------------------- */
 
 enum { MODELS = 4, STREAM_BYTES = 200000 };
 
@@ -43,7 +43,7 @@ TEST(models_in_several_threads_do_not_disturb_one_another) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* ---- Blocks that travel ------------------------------------------------------------------------ */
+/* ---- Blocks that travel ---------------------------------------------------------------------- */
 
 /* A block on its way: the parcel itself is a block too. */
 struct parcel {
@@ -139,7 +139,7 @@ TEST(blocks_freed_by_other_threads_are_intact_and_counted) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* ---- Threads that come and go ------------------------------------------------------------------ */
+/* ---- Threads that come and go ---------------------------------------------------------------- */
 
 enum { SHORT_THREADS = 600, AT_ONCE = 6, SHORT_STEPS = 300 };
 
@@ -165,7 +165,7 @@ TEST(hundreds_of_short_threads_leave_blocks_behind) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* ---- Trim, statistics and validation at any time ----------------------------------------------- */
+/* ---- Trim, statistics and validation at any time --------------------------------------------- */
 
 static unsigned travelling; /* atomic */
 

@@ -8,7 +8,7 @@
 
 #include <limits.h>
 
-/* ---- Single-threaded programs ------------------------------------------------------------------ */
+/* ---- Single-threaded programs ---------------------------------------------------------------- */
 
 static void *touch_heap(void *arg) {
     struct load load = load_make(2 * MIB, 1000);
@@ -86,7 +86,7 @@ TEST(a_forked_child_has_a_scavenger_only_once_it_has_threads) {
     CHECK_EXITED(in_child(fork_with_threads, NULL));
 }
 
-/* ---- Memory of a program that sleeps ------------------------------------------------------------ */
+/* ---- Memory of a program that sleeps --------------------------------------------------------- */
 
 enum how { PLAIN, ZEROED, SHRUNK, BACKWARDS };
 struct kind {
@@ -245,7 +245,7 @@ TEST(memory_that_the_last_other_thread_freed_is_given_back) {
     CHECK_EXITED(in_child(free_in_last_thread, NULL));
 }
 
-/* ---- The end of the process --------------------------------------------------------------------- */
+/* ---- The end of the process ------------------------------------------------------------------ */
 
 static void *work_shortly(void *arg) {
     if (arg)
@@ -361,7 +361,7 @@ TEST(a_signal_ends_a_process_with_a_scavenger) {
     close(ends[0]);
 }
 
-/* ---- Refusals ----------------------------------------------------------------------------------- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void refuse_threads(void *unused) {
     (void)unused;
@@ -421,7 +421,7 @@ static void keep_errno(void *unused) {
 
 TEST(allocating_and_freeing_keep_errno) { CHECK_EXITED(in_child(keep_errno, NULL)); }
 
-/* ---- Signal handlers ---------------------------------------------------------------------------- */
+/* ---- Signal handlers ------------------------------------------------------------------------- */
 
 static void allocate_in_handler(int signal) {
     (void)signal;

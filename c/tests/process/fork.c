@@ -43,7 +43,7 @@ static void fork_and_live(void) {
     CHECK(ended_well(child));
 }
 
-/* ---- Locks of libc ----------------------------------------------------------------------------- */
+/* ---- Locks of libc --------------------------------------------------------------------------- */
 
 static FILE *lines_file;
 
@@ -130,7 +130,7 @@ TEST(name_service_time_zones_and_locales_do_not_wait_for_fork) {
     CHECK_EXITED(in_child(fork_among_names, NULL));
 }
 
-/* ---- Handlers of others ------------------------------------------------------------------------ */
+/* ---- Handlers of others ---------------------------------------------------------------------- */
 
 static int handlers_work; /* of tests that want them */
 static void *from_prepare;
@@ -179,7 +179,7 @@ TEST(handlers_before_and_after_ours_may_allocate_trim_and_start_threads) {
     CHECK_EXITED(in_child(fork_with_handlers, NULL));
 }
 
-/* ---- Signal handlers --------------------------------------------------------------------------- */
+/* ---- Signal handlers ------------------------------------------------------------------------- */
 
 enum { SIGNAL_FORKS = 60 };
 static volatile sig_atomic_t signal_forks, in_signal_child, signal_bad;
@@ -233,7 +233,7 @@ TEST(a_child_of_a_signal_handler_may_exec) {
     signal_execs = 0;
 }
 
-/* ---- Other ways to make a process -------------------------------------------------------------- */
+/* ---- Other ways to make a process ------------------------------------------------------------ */
 
 static void spawn_under_load(void *unused) {
     (void)unused;
@@ -315,7 +315,7 @@ TEST(a_child_of_the_clone_system_call_allocates_and_starts_threads) {
     CHECK_EXITED(in_child(clone_under_load, NULL));
 }
 
-/* ---- Unusual threads --------------------------------------------------------------------------- */
+/* ---- Unusual threads ------------------------------------------------------------------------- */
 
 static void *fork_first(void *arg) {
     for (int i = 0; i < 10; i++)
@@ -374,7 +374,7 @@ static void exit_by_forking(void *unused) {
 
 TEST(exit_handlers_may_fork) { CHECK_EXITED(in_child(exit_by_forking, NULL)); }
 
-/* ---- Generations ------------------------------------------------------------------------------- */
+/* ---- Generations ----------------------------------------------------------------------------- */
 
 static void nest(void *arg) {
     int left = *(int *)arg - 1;
@@ -393,7 +393,7 @@ TEST(children_with_threads_may_have_children_with_threads) {
     CHECK_EXITED(in_child(nest, &generations));
 }
 
-/* ---- Many threads ------------------------------------------------------------------------------ */
+/* ---- Many threads ---------------------------------------------------------------------------- */
 
 static void *fill_cache(void *barrier) {
     void *blocks[400];
@@ -468,7 +468,7 @@ TEST(a_program_with_a_thousand_threads_may_fork) {
     CHECK_EXITED(in_child(fork_with_threads, &count));
 }
 
-/* ---- Long operations in other threads ----------------------------------------------------------- */
+/* ---- Long operations in other threads -------------------------------------------------------- */
 
 static void *trim_until_stopped(void *arg) {
     while (going())

@@ -31,7 +31,7 @@ static long scavenger(void) {
     return found.task;
 }
 
-/* ---- Scheduling -------------------------------------------------------------------------------- */
+/* ---- Scheduling ------------------------------------------------------------------------------ */
 
 static void *grow_specially(void *arg) {
     cpu_set_t one;
@@ -95,7 +95,7 @@ TEST(it_may_use_all_cpus_of_the_process_when_main_bound_itself_to_one) {
     CHECK_EXITED(in_child(bind_main, NULL));
 }
 
-/* ---- Rights ------------------------------------------------------------------------------------- */
+/* ---- Rights ---------------------------------------------------------------------------------- */
 
 static void look_at_rights(void *unused) {
     (void)unused;
@@ -197,7 +197,7 @@ TEST(a_program_may_change_its_user_for_a_while) {
     CHECK_EXITED(in_child(leave_and_return, NULL));
 }
 
-/* ---- Namespaces and filters ---------------------------------------------------------------------- */
+/* ---- Namespaces and filters ------------------------------------------------------------------ */
 
 static int can_unshare;
 

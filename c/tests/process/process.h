@@ -26,7 +26,7 @@ enum { PATIENCE_MS = 8000 };
         (condition) != 0;                                                                          \
     })
 
-/* ---- Children ---------------------------------------------------------------------------------- */
+/* ---- Children -------------------------------------------------------------------------------- */
 
 /* As test_in_child, but a child that hangs is killed after a few seconds. */
 struct soon {
@@ -55,7 +55,7 @@ static TEST_UNUSED int ended_well(pid_t child) {
     return child > 0 && status == 0;
 }
 
-/* ---- Figures ----------------------------------------------------------------------------------- */
+/* ---- Figures --------------------------------------------------------------------------------- */
 
 static TEST_UNUSED long faults(void) {
     struct rusage usage;
@@ -140,7 +140,7 @@ static TEST_UNUSED struct found find_scavengers(void) {
 
 static TEST_UNUSED unsigned scavengers(void) { return find_scavengers().count; }
 
-/* ---- Load -------------------------------------------------------------------------------------- */
+/* ---- Load ------------------------------------------------------------------------------------ */
 
 /* Blocks that were written to. The list is not of the allocator under test. */
 struct load {

@@ -5,7 +5,7 @@
 // env: HAKMEM_PURGE_DELAY_MS=100
 #include "process.h"
 
-/* ---- A double free that is found late -------------------------------------------------------------- */
+/* ---- A double free that is found late -------------------------------------------------------- */
 
 /* Frees a block in two threads. Each has it in its cache then, which nobody notices before the second
  * cache is emptied. */
@@ -107,7 +107,7 @@ TEST(a_program_that_goes_on_finds_all_its_errors_counted) {
     CHECK_EXITED(in_child(count_errors, NULL));
 }
 
-/* ---- Scans of many holes --------------------------------------------------------------------------- */
+/* ---- Scans of many holes --------------------------------------------------------------------- */
 
 static uint64_t longest_ns;
 
@@ -159,7 +159,7 @@ TEST(forks_statistics_and_allocations_get_in_between_a_scan_of_75000_holes) {
     CHECK_EXITED(in_child(scan_holes, NULL));
 }
 
-/* ---- Allocations that fail ------------------------------------------------------------------------- */
+/* ---- Allocations that fail ------------------------------------------------------------------- */
 
 struct failing {
     size_t bytes;  /* of the attempts */

@@ -10,7 +10,7 @@
 #include <dlfcn.h>
 #include <limits.h>
 
-/* ---- Wrappers of the functions for thread keys ---------------------------------------------------- */
+/* ---- Wrappers of the functions for thread keys ----------------------------------------------- */
 
 static int wrapping = 1;       /* until a test looks at threads that do not allocate */
 static unsigned wrapped_calls; /* atomic */
@@ -41,7 +41,7 @@ int pthread_setspecific(pthread_key_t key, const void *value) {
     return real(key, value);
 }
 
-/* ---- Keys ----------------------------------------------------------------------------------------- */
+/* ---- Keys ------------------------------------------------------------------------------------ */
 
 static pthread_key_t early_key, late_key;
 static __thread int rounds;
@@ -174,7 +174,7 @@ TEST(caches_of_ended_threads_do_not_count_as_threads_of_the_program) {
 
 TEST(wrappers_of_the_functions_for_keys_may_allocate) { CHECK_EXITED(in_child(end_wrapped, NULL)); }
 
-/* ---- Threads that do not end ----------------------------------------------------------------------- */
+/* ---- Threads that do not end ----------------------------------------------------------------- */
 
 static void *churn_for_ever(void *arg) {
     for (uint64_t seed = 1;; seed++)

@@ -190,7 +190,7 @@ TEST_FRESH(a_repair_counts_what_is_in_the_lists) {
     CHECK_EQ(hk_extent_refused_bytes(), 15 * MIB);
 }
 
-/* ---- Against a model ------------------------------------------------------------------------------ */
+/* ---- Against a model ------------------------------------------------------------------------- */
 
 enum { RANGES = 24 };
 

@@ -62,7 +62,7 @@ static struct hk_scan look(struct hk_heap *heap, enum hk_purge which) {
 
 static void continue_after_errors(void) { CHECK_EQ(hk_option_set("on_error", "continue"), 0); }
 
-/* ---- Taking ------------------------------------------------------------------------------------ */
+/* ---- Taking ---------------------------------------------------------------------------------- */
 
 TEST_FRESH(blocks_of_every_class_are_apart_and_belong_to_the_heap) {
     struct hk_heap *heap = make_heap();
@@ -93,7 +93,7 @@ TEST_FRESH(a_single_block_is_called_zero_while_it_was_never_used) {
     CHECK(hk_heap_take_one(heap, HK_CLASS_53248).zero);
 }
 
-/* ---- Giving ------------------------------------------------------------------------------------ */
+/* ---- Giving ---------------------------------------------------------------------------------- */
 
 TEST_FRESH(a_batch_goes_to_the_slabs_it_came_from) {
     struct hk_heap *heap = make_heap();
@@ -177,7 +177,7 @@ TEST_FRESH(slabs_with_free_blocks_are_used_before_a_new_one_is_made) {
     CHECK_EQ(heap->classes[CLASS].slabs, 3);
 }
 
-/* ---- Bad pointers -------------------------------------------------------------------------------- */
+/* ---- Bad pointers ---------------------------------------------------------------------------- */
 
 TEST_FRESH(a_double_free_is_found_when_the_block_reaches_its_slab) {
     struct hk_heap *heap = make_heap();
@@ -277,7 +277,7 @@ TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
 }
 
-/* ---- Extending --------------------------------------------------------------------------------- */
+/* ---- Extending ------------------------------------------------------------------------------- */
 
 #define EXTEND(block, from, to, size) hk_heap_extend(block, HK_CLASS_##from, HK_CLASS_##to, size)
 
@@ -347,7 +347,7 @@ TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {
     CHECK(hk_arena_valid(&heap->arena));
 }
 
-/* ---- Ageing -------------------------------------------------------------------------------------- */
+/* ---- Ageing ---------------------------------------------------------------------------------- */
 
 TEST_FRESH(blocks_that_a_scan_returns_are_no_use_of_their_class) {
     struct hk_heap *heap = make_heap();
@@ -421,7 +421,7 @@ TEST_FRESH(of_pages_of_16_and_64_kib_only_whole_free_ones_go_back) {
     check_pages_purged(0, 63, 0);
 }
 
-/* ---- Without memory, and with threads ----------------------------------------------------------- */
+/* ---- Without memory, and with threads -------------------------------------------------------- */
 
 TEST_FRESH(without_memory_nothing_is_taken_and_the_heap_stays_as_it_was) {
     struct hk_heap *heap = make_heap();
@@ -474,7 +474,7 @@ TEST_FRESH(threads_that_share_heaps_with_ageing_never_share_blocks) {
     }
 }
 
-/* ---- Steps and repairs ------------------------------------------------------------------------- */
+/* ---- Steps and repairs ----------------------------------------------------------------------- */
 
 enum { MANY = 5000 };
 static void *many[MANY];
@@ -576,7 +576,7 @@ TEST_FRESH(a_scan_in_small_steps_gives_back_as_much_as_one_in_a_large_step) {
     CHECK_EQ(purged[1], purged[0]);
 }
 
-/* ---- Orphaned locks in the middle of a purge ---------------------------------------------------- */
+/* ---- Orphaned locks in the middle of a purge ------------------------------------------------- */
 
 static struct hk_heap *orphaned;
 static pthread_barrier_t step;

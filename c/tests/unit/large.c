@@ -116,7 +116,7 @@ TEST_FRESH(absurd_sizes_are_refused) {
     CHECK(hk_arena_valid(&arena));
 }
 
-/* ---- Kept mappings ------------------------------------------------------------------------------ */
+/* ---- Kept mappings --------------------------------------------------------------------------- */
 
 /* Two mappings side by side, freed. */
 static char *free_neighbours(size_t first, size_t second) {
@@ -244,7 +244,7 @@ TEST_FRESH(kept_mappings_go_when_they_are_old_enough) {
     CHECK_EQ(hk_extent_cached_bytes(), 0);
 }
 
-/* ---- Resizing ------------------------------------------------------------------------------------ */
+/* ---- Resizing -------------------------------------------------------------------------------- */
 
 static void check_resized(void *block, size_t old_size, size_t size, bool stays) {
     struct hk_span *span = span_of(block);
@@ -501,7 +501,7 @@ TEST_FRESH(the_hard_limit_holds_for_mappings_new_and_grown) {
     CHECK_EQ(hk_usage_bytes() - hk_meta_bytes(), 0);
 }
 
-/* ---- Without memory ------------------------------------------------------------------------------ */
+/* ---- Without memory -------------------------------------------------------------------------- */
 
 TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
     static const size_t sizes[] = {300 * KIB, 8 * MIB};
@@ -523,7 +523,7 @@ TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
     }
 }
 
-/* ---- The order of publication ------------------------------------------------------------------- */
+/* ---- The order of publication ---------------------------------------------------------------- */
 
 /* A call that returns late, or begins late: other threads map and unmap meanwhile. */
 static void delay(void) {

@@ -98,7 +98,7 @@ TEST(trying_takes_a_free_lock_and_leaves_a_held_one) {
     hk_unlock(&own, HK_RANK_META);
 }
 
-/* ---- Orphaned locks ---------------------------------------------------------------------------- */
+/* ---- Orphaned locks -------------------------------------------------------------------------- */
 
 static struct hk_lock orphan;
 static pthread_barrier_t step;

@@ -184,7 +184,7 @@ TEST_FRESH(with_the_option_at_zero_there_is_no_scavenger) {
     CHECK_EQ(scavengers(), 0);
 }
 
-/* ---- Limits -------------------------------------------------------------------------------------- */
+/* ---- Limits ---------------------------------------------------------------------------------- */
 
 TEST_FRESH(above_the_soft_limit_everything_free_goes_at_the_next_look) {
     set("purge_thread_mb", "0");
@@ -221,7 +221,7 @@ TEST_FRESH(beyond_the_hard_limit_allocations_fail_and_succeed_again_after_frees)
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* ---- Trim ---------------------------------------------------------------------------------------- */
+/* ---- Trim ------------------------------------------------------------------------------------ */
 
 TEST_FRESH(a_trim_gives_back_all_that_is_free_and_says_how_much) {
     set("purge_thread_mb", "0");

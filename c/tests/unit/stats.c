@@ -170,7 +170,7 @@ TEST_FRESH(locks_found_taken_are_told_apart_by_what_they_protect) {
              sum);
 }
 
-/* ---- Reports ------------------------------------------------------------------------------------- */
+/* ---- Reports --------------------------------------------------------------------------------- */
 
 enum { REPORT_BYTES = 256 * 1024 };
 static char report[REPORT_BYTES];

@@ -36,7 +36,7 @@ static uint32_t cached(size_t class) { return hk_bins_count(record(), class); }
 
 static void run(void *(*body)(void *)) { pthread_join(test_thread(body, NULL), NULL); }
 
-/* ---- Birth --------------------------------------------------------------------------------------- */
+/* ---- Birth ----------------------------------------------------------------------------------- */
 
 TEST_FRESH(the_first_call_gives_a_thread_its_cache) {
     CHECK_EQ(stats().threads, 0);
@@ -119,7 +119,7 @@ TEST_FRESH(in_checking_mode_no_thread_has_a_cache) {
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
 }
 
-/* ---- Capacity ------------------------------------------------------------------------------------ */
+/* ---- Capacity -------------------------------------------------------------------------------- */
 
 TEST_FRESH(a_bin_doubles_with_each_refill_up_to_the_depth_of_its_class) {
     static void *blocks[4000];
@@ -199,7 +199,7 @@ TEST_FRESH(a_bin_that_is_not_used_shrinks_with_time_while_others_are_used) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* ---- Refill and flush ---------------------------------------------------------------------------- */
+/* ---- Refill and flush ------------------------------------------------------------------------ */
 
 TEST_FRESH(a_flush_sends_the_oldest_blocks_home_and_keeps_the_newest) {
     void *blocks[64];
@@ -426,7 +426,7 @@ TEST_FRESH(without_memory_no_bin_makes_room_for_another_and_the_call_returns) {
     CHECK_EQ(stats().bytes_live, 0);
 }
 
-/* ---- Death --------------------------------------------------------------------------------------- */
+/* ---- Death ----------------------------------------------------------------------------------- */
 
 static void *use_and_free(void *arg) {
     (void)arg;
@@ -490,7 +490,7 @@ TEST_FRESH(destructors_that_run_after_the_cache_is_gone_may_allocate_and_free) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* ---- Pre-warming --------------------------------------------------------------------------------- */
+/* ---- Pre-warming ----------------------------------------------------------------------------- */
 
 TEST_FRESH(prewarming_fills_bins_to_the_counts_of_the_table_without_touching_blocks) {
     size_t expected = 0;
@@ -549,7 +549,7 @@ TEST_FRESH(adaptive_prewarming_follows_what_earlier_threads_held) {
     CHECK_EQ(cached(HK_CLASS_2048), usual);
 }
 
-/* ---- Trim ---------------------------------------------------------------------------------------- */
+/* ---- Trim ------------------------------------------------------------------------------------ */
 
 static pthread_barrier_t step;
 
