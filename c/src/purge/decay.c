@@ -44,11 +44,10 @@ static size_t decay_extents(struct hk_purge_budget *budget) {
     return hk_extent_purge(now > delay ? now - delay : 0, budget);
 }
 
-/* Returns the idle blocks of the transfer caches to their slabs. False when the budget is used up.
- */
-static bool decay_transfer(struct hk_scan *scan) {
+/* Returns the oldest blocks of the transfer caches to their slabs. False when the budget is used
+ * up. */
+static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
     void *blocks[DECAY_TRANSFER_BATCH];
-    bool all = scan->which == HK_PURGE_ALL;
     for (; scan->transfer_class < HK_CLASS_COUNT; scan->transfer_class++) {
         size_t class = scan->transfer_class;
         for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
@@ -56,7 +55,7 @@ static bool decay_transfer(struct hk_scan *scan) {
             do {
                 if (hk_purge_is_spent(&scan->budget))
                     return false;
-                count = hk_transfer_take_idle(cpu, class, all, blocks, DECAY_TRANSFER_BATCH);
+                count = hk_transfer_take_oldest(cpu, class, which, blocks, DECAY_TRANSFER_BATCH);
                 if (count > 0) {
                     hk_heap_give_idle(class, blocks, count, &scan->mistakes);
                     hk_purge_spend(&scan->budget, 1, 0);
@@ -72,7 +71,8 @@ static bool decay_transfer(struct hk_scan *scan) {
 
 /* Goes on with a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
 static bool decay_scan(struct hk_scan *scan) {
-    if (!decay_transfer(scan))
+    bool all = scan->which == HK_PURGE_ALL;
+    if (!decay_transfer(scan, all ? HK_TRANSFER_ALL : HK_TRANSFER_IDLE))
         return false;
     struct hk_heap *heap;
     while ((heap = hk_heaps_at(scan->heap)) != NULL) {
@@ -80,8 +80,8 @@ static bool decay_scan(struct hk_scan *scan) {
             return false;
         scan->heap++;
     }
-    scan->purged_bytes += scan->which == HK_PURGE_ALL ? hk_extent_purge(UINT64_MAX, &scan->budget)
-                                                      : decay_extents(&scan->budget);
+    scan->purged_bytes +=
+        all ? hk_extent_purge(UINT64_MAX, &scan->budget) : decay_extents(&scan->budget);
     return !hk_purge_is_spent(&scan->budget);
 }
 
@@ -176,18 +176,18 @@ size_t hk_decay_all(void) {
     return scan.purged_bytes;
 }
 
-/* Returns the blocks of all transfer caches to their slabs. */
-static void decay_all_transfer(void) {
-    struct hk_scan scan = {.which = HK_PURGE_ALL, .budget = HK_PURGE_UNLIMITED};
+/* Returns the older half of the blocks in transfer caches to their slabs, or more. */
+static void decay_half_of_transfer(void) {
+    struct hk_scan scan = {.budget = HK_PURGE_UNLIMITED};
     hk_lock(&decay.lock, HK_RANK_PURGE);
-    decay_transfer(&scan);
+    decay_transfer(&scan, HK_TRANSFER_HALF);
     decay_unlock();
     hk_mistakes_report("free", &scan.mistakes);
 }
 
 void hk_decay_leave_one(void) {
-    if (hk_transfer_bytes() > DECAY_TRANSFER_ALONE)
-        decay_all_transfer();
+    while (hk_transfer_bytes() > DECAY_TRANSFER_ALONE)
+        decay_half_of_transfer();
     hk_park_shrink(DECAY_PARKED_ALONE);
 }
 

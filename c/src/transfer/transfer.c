@@ -285,7 +285,20 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
 
 /* ---- Scans and statistics -------------------------------------------------------------------- */
 
-uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, uint32_t count) {
+/* How many blocks of a class may go. Under the lock. */
+static uint32_t transfer_oldest(const struct transfer_class *at, enum hk_transfer_which which) {
+    switch (which) {
+    case HK_TRANSFER_IDLE:
+        return at->low;
+    case HK_TRANSFER_HALF:
+        return (at->count + 1) / 2;
+    default:
+        return at->count;
+    }
+}
+
+uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_which which,
+                                 void **to, uint32_t count) {
     struct transfer *cache = transfer_get(cpu);
     struct transfer_class *at = cache != NULL ? &cache->classes[class] : NULL;
     /* A class that rests is not written to: a forked child may share its memory.
@@ -293,19 +306,23 @@ uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, 
     if (at == NULL || hk_load_relaxed(&at->capacity) == 0)
         return 0;
     hk_lock_try_long(&at->lock, HK_RANK_TRANSFER);
-    uint32_t idle = all ? at->count : at->low;
-    uint32_t taken = idle < count ? idle : count;
+    uint32_t oldest = transfer_oldest(at, which);
+    uint32_t taken = oldest < count ? oldest : count;
     uint32_t left = at->count - taken;
     transfer_set_count(at, left);
     if (taken > 0) {
         memcpy(to, at->blocks, taken * sizeof *to);
         memmove(at->blocks, at->blocks + taken, left * sizeof *to);
     }
-    at->low = taken == count ? idle - taken : left;
+    if (which == HK_TRANSFER_HALF)
+        at->low = at->low > taken ? at->low - taken : 0; /* the idle ones are the oldest */
+    else
+        at->low = taken == count ? oldest - taken : left;
     bool used = at->takes + at->puts != at->uses_seen;
     at->uses_seen = at->takes + at->puts;
     void **unused = NULL;
-    uint32_t capacity = left == 0 && (all || !used) ? transfer_detach_array(at, &unused) : 0;
+    uint32_t capacity =
+        left == 0 && (which != HK_TRANSFER_IDLE || !used) ? transfer_detach_array(at, &unused) : 0;
     hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
 
     if (unused != NULL) {

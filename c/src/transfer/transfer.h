@@ -61,14 +61,17 @@ size_t hk_transfer_bytes(void);
 void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
                       void *arg);
 
-/* Takes up to `count` of the oldest blocks that nobody needed since the last scan, or, with `all`,
- * of all blocks. A result below `count` is the end of the scan of this class on this CPU. */
-uint32_t hk_transfer_take_idle(uint32_t cpu, size_t class, bool all, void **to, uint32_t count);
+/* Takes up to `count` of the oldest blocks: of those that no thread needed since the last scan, of
+ * the older half, or of all. A result below `count` is the end of the scan of this class on this
+ * CPU. */
+enum hk_transfer_which { HK_TRANSFER_IDLE, HK_TRANSFER_HALF, HK_TRANSFER_ALL };
+uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_which which,
+                                 void **to, uint32_t count);
 
 /* In a forked child, for a TRANSFER lock that a vanished thread held. */
 void hk_transfer_repair(struct hk_lock *lock);
 
-/* Caches that there may be: the numbers for hk_transfer_take_idle lie below. */
+/* Caches that there may be: the numbers for hk_transfer_take_oldest lie below. */
 uint32_t hk_transfer_cpus(void);
 
 #endif

@@ -271,7 +271,8 @@ TEST_FRESH(little_is_left_in_transfer_caches_for_a_single_thread) {
     pthread_t thread = give_to_thread(114688);
     CHECK(hk_transfer_bytes() > 4 << 20);
     end_thread(thread);
-    CHECK_EQ(hk_transfer_bytes(), 0);
+    CHECK(hk_transfer_bytes() > 0);
+    CHECK_LE(hk_transfer_bytes(), 4 << 20);
     CHECK_EQ(stats().bytes_live, 0);
 
     thread = give_to_thread(16384);

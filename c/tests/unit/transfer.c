@@ -87,7 +87,7 @@ TEST_FRESH(all_classes_of_a_cpu_share_a_budget_that_idle_ones_give_back) {
 
     void *to[MOST];
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
-        hk_transfer_take_idle(0, class, true, to, MOST);
+        hk_transfer_take_oldest(0, class, HK_TRANSFER_ALL, to, MOST);
     CHECK_EQ(put(HK_CLASS_262144, 1, 4), 4);
 }
 
@@ -110,15 +110,16 @@ TEST_FRESH(a_scan_takes_what_nobody_needed_since_the_last_one) {
     hk_transfer_start(1);
     void *to[100];
     put(CLASS, 1, 20);
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 100), 0); /* all are new */
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_IDLE, to, 100), 0); /* all are new */
     hk_transfer_take(CLASS, to, 15);
     put(CLASS, 6, 15);
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 3), 3); /* 5 were never needed */
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to + 3, 3), 2);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_IDLE, to, 3),
+             3); /* 5 were never needed */
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_IDLE, to + 3, 3), 2);
     for (uintptr_t i = 0; i < 5; i++)
         CHECK(to[i] == block(1 + i)); /* the oldest */
     CHECK_EQ(count(CLASS), 15);
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, false, to, 100), 15);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_IDLE, to, 100), 15);
     CHECK_EQ(count(CLASS), 0);
 }
 
@@ -126,15 +127,28 @@ TEST_FRESH(a_trim_takes_all_blocks_and_their_arrays) {
     hk_transfer_start(1);
     void *to[100];
     put(CLASS, 1, 50);
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, true, to, 40), 40);
-    CHECK_EQ(hk_transfer_take_idle(0, CLASS, true, to, 40), 10);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 40), 40);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 40), 10);
     uint64_t before = hk_meta_bytes();
     for (int i = 0; i < 1000; i++) { /* an array that was lost would show */
         put(CLASS, 1, 1000);
-        while (hk_transfer_take_idle(0, CLASS, true, to, 100) == 100) {
+        while (hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 100) == 100) {
         }
     }
     CHECK_LE(hk_meta_bytes(), before + 128 * 1024);
+}
+
+TEST_FRESH(the_older_half_goes_and_the_newest_blocks_stay) {
+    hk_transfer_start(1);
+    void *to[100];
+    put(CLASS, 1, 21);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_HALF, to, 100), 11);
+    for (uintptr_t i = 0; i < 11; i++)
+        CHECK(to[i] == block(1 + i));
+    CHECK_EQ(hk_transfer_take(CLASS, to, 100), 10);
+    put(CLASS, 1, 1);
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_HALF, to, 100),
+             1); /* so it comes to an end */
 }
 
 static void *take_and_put(void *arg) {
