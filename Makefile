@@ -219,7 +219,7 @@ help:
 	@echo 'make test         all tests; ends in "N passed, N failed"'
 	@echo 'make check        layers, warnings, installation, documentation'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
-	@echo 'make scaling      throughput, memory and page faults with 1 to 256 threads; how often locks are found taken'
+	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'
 	@echo 'make bench        the criterion benchmarks'
 	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
 	@echo 'make compare      time and memory beside other allocators, 35 minutes; a page in build/'
