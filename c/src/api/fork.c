@@ -2,7 +2,6 @@
 #include "fork.h"
 
 #include <pthread.h>
-#include <stddef.h>
 
 #include "../core/extent.h"
 #include "../core/meta.h"
@@ -17,12 +16,9 @@ void hk_fork_install(void) { pthread_atfork(NULL, NULL, hk_recover_fork_child); 
 
 /* ---- Repairs --------------------------------------------------------------------------------- */
 
-#define FORK_HOLDER(type, member, pointer)                                                         \
-    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
-
 /* A class lock does not know its heap, so we look for it. */
 static void fork_repair_class_of(void *arg, struct hk_heap *heap) {
-    struct hk_heap_class *hc = FORK_HOLDER(struct hk_heap_class, lock, arg);
+    struct hk_heap_class *hc = HK_HOLDER(struct hk_heap_class, lock, arg);
     if (hc >= heap->classes && hc < heap->classes + HK_CLASS_COUNT)
         hk_heap_repair_class(heap, (size_t)(hc - heap->classes));
 }
@@ -30,7 +26,7 @@ static void fork_repair_class_of(void *arg, struct hk_heap *heap) {
 static void fork_repair_class(struct hk_lock *lock) { hk_heaps_each(fork_repair_class_of, lock); }
 
 static void fork_repair_arena(struct hk_lock *lock) {
-    hk_arena_repair(FORK_HOLDER(struct hk_arena, lock, lock));
+    hk_arena_repair(HK_HOLDER(struct hk_arena, lock, lock));
 }
 
 static void fork_repair_extent(struct hk_lock *lock) {

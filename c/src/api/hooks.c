@@ -1,5 +1,7 @@
-/* api/hooks.c - the work of the layers above at events of threads. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* api/hooks.c - the work of the layers above at events of threads.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "../thread/hooks.h"
 
 #include "../purge/balance.h"

@@ -1,5 +1,7 @@
-/* api/new_handler.c - calling a C++ function that may throw. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* api/new_handler.c - calling a C++ function that may throw.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "new_handler.h"
 
 #if !defined(HAK_OVERRIDE)

@@ -54,4 +54,8 @@
  * The build chooses the TLS model (-ftls-model). */
 #define HK_THREAD_LOCAL _Thread_local
 
+/* The structure of a type that holds `pointer` as its member. */
+#define HK_HOLDER(type, member, pointer)                                                           \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
 #endif

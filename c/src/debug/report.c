@@ -1,5 +1,7 @@
-/* debug/report.c - statistics for people and for programs. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* debug/report.c - statistics for people and for programs.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "report.h"
 
 #include "../core/options.h"

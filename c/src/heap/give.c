@@ -167,5 +167,5 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
     hk_slabs_release(released);
     hk_dirty_signal(); /* as in hk_heap_give */
     if (hk_unlikely(result != HK_SLAB_DONE))
-        hk_bad_pointer(function, block, hk_slab_causes[result]);
+        hk_heap_report(function, block, result);
 }

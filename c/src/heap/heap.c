@@ -1,5 +1,7 @@
-/* heap/heap.c - heaps, and blocks taken from their slabs. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* heap/heap.c - heaps, and blocks taken from their slabs.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "heap.h"
 
 #include <string.h>

@@ -4,10 +4,11 @@
 #include "../core/pagemap.h"
 
 enum {
-    SLABS_EMPTY_KEPT =
-        1, /* Empty slabs that a class keeps, so that a program at the edge of one does not
-                             make and release it over and over. */
-    SLABS_DENSE_BYTES = 4096, /* Blocks to this size are taken to be touched in every page. */
+    /* Empty slabs that a class keeps, so that a program at the edge of one does not make and release
+     * it over and over. */
+    SLABS_EMPTY_KEPT = 1,
+    /* Blocks to this size are taken to be touched in every page. */
+    SLABS_DENSE_BYTES = 4096,
 };
 
 const char *const hk_slab_causes[] = {
@@ -96,7 +97,6 @@ static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
     return slab;
 }
 
-/* Releases a list of empty slabs, linked by `next`. */
 void hk_slabs_release(struct hk_span *slab) {
     while (slab != NULL) {
         struct hk_span *next = slab->next;
@@ -107,7 +107,6 @@ void hk_slabs_release(struct hk_span *slab) {
     }
 }
 
-/* Adds a slab to the heap; false without memory. */
 bool hk_slabs_grow(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = slabs_create(heap, class);
     if (slab == NULL)

@@ -1,5 +1,7 @@
-/* os/barrier_linux.c - the OS boundary: other threads of the process. SPDX-License-Identifier: MIT
- * OR Apache-2.0 */
+/* os/barrier_linux.c - the OS boundary: other threads of the process.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include <signal.h>
 #include <string.h>
 

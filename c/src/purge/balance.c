@@ -1,5 +1,7 @@
-/* purge/balance.c - a limit on free memory without a scavenger. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* purge/balance.c - a limit on free memory without a scavenger.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "balance.h"
 
 #include "../core/extent.h"

@@ -181,15 +181,6 @@ void hk_bins_halve_all(struct hk_thread *thread) {
     }
 }
 
-bool hk_bins_drop_one_large(struct hk_thread *thread) {
-    return hk_large_cache_drop(&thread->large);
-}
-
-void hk_bins_drop_large(struct hk_thread *thread) {
-    while (hk_bins_drop_one_large(thread)) {
-    }
-}
-
 static void bins_drop_arrays(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         if (thread->capacity[class] > 0)
@@ -203,7 +194,7 @@ void hk_bins_empty(struct hk_thread *thread) {
             bins_return_all(thread, class);
     }
     bins_drop_arrays(thread);
-    hk_bins_drop_large(thread);
+    hk_large_cache_drop_all(&thread->large);
 }
 
 void hk_bins_empty_for_others(struct hk_thread *thread) {
@@ -213,7 +204,7 @@ void hk_bins_empty_for_others(struct hk_thread *thread) {
             hk_bins_flush(thread, "free", class, blocks, NULL);
     }
     bins_drop_arrays(thread);
-    hk_bins_drop_large(thread);
+    hk_large_cache_drop_all(&thread->large);
 }
 
 void hk_bins_destroy(struct hk_thread *thread) {
@@ -241,7 +232,7 @@ static size_t bins_largest(const struct hk_thread *thread) {
  * much is left. */
 static void bins_make_room(struct hk_thread *thread, size_t bytes) {
     while (hk_budget_held(thread) + bytes > thread->budget) {
-        if (hk_bins_drop_one_large(thread))
+        if (hk_large_cache_drop(&thread->large))
             continue;
         size_t class = bins_largest(thread);
         if (thread->capacity[class] * (size_t)hk_classes[class].block_bytes <

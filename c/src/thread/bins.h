@@ -53,10 +53,6 @@ void hk_bins_scan(struct hk_thread *thread);
  * counts as more than its size: it may be all that keeps a page. */
 void hk_bins_halve_all(struct hk_thread *thread);
 
-/* Frees the cached large blocks: one of them (false if there is none), or all. */
-bool hk_bins_drop_one_large(struct hk_thread *thread);
-void hk_bins_drop_large(struct hk_thread *thread);
-
 /* Empties a cache into the slabs, or into the transfer cache, for other threads. */
 void hk_bins_empty(struct hk_thread *thread);
 void hk_bins_empty_for_others(struct hk_thread *thread);

@@ -1,5 +1,7 @@
-/* thread/drain.c - blocks taken out of the caches of threads that sleep. SPDX-License-Identifier:
- * MIT OR Apache-2.0 */
+/* thread/drain.c - blocks taken out of the caches of threads that sleep.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "drain.h"
 
 #include <string.h>

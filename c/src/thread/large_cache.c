@@ -66,6 +66,11 @@ bool hk_large_cache_drop(struct hk_large_cache *cache) {
     return span != NULL;
 }
 
+void hk_large_cache_drop_all(struct hk_large_cache *cache) {
+    while (hk_large_cache_drop(cache)) {
+    }
+}
+
 void hk_large_cache_scan(struct hk_large_cache *cache) {
     memset(cache->wanted, 0, sizeof cache->wanted);
     for (uint32_t place = 0; place < HK_LARGE_CACHE_MAX; place++) {

@@ -41,6 +41,9 @@ struct hk_span *hk_large_cache_remove(struct hk_large_cache *cache);
 /* Frees one cached span for good; false if there is none. */
 bool hk_large_cache_drop(struct hk_large_cache *cache);
 
+/* Frees all of them. */
+void hk_large_cache_drop_all(struct hk_large_cache *cache);
+
 /* Frees the spans that were in the cache at the last scan already. */
 void hk_large_cache_scan(struct hk_large_cache *cache);
 

@@ -25,10 +25,9 @@ uint32_t hk_park_usual(size_t class) {
 }
 
 bool hk_park(struct hk_thread *thread) {
-    size_t most = hk_threads.cpus * (size_t)THREAD_PARKED_PER_CPU;
-    most = most < THREAD_PARKED_MAX ? most : THREAD_PARKED_MAX;
+    size_t most = hk_min(hk_threads.cpus * (size_t)THREAD_PARKED_PER_CPU, THREAD_PARKED_MAX);
     park_note_usual(thread);
-    hk_bins_drop_large(thread);
+    hk_large_cache_drop_all(&thread->large);
     thread->parked_ms = hk_os_now_ms();
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);

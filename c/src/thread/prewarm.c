@@ -1,5 +1,7 @@
-/* thread/prewarm.c - blocks in a thread's cache before it asks. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* thread/prewarm.c - blocks in a thread's cache before it asks.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "prewarm.h"
 
 #include "bins.h"

@@ -1,8 +1,8 @@
-/* thread/recover.c - the caches of threads that are no more. SPDX-License-Identifier: MIT OR
- * Apache-2.0 */
+/* thread/recover.c - the caches of threads that are no more.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "recover.h"
-
-#include <stddef.h>
 
 #include "../os/os.h"
 #include "bins.h"
@@ -10,9 +10,8 @@
 #include "threads.h"
 #include "tunables.h"
 
-static uint32_t recover_generation; /* atomic; of the process noticed last */
-static uint32_t recover_sweep_at =
-    THREAD_SWEEP_MIN; /* atomic; caches at which lost ones are looked for */
+static uint32_t recover_generation;                  /* atomic; of the process noticed last */
+static uint32_t recover_sweep_at = THREAD_SWEEP_MIN; /* atomic; caches at which to look for lost */
 
 /* Returns the blocks of a cache without a thread to their owner heaps. A bin that was being changed
  * when the thread vanished is lost. */
@@ -145,8 +144,7 @@ void hk_recover_gone_if_many(void) {
 
 /* The bin named by `moving` may be half exchanged. */
 void hk_recover_repair(struct hk_lock *lock) {
-    struct hk_thread *thread =
-        (struct hk_thread *)(void *)((char *)lock - offsetof(struct hk_thread, lock));
+    struct hk_thread *thread = HK_HOLDER(struct hk_thread, lock, lock);
     size_t class = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */
     if (class != HK_CLASS_NONE)
         hk_bins_reset(thread, class);

@@ -231,14 +231,14 @@ struct hk_block hk_slow_take_large(size_t size, size_t align) {
  * freed many since it asked last wants none, not even those that it has. */
 static bool slow_cache_large(struct hk_thread *thread, struct hk_span *span) {
     if (thread->large.puts == HK_LARGE_CACHE_MAX) {
-        hk_bins_drop_large(thread);
+        hk_large_cache_drop_all(&thread->large);
         return false;
     }
     if (thread->capacity_bytes + span->bytes > thread->budget ||
         !hk_large_cache_wants(&thread->large, span))
         return false;
     while (hk_budget_held(thread) + span->bytes > thread->budget)
-        hk_bins_drop_one_large(thread);
+        hk_large_cache_drop(&thread->large);
     hk_large_cache_put(&thread->large, span);
     return true;
 }

@@ -1,5 +1,7 @@
-/* thread/thread.c - the start and end of threads and of the process. SPDX-License-Identifier: MIT
- * OR Apache-2.0 */
+/* thread/thread.c - the start and end of threads and of the process.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include "thread.h"
 
 #include <limits.h>
