@@ -30,10 +30,12 @@
 
 /* Blocks, slabs, what is at an address, chunks, large blocks. */
 #include "core/bin.c"
+#include "core/chunk.c"
 #include "core/span.c"
 #include "core/slab.c"
 #include "core/pagemap.c"
 #include "core/arena.c"
+#include "core/arena_purge.c"
 #include "core/large.c"
 
 /* Blocks on their way between threads. */

@@ -95,6 +95,19 @@ static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) 
     }
 }
 
+/* Set bits in a run. */
+static inline uint32_t hk_bits_count(const uint64_t *words, struct hk_run run) {
+    uint32_t count = 0;
+    for (uint32_t i = run.start, end = run.start + run.count; i < end;) {
+        uint32_t shift = i % HK_WORD_BITS;
+        uint32_t n = HK_WORD_BITS - shift < end - i ? HK_WORD_BITS - shift : end - i;
+        count +=
+            (uint32_t)__builtin_popcountll(words[i / HK_WORD_BITS] >> shift << (HK_WORD_BITS - n));
+        i += n;
+    }
+    return count;
+}
+
 static inline size_t hk_min(size_t a, size_t b) { return a < b ? a : b; }
 static inline size_t hk_max(size_t a, size_t b) { return a > b ? a : b; }
 

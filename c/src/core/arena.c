@@ -12,25 +12,12 @@
 
 enum {
     ARENA_MIB = 1 << 20,
-    ARENA_HUGE_BYTES = 2 << 20, /* a huge page of x86-64, and of aarch64 with 4 KiB pages */
-    ARENA_HUGE_GRANULES = ARENA_HUGE_BYTES >> HK_GRANULE_SHIFT,
-    ARENA_HUGE_DENSE = ARENA_HUGE_GRANULES * 3 / 4, /* in use from which it stays whole */
-    ARENA_PURGE_GRANULES = 128,                     /* 8 MiB: most of one purge call */
     ARENA_ALIGNED_SEARCH = 256, /* chunks that a search for an aligned run looks at */
 };
 
-static uint64_t arena_huge_bytes;  /* atomic */
 static uint64_t arena_dirty_bytes; /* atomic */
 
-uint64_t hk_arena_huge_bytes(void) { return hk_stat_get(&arena_huge_bytes); }
-
 uint64_t hk_arena_dirty_bytes(void) { return hk_stat_get(&arena_dirty_bytes); }
-
-static uint32_t chunk_words(const struct hk_chunk *chunk) { return HK_WORDS(chunk->granules); }
-
-static size_t chunk_descriptor_bytes(uint32_t granules) {
-    return sizeof(struct hk_chunk) + 3 * HK_WORDS(granules) * sizeof(uint64_t);
-}
 
 /* ---- Buckets: chunks by the length of their longest free run --------------------------------- */
 
@@ -42,10 +29,14 @@ static unsigned arena_bucket(uint32_t granules) {
     return (log - 3) * 4 + ((granules - 1) >> (log - 2)) % 4 + 8;
 }
 
-static void chunk_unlink(struct hk_chunk *chunk) {
+static struct hk_arena_side *arena_side(const struct hk_chunk *chunk) {
+    return &chunk->arena->sides[chunk->may_ask ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE];
+}
+
+void hk_arena_unlink(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
+    struct hk_arena_side *side = arena_side(chunk);
     unsigned bucket = arena_bucket(chunk->longest);
     if (chunk->prev != NULL)
         chunk->prev->next = chunk->next;
@@ -57,10 +48,10 @@ static void chunk_unlink(struct hk_chunk *chunk) {
         side->filled &= ~(UINT64_C(1) << bucket);
 }
 
-static void chunk_link(struct hk_chunk *chunk) {
+static void arena_link(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
+    struct hk_arena_side *side = arena_side(chunk);
     unsigned bucket = arena_bucket(chunk->longest);
     chunk->prev = NULL;
     chunk->next = side->buckets[bucket];
@@ -70,39 +61,22 @@ static void chunk_link(struct hk_chunk *chunk) {
     side->filled |= UINT64_C(1) << bucket;
 }
 
-static uint32_t chunk_longest(const struct hk_chunk *chunk) {
-    uint32_t longest = 0;
-    for (uint32_t at = 0; at < chunk->granules;) {
-        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
-        longest = run.count > longest ? run.count : longest;
-        at = run.start + run.count + 1;
-    }
-    return longest;
-}
-
-/* The free granules around a free run, itself included. */
-static uint32_t chunk_free_around(const struct hk_chunk *chunk, struct hk_run run) {
-    uint32_t start = hk_bits_find_last(chunk->used, run.start, true);
-    return hk_bits_find(chunk->used, chunk->granules, run.start + run.count, true) - start;
-}
-
-/* Marks a run used or free and moves the chunk to its new bucket. Only if it breaks up the longest
- * free run are all the others looked at. */
-static void chunk_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
+/* Only if a run breaks up the longest free one are all the others looked at. */
+void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     uint32_t longest = chunk->longest;
-    bool broken = used && chunk_free_around(chunk, run) == longest;
+    bool broken = used && hk_chunk_free_around(chunk, run) == longest;
     hk_bits_fill(chunk->used, run, used);
     if (broken) {
-        longest = chunk_longest(chunk);
+        longest = hk_chunk_longest(chunk);
     } else if (!used) {
-        uint32_t merged = chunk_free_around(chunk, run);
+        uint32_t merged = hk_chunk_free_around(chunk, run);
         longest = merged > longest ? merged : longest;
     }
     if (longest == chunk->longest)
         return;
-    chunk_unlink(chunk);
+    hk_arena_unlink(chunk);
     chunk->longest = longest;
-    chunk_link(chunk);
+    arena_link(chunk);
 }
 
 /* A chunk of one side with a free run of `granules`, the fullest such first; NULL if there is none.
@@ -117,7 +91,7 @@ static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t gra
     return longer == 0 ? NULL : side->buckets[__builtin_ctzll(longer)];
 }
 
-/* Dense use goes to the chunks meant for it first; sparse use goes only to the others. */
+/* Dense use goes to chunks with huge pages first; sparse use goes only to the others. */
 static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granules,
                                    enum hk_granules_use use) {
     struct hk_chunk *chunk = NULL;
@@ -128,64 +102,43 @@ static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granul
 
 /* ---- Taking and giving ----------------------------------------------------------------------- */
 
-/* Where to take `granules` from in a free run: the first place that is dirty throughout, as those
- * pages exist already; else its beginning. */
-static uint32_t run_choose(const struct hk_chunk *chunk, struct hk_run run, uint32_t granules) {
-    uint32_t end = run.start + run.count;
-    struct hk_run dirty = hk_bits_run(chunk->touched, end, run.start, true);
-    while (dirty.count > 0 && dirty.count < granules)
-        dirty = hk_bits_run(chunk->touched, end, dirty.start + dirty.count, true);
-    return dirty.count >= granules ? dirty.start : run.start;
-}
-
-/* Where to take `granules` from in a chunk that has them: from its shortest run that is long
- * enough. */
-static struct hk_run chunk_choose(const struct hk_chunk *chunk, uint32_t granules) {
-    struct hk_run best = {0, UINT32_MAX};
-    for (uint32_t at = 0; at < chunk->granules && best.count != granules;) {
-        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
-        at = run.start + run.count + 1;
-        if (run.count >= granules && run.count < best.count)
-            best = run;
-    }
-    return (struct hk_run){run_choose(chunk, best, granules), granules};
-}
-
-static size_t chunk_touched_bytes(const struct hk_chunk *chunk, struct hk_run run) {
-    size_t granules = 0;
-    for (uint32_t i = run.start; i < run.start + run.count; i++)
-        granules += hk_bit_get(chunk->touched, i);
-    return granules * HK_GRANULE_BYTES;
-}
-
-/* Counts dirty bytes of an arena that came and that went. */
-static void arena_count_dirty(struct hk_arena *arena, size_t more, size_t less) {
-    uint64_t dirty = arena->dirty + ((more - less) >> HK_GRANULE_SHIFT);
+void hk_arena_count_dirty(struct hk_arena *arena, uint64_t more, uint64_t less) {
+    uint64_t dirty = arena->dirty + more - less;
     hk_store_locked(&arena->dirty, dirty);
-    hk_stat_add(&arena_dirty_bytes, more - less);
+    hk_stat_add(&arena_dirty_bytes, (more - less) * HK_GRANULE_BYTES);
 }
 
-/* Marks a run used and touched; false, nothing done, beyond the hard limit. */
-static bool chunk_hand_out(struct hk_chunk *chunk, struct hk_run run) {
-    size_t dirty = chunk_touched_bytes(chunk, run);
-    size_t fresh = run.count * HK_GRANULE_BYTES - dirty;
-    if (!hk_usage_add(fresh))
+/* False, nothing done, beyond the hard limit. */
+static bool arena_commit(struct hk_chunk *chunk, struct hk_run run) {
+    uint32_t fresh = run.count - hk_chunk_committed(chunk, run);
+    if (!hk_usage_add(fresh * HK_GRANULE_BYTES))
         return false;
-    chunk->arena->touched += fresh >> HK_GRANULE_SHIFT;
-    arena_count_dirty(chunk->arena, 0, dirty);
-    chunk_mark(chunk, run, true);
-    hk_bits_fill(chunk->touched, run, true);
+    hk_bits_fill(chunk->committed, run, true);
+    chunk->arena->committed += fresh;
+    hk_arena_count_dirty(chunk->arena, fresh, 0);
+    return true;
+}
+
+/* Commits a run and marks it used; false, nothing done, beyond the hard limit. The rest of its huge
+ * pages is committed, too, unless that would pass the limit. */
+static bool arena_hand_out(struct hk_chunk *chunk, struct hk_run run) {
+    if (!arena_commit(chunk, hk_chunk_whole_pages(chunk, run)) && !arena_commit(chunk, run))
+        return false;
+    hk_arena_count_dirty(chunk->arena, 0, run.count);
+    hk_arena_mark(chunk, run, true);
+    if (hk_bits_count(chunk->written, run) < run.count)
+        chunk->arena->grew = true;
+    hk_bits_fill(chunk->written, run, true);
     hk_bits_fill(chunk->decayed, run, false);
     return true;
 }
 
 /* Hands out a run of a chunk that is free; `chunk` NULL in the result beyond the hard limit. */
-static struct hk_granules chunk_take(struct hk_chunk *chunk, struct hk_run run) {
+static struct hk_granules arena_take_run(struct hk_chunk *chunk, struct hk_run run) {
     struct hk_granules taken = {0, NULL, false};
-    uint32_t end = run.start + run.count;
-    taken.zero = hk_bits_find(chunk->touched, end, run.start, true) == end;
-    if (chunk_hand_out(chunk, run)) {
-        taken.base = chunk->base + run.start * HK_GRANULE_BYTES;
+    taken.zero = hk_bits_count(chunk->written, run) == 0;
+    if (arena_hand_out(chunk, run)) {
+        taken.base = hk_chunk_address(chunk, run.start);
         taken.chunk = chunk;
     }
     return taken;
@@ -196,21 +149,7 @@ static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t g
     struct hk_chunk *chunk = arena_find(arena, granules, use);
     if (chunk == NULL)
         return (struct hk_granules){0, NULL, false};
-    return chunk_take(chunk, chunk_choose(chunk, granules));
-}
-
-/* The first free run of `granules` whose address is aligned; count 0 if there is none. */
-static struct hk_run chunk_choose_aligned(const struct hk_chunk *chunk, uint32_t granules,
-                                          size_t align) {
-    for (uint32_t at = 0; at < chunk->granules;) {
-        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
-        uintptr_t address = chunk->base + run.start * HK_GRANULE_BYTES;
-        size_t skip = (hk_round_up(address, align) - address) >> HK_GRANULE_SHIFT;
-        if (skip + granules <= run.count)
-            return (struct hk_run){run.start + (uint32_t)skip, granules};
-        at = run.start + run.count + 1;
-    }
-    return (struct hk_run){0, 0};
+    return arena_take_run(chunk, hk_chunk_choose(chunk, granules));
 }
 
 /* As arena_take_existing. A run need not be longer than `granules` if it lies right, so chunks are
@@ -223,32 +162,29 @@ static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t gr
         for (; bucket < HK_ARENA_BUCKETS && tries > 0; bucket++) {
             struct hk_chunk *chunk = arena->sides[side].buckets[bucket];
             for (; chunk != NULL && tries > 0; chunk = chunk->next, tries--) {
-                struct hk_run run = chunk_choose_aligned(chunk, granules, align);
+                struct hk_run run = hk_chunk_choose_aligned(chunk, granules, align);
                 if (run.count != 0)
-                    return chunk_take(chunk, run);
+                    return arena_take_run(chunk, run);
             }
         }
     }
     return (struct hk_granules){0, NULL, false};
 }
 
-/* Granules of the next chunk, which must hold at least `granules`. */
+/* ---- Growth ---------------------------------------------------------------------------------- */
+
+/* Granules of the next chunk, which must hold at least `granules`. The second is as large as the
+ * first. From then on a chunk is as large as all before it, until the growth ends. */
 static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     uint64_t levels = hk_option(HK_OPTION_pool_tls_arena_growth_levels);
+    uint64_t doublings = chunks_mapped > 1 ? chunks_mapped - 1 : 0;
     uint64_t mib = hk_option(HK_OPTION_pool_tls_arena_mb_init)
-                   << (chunks_mapped < levels ? chunks_mapped : levels);
+                   << (doublings < levels ? doublings : levels);
     uint64_t max = hk_option(HK_OPTION_pool_tls_arena_mb_max);
     mib = mib < max ? mib : max;
     uint64_t needed = hk_round_up(granules * HK_GRANULE_BYTES, ARENA_MIB) / ARENA_MIB;
     mib = mib > needed ? mib : needed;
     return (uint32_t)(mib * (ARENA_MIB / HK_GRANULE_BYTES));
-}
-
-/* Chunks of whole huge pages, once so much is in use that they will be filled. */
-static bool arena_wants_huge(size_t bytes) {
-    uint64_t threshold = hk_option(HK_OPTION_huge_page_mb) * ARENA_MIB;
-    return threshold != 0 && bytes % ARENA_HUGE_BYTES == 0 && hk_usage_bytes() >= threshold &&
-           hk_os_huge_pages_exist();
 }
 
 /* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come
@@ -274,71 +210,67 @@ static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
     return range;
 }
 
-/* Fills the descriptor of a chunk that lies in `range`. */
-static void chunk_init(struct hk_chunk *chunk, struct hk_arena *arena, struct hk_range range,
-                       size_t descriptor_bytes) {
-    uint32_t granules = (uint32_t)(range.bytes >> HK_GRANULE_SHIFT);
-    memset(chunk, 0, descriptor_bytes);
-    chunk->base = range.base;
-    chunk->arena = arena;
-    chunk->granules = granules;
-    chunk->descriptor_bytes = (uint32_t)descriptor_bytes;
-    chunk->mapping = range.mapping;
-    chunk->longest = granules;
-    chunk->used = chunk->bits;
-    chunk->touched = chunk->used + HK_WORDS(granules);
-    chunk->decayed = chunk->touched + HK_WORDS(granules);
-    chunk->side = HK_GRANULES_SPARSE;
-    hk_bits_fill(chunk->touched, (struct hk_run){0, granules}, range.dirty);
+struct arena_want {
+    uint32_t granules;
+    size_t align;
+    enum hk_granules_use use;
+    uint32_t size;  /* granules of the next chunk, should there be no run */
+    uint64_t bytes; /* that the arena then has committed */
+};
+
+/* Granules of a run that holds an aligned one wherever it begins. */
+static uint32_t want_granules(const struct arena_want *want) {
+    return want->granules + (uint32_t)(want->align >> HK_GRANULE_SHIFT) - 1;
 }
 
-/* A chunk of `most` granules, or at least of `least` if there is no room for so many. */
-static struct hk_chunk *chunk_create(struct hk_arena *arena, uint32_t least, uint32_t most,
-                                     enum hk_granules_use use) {
-    size_t descriptor_bytes = chunk_descriptor_bytes(most);
+/* Asks for huge pages, or refuses those that the system gives to all memory. */
+static void chunk_choose_pages(struct hk_chunk *chunk, bool huge) {
+    struct hk_run all = {0, chunk->granules};
+    if (!huge) {
+        if (hk_os_huge_mode() == HK_OS_HUGE_ALWAYS)
+            hk_chunk_advise(chunk, all, HK_OS_HUGE_REFUSED);
+        return;
+    }
+    chunk->may_ask = true;
+    hk_chunk_advise(chunk, hk_chunk_ask_again(chunk, all), HK_OS_HUGE_WANTED);
+}
+
+/* A chunk of want->size granules, or smaller if there is no room for so many. Beside chunks with
+ * huge pages, those for sparse use stay small. */
+static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_want *want) {
+    bool wanted = hk_huge_is_wanted(want->bytes);
+    bool sparse = want->use == HK_GRANULES_SPARSE;
+    bool huge = wanted && !sparse && want->size % HK_HUGE_GRANULES == 0;
+    uint32_t size = wanted && sparse ? arena_next_chunk(0, want_granules(want)) : want->size;
+    size_t descriptor_bytes = hk_chunk_descriptor_bytes(size);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
         return NULL;
-    size_t bytes = most * HK_GRANULE_BYTES;
-    bool huge = use == HK_GRANULES_DENSE && arena_wants_huge(bytes);
-    size_t align = huge ? ARENA_HUGE_BYTES : HK_GRANULE_BYTES;
-    struct hk_range range = chunk_map(least, most, align);
+    size_t align = huge ? HK_HUGE_BYTES : HK_GRANULE_BYTES;
+    struct hk_range range = chunk_map(want_granules(want), size, align);
     if (range.base == 0) {
         hk_meta_free(chunk, descriptor_bytes);
         return NULL;
     }
-
-    chunk_init(chunk, arena, range, descriptor_bytes);
-    if (huge && range.bytes == bytes && (range.base & (align - 1)) == 0) {
-        chunk->huge = true;
-        chunk->side = HK_GRANULES_DENSE;
-        hk_os_set_huge((void *)range.base, bytes, HK_OS_HUGE_WANTED);
-        hk_stat_add(&arena_huge_bytes, bytes);
-    }
+    hk_chunk_init(chunk, range.base, (uint32_t)(range.bytes >> HK_GRANULE_SHIFT), range.dirty);
+    chunk->arena = arena;
+    chunk->descriptor_bytes = (uint32_t)descriptor_bytes;
+    chunk->mapping = range.mapping;
+    huge = huge && !range.dirty && ((range.base | range.bytes) & (align - 1)) == 0;
+    chunk_choose_pages(chunk, huge);
     return chunk;
 }
 
 /* Adds a new chunk. Under the lock. */
 static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
-    size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
+    uint32_t committed = hk_chunk_committed(chunk, (struct hk_run){0, chunk->granules});
     arena->chunks_mapped++;
     chunk->older = arena->chunks;
     hk_fence_stores();
     arena->chunks = chunk;
-    chunk_link(chunk);
-    arena->touched += touched >> HK_GRANULE_SHIFT;
-    arena_count_dirty(arena, touched, 0);
-}
-
-struct arena_want {
-    uint32_t granules;
-    size_t align;
-    enum hk_granules_use use;
-};
-
-/* Granules of a run that holds an aligned one wherever it begins. */
-static uint32_t want_granules(struct arena_want want) {
-    return want.granules + (uint32_t)(want.align >> HK_GRANULE_SHIFT) - 1;
+    arena_link(chunk);
+    arena->committed += committed;
+    hk_arena_count_dirty(arena, committed, 0);
 }
 
 /* No chunk would help. */
@@ -349,33 +281,38 @@ static bool arena_is_at_limit(uint32_t granules) {
     return !allowed;
 }
 
-/* Takes a run out of the chunks that there are, with *added among them from then on. *size:
- * granules of the next chunk, should there be no run. */
-static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_want want,
-                                         struct hk_chunk *added, uint32_t *size) {
+/* Takes a run out of the chunks that there are, with *added among them from then on. Notes what the
+ * next chunk should be. */
+static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_want *want,
+                                         struct hk_chunk *added) {
     hk_lock(&arena->lock, HK_RANK_ARENA);
     if (added != NULL)
         arena_add_chunk(arena, added);
-    struct hk_granules taken = want.align == HK_GRANULE_BYTES
-                                   ? arena_take_existing(arena, want.granules, want.use)
-                                   : arena_take_aligned(arena, want.granules, want.align, want.use);
-    *size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
+    uint64_t dirty = arena->dirty;
+    struct hk_granules taken =
+        want->align == HK_GRANULE_BYTES
+            ? arena_take_existing(arena, want->granules, want->use)
+            : arena_take_aligned(arena, want->granules, want->align, want->use);
+    want->size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
+    want->bytes = (arena->committed + want->granules) * HK_GRANULE_BYTES;
+    bool more_dirty = arena->dirty > dirty; /* the rest of a huge page */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
+    if (more_dirty)
+        hk_dirty_signal();
     return taken;
 }
 
 /* Adds chunks until one has the run. One thread at a time does it: many threads that find no run at
  * once need one chunk together, not one each. */
-static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want want) {
-    uint32_t size;
+static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *want) {
     hk_lock(&arena->growth, HK_RANK_GROWTH);
-    struct hk_granules taken = arena_try_take(arena, want, NULL, &size);
-    while (taken.chunk == NULL && !arena_is_at_limit(want.granules)) {
-        struct hk_chunk *added = chunk_create(arena, want_granules(want), size, want.use);
+    struct hk_granules taken = arena_try_take(arena, want, NULL);
+    while (taken.chunk == NULL && !arena_is_at_limit(want->granules)) {
+        struct hk_chunk *added = chunk_create(arena, want);
         if (added == NULL)
             break;
         /* An aligned run may have been used up by threads that take shorter ones. */
-        taken = arena_try_take(arena, want, added, &size);
+        taken = arena_try_take(arena, want, added);
     }
     hk_unlock(&arena->growth, HK_RANK_GROWTH);
     return taken;
@@ -383,11 +320,10 @@ static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want w
 
 struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
                                          enum hk_granules_use use) {
-    struct arena_want want = {granules, align, use};
-    hk_assert(granules >= 1 && want_granules(want) <= HK_ARENA_GRANULES_MAX);
-    uint32_t size;
-    struct hk_granules taken = arena_try_take(arena, want, NULL, &size);
-    return hk_likely(taken.chunk != NULL) ? taken : arena_grow(arena, want);
+    struct arena_want want = {granules, align, use, 0, 0};
+    hk_assert(granules >= 1 && want_granules(&want) <= HK_ARENA_GRANULES_MAX);
+    struct hk_granules taken = arena_try_take(arena, &want, NULL);
+    return hk_likely(taken.chunk != NULL) ? taken : arena_grow(arena, &want);
 }
 
 struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
@@ -403,8 +339,8 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
     struct hk_arena *arena = chunk->arena;
     struct hk_run run = chunk_run(chunk, base, granules);
     hk_lock(&arena->lock, HK_RANK_ARENA);
-    chunk_mark(chunk, run, false);
-    arena_count_dirty(arena, granules * HK_GRANULE_BYTES, 0);
+    hk_arena_mark(chunk, run, false);
+    hk_arena_count_dirty(arena, granules, 0);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     hk_dirty_signal();
 }
@@ -415,244 +351,9 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
     hk_lock(&arena->lock, HK_RANK_ARENA);
     uint32_t end = run.start + run.count;
     bool taken = end <= chunk->granules && hk_bits_find(chunk->used, end, run.start, true) == end &&
-                 chunk_hand_out(chunk, run);
+                 arena_hand_out(chunk, run);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     return taken;
-}
-
-/* ---- Giving back to the OS ------------------------------------------------------------------- */
-
-/* Whether granule `i` lies in a huge page that is worth keeping whole. */
-static bool chunk_is_dense_at(const struct hk_chunk *chunk, uint32_t i) {
-    if (!hk_load_relaxed(&chunk->huge)) /* relaxed: stored by this thread or under the same lock */
-        return false;
-    uint32_t start = i / ARENA_HUGE_GRANULES * ARENA_HUGE_GRANULES;
-    uint64_t half = chunk->used[start / HK_WORD_BITS] >> (start % HK_WORD_BITS);
-    return __builtin_popcount((uint32_t)half) >= ARENA_HUGE_DENSE;
-}
-
-/* The next run of at most `most` granules, from `from` on, that is free, touched and (unless all
- * are wanted) was so at the last scan. Updates `decayed` up to the end of what it returns. */
-static struct hk_run chunk_next_purge(struct hk_chunk *chunk, uint32_t from, uint32_t most,
-                                      enum hk_purge which) {
-    struct hk_run purge = {chunk->granules, 0};
-    for (uint32_t i = from; i < chunk->granules && purge.count < most; i++) {
-        bool dirty = !hk_bit_get(chunk->used, i) && hk_bit_get(chunk->touched, i);
-        bool wanted = dirty && (which != HK_PURGE_DECAYED ||
-                                (hk_bit_get(chunk->decayed, i) && !chunk_is_dense_at(chunk, i)));
-        if (wanted && purge.count == 0)
-            purge.start = i;
-        if (wanted)
-            purge.count++;
-        else if (purge.count > 0)
-            break;
-        hk_bits_fill(chunk->decayed, (struct hk_run){i, 1}, dirty);
-    }
-    return purge;
-}
-
-/* Marks a free run used while its pages are given back. Under the lock. */
-static void arena_hold(struct hk_chunk *chunk, struct hk_run run) {
-    struct hk_arena *arena = chunk->arena;
-    arena->purging_run = run;
-    hk_fence_stores();
-    arena->purging = chunk;
-    hk_fence_stores();
-    chunk_mark(chunk, run, true);
-}
-
-/* Frees that run. Under the lock. */
-static void arena_unhold(struct hk_arena *arena) {
-    chunk_mark(arena->purging, arena->purging_run, false);
-    hk_fence_stores();
-    arena->purging = NULL;
-}
-
-/* Gives back the pages of a run that is held. Returns their bytes; 0 if the OS refuses. Called and
- * returns under the lock. */
-static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
-    struct hk_chunk *chunk = arena->purging;
-    struct hk_run run = arena->purging_run;
-    size_t bytes = run.count * HK_GRANULE_BYTES;
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    bool done = hk_os_purge((void *)(chunk->base + run.start * HK_GRANULE_BYTES), bytes);
-    hk_purge_spend(budget, 1, done ? bytes : 0);
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    if (!done)
-        return 0;
-    size_t touched = chunk_touched_bytes(chunk, run);
-    hk_bits_fill(chunk->touched, run, false);
-    hk_bits_fill(chunk->decayed, run, false);
-    hk_usage_sub(touched);
-    arena->touched -= touched >> HK_GRANULE_SHIFT;
-    arena_count_dirty(arena, 0, touched);
-    return touched;
-}
-
-/* A huge page may have put pages behind granules that nobody touched. They go back once their chunk
- * is excluded from huge pages. */
-static void chunk_purge_untouched(struct hk_chunk *chunk, struct hk_purge_budget *budget) {
-    struct hk_arena *arena = chunk->arena;
-    uint32_t at = 0;
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    while (at < chunk->granules && !hk_purge_is_spent(budget)) {
-        struct hk_run run = hk_bits_run(chunk->used, chunk->granules, at, false);
-        struct hk_run touched = hk_bits_run(chunk->touched, run.start + run.count, run.start, true);
-        uint32_t end = touched.count > 0 ? touched.start : run.start + run.count;
-        at = touched.count > 0 ? touched.start + touched.count : run.start + run.count + 1;
-        if (end <= run.start)
-            continue;
-        arena_hold(chunk, (struct hk_run){run.start, end - run.start});
-        arena_purge_held(arena, budget);
-        arena_unhold(arena);
-    }
-    chunk->sweep = at < chunk->granules;
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-}
-
-void hk_arena_stop_huge(struct hk_chunk *chunk) {
-    if (hk_likely(chunk->small_pages))
-        return;
-    chunk->small_pages = true;
-    bool huge = hk_load_relaxed(&chunk->huge); /* relaxed: as in chunk_is_dense_at */
-    if (!huge && hk_os_huge_mode() != HK_OS_HUGE_ALWAYS)
-        return;
-    size_t bytes = chunk->granules * HK_GRANULE_BYTES;
-    hk_os_set_huge((void *)chunk->base, bytes, HK_OS_HUGE_REFUSED);
-    chunk->sweep = true;
-    if (!huge)
-        return;
-    hk_store_relaxed(&chunk->huge, false); /* relaxed: as above */
-    hk_stat_sub(&arena_huge_bytes, bytes);
-}
-
-/* Granules that the next purge call may give back. */
-static uint32_t budget_granules(const struct hk_purge_budget *budget) {
-    size_t granules = budget->bytes / HK_GRANULE_BYTES + 1;
-    return granules < ARENA_PURGE_GRANULES ? (uint32_t)granules : ARENA_PURGE_GRANULES;
-}
-
-/* Purges a chunk run by run, from arena->purge_from on, which it leaves behind the last run. */
-static size_t chunk_purge(struct hk_chunk *chunk, enum hk_purge which,
-                          struct hk_purge_budget *budget) {
-    struct hk_arena *arena = chunk->arena;
-    size_t bytes = 0;
-    while (!hk_purge_is_spent(budget)) {
-        hk_lock(&arena->lock, HK_RANK_ARENA);
-        struct hk_run run =
-            chunk_next_purge(chunk, arena->purge_from, budget_granules(budget), which);
-        if (run.count != 0)
-            arena_hold(chunk, run);
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        arena->purge_from = run.start + run.count;
-        if (run.count == 0)
-            return bytes;
-
-        hk_arena_stop_huge(chunk);
-        hk_lock(&arena->lock, HK_RANK_ARENA);
-        bytes += arena_purge_held(arena, budget);
-        arena_unhold(arena);
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        if (chunk->sweep)
-            chunk_purge_untouched(chunk, budget);
-    }
-    return bytes;
-}
-
-/* Takes a chunk out of the arena that is entirely free, if there is one. */
-static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    struct hk_chunk **at = &arena->chunks;
-    while (*at != NULL && (*at)->longest < (*at)->granules)
-        at = &(*at)->older;
-    struct hk_chunk *chunk = *at;
-    if (chunk != NULL) {
-        size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
-        arena->purge_at = chunk == arena->purge_at ? NULL : arena->purge_at;
-        hk_fence_stores(); /* a forked child never finds a chunk there that is in no list */
-        *at = chunk->older;
-        hk_fence_stores();
-        chunk_unlink(chunk);
-        arena->touched -= touched >> HK_GRANULE_SHIFT;
-        arena_count_dirty(arena, 0, touched);
-    }
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    return chunk;
-}
-
-/* Unmaps a chunk that is in no arena. Where the OS refuses, its range is kept without pages, and
- * the descriptor becomes its node. Returns the bytes that went back. */
-static size_t chunk_unmap(struct hk_chunk *chunk) {
-    size_t bytes = chunk->granules * HK_GRANULE_BYTES;
-    size_t touched = chunk_touched_bytes(chunk, (struct hk_run){0, chunk->granules});
-    struct hk_range range = {chunk->base, bytes, chunk->mapping, false};
-    if (hk_load_relaxed(&chunk->huge)) /* relaxed: as in chunk_is_dense_at; a statistic */
-        hk_sub_relaxed(&arena_huge_bytes, bytes);
-    if (hk_os_unmap((void *)chunk->base, bytes)) {
-        hk_usage_sub(touched);
-        hk_meta_free(chunk, chunk->descriptor_bytes);
-        return touched;
-    }
-
-    range.dirty = touched != 0 && !hk_os_purge((void *)chunk->base, bytes);
-    if (range.dirty)
-        hk_usage_note(bytes - touched);
-    else
-        hk_usage_sub(touched);
-    hk_extent_keep(range, chunk, chunk->descriptor_bytes);
-    return range.dirty ? 0 : touched;
-}
-
-/* Chunks that the OS refuses to unmap end it: the others need mappings as well. */
-static size_t arena_unmap_free_chunks(struct hk_arena *arena, struct hk_purge_budget *budget) {
-    size_t bytes = 0;
-    struct hk_chunk *chunk;
-    while (!hk_purge_is_spent(budget) && (chunk = arena_detach_free_chunk(arena)) != NULL) {
-        size_t given = chunk_unmap(chunk);
-        hk_purge_spend(budget, 1, given);
-        bytes += given;
-    }
-    return bytes;
-}
-
-void hk_arena_obey_huge_mode(struct hk_arena *arena) {
-    if (hk_arena_huge_bytes() == 0 || hk_os_huge_pages_exist())
-        return;
-    hk_lock(&arena->lock, HK_RANK_ARENA);
-    struct hk_chunk *chunk = arena->chunks;
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
-    for (; chunk != NULL; chunk = chunk->older) { /* as in hk_arena_purge */
-        if (hk_load_relaxed(&chunk->huge))        /* relaxed: as in chunk_is_dense_at */
-            hk_arena_stop_huge(chunk);
-    }
-}
-
-size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
-    size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
-    /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do
-     * not write to the memory of heaps that rest. */
-    if (hk_purge_is_spent(budget) ||
-        (hk_load_relaxed(&arena->dirty) == 0 && arena->purge_at == NULL))
-        return bytes;
-
-    /* Chunks leave the list only here, under the PURGE lock, and new ones are added at its head. */
-    struct hk_chunk *chunk = arena->purge_which == which ? arena->purge_at : NULL;
-    if (chunk == NULL) {
-        hk_lock(&arena->lock, HK_RANK_ARENA);
-        chunk = arena->chunks;
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        arena->purge_from = 0;
-    }
-    while (chunk != NULL) {
-        bytes += chunk_purge(chunk, which, budget);
-        if (hk_purge_is_spent(budget))
-            break;
-        chunk = chunk->older;
-        arena->purge_from = 0;
-    }
-    arena->purge_at = chunk;
-    arena->purge_which = which;
-    return bytes;
 }
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
@@ -661,14 +362,15 @@ size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_pur
  * granules. */
 static uint32_t chunk_repair(struct hk_chunk *chunk) {
     uint32_t dirty = 0;
-    for (uint32_t i = 0; i < chunk_words(chunk); i++) {
-        chunk->touched[i] |= chunk->used[i];
-        chunk->decayed[i] &= chunk->touched[i] & ~chunk->used[i];
-        dirty += (uint32_t)__builtin_popcountll(chunk->touched[i] & ~chunk->used[i]);
-        chunk->arena->touched += (uint32_t)__builtin_popcountll(chunk->touched[i]);
+    for (uint32_t i = 0; i < HK_WORDS(chunk->granules); i++) {
+        chunk->written[i] |= chunk->used[i];
+        chunk->committed[i] |= chunk->written[i];
+        chunk->decayed[i] &= chunk->committed[i] & ~chunk->used[i];
+        dirty += (uint32_t)__builtin_popcountll(chunk->committed[i] & ~chunk->used[i]);
+        chunk->arena->committed += (uint32_t)__builtin_popcountll(chunk->committed[i]);
     }
-    chunk->longest = chunk_longest(chunk);
-    chunk_link(chunk);
+    chunk->longest = hk_chunk_longest(chunk);
+    arena_link(chunk);
     return dirty;
 }
 
@@ -687,21 +389,20 @@ static void arena_repair_purging(struct hk_arena *arena) {
 
 void hk_arena_repair(struct hk_arena *arena) {
     arena_repair_purging(arena);
-    uint64_t touched = arena->touched;
+    uint64_t committed = arena->committed;
     uint64_t dirty = 0;
     memset(arena->sides, 0, sizeof arena->sides);
-    arena->touched = 0;
+    arena->committed = 0;
     for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older)
         dirty += chunk_repair(chunk);
 
-    hk_usage_sub((size_t)(touched - arena->touched) << HK_GRANULE_SHIFT);
-    arena_count_dirty(arena, (size_t)dirty << HK_GRANULE_SHIFT,
-                      (size_t)arena->dirty << HK_GRANULE_SHIFT);
+    hk_usage_sub((size_t)(committed - arena->committed) << HK_GRANULE_SHIFT);
+    hk_arena_count_dirty(arena, dirty, arena->dirty);
 }
 
 void hk_arena_repair_purge(struct hk_arena *arena) {
     hk_lock(&arena->lock, HK_RANK_ARENA);
-    arena->purge_at = NULL;
+    arena->place.chunk = NULL;
     if (arena->purging != NULL) {
         hk_bits_fill(arena->purging->used, arena->purging_run, false);
         arena->purging = NULL;
@@ -718,30 +419,17 @@ void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr
     for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older) {
         uint32_t at = 0;
         while ((at = hk_bits_find(chunk->used, chunk->granules, at, true)) < chunk->granules)
-            at += visit(arg, chunk->base + at * HK_GRANULE_BYTES);
+            at += visit(arg, hk_chunk_address(chunk, at));
     }
     hk_unlock(&arena->lock, HK_RANK_ARENA);
-}
-
-/* A run whose pages are being given back may be untouched. */
-static bool chunk_is_purged_at(const struct hk_chunk *chunk, uint32_t i) {
-    return chunk->arena->purging == chunk &&
-           i - chunk->arena->purging_run.start < chunk->arena->purging_run.count;
-}
-
-static bool chunk_valid(const struct hk_chunk *chunk) {
-    bool untouched_in_use = false;
-    for (uint32_t i = 0; i < chunk->granules; i++)
-        untouched_in_use |= hk_bit_get(chunk->used, i) && !hk_bit_get(chunk->touched, i) &&
-                            !chunk_is_purged_at(chunk, i);
-    return !untouched_in_use && chunk->longest == chunk_longest(chunk);
 }
 
 bool hk_arena_valid(struct hk_arena *arena) {
     bool valid = true;
     hk_lock(&arena->lock, HK_RANK_ARENA);
     for (struct hk_chunk *chunk = arena->chunks; chunk != NULL; chunk = chunk->older)
-        valid = valid && chunk_valid(chunk);
+        valid = valid && hk_chunk_valid(chunk, chunk == arena->purging ? arena->purging_run
+                                                                       : (struct hk_run){0, 0});
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     return valid;
 }

@@ -2,74 +2,61 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: takes chunks (1, 2, 4, 8 MiB by default) from the OS, or from kept extents where the
- * OS maps nothing more, hands out runs of granules, and knows by two bits a granule which are in
- * use and which were touched since they last read as zero. Free runs need no merging: they are runs
- * of clear bits. Free and touched granules are dirty. They go back to the OS when two scans of
- * hk_arena_purge in a row found them free. Once much is in use (option huge_page_mb), further
- * chunks ask for huge pages. A huge page that is mostly in use is not broken up by purging. A chunk
- * that does give memory back is excluded from huge pages, or the kernel would soon fill the holes
- * again.
+ * What it is: takes chunks (1, 1, 2, 4, 8 MiB by default) from the OS, or from kept extents where
+ * the OS maps nothing more, and hands out runs of granules of the fullest chunk that has room. Free
+ * committed granules are dirty. They go back to the OS when two scans of hk_arena_purge in a row
+ * found them free.
+ *
+ * Once much of an arena is committed (option huge_page_mb), further chunks ask for huge pages. A
+ * huge page that is mostly in use is not broken up by a scan.
+ *
  * Owns: chunks and their descriptors. Threads: any. Takes the ARENA lock, never while it maps or
  * purges, and the GROWTH lock while it maps a chunk. Boundary: hak_os_map_boundary, hk_os_unmap,
- * hk_os_purge, core/extent, core/meta.
+ * hk_os_purge, core/chunk, core/extent, core/meta.
  */
 #ifndef HK_CORE_ARENA_H
 #define HK_CORE_ARENA_H
 
-#include "../base/bits.h"
 #include "../os/lock.h"
+#include "chunk.h"
 #include "extent.h"
-#include "size_class.h"
 
 enum { HK_ARENA_BUCKETS = 36 }; /* see arena_bucket */
 
-/* What a run is for. Blocks of at most a page, of which nearly every page will be touched, may lie
- * in chunks with huge pages; larger ones, of which a program may touch little, never do. */
+/* What a run is for. Dense: nearly every page of it will soon be used, so it may lie in huge pages.
+ * Sparse: maybe not, so it lies in small ones. */
 enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE, HK_GRANULES_USES };
 
-/* Which dirty granules to give back: those that the last scan found free as well, all, or all and
- * the address space of chunks that are entirely free. */
-enum hk_purge { HK_PURGE_DECAYED, HK_PURGE_FREE, HK_PURGE_ALL };
-
-struct hk_chunk {
-    uintptr_t base;            /* const */
-    struct hk_arena *arena;    /* const */
-    uint32_t granules;         /* const */
-    enum hk_granules_use side; /* const; which of the arena's sides it is on */
-    uint32_t descriptor_bytes; /* const; metadata of this structure */
-    uint32_t mapping;          /* const; as in core/extent.h */
-    bool huge;                 /* atomic, stored under PURGE; it asks for huge pages */
-    bool small_pages;          /* lock:PURGE; it is excluded from huge pages, where there are any */
-    bool sweep;                /* lock:PURGE; untouched granules may have pages of huge ones */
-    uint32_t longest;          /* lock:ARENA; granules of the longest free run */
-    struct hk_chunk *next;     /* lock:ARENA; the bucket's list */
-    struct hk_chunk *prev;     /* lock:ARENA */
-    struct hk_chunk *older;    /* lock:ARENA; all chunks of the arena */
-    uint64_t *used;            /* lock:ARENA; bit i: granule i is handed out (or being purged) */
-    uint64_t *touched;         /* lock:ARENA; bit i: granule i may hold something else than zero */
-    uint64_t *decayed;         /* lock:ARENA; bit i: granule i was dirty at the last scan already */
-    uint64_t bits[];           /* the three bitmaps */
-};
+/* Which dirty granules to give back: those that the last scan found free as well; all but those in
+ * a huge page that is partly in use, or that is mostly in use; all, and the address space of chunks
+ * that are entirely free. */
+enum hk_purge { HK_PURGE_DECAYED, HK_PURGE_WHOLE, HK_PURGE_FREE, HK_PURGE_ALL };
 
 struct hk_arena {
     struct hk_lock lock;     /* rank ARENA */
     struct hk_lock growth;   /* rank GROWTH; held while a chunk is mapped and added */
     uint32_t chunks_mapped;  /* lock:ARENA; how often it grew: the next size */
     struct hk_chunk *chunks; /* lock:ARENA; all of them, newest first */
-    uint64_t touched;        /* lock:ARENA; granules with their bit set, in all chunks */
+    uint64_t committed;      /* lock:ARENA; granules with their bit set, in all chunks */
     uint64_t dirty;          /* atomic, stored under ARENA; of these, free ones */
+    bool grew;               /* lock:ARENA; unwritten granules were taken since the last scan */
     /* The run that is marked used while its pages are given back. `purging` is set first and
      * cleared last, so that a forked child can free the run. */
     struct hk_chunk *purging;  /* lock:ARENA */
     struct hk_run purging_run; /* lock:ARENA */
-    struct hk_chunk *purge_at; /* lock:PURGE; where a scan goes on that ran out of its budget */
-    uint32_t purge_from;       /* lock:PURGE; the granule in it */
-    enum hk_purge purge_which; /* lock:PURGE; the scan that it was */
+    /* lock:PURGE; the place of a scan, which goes on there after it ran out of its budget */
+    struct hk_arena_place {
+        enum hk_purge which;
+        bool grows;             /* the arena has grown since the scan before */
+        struct hk_chunk *chunk; /* NULL: before the first one */
+        uint32_t granule;       /* in the chunk, the next one */
+        uint32_t page;          /* in the chunk, the one that `wanted` is of */
+        uint32_t wanted;        /* bits: granules of that page that are to go back */
+    } place;
     struct hk_arena_side {
         uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
         struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; by their longest free run */
-    } sides[HK_GRANULES_USES]; /* chunks for dense use only, chunks for all uses */
+    } sides[HK_GRANULES_USES]; /* chunks that may ask for huge pages, and the others */
 };
 
 /* A run of granules as handed out. `chunk` NULL: there is no memory. */
@@ -78,9 +65,6 @@ struct hk_granules {
     struct hk_chunk *chunk;
     bool zero; /* all bytes are zero */
 };
-
-/* Address space of chunks that asked for huge pages, in all arenas. A statistic. */
-uint64_t hk_arena_huge_bytes(void);
 
 /* The largest run that an arena serves. */
 #define HK_ARENA_GRANULES_MAX 64u /* 4 MiB */
@@ -97,8 +81,9 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
 /* Takes the granules directly behind a run, if they are free. */
 bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, uint32_t more);
 
-/* To be called before pages of a chunk are given back. Under the PURGE lock. */
-void hk_arena_stop_huge(struct hk_chunk *chunk);
+/* To be called before pages of granules in use are given back: the huge pages that they lie in stop
+ * asking. Under the PURGE lock. */
+void hk_arena_break_huge(struct hk_chunk *chunk, uintptr_t base, uint32_t granules);
 
 /* Where the process has disabled huge pages, nothing is kept for their sake any more. Before a
  * scan, under the PURGE lock. */
@@ -116,7 +101,7 @@ void hk_arena_repair(struct hk_arena *arena);
 /* After the PURGE lock was taken over: also frees the run that was being purged. Takes the lock. */
 void hk_arena_repair_purge(struct hk_arena *arena);
 
-/* Bytes of free granules that were touched, in all arenas. */
+/* Bytes of free granules that are committed, in all arenas. */
 uint64_t hk_arena_dirty_bytes(void);
 
 /* Calls `visit` for the base of each granule in use, under the lock; skips what it returns
@@ -126,5 +111,16 @@ void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr
 
 /* The arena's formulas hold. Takes the lock. */
 bool hk_arena_valid(struct hk_arena *arena);
+
+/* ---- Shared by the files of the arena, under the ARENA lock ---------------------------------- */
+
+/* Marks a run used or free and moves the chunk to its new bucket. */
+void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used);
+
+/* Counts dirty granules that came and that went. */
+void hk_arena_count_dirty(struct hk_arena *arena, uint64_t more, uint64_t less);
+
+/* Takes a chunk out of its bucket. */
+void hk_arena_unlink(struct hk_chunk *chunk);
 
 #endif

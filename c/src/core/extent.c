@@ -6,6 +6,7 @@
 #include "../os/check.h"
 #include "../os/lock.h"
 #include "../os/os.h"
+#include "chunk.h"
 #include "dirty.h"
 #include "large.h"
 #include "meta.h"
@@ -241,12 +242,22 @@ static struct hk_range extents_take(const struct extent_want *want) {
     return range;
 }
 
+uintptr_t hk_extent_map(size_t bytes, size_t align) {
+    bool huge = bytes >= HK_HUGE_BYTES && hk_huge_is_wanted(hk_usage_bytes());
+    if (huge)
+        align = hk_max(align, HK_HUGE_BYTES);
+    void *start = hak_os_map_boundary(bytes, align);
+    if (huge && start != NULL)
+        hk_os_set_huge(start, bytes, HK_OS_HUGE_WANTED);
+    return (uintptr_t)start;
+}
+
 struct hk_range hk_extent_take(size_t bytes, size_t align) {
     struct extent_want want = {bytes, align, true};
     struct hk_range range = extents_take(&want);
     if (range.base != 0 || !hk_usage_add(bytes))
         return range;
-    range.base = (uintptr_t)hak_os_map_boundary(bytes, align);
+    range.base = hk_extent_map(bytes, align);
     range.bytes = bytes;
     range.mapping = hk_extent_number();
     if (range.base == 0)

@@ -60,6 +60,10 @@ static inline bool hk_purge_is_spent(const struct hk_purge_budget *budget) {
  * limit. */
 struct hk_range hk_extent_take(size_t bytes, size_t align);
 
+/* A new mapping for a large block; 0 without memory. Where much is in use, it asks for huge pages.
+ * Not counted. */
+uintptr_t hk_extent_map(size_t bytes, size_t align);
+
 /* The range of `bytes` that begins at `base`, if it is kept, counted in core/usage. */
 struct hk_range hk_extent_take_at(uintptr_t base, size_t bytes);
 

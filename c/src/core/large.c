@@ -68,7 +68,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
     if (large_fits_arena(bytes, align)) {
         span->granules = large_granules(bytes);
         struct hk_granules run =
-            hk_arena_take_aligned(arena, span->granules, large_align(align), HK_GRANULES_SPARSE);
+            hk_arena_take_aligned(arena, span->granules, large_align(align), HK_GRANULES_DENSE);
         span->chunk = run.chunk;
         span->bytes = bytes;
         return (struct hk_block){(void *)run.base, run.zero};
@@ -182,7 +182,7 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
     void *node = hk_meta_alloc(HK_EXTENT_NODE_BYTES);
     if (node == NULL)
         return false;
-    void *to = hak_os_map_boundary(bytes, large_align(align));
+    void *to = (void *)hk_extent_map(bytes, large_align(align));
     enum hk_os_move result = to == NULL ? HK_OS_MOVE_TARGET_GONE : HK_OS_MOVE_REFUSED;
     if (to != NULL && hk_pagemap_reserve((uintptr_t)to))
         result = large_move_pages(span, to, bytes);

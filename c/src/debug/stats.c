@@ -113,7 +113,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();
     total->bytes_used = hk_usage_bytes();
-    total->bytes_huge = hk_arena_huge_bytes();
+    total->bytes_huge = hk_chunk_huge_bytes();
     total->limit_soft = hk_option(HK_OPTION_limit_soft);
     total->limit_hard = hk_option(HK_OPTION_limit_hard);
     stats_add_os(total);

@@ -11,7 +11,7 @@ static bool extend_withdraw(struct hk_span *slab) {
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool out = hk_slab_is_exhausted(slab); /* so it is in no list */
-    hc->slabs -= out;
+    hk_sub_locked(&hc->slabs, out);
     hc->blocks_allocated -= out;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     return out;
@@ -30,7 +30,7 @@ static void extend_adopt(struct hk_span *slab) {
     struct hk_heap *heap = slab->owner;
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    hc->slabs++;
+    hk_add_locked(&hc->slabs, 1);
     hc->blocks_allocated++;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
 }

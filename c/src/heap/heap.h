@@ -24,7 +24,7 @@ struct hk_heap_class {
     struct hk_lock lock;
     struct hk_span *first; /* lock:CLASS; slabs that are not exhausted; taken from the front */
     struct hk_span *last;  /* lock:CLASS */
-    uint32_t slabs;        /* lock:CLASS; all, exhausted ones too */
+    uint32_t slabs;        /* atomic, stored under CLASS; all, exhausted ones too */
     uint32_t listed;       /* lock:CLASS; in the list */
     uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
     uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */

@@ -38,7 +38,7 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++)
         slab->free = (uint16_t)(slab->free + __builtin_popcountll(slab->bits[i]));
 
-    hc->slabs++;
+    hk_add_locked(&hc->slabs, 1);
     hc->empty += hk_slab_is_empty(slab);
     hc->blocks_allocated += (uint64_t)slab->bump - slab->free;
     if (!hk_slab_is_exhausted(slab))

@@ -15,7 +15,7 @@ static struct hk_span *scan_detach_empty(struct hk_heap_class *hc, struct hk_spa
         struct hk_span *next = slab->next;
         if (hk_slab_is_empty(slab)) {
             hk_slabs_remove(hc, slab);
-            hc->slabs--;
+            hk_sub_locked(&hc->slabs, 1);
             hc->empty--;
             slab->next = released;
             released = slab;
@@ -40,10 +40,10 @@ static void scan_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
     hk_slabs_release(released);
 }
 
-/* A slab that is mostly in use in a chunk with huge pages: its few free pages are not worth one. */
+/* A slab that is mostly in use in a huge page: its few free pages are not worth one. */
 static bool scan_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
-    /* relaxed: stored under PURGE, which is held */
-    return which == HK_PURGE_DECAYED && hk_load_relaxed(&slab->chunk->huge) &&
+    uint32_t granule = (uint32_t)((slab->base - slab->chunk->base) >> HK_GRANULE_SHIFT);
+    return which == HK_PURGE_DECAYED && hk_chunk_asks_at(slab->chunk, granule) &&
            slab->free < slab->blocks / SCAN_SPARSE_PART;
 }
 
@@ -59,7 +59,7 @@ static void scan_purge_pages(const struct hk_span *slab, const uint64_t *bits,
         uintptr_t end = (slab->base + at * block_bytes) & ~(page - 1);
         if (run.count == 0 || start >= end)
             continue;
-        hk_arena_stop_huge(slab->chunk);
+        hk_arena_break_huge(slab->chunk, slab->base, slab->granules);
         bool done = hk_os_purge((void *)start, end - start);
         scan->purged_bytes += done ? end - start : 0;
         hk_purge_spend(&scan->budget, 1, done ? end - start : 0);

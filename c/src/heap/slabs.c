@@ -4,11 +4,13 @@
 #include "../core/pagemap.h"
 
 enum {
-    /* Empty slabs that a class keeps, so that a program at the edge of one does not make and release
-     * it over and over. */
+    /* Empty slabs that a class keeps, so that a program at the edge of one does not make and
+     * release it over and over. */
     SLABS_EMPTY_KEPT = 1,
-    /* Blocks to this size are taken to be touched in every page. */
-    SLABS_DENSE_BYTES = 4096,
+    /* Sizes of blocks that are taken to be buffers: more than this, and at most this. With huge
+     * pages, 1000 buffers of 64 KiB of which 4 KiB are used hold 64 MB instead of 4. */
+    SLABS_BUFFER_MIN = 8192,
+    SLABS_BUFFER_MAX = 65536,
 };
 
 const char *const hk_slab_causes[] = {
@@ -64,21 +66,28 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
         return;
     }
     hk_slabs_remove(hc, slab);
-    hc->slabs--;
+    hk_sub_locked(&hc->slabs, 1);
     slab->next = *released;
     *released = slab;
 }
 
 /* ---- Slabs come and go ----------------------------------------------------------------------- */
 
+/* The first slab of a class may serve a few blocks only, and of a buffer programs often fill no
+ * more than the beginning. */
+static enum hk_granules_use slabs_use(const struct hk_heap_class *hc, size_t class) {
+    size_t bytes = hk_classes[class].block_bytes;
+    bool buffers = bytes > SLABS_BUFFER_MIN && bytes <= SLABS_BUFFER_MAX;
+    return hk_peek(&hc->slabs) == 0 || buffers ? HK_GRANULES_SPARSE : HK_GRANULES_DENSE;
+}
+
 static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = hk_span_create(class);
     if (slab == NULL)
         return NULL;
     uint32_t granules = hk_classes[class].granules;
-    enum hk_granules_use use =
-        hk_classes[class].block_bytes <= SLABS_DENSE_BYTES ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
-    struct hk_granules run = hk_arena_take(&heap->arena, granules, use);
+    struct hk_granules run =
+        hk_arena_take(&heap->arena, granules, slabs_use(&heap->classes[class], class));
     if (run.chunk == NULL) {
         hk_span_destroy(slab);
         return NULL;
@@ -114,7 +123,7 @@ bool hk_slabs_grow(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_slabs_push_first(hc, slab);
-    hc->slabs++;
+    hk_add_locked(&hc->slabs, 1);
     hc->empty++;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     return true;

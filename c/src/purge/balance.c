@@ -27,8 +27,12 @@ static struct {
     uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
 } balance;
 
+static uint64_t balance_base(void) {
+    return (hk_option(HK_OPTION_purge_thread_mb) << 20) / BALANCE_PART;
+}
+
 static uint64_t balance_limit(void) {
-    uint64_t base = (hk_option(HK_OPTION_purge_thread_mb) << 20) / BALANCE_PART;
+    uint64_t base = balance_base();
     uint64_t raised = hk_load_relaxed(&balance.limit); /* relaxed: a number */
     return raised > base ? raised : base;
 }
@@ -56,10 +60,27 @@ static void balance_adapt(void) {
         balance.balanced = 0;
 }
 
+struct balance_step {
+    enum hk_purge which;
+    struct hk_purge_budget budget;
+};
+
 static void balance_arena(void *arg, struct hk_heap *heap) {
-    struct hk_purge_budget *budget = arg;
-    if (!hk_purge_is_spent(budget))
-        hk_arena_purge(&heap->arena, HK_PURGE_FREE, budget);
+    struct balance_step *step = arg;
+    if (!hk_purge_is_spent(&step->budget))
+        hk_arena_purge(&heap->arena, step->which, &step->budget);
+}
+
+/* Gives back what is dirty beyond `bytes`. Returns how much that was. */
+static size_t balance_give_back(enum hk_purge which, uint64_t bytes) {
+    uint64_t dirty = hk_decay_dirty_bytes();
+    if (dirty <= bytes)
+        return 0;
+    struct balance_step step = {which, {BALANCE_CALLS, dirty - bytes}};
+    hk_heaps_each(balance_arena, &step);
+    if (!hk_purge_is_spent(&step.budget))
+        hk_extent_purge(UINT64_MAX, &step.budget);
+    return dirty - bytes - step.budget.bytes;
 }
 
 bool hk_purge_balance(void) {
@@ -69,20 +90,17 @@ bool hk_purge_balance(void) {
         return false;
 
     balance_adapt();
-    uint64_t dirty = hk_decay_dirty_bytes();
-    uint64_t limit = balance_limit();
     size_t given_back = 0;
-    if (dirty > limit) {
-        /* Down to half of the limit, so that the next frees need no balance. */
-        struct hk_purge_budget budget = {BALANCE_CALLS, dirty - limit / 2};
-        size_t wanted = budget.bytes;
-        hk_heaps_each(balance_arena, &budget);
-        if (!hk_purge_is_spent(&budget))
-            hk_extent_purge(UINT64_MAX, &budget);
-        given_back = wanted - budget.bytes;
+    uint64_t limit = balance_limit();
+    if (hk_decay_dirty_bytes() > limit) {
+        /* Down to half of the limit, so that the next frees need no balance. Huge pages are broken
+         * up for what exceeds twice the usual limit. */
+        given_back = balance_give_back(HK_PURGE_WHOLE, limit / 2);
+        given_back += balance_give_back(HK_PURGE_FREE, hk_max(limit, 2 * balance_base()));
         balance.balanced += given_back;
         balance.usage_after = hk_usage_bytes();
-        if (given_back == 0) {                                   /* the OS refuses: locked memory */
+        if (given_back == 0) { /* locked memory, or huge pages in use */
+            uint64_t dirty = hk_decay_dirty_bytes();
             hk_store_relaxed(&balance.limit, dirty + dirty / 4); /* relaxed: a number */
             balance.limit_ms = hk_os_now_ms();
         }

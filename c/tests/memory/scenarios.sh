@@ -47,8 +47,8 @@ elif ! strace -qq -o /dev/null true 2>/dev/null; then
     skip huge_pages "strace may not trace here"
 else
     check_equal a_program_below_the_threshold_never_asks_for_huge_pages \
-        "$(asks_for_huge_pages 20 1)" 0
-    check_match a_large_program_does "$(asks_for_huge_pages 100 1)" '^[1-9]'
+        "$(asks_for_huge_pages 3 1)" 0
+    check_match a_large_program_does "$(asks_for_huge_pages 20 1)" '^[1-9]'
     export HAKMEM_HUGE_PAGE_MB=0
     check_equal with_the_option_at_zero_it_does_not "$(asks_for_huge_pages 100 1)" 0
     unset HAKMEM_HUGE_PAGE_MB

@@ -29,6 +29,8 @@ static void give(struct hk_granules run, uint32_t granules) {
     hk_arena_give(run.chunk, run.base, granules);
 }
 
+static void only_small_pages(void) { CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); }
+
 static size_t purge_arena(enum hk_purge which) {
     struct hk_purge_budget budget = HK_PURGE_UNLIMITED;
     return hk_arena_purge(&arena, which, &budget);
@@ -71,14 +73,14 @@ static void check_chunks(const char *init, const char *max, const char *levels,
     }
 }
 
-TEST_FRESH(chunks_double_from_1_to_8_mib_by_default) {
-    check_chunks("1", "8", "3", (uint32_t[]){1, 2, 4, 8, 8, 8});
+TEST_FRESH(chunks_are_as_large_as_all_before_them_from_1_to_8_mib_by_default) {
+    check_chunks("1", "8", "3", (uint32_t[]){1, 1, 2, 4, 8, 8});
 }
 TEST_FRESH(chunks_start_as_large_as_the_option_says) {
-    check_chunks("4", "8", "3", (uint32_t[]){4, 8, 8, 8, 8, 8});
+    check_chunks("4", "8", "3", (uint32_t[]){4, 4, 8, 8, 8, 8});
 }
 TEST_FRESH(chunks_double_as_often_as_the_option_says) {
-    check_chunks("1", "64", "2", (uint32_t[]){1, 2, 4, 4, 4, 4});
+    check_chunks("1", "64", "2", (uint32_t[]){1, 1, 2, 4, 4, 4});
 }
 TEST_FRESH(without_growth_levels_all_chunks_are_equal) {
     check_chunks("2", "64", "0", (uint32_t[]){2, 2, 2, 2, 2, 2});
@@ -89,11 +91,11 @@ TEST_FRESH(the_largest_chunk_limits_the_first_too) {
 
 TEST_FRESH(a_chunk_is_as_large_as_the_run_it_was_mapped_for) {
     CHECK_EQ(take(HK_ARENA_GRANULES_MAX).chunk->granules, HK_ARENA_GRANULES_MAX);
-    /* Its turn would be 2 MiB. */
+    /* Its turn would be 1 MiB. */
     CHECK_EQ(take(33).chunk->granules, 3 * MIB / HK_GRANULE_BYTES);
 }
 
-TEST_FRESH(given_granules_are_taken_again_before_untouched_ones) {
+TEST_FRESH(given_granules_are_taken_again_before_fresh_ones) {
     struct hk_granules first = take(3), second = take(1);
     give(first, 3);
     struct hk_granules again = take(3);
@@ -115,6 +117,7 @@ TEST_FRESH(a_run_that_is_partly_dirty_is_not_called_zero) {
 
 TEST_FRESH(the_fullest_chunk_that_has_room_is_used_first) {
     struct hk_granules small = take(16); /* all of the first chunk */
+    take(16);                            /* and of the second */
     struct hk_granules large = take(2);
     give(small, 16);
     struct hk_granules kept = take(10); /* leaves 6 granules in the small chunk, 30 in the other */
@@ -240,7 +243,7 @@ TEST_FRESH(granules_used_between_two_looks_start_to_age_anew) {
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 2 * HK_GRANULE_BYTES);
 }
 
-TEST_FRESH(untouched_granules_are_not_purged) {
+TEST_FRESH(granules_that_were_never_used_are_not_purged) {
     take(1);
     CHECK_EQ(purge_arena(HK_PURGE_ALL), 0);
     CHECK_EQ(hk_os_counts.purge_calls, 0);
@@ -264,18 +267,19 @@ TEST_FRESH(granules_that_the_os_refuses_to_purge_stay_dirty) {
 }
 
 TEST_FRESH(a_purge_of_all_unmaps_chunks_without_use_and_keeps_the_others) {
-    struct hk_granules whole = take(16), part = take(3);
-    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    struct hk_granules whole = take(16), full = take(16), part = take(3);
+    CHECK_EQ(mapped_for_chunks(), 4 * MIB);
     give(whole, 16);
     give(take(1), 1);
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
-    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    CHECK_EQ(mapped_for_chunks(), 4 * MIB);
     CHECK_EQ(purge_arena(HK_PURGE_ALL), 1 * MIB);
-    CHECK_EQ(mapped_for_chunks(), 2 * MIB);
+    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
+    CHECK(fake_os_is_mapped((void *)full.base, MIB));
     CHECK(fake_os_is_mapped((void *)part.base, 3 * HK_GRANULE_BYTES));
     CHECK(hk_arena_valid(&arena));
     take(16);
-    CHECK_EQ(mapped_for_chunks(), 2 * MIB);
+    CHECK_EQ(mapped_for_chunks(), 3 * MIB);
 }
 
 static uint32_t count_granule(void *count, uintptr_t base) {
@@ -296,60 +300,164 @@ TEST_FRESH(a_visit_sees_every_granule_in_use) {
 
 /* ---- Huge pages and limits ------------------------------------------------------------------- */
 
-TEST_FRESH(once_much_is_in_use_chunks_ask_for_huge_pages) {
-    CHECK_EQ(hk_option_set("huge_page_mb", "4"), 0);
-    struct hk_granules small = take(16), medium = take(32), large = take(64);
-    CHECK(!small.chunk->huge && !medium.chunk->huge && !large.chunk->huge);
+/* Fills the chunks that never ask, of 4 MiB together. */
+static void fill_small_chunks(void) {
+    for (int i = 0; i < 64; i++)
+        take(1);
+    CHECK_EQ(mapped_for_chunks(), 4 * MIB);
     CHECK_EQ(fake_os.huge_wanted_bytes, 0);
-    struct hk_granules huge = take(1);
-    CHECK(huge.chunk->huge);
-    CHECK_EQ(huge.chunk->base % (2 * MIB), 0);
-    CHECK_EQ(fake_os.huge_wanted_bytes, 8 * MIB);
-    CHECK_EQ(hk_arena_huge_bytes(), 8 * MIB);
-    give(huge, 1);
+}
+
+TEST_FRESH(from_4_mib_on_chunks_ask_for_huge_pages_whose_granules_are_committed_together) {
+    fill_small_chunks();
+    struct hk_granules run = take(1);
+    CHECK_EQ(run.chunk->base % (2 * MIB), 0);
+    CHECK_EQ(fake_os.huge_wanted_bytes, 4 * MIB);
+    CHECK_EQ(hk_chunk_huge_bytes(), 4 * MIB);
+    CHECK_EQ(used_by_chunks(), 6 * MIB);
+    CHECK_EQ(hk_arena_dirty_bytes(), 2 * MIB - HK_GRANULE_BYTES);
+    for (int i = 1; i < 32; i++) {
+        struct hk_granules next = take(1);
+        CHECK(next.chunk == run.chunk && next.zero);
+    }
+    CHECK_EQ(used_by_chunks(), 6 * MIB);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+    give(run, 1);
     purge_arena(HK_PURGE_ALL);
-    CHECK_EQ(hk_arena_huge_bytes(), 0);
+    CHECK_EQ(hk_chunk_huge_bytes(), 2 * MIB);
 }
 
 TEST_FRESH(sparse_use_never_gets_huge_pages_and_dense_use_gets_them_first) {
-    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
-    struct hk_granules small = take(16), huge = take(1);
-    CHECK(!small.chunk->huge && huge.chunk->huge);
+    fill_small_chunks();
+    struct hk_granules huge = take(1);
     struct hk_granules sparse = hk_arena_take(&arena, 1, HK_GRANULES_SPARSE);
-    CHECK(sparse.chunk != huge.chunk && !sparse.chunk->huge);
-    give(small, 16);
+    CHECK(huge.chunk->may_ask && !sparse.chunk->may_ask);
+    CHECK_EQ(sparse.chunk->granules * HK_GRANULE_BYTES, MIB);
     CHECK(take(1).chunk == huge.chunk);
-    CHECK(hk_arena_take(&arena, 1, HK_GRANULES_SPARSE).chunk != huge.chunk);
+    CHECK(hk_arena_take(&arena, 1, HK_GRANULES_SPARSE).chunk == sparse.chunk);
     while (huge.chunk->longest > 0)
         take(1);
-    CHECK(!take(1).chunk->huge); /* rather than a new chunk */
+    CHECK(take(1).chunk == sparse.chunk); /* rather than a new chunk */
 }
 
 TEST_FRESH(with_the_option_at_zero_no_chunk_asks_for_huge_pages) {
-    CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0);
+    only_small_pages();
     for (int i = 0; i < 20; i++)
         take(64);
     CHECK_EQ(fake_os.huge_wanted_bytes, 0);
 }
 
-TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
-    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
-    take(16);
-    struct hk_granules first = take(32); /* all of a chunk of one huge page */
-    CHECK(first.chunk->huge);
-    hk_arena_give(first.chunk, first.base, 4);
-    for (int i = 0; i < 4; i++)
-        CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
-    CHECK_EQ(fake_os.huge_refused_bytes, 0);
-    CHECK_EQ(purge_arena(HK_PURGE_ALL), 4 * HK_GRANULE_BYTES);
-    CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB); /* or the kernel would fill the hole again */
-    CHECK(!first.chunk->huge && hk_arena_huge_bytes() == 0);
-    hk_arena_give(first.chunk, first.base + 4 * HK_GRANULE_BYTES, 20);
-    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
-    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 20 * HK_GRANULE_BYTES);
+/* A chunk of two huge pages that ask, in use throughout; its base. */
+static struct hk_granules take_huge(void) {
+    fill_small_chunks();
+    struct hk_granules run = take(64);
+    CHECK_EQ(run.chunk->asks, 3);
+    CHECK_EQ(run.base, run.chunk->base);
+    return run;
 }
 
-TEST_FRESH(beyond_the_hard_limit_only_touched_granules_are_handed_out) {
+TEST_FRESH(a_huge_page_that_is_mostly_in_use_is_purged_by_a_trim_only) {
+    struct hk_granules run = take_huge();
+    give(run, 8);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_WHOLE), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 0);
+    CHECK_EQ(fake_os.huge_refused_bytes, 0);
+    CHECK_EQ(purge_arena(HK_PURGE_ALL), 8 * HK_GRANULE_BYTES);
+    CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB); /* or the kernel would fill the hole again */
+    CHECK_EQ(run.chunk->asks, 2);
+}
+
+TEST_FRESH(a_huge_page_is_broken_up_when_all_that_is_free_in_it_has_decayed) {
+    struct hk_granules run = take_huge();
+    give(run, 16);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    hk_arena_give(run.chunk, run.base + 16 * HK_GRANULE_BYTES, 1);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 17 * HK_GRANULE_BYTES);
+    CHECK_EQ(run.chunk->asks, 2);
+    CHECK_EQ(hk_chunk_huge_bytes(), 2 * MIB);
+    CHECK_EQ(fake_os.huge_refused_bytes, 2 * MIB);
+}
+
+TEST_FRESH(a_whole_huge_page_goes_back_without_being_broken_up) {
+    struct hk_granules run = take_huge();
+    hk_arena_give(run.chunk, run.base + 32 * HK_GRANULE_BYTES, 32);
+    give(run, 4);
+    CHECK_EQ(purge_arena(HK_PURGE_WHOLE), 2 * MIB);
+    CHECK_EQ(run.chunk->asks, 3);
+    CHECK_EQ(fake_os.huge_refused_bytes, 0);
+    CHECK_EQ(hk_arena_dirty_bytes(), 4 * HK_GRANULE_BYTES);
+}
+
+TEST_FRESH(a_broken_huge_page_asks_again_when_all_of_it_has_gone_back) {
+    struct hk_granules run = take_huge();
+    uint64_t wanted = fake_os.huge_wanted_bytes;
+    give(run, 31);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 31 * HK_GRANULE_BYTES);
+    CHECK_EQ(run.chunk->asks, 2);
+    struct hk_granules small = take(1); /* of a broken page: alone */
+    CHECK_EQ(small.base, run.base);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+    give(small, 1);
+    hk_arena_give(run.chunk, run.base + 31 * HK_GRANULE_BYTES, 1);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 2 * HK_GRANULE_BYTES);
+    CHECK_EQ(run.chunk->asks, 3);
+    CHECK_EQ(fake_os.huge_wanted_bytes, wanted + 2 * MIB);
+    take(1);
+    CHECK_EQ(hk_arena_dirty_bytes(), 2 * MIB - HK_GRANULE_BYTES);
+    CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(granules_in_use_can_lose_pages_after_their_huge_page_was_broken_up) {
+    struct hk_granules run = take_huge();
+    hk_arena_break_huge(run.chunk, run.base + 30 * HK_GRANULE_BYTES, 1);
+    CHECK_EQ(run.chunk->asks, 2);
+    hk_arena_break_huge(run.chunk, run.base + 30 * HK_GRANULE_BYTES, 4); /* reaches into the next */
+    CHECK_EQ(run.chunk->asks, 0);
+    CHECK_GE(fake_os.huge_refused_bytes, 4 * MIB);
+    CHECK_EQ(hk_chunk_huge_bytes(), 0);
+}
+
+TEST_FRESH(the_unused_end_of_a_huge_page_goes_back_once_its_arena_rests) {
+    fill_small_chunks();
+    struct hk_granules last;
+    for (int i = 0; i < 5; i++) { /* it grows between two scans */
+        last = take(1);
+        CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    }
+    CHECK_EQ(last.chunk->asks, 3);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
+    CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 27 * HK_GRANULE_BYTES);
+    CHECK_EQ(last.chunk->asks, 2);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+}
+
+TEST_FRESH(a_process_with_many_huge_pages_breaks_up_whole_chunks) {
+    fake_os.mappings_max = 16; /* an eighth: 2 huge pages */
+    struct hk_granules run = take_huge();
+    give(run, 31);
+    CHECK_EQ(purge_arena(HK_PURGE_FREE), 31 * HK_GRANULE_BYTES);
+    CHECK_EQ(run.chunk->asks, 0);
+    CHECK_EQ(fake_os.huge_refused_bytes, 4 * MIB);
+}
+
+TEST_FRESH(near_the_hard_limit_no_rest_of_a_huge_page_is_committed) {
+    fill_small_chunks();
+    take(1);
+    for (int i = 1; i < 32; i++)
+        take(1);
+    char limit[32];
+    snprintf(limit, sizeof limit, "%zu", (size_t)hk_usage_bytes() + MIB);
+    CHECK_EQ(hk_option_set("limit_hard", limit), 0);
+    for (int i = 0; i < 16; i++)
+        CHECK(take(1).zero);
+    CHECK(try_take(1).chunk == NULL);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+}
+
+TEST_FRESH(beyond_the_hard_limit_only_committed_granules_are_handed_out) {
     struct hk_granules run = take(10);
     char limit[32];
     snprintf(limit, sizeof limit, "%zu", (size_t)hk_meta_bytes() + MIB);
@@ -394,9 +502,12 @@ TEST_FRESH(when_a_chunk_of_full_size_is_refused_the_smallest_that_serves_is_trie
 TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
     struct hk_chunk *chunk = take(3).chunk;
     CHECK(hk_arena_valid(&arena));
-    chunk->touched[0] &= ~(uint64_t)1; /* in use, but said to be untouched */
+    chunk->written[0] &= ~(uint64_t)1; /* in use, but said to be zero */
     CHECK(!hk_arena_valid(&arena));
-    chunk->touched[0] |= 1;
+    chunk->written[0] |= 1;
+    chunk->committed[0] &= ~(uint64_t)2; /* written, but said to have no memory */
+    CHECK(!hk_arena_valid(&arena));
+    chunk->committed[0] |= 2;
     chunk->longest--;
     CHECK(!hk_arena_valid(&arena));
     chunk->longest++;
@@ -406,7 +517,7 @@ TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
 /* ---- Alignment ------------------------------------------------------------------------------- */
 
 static struct hk_granules take_aligned(uint32_t granules, size_t align) {
-    struct hk_granules run = hk_arena_take_aligned(&arena, granules, align, HK_GRANULES_SPARSE);
+    struct hk_granules run = hk_arena_take_aligned(&arena, granules, align, HK_GRANULES_DENSE);
     REQUIRE(run.chunk != NULL);
     CHECK_EQ(run.base % align, 0);
     return run;
@@ -448,6 +559,7 @@ TEST_FRESH(an_aligned_run_is_found_again_when_the_granules_around_it_are_in_use)
 
 /* Chunks with every second granule dirty; returns the number of dirty granules. */
 static uint32_t make_holes(uint32_t granules) {
+    only_small_pages();
     static struct hk_granules runs[2048];
     REQUIRE(granules <= TEST_COUNT(runs));
     for (uint32_t i = 0; i < granules; i++)
@@ -554,22 +666,22 @@ TEST_FRESH(where_nothing_can_be_mapped_chunks_come_from_freed_large_ranges) {
 
 /* ---- Huge pages of the whole system ---------------------------------------------------------- */
 
-TEST_FRESH(where_huge_pages_are_everywhere_a_chunk_is_excluded_from_its_first_purge_on) {
+TEST_FRESH(where_huge_pages_are_everywhere_chunks_that_do_not_ask_refuse_them) {
     fake_os.huge_mode = HK_OS_HUGE_ALWAYS;
     struct hk_granules run = take(6);
-    CHECK_EQ(fake_os.huge_refused_bytes, 0);
-    memset((void *)run.chunk->base, 1, MIB); /* as a huge page does */
-    hk_arena_give(run.chunk, run.base, 2);
-    uint64_t purged = hk_os_counts.bytes_purged;
-    CHECK_EQ(purge_arena(HK_PURGE_FREE), 2 * HK_GRANULE_BYTES);
     CHECK_EQ(fake_os.huge_refused_bytes, MIB);
-    /* Pages behind granules that nobody touched went as well. */
-    CHECK_GE(hk_os_counts.bytes_purged - purged, 12 * HK_GRANULE_BYTES);
-    CHECK_EQ(used_by_chunks(), 4 * HK_GRANULE_BYTES);
-    hk_arena_give(run.chunk, run.base + 2 * HK_GRANULE_BYTES, 2);
+    CHECK_EQ(used_by_chunks(), 6 * HK_GRANULE_BYTES);
+    give(run, 6);
     purge_arena(HK_PURGE_FREE);
     CHECK_EQ(fake_os.huge_refused_bytes, MIB);
     CHECK(hk_arena_valid(&arena));
+}
+
+TEST_FRESH(where_huge_pages_are_everywhere_large_arenas_ask_all_the_same) {
+    fake_os.huge_mode = HK_OS_HUGE_ALWAYS;
+    take_huge();
+    CHECK_EQ(fake_os.huge_wanted_bytes, 4 * MIB);
+    CHECK_EQ(fake_os.huge_refused_bytes, 4 * MIB); /* the chunks before */
 }
 
 TEST_FRESH(where_huge_pages_come_on_request_only_other_chunks_stay_as_they_are) {
@@ -581,18 +693,16 @@ TEST_FRESH(where_huge_pages_come_on_request_only_other_chunks_stay_as_they_are) 
 }
 
 TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them) {
-    CHECK_EQ(hk_option_set("huge_page_mb", "1"), 0);
-    take(16);
-    struct hk_granules run = take(32);
-    CHECK(run.chunk->huge);
-    hk_arena_give(run.chunk, run.base, 4);
+    struct hk_granules run = take_huge();
+    give(run, 4);
     fake_os.huge_mode = HK_OS_HUGE_NEVER; /* by a later prctl */
     hk_arena_obey_huge_mode(&arena);
+    CHECK_EQ(run.chunk->asks, 0);
+    CHECK_EQ(hk_chunk_huge_bytes(), 0);
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 4 * HK_GRANULE_BYTES);
-    CHECK(!run.chunk->huge);
     uint64_t wanted = fake_os.huge_wanted_bytes;
-    CHECK(!take(64).chunk->huge);
+    CHECK(!take(64).chunk->may_ask);
     CHECK_EQ(fake_os.huge_wanted_bytes, wanted);
 }
 
@@ -622,7 +732,7 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
     uint64_t dirty = hk_arena_dirty_bytes(), used = used_by_chunks();
     struct hk_arena whole = arena;
     memset(arena.sides, 0x5a, sizeof arena.sides);
-    arena.touched += 3;
+    arena.committed += 3;
     arena.dirty -= 2;
     hk_usage_note(3 * HK_GRANULE_BYTES);
     for (struct hk_chunk *chunk = arena.chunks; chunk != NULL; chunk = chunk->older) {
@@ -631,7 +741,7 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
         chunk->decayed[0] = ~UINT64_C(0);
     }
     repair();
-    CHECK_EQ(arena.touched, whole.touched);
+    CHECK_EQ(arena.committed, whole.committed);
     CHECK_EQ(arena.dirty, whole.dirty);
     CHECK_EQ(used_by_chunks(), used);
     CHECK_EQ(hk_arena_dirty_bytes(), dirty + 2 * HK_GRANULE_BYTES); /* the test took none from it */
@@ -675,11 +785,11 @@ TEST_FRESH(a_purge_under_way_keeps_its_run_until_the_repair_of_the_purge) {
     CHECK(hk_arena_valid(&arena));
 }
 
-TEST_FRESH(granules_that_were_half_taken_stay_in_use_and_are_touched) {
+TEST_FRESH(granules_that_were_half_taken_stay_in_use_and_are_committed) {
     struct hk_granules run = take(2);
     run.chunk->used[0] |= 0xf0; /* and the thread stopped here */
     repair();
-    CHECK_EQ(run.chunk->touched[0] & 0xf0, 0xf0);
+    CHECK_EQ(run.chunk->committed[0] & 0xf0, 0xf0);
     CHECK_EQ(run.chunk->longest, 8);
     CHECK_EQ(used_by_chunks(), 6 * HK_GRANULE_BYTES);
 }

@@ -83,6 +83,7 @@ TEST_FRESH(a_later_purge_unmaps_what_was_refused) {
 }
 
 TEST_FRESH(refused_neighbours_become_one_so_that_a_whole_mapping_can_go) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); /* ranges lie side by side */
     CHECK_EQ(hk_option_set("large_cache_mb", "0"), 0);
     fake_os.chunks_at = FAR;
     struct hk_range a = take(5 * MIB), b = take(6 * MIB), c = take(7 * MIB);
@@ -126,6 +127,7 @@ TEST_FRESH(memory_that_is_locked_and_cannot_be_unmapped_stays_counted_and_is_not
 }
 
 TEST_FRESH(an_aligned_range_leaves_both_remainders) {
+    CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); /* ranges lie side by side */
     fake_os.chunks_at = FAR + 64 * KIB;
     give(take(8 * MIB));
     struct hk_range range = hk_extent_take(MIB, MIB);

@@ -118,8 +118,12 @@ TEST_FRESH(absurd_sizes_are_refused) {
 
 /* ---- Kept mappings --------------------------------------------------------------------------- */
 
+/* Mappings lie side by side, whatever their sizes. */
+static void without_huge_pages(void) { CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); }
+
 /* Two mappings side by side, freed. */
 static char *free_neighbours(size_t first, size_t second) {
+    without_huge_pages();
     fake_os.chunks_at = FAR;
     void *a = allocate(first);
     fake_os.chunks_at = FAR + first;
@@ -187,6 +191,7 @@ TEST_FRESH(the_smallest_kept_mapping_that_fits_is_reused) {
 }
 
 TEST_FRESH(a_kept_mapping_is_reused_only_where_its_alignment_is_enough) {
+    without_huge_pages();
     fake_os.chunks_at = FAR + 64 * KIB;
     void *block = allocate(8 * MIB);
     release(block);

@@ -107,7 +107,7 @@ TEST_FRESH(a_chunk_whose_bits_contradict_each_other_is_reported) {
     make_state();
     struct hk_chunk *chunk = hk_thread_get()->heap->arena.chunks;
     const char *words = "bits of a chunk contradict each other";
-    CHECK_FAULT_WITH(chunk->touched[0], 0, words);
+    CHECK_FAULT_WITH(chunk->committed[0], 0, words);
     CHECK_FAULT_WITH(chunk->longest, chunk->longest + 1, words);
 }
 
