@@ -12,6 +12,7 @@
 
 enum {
     ARENA_MIB = 1 << 20,
+    ARENA_SPARSE_PART = 16,     /* see arena_next_sparse_chunk */
     ARENA_ALIGNED_SEARCH = 256, /* chunks that a search for an aligned run looks at */
 };
 
@@ -33,7 +34,7 @@ static struct hk_arena_side *arena_side(const struct hk_chunk *chunk) {
     return &chunk->arena->sides[chunk->may_ask ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE];
 }
 
-void hk_arena_unlink(struct hk_chunk *chunk) {
+static void arena_unlink(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
     struct hk_arena_side *side = arena_side(chunk);
@@ -61,6 +62,16 @@ static void arena_link(struct hk_chunk *chunk) {
     side->filled |= UINT64_C(1) << bucket;
 }
 
+static void arena_insert(struct hk_chunk *chunk) {
+    arena_side(chunk)->granules += chunk->granules;
+    arena_link(chunk);
+}
+
+void hk_arena_remove(struct hk_chunk *chunk) {
+    arena_side(chunk)->granules -= chunk->granules;
+    arena_unlink(chunk);
+}
+
 /* Only if a run breaks up the longest free one are all the others looked at. */
 void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     uint32_t longest = chunk->longest;
@@ -74,7 +85,7 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     }
     if (longest == chunk->longest)
         return;
-    hk_arena_unlink(chunk);
+    arena_unlink(chunk);
     chunk->longest = longest;
     arena_link(chunk);
 }
@@ -187,6 +198,16 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     return (uint32_t)(mib * (ARENA_MIB / HK_GRANULE_BYTES));
 }
 
+/* The same for sparse use beside chunks with huge pages: a part of what there is, because dense use
+ * would fill the rest of it. */
+static uint32_t arena_next_sparse_chunk(const struct hk_arena *arena, uint32_t granules) {
+    uint64_t part = arena->sides[HK_GRANULES_SPARSE].granules / ARENA_SPARSE_PART;
+    uint32_t least = arena_next_chunk(0, granules);
+    uint32_t most = arena_next_chunk(arena->chunks_mapped, granules);
+    part = hk_round_up(hk_min(part, most), ARENA_MIB / HK_GRANULE_BYTES);
+    return part > least ? (uint32_t)part : least;
+}
+
 /* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come
  * first, as a process that has them is short of mappings. Where nothing can be mapped, any kept
  * range of `least` granules will do, and then a mapping of the smallest size. */
@@ -214,8 +235,9 @@ struct arena_want {
     uint32_t granules;
     size_t align;
     enum hk_granules_use use;
-    uint32_t size;  /* granules of the next chunk, should there be no run */
-    uint64_t bytes; /* that the arena then has committed */
+    uint32_t size;        /* granules of the next chunk, should there be no run */
+    uint32_t sparse_size; /* the same, if it is for sparse use beside chunks with huge pages */
+    uint64_t bytes;       /* that the arena then has committed */
 };
 
 /* Granules of a run that holds an aligned one wherever it begins. */
@@ -241,7 +263,7 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_
     bool wanted = hk_huge_is_wanted(want->bytes);
     bool sparse = want->use == HK_GRANULES_SPARSE;
     bool huge = wanted && !sparse && want->size % HK_HUGE_GRANULES == 0;
-    uint32_t size = wanted && sparse ? arena_next_chunk(0, want_granules(want)) : want->size;
+    uint32_t size = wanted && sparse ? want->sparse_size : want->size;
     size_t descriptor_bytes = hk_chunk_descriptor_bytes(size);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
@@ -268,7 +290,7 @@ static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
     chunk->older = arena->chunks;
     hk_fence_stores();
     arena->chunks = chunk;
-    arena_link(chunk);
+    arena_insert(chunk);
     arena->committed += committed;
     hk_arena_count_dirty(arena, committed, 0);
 }
@@ -294,6 +316,7 @@ static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_wa
             ? arena_take_existing(arena, want->granules, want->use)
             : arena_take_aligned(arena, want->granules, want->align, want->use);
     want->size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
+    want->sparse_size = arena_next_sparse_chunk(arena, want_granules(want));
     want->bytes = (arena->committed + want->granules) * HK_GRANULE_BYTES;
     bool more_dirty = arena->dirty > dirty; /* the rest of a huge page */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
@@ -320,7 +343,7 @@ static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *
 
 struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
                                          enum hk_granules_use use) {
-    struct arena_want want = {granules, align, use, 0, 0};
+    struct arena_want want = {granules, align, use, 0, 0, 0};
     hk_assert(granules >= 1 && want_granules(&want) <= HK_ARENA_GRANULES_MAX);
     struct hk_granules taken = arena_try_take(arena, &want, NULL);
     return hk_likely(taken.chunk != NULL) ? taken : arena_grow(arena, &want);
@@ -370,7 +393,7 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
         chunk->arena->committed += (uint32_t)__builtin_popcountll(chunk->committed[i]);
     }
     chunk->longest = hk_chunk_longest(chunk);
-    arena_link(chunk);
+    arena_insert(chunk);
     return dirty;
 }
 

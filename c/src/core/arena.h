@@ -54,6 +54,7 @@ struct hk_arena {
         uint32_t wanted;        /* bits: granules of that page that are to go back */
     } place;
     struct hk_arena_side {
+        uint64_t granules;                          /* lock:ARENA; of all its chunks */
         uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
         struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; by their longest free run */
     } sides[HK_GRANULES_USES]; /* chunks that may ask for huge pages, and the others */
@@ -120,7 +121,7 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used);
 /* Counts dirty granules that came and that went. */
 void hk_arena_count_dirty(struct hk_arena *arena, uint64_t more, uint64_t less);
 
-/* Takes a chunk out of its bucket. */
-void hk_arena_unlink(struct hk_chunk *chunk);
+/* Takes a chunk out of the arena's side. */
+void hk_arena_remove(struct hk_chunk *chunk);
 
 #endif

@@ -166,7 +166,7 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
         hk_fence_stores(); /* a forked child never finds a chunk there that is in no list */
         *at = chunk->older;
         hk_fence_stores();
-        hk_arena_unlink(chunk);
+        hk_arena_remove(chunk);
         arena->committed -= committed;
         hk_arena_count_dirty(arena, 0, committed);
     }
