@@ -181,6 +181,54 @@ TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
     CHECK(fake_os_is_mapped(block, 20 * MIB) && !fake_os_is_mapped(block + 20 * MIB, 4096));
 }
 
+/* Frees `count` blocks of 8 MiB and allocates as many. Returns how many bytes were mapped anew. */
+static size_t replace(void **list, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        release(list[i]);
+    size_t mapped = fake_os_mapped();
+    for (size_t i = 0; i < count; i++)
+        list[i] = allocate(8 * MIB);
+    return fake_os_mapped() - mapped;
+}
+
+TEST_FRESH(the_limit_rises_to_half_of_what_is_in_use_where_evicted_mappings_are_missed) {
+    keep_for_reuse("16");
+    void *list[10];
+    for (size_t i = 0; i < TEST_COUNT(list); i++)
+        list[i] = allocate(8 * MIB);
+    CHECK_EQ(replace(list, 10), 64 * MIB); /* all but 16 MiB */
+    CHECK_EQ(replace(list, 10), 24 * MIB); /* all but 16 MiB and half of 80 */
+    CHECK_EQ(replace(list, 7), 0);
+}
+
+TEST_FRESH(the_limit_does_not_rise_where_nothing_is_missed_and_falls_again) {
+    keep_for_reuse("16");
+    void *list[10];
+    for (int round = 0; round < 3; round++) {
+        AT("round", round);
+        for (size_t i = 0; i < TEST_COUNT(list); i++)
+            list[i] = allocate(8 * MIB);
+        for (size_t i = 0; i < TEST_COUNT(list); i++)
+            release(list[i]);
+        CHECK_EQ(hk_extent_cached_bytes(), round == 1 ? 56 * MIB : 16 * MIB);
+        /* The second round misses what the first one evicted. Then much time passes. */
+        for (int i = 0; round == 1 && i < 40; i++) {
+            fake_os.now_ms += 10000;
+            release(allocate(8 * MIB));
+        }
+    }
+}
+
+TEST_FRESH(without_a_cache_nothing_is_kept_however_often_it_is_missed) {
+    keep_for_reuse("0");
+    void *list[4];
+    for (size_t i = 0; i < TEST_COUNT(list); i++)
+        list[i] = allocate(8 * MIB);
+    for (int round = 0; round < 3; round++)
+        CHECK_EQ(replace(list, 4), 32 * MIB);
+    CHECK_EQ(hk_extent_cached_bytes(), 0);
+}
+
 TEST_FRESH(the_smallest_kept_mapping_that_fits_is_reused) {
     void *blocks[] = {allocate(12 * MIB), allocate(11 * MIB), allocate(10 * MIB)};
     for (size_t i = 0; i < TEST_COUNT(blocks); i++)
@@ -220,7 +268,7 @@ TEST_FRESH(with_a_limit_of_zero_nothing_is_kept) {
 }
 
 TEST_FRESH(only_so_many_mappings_are_kept_and_none_is_lost) {
-    enum { BLOCKS = 40 };
+    enum { BLOCKS = 100 };
     keep_for_reuse("1000");
     void *blocks[BLOCKS];
     for (int i = 0; i < BLOCKS; i++)
