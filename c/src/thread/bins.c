@@ -254,7 +254,7 @@ static void bins_raise_capacity(struct hk_thread *thread, size_t class, uint32_t
     bins_set_capacity(thread, class, (uint32_t)hk_min(capacity, most));
 }
 
-void hk_bins_grow(struct hk_thread *thread, size_t class) {
+void hk_bins_grow_now(struct hk_thread *thread, size_t class) {
     const struct hk_class *row = &hk_classes[class];
     uint32_t depth = hk_budget_depth(thread, class);
     uint32_t old = thread->capacity[class];
@@ -265,8 +265,10 @@ void hk_bins_grow(struct hk_thread *thread, size_t class) {
     capacity = capacity < depth ? capacity : depth;
 
     if (hk_budget_held(thread) + row->block_bytes > thread->budget) {
-        if (hk_likely(thread->slow_calls % THREAD_ROOM_CALLS != 0))
+        if (hk_likely(thread->slow_calls % THREAD_ROOM_CALLS != 0)) {
+            thread->no_room = row->block_bytes;
             return;
+        }
         bins_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
     }
     bins_raise_capacity(thread, class, capacity, thread->budget);

@@ -41,7 +41,11 @@ bool hk_bins_flush(struct hk_thread *thread, const char *function, size_t class,
 
 /* Doubles a bin's capacity, to the depth of its class. If that takes more than the budget, bins
  * that hold much more give way now and then. */
-void hk_bins_grow(struct hk_thread *thread, size_t class);
+void hk_bins_grow_now(struct hk_thread *thread, size_t class);
+HK_FAST void hk_bins_grow(struct hk_thread *thread, size_t class) {
+    if (hk_classes[class].block_bytes < thread->no_room)
+        hk_bins_grow_now(thread, class);
+}
 
 /* Puts up to `count` blocks of a class into a bin; returns how many were added. */
 uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count);

@@ -56,8 +56,8 @@ static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
 /* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a
  * thread that only allocates ends with half of its last batch unused. */
 static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
-    uint32_t part = thread->depth_shift == 0 ? 2 : 4;
-    return (capacity + part - 1) / part;
+    uint32_t halvings = thread->depth_shift == 0 ? 1 : 2;
+    return (capacity + (1u << halvings) - 1) >> halvings;
 }
 
 static void *slow_refill(struct hk_thread *thread, size_t class) {

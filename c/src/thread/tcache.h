@@ -32,6 +32,7 @@ struct hk_thread {
     struct hk_large_cache large;  /* owner */
     size_t capacity_bytes;        /* owner; sum of capacity times block size */
     size_t budget;                /* owner; bytes that it may hold, recomputed now and then */
+    size_t no_room;               /* owner; bytes; since then a bin of such blocks did not grow */
     uint32_t depth_shift;         /* owner; bins have the depth of their class shifted by it */
     size_t moved_bytes;           /* owner; of all refills and flushes */
     size_t regret_bytes;          /* owner; of refills from classes that it had flushed */
