@@ -11,6 +11,7 @@ enum {
     /* Of vm.max_map_count. A page that does not ask beside one that does is a mapping more to the
      * kernel. In processes with more huge pages than this, whole chunks stop asking. */
     CHUNK_MAPPINGS_PART = 8,
+    CHUNK_HUGE_PART_BYTES = 4096, /* Larger pages have huge pages of 32 or 512 MiB. */
 };
 
 static uint64_t chunk_huge_bytes; /* atomic; that ask */
@@ -95,7 +96,8 @@ uint32_t hk_chunk_committed(const struct hk_chunk *chunk, struct hk_run run) {
 
 bool hk_huge_is_wanted(uint64_t bytes) {
     uint64_t threshold = hk_option(HK_OPTION_huge_page_mb) << 20;
-    return threshold != 0 && bytes >= threshold && hk_os_huge_pages_exist();
+    return threshold != 0 && bytes >= threshold && hk_os_page_bytes() == CHUNK_HUGE_PART_BYTES &&
+           hk_os_huge_pages_exist();
 }
 
 /* All huge pages that a run lies in. */

@@ -340,6 +340,13 @@ TEST_FRESH(sparse_use_never_gets_huge_pages_and_dense_use_gets_them_first) {
     CHECK(take(1).chunk == sparse.chunk); /* rather than a new chunk */
 }
 
+TEST_FRESH(where_pages_have_16_kib_no_chunk_asks_for_huge_pages) {
+    fake_os.page_bytes = 16384;
+    for (int i = 0; i < 20; i++)
+        take(64);
+    CHECK_EQ(fake_os.huge_wanted_bytes, 0);
+}
+
 TEST_FRESH(with_the_option_at_zero_no_chunk_asks_for_huge_pages) {
     only_small_pages();
     for (int i = 0; i < 20; i++)
