@@ -24,6 +24,7 @@ struct hk_heap_class {
     struct hk_lock lock;
     struct hk_span *first; /* lock:CLASS; slabs that are not exhausted; taken from the front */
     struct hk_span *last;  /* lock:CLASS */
+    struct hk_span *scan;  /* lock:CLASS; the slab that a scan visits next; NULL: at the end */
     uint32_t slabs;        /* atomic, stored under CLASS; all, exhausted ones too */
     uint32_t listed;       /* lock:CLASS; in the list */
     uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */

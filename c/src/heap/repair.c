@@ -67,7 +67,7 @@ void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct repair repair = {heap, class};
     repair_end_of_purge(heap, class);
-    hc->first = hc->last = NULL;
+    hc->first = hc->last = hc->scan = NULL;
     hc->slabs = hc->listed = hc->empty = 0;
     hc->blocks_allocated = hc->blocks_purging = 0;
     hk_arena_visit(&heap->arena, repair_slab, &repair);

@@ -36,6 +36,7 @@ static void scan_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
         released = scan_detach_empty(hc, released);
     scan->waiting += hc->empty;
     scan->left = hc->listed;
+    hc->scan = hc->first;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     hk_slabs_release(released);
 }
@@ -115,16 +116,16 @@ static bool scan_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
     return true;
 }
 
-/* Visits each slab in the list once. Each goes to the end of the list, so the order stays and the
- * scan can go on later where it stopped. */
+/* Visits each slab in the list once. The place in the list moves on when its slab leaves, so other
+ * threads may work in between, and the scan can go on later where it stopped. A slab that rests is
+ * not written to, because a forked child may share its memory. */
 static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
-    while (scan->left > 0 && hc->first != NULL && !hk_purge_is_spent(&scan->budget)) {
-        struct hk_span *slab = hc->first;
-        hk_slabs_remove(hc, slab);
-        hk_slabs_push_last(hc, slab);
+    while (scan->left > 0 && hc->scan != NULL && !hk_purge_is_spent(&scan->budget)) {
+        struct hk_span *slab = hc->scan;
+        hc->scan = slab->next;
         if (scan_wants_purge(slab, scan))
             scan_purge_slab(heap, slab, scan, &released);
         scan->left--;
@@ -134,7 +135,7 @@ static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan)
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         hk_lock(&hc->lock, HK_RANK_CLASS);
     }
-    if (hc->first == NULL)
+    if (hc->scan == NULL)
         scan->left = 0;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     hk_slabs_release(released);

@@ -44,6 +44,8 @@ void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
 }
 
 void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab) {
+    if (hk_unlikely(hc->scan == slab))
+        hc->scan = slab->next;
     if (slab->prev != NULL)
         slab->prev->next = slab->next;
     else
