@@ -1,10 +1,10 @@
-/* base/atomic.h - atomic operations whose names say their order.
+/* base/atomic.h - atomic operations with their order in the name.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: type-generic macros over the compiler's atomics. There is no operation without an
- * order in its name, so an unexplained order cannot be written; the line above each use says what
- * it pairs with, or, for relaxed ones, why nothing is ordered.
+ * order in its name, so an unexplained order cannot be written. The line above each use names its
+ * counterpart, or, for relaxed ones, the reason why no order is needed.
  * Owns: nothing. Threads: any. Boundary: calls nothing.
  */
 #ifndef HK_BASE_ATOMIC_H
@@ -26,8 +26,8 @@
 #define hk_stat_add(p, v) hk_add_relaxed(p, v)
 #define hk_stat_sub(p, v) hk_sub_relaxed(p, v)
 
-/* Variables that are stored under a lock, which orders the stores. A look without the lock is a
- * hint: the decision falls under the lock, or a stale value does no harm. */
+/* Variables that are stored under a lock, which orders the stores. A load without the lock is a
+ * hint. The decision is made under the lock, or a stale value does no harm. */
 #define hk_peek(p) hk_load_relaxed(p)
 #define hk_store_locked(p, v) hk_store_relaxed(p, v)
 #define hk_add_locked(p, v) hk_store_relaxed(p, *(p) + (v))
@@ -41,8 +41,8 @@
 #define hk_cas_acq_rel(p, expected, v)                                                             \
     __atomic_compare_exchange_n((p), (expected), (v), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)
 
-/* Whether *p equals a pointer. Relaxed. Compilers do not fold an atomic load into the comparison.
- */
+/* Whether *p equals a pointer. Relaxed. Compilers do not fold an atomic load into the
+ * comparison. */
 HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
 #if defined(__x86_64__) && !HK_THREAD_SANITIZER
     bool equal;
@@ -53,12 +53,12 @@ HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
 #endif
 }
 
-/* Orders memory accesses of this thread for the compiler only. Pairs with hk_os_barrier, which
+/* Orders memory accesses of this thread for the compiler only. It pairs with hk_os_barrier, which
  * orders them for the processor. */
 #define hk_fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)
 
-/* Stores before it are seen no later than stores after it, even by a process that is forked from
- * another thread in between; costs nothing on x86-64. */
+/* Stores before it are seen no later than stores after it, even by a process that another thread
+ * forks in between. It costs nothing on x86-64. */
 #define hk_fence_stores() __atomic_thread_fence(__ATOMIC_RELEASE)
 
 /* Tells the processor that this is a spin loop. */
@@ -70,7 +70,7 @@ HK_FAST void hk_relax(void) {
 #endif
 }
 
-/* Raises *p to at least `value`. Relaxed: a statistic, nothing is read through it. */
+/* Raises *p to at least `value`. Relaxed, because it is a statistic: nothing is read through it. */
 static inline void hk_max_relaxed(uint64_t *p, uint64_t value) {
     uint64_t seen = hk_load_relaxed(p);
     while (seen < value && !hk_cas_relaxed(p, &seen, value)) {

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: rounding, and searches in bitmaps made of 64-bit words (bit i is bit i % 64 of word
- * i / 64). Owns: nothing. Threads: any; callers own the bitmaps. Boundary: calls nothing.
+ * What it is: rounding, and searches in bitmaps made of 64-bit words (bit i is bit i % 64 of word i
+ * / 64). Owns: nothing. Threads: any. Callers own the bitmaps. Boundary: calls nothing.
  */
 #ifndef HK_BASE_BITS_H
 #define HK_BASE_BITS_H
@@ -39,7 +39,7 @@ static inline void hk_bit_clear(uint64_t *words, uint32_t i) {
     words[i / HK_WORD_BITS] &= ~(UINT64_C(1) << (i % HK_WORD_BITS));
 }
 
-/* The first position from `from` on whose bit equals `value`; `bits` if there is none. */
+/* The first position from `from` on with a bit equal to `value`, or `bits` if there is none. */
 static inline uint32_t hk_bits_find(const uint64_t *words, uint32_t bits, uint32_t from,
                                     bool value) {
     uint64_t flip = value ? 0 : ~UINT64_C(0);
@@ -54,7 +54,7 @@ static inline uint32_t hk_bits_find(const uint64_t *words, uint32_t bits, uint32
     return bits;
 }
 
-/* One past the last position before `before` whose bit equals `value`; 0 if there is none. */
+/* One past the last position before `before` with a bit equal to `value`, or 0 if there is none. */
 static inline uint32_t hk_bits_find_last(const uint64_t *words, uint32_t before, bool value) {
     uint64_t flip = value ? 0 : ~UINT64_C(0);
     while (before > 0) {
@@ -68,8 +68,8 @@ static inline uint32_t hk_bits_find_last(const uint64_t *words, uint32_t before,
     return 0;
 }
 
-/* The first run of bits equal to `value` that begins at or after `from`; count 0 if there is none.
- */
+/* The first run of bits equal to `value` that begins at or after `from`. Its count is 0 if there is
+ * none. */
 static inline struct hk_run hk_bits_run(const uint64_t *words, uint32_t bits, uint32_t from,
                                         bool value) {
     struct hk_run run;
@@ -95,7 +95,7 @@ static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) 
     }
 }
 
-/* Set bits in a run. */
+/* The number of set bits in a run. */
 static inline uint32_t hk_bits_count(const uint64_t *words, struct hk_run run) {
     uint32_t count = 0;
     for (uint32_t i = run.start, end = run.start + run.count; i < end;) {

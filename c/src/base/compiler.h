@@ -1,9 +1,9 @@
-/* base/compiler.h - names for what the compiler offers beyond C11.
+/* base/compiler.h - names for the compiler's extensions of C11.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: attribute and annotation macros, and the build's debug constant; the only file that
- * may use GNU attributes directly, apart from the public header.
+ * What it is: attribute and annotation macros, and the build's debug constant. Only this file and
+ * the public header may use GNU attributes directly.
  * Owns: nothing. Threads: any. Boundary: calls nothing.
  */
 #ifndef HK_BASE_COMPILER_H
@@ -50,11 +50,11 @@
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
 #define hk_prefetch_for_write(p) __builtin_prefetch(p, 1)
 
-/* A few bytes of static TLS in all, so that a library with hakmem inside can be opened by dlopen.
+/* hakmem uses only a few bytes of static TLS, so that dlopen can open a library that contains it.
  * The build chooses the TLS model (-ftls-model). */
 #define HK_THREAD_LOCAL _Thread_local
 
-/* The structure of a type that holds `pointer` as its member. */
+/* The structure that contains `*pointer` as its member. */
 #define HK_HOLDER(type, member, pointer)                                                           \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 

@@ -15,9 +15,10 @@ enum { OS_BARRIER_PRIVATE = 1 << 3, OS_BARRIER_REGISTER_PRIVATE = 1 << 4 };
 
 bool hk_os_barrier(void) {
     static uint32_t refused; /* atomic: the kernel does not know it */
-    /* relaxed: all threads find the same */
+    /* relaxed: all threads find the same value */
     if (hk_load_relaxed(&refused) || hk_os_is_sandboxed())
         return false;
+
     long result = os_syscall(SYS_membarrier, OS_BARRIER_PRIVATE, 0, 0);
     if (result == -EPERM && os_syscall(SYS_membarrier, OS_BARRIER_REGISTER_PRIVATE, 0, 0) == 0)
         result = os_syscall(SYS_membarrier, OS_BARRIER_PRIVATE, 0, 0);
@@ -39,8 +40,8 @@ static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name
     return os_lines_open(lines, path, '\n');
 }
 
-/* The file tells the number of the system call, -1 within a page fault, "running" for any other
- * state. */
+/* The file contains the number of the system call, -1 within a page fault, and "running" in any
+ * other state. */
 static bool os_thread_is_in_call(uint64_t id) {
     struct os_lines lines;
     if (!os_thread_open(&lines, id, "/syscall"))
@@ -71,12 +72,14 @@ static struct os_thread_status os_thread_status(uint64_t id) {
     const char *line = NULL;
     if (!os_thread_open(&lines, id, "/status"))
         return status;
+
     while ((line = os_lines_next(&lines)) != NULL) {
         if (strncmp(line, mask, sizeof mask - 1) == 0)
             status.blocked_signals = os_digits(line + sizeof mask - 1, 16);
         else if (strncmp(line, sleeps, sizeof sleeps - 1) == 0)
             status.sleeps = os_digits(line + sizeof sleeps - 1, 10);
     }
+
     os_lines_close(&lines);
     return status;
 }
@@ -84,13 +87,13 @@ static struct os_thread_status os_thread_status(uint64_t id) {
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask) {
     if (id == 0 || !os_thread_is_in_call(id))
         return false;
-    /* The number of sleeps tells that it was the same one all the time. */
+    /* An unchanged number of sleeps proves that it was the same sleep all the time. */
     struct os_thread_status before = os_thread_status(id);
     return before.sleeps != 0 && before.blocked_signals == usual_mask && os_thread_is_in_call(id) &&
            os_thread_status(id).sleeps == before.sleeps;
 }
 
-/* The kernel's structure, or more: some processors have no restorer. */
+/* The kernel's structure. It may be shorter, because some processors have no restorer. */
 struct os_action {
     void *handler;
     unsigned long flags;

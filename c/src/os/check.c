@@ -40,6 +40,7 @@ void hk_text_add_pointer(struct hk_text *text, const void *pointer) {
 void hk_assert_failed(const char *condition, const char *file, int line_number) {
     char line[CHECK_LINE_BYTES];
     struct hk_text text = {line, line + sizeof line - 1};
+
     hk_text_add(&text, "hakmem: internal error: ");
     hk_text_add(&text, file);
     hk_text_add(&text, ":");
@@ -47,6 +48,7 @@ void hk_assert_failed(const char *condition, const char *file, int line_number) 
     hk_text_add(&text, ": ");
     hk_text_add(&text, condition);
     *text.at++ = '\n';
+
     hk_os_write_error(line, (size_t)(text.at - line));
     hk_os_abort();
 }

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: hk_assert for our own promises (debug builds; the program's mistakes are core/error),
- * and lines of text that are built without allocating.
+ * What it is: hk_assert for our own promises, in debug builds, and lines of text that are built
+ * without allocating. Mistakes of the program are reported by core/error.
  * Owns: nothing. Threads: any, in any state. Boundary: hk_os_write_error, hk_os_abort.
  */
 #ifndef HK_OS_CHECK_H
@@ -11,7 +11,7 @@
 
 #include "../base/compiler.h"
 
-/* Text of bounded length; what does not fit is cut off. */
+/* Text of bounded length. Anything beyond it is cut off. */
 struct hk_text {
     char *at;
     char *end;

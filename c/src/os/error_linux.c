@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Descriptor 2 is standard error by convention only. Where a program closes it, the next file that
- * it opens gets the number, and a line of ours would end up in its data. Which file the number
- * stood for at the start tells the two apart: see os_error_is.
+ * Descriptor 2 is standard error by convention only. If a program closes it, the next file that it
+ * opens gets the number, and our messages would end up in its data. To tell the two apart,
+ * os_error_is compares it with the file that had the number at the start.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -25,8 +25,8 @@ enum {
 };
 
 static struct {
-    uint32_t start;   /* atomic: what descriptor 2 was at the start; published after `file` */
-    int kept;         /* atomic: a duplicate of it plus 1; 0: none */
+    uint32_t start;   /* atomic: descriptor 2 at the start; published after `file` */
+    int kept;         /* atomic: a duplicate of it plus 1, or 0 */
     struct stat file; /* const once `start` is OS_ERROR_OPEN */
 } os_error;
 
@@ -47,12 +47,12 @@ void hk_os_note_error(void) {
     bool open = os_stat(STDERR_FILENO, &file);
     if (open)
         os_error.file = file;
-    /* release: publishes `file`; pairs with the acquire in os_error_is */
+    /* release: publishes `file`. It pairs with the acquire in os_error_is. */
     hk_store_release(&os_error.start, (uint32_t)(open ? OS_ERROR_OPEN : OS_ERROR_CLOSED));
 }
 
 void hk_os_keep_error(void) {
-    /* acquire: as in os_error_is; relaxed: stored by one thread at a time */
+    /* acquire: as in os_error_is. relaxed: one thread stores at a time. */
     if (hk_load_acquire(&os_error.start) != OS_ERROR_OPEN || hk_load_relaxed(&os_error.kept) != 0)
         return;
     long kept = os_syscall(SYS_fcntl, STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
@@ -70,25 +70,27 @@ static bool os_is_duplicated(const struct stat *file) {
 }
 
 /* Whether descriptor 2 is for messages: always if it refers to the same file as at the start, and
- * never if it was closed then. Another file is a redirection by the program if it is a terminal, a
- * device or a pipe, if it is opened for appending, or if a second descriptor refers to it. It is
- * data that got the number by chance otherwise. */
+ * never if it was closed then. Another file counts as a redirection by the program if it is a
+ * terminal, a device or a pipe, if it is open for appending, or if a second descriptor refers to
+ * it. Otherwise it is a data file that got the number by chance. */
 static bool os_error_is(void) {
     struct stat now;
-    /* acquire: sees `file`; pairs with the release in hk_os_note_error */
+    /* acquire: sees `file`. It pairs with the release in hk_os_note_error. */
     uint32_t start = hk_load_acquire(&os_error.start);
     if (start == OS_ERROR_CLOSED || !os_stat(STDERR_FILENO, &now))
         return false;
+
     if (start == OS_ERROR_UNKNOWN ||
         (now.st_dev == os_error.file.st_dev && now.st_ino == os_error.file.st_ino))
         return true;
     if (S_ISCHR(now.st_mode) || S_ISFIFO(now.st_mode))
         return true;
+
     long flags = os_syscall(SYS_fcntl, STDERR_FILENO, F_GETFL);
     return (flags >= 0 && (flags & O_APPEND) != 0) || os_is_duplicated(&now);
 }
 
-/* The descriptor for messages; -1 if there is none. */
+/* The descriptor for messages, or -1 if there is none. */
 static int os_error_file(void) {
     if (os_error_is())
         return STDERR_FILENO;

@@ -21,11 +21,11 @@
 enum { OS_LINE_BYTES = 1024 };
 
 struct os_lines {
-    long file;      /* its descriptor; negative: not open, or at its end */
+    long file;      /* its descriptor, negative if not open or at its end */
     size_t at;      /* start of the next line in `text` */
     size_t end;     /* end of the bytes read */
     char separator; /* ends each line */
-    bool cut_off;   /* the rest of the last line is still to be skipped */
+    bool cut_off;   /* the rest of the last line must still be skipped */
     char text[OS_LINE_BYTES];
 };
 
@@ -49,7 +49,7 @@ static inline void os_lines_close(struct os_lines *lines) {
     lines->file = -1;
 }
 
-/* Reads more into the buffer; false at the end of the file, or if there is no room. */
+/* Reads more into the buffer. False at the end of the file, or if there is no room. */
 static inline bool os_lines_fill(struct os_lines *lines) {
     memmove(lines->text, lines->text + lines->at, lines->end - lines->at);
     lines->end -= lines->at;
@@ -68,8 +68,8 @@ static inline bool os_lines_fill(struct os_lines *lines) {
     return true;
 }
 
-/* The next line, without its separator and cut off if it is longer than the buffer; valid until the
- * next call. NULL, with the file closed, after the last. */
+/* The next line, without its separator. A line longer than the buffer is cut off. The text is valid
+ * until the next call. After the last line the file is closed, and the result is NULL. */
 static inline char *os_lines_next(struct os_lines *lines) {
     for (;;) {
         char *line = lines->text + lines->at;

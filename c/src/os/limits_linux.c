@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Limits of control groups count for a group and all below it, so each function takes the least on
- * the way from the process's group to the root. A controller is in the hierarchy of version 2,
- * below /sys/fs/cgroup, or in one of its own of version 1, below /sys/fs/cgroup/<controller>. A
- * container often sees its own group as the root, at a path that /proc does not show.
+ * The limits of a control group apply to all groups below it, so each function takes the least
+ * limit on the way from the process's group to the root. A controller is either in the hierarchy of
+ * version 2, below /sys/fs/cgroup, or in its own hierarchy of version 1, below
+ * /sys/fs/cgroup/<controller>. A container often sees its own group as the root, at a path that
+ * /proc does not show.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -17,14 +18,15 @@
 enum {
     OS_PATH_BYTES = 512,
     OS_NUMBER_BYTES = 64,                          /* a file with a number or two */
-    OS_CPUS_MAX = 8192,                            /* what kernels are built for */
+    OS_CPUS_MAX = 8192,                            /* the most of any kernel */
     OS_CPU_WORDS = OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
 };
 
 /* Version 1 says "no limit" with the largest multiple of a page in a signed number. */
 static const uint64_t os_memory_unlimited = (uint64_t)1 << 62;
 
-/* The number at *text, which moves behind it and the space that follows; 0 for "max" and "-1". */
+/* Reads the number at *text, and moves *text behind it and the space that follows. 0 for "max" and
+ * "-1". */
 static uint64_t os_number(const char **text) {
     uint64_t number = 0;
     for (; **text >= '0' && **text <= '9' && number < UINT64_MAX / 10 - 1; ++*text)
@@ -35,7 +37,7 @@ static uint64_t os_number(const char **text) {
     return number;
 }
 
-/* The beginning of the file `name` in a folder as text; "" if it cannot be read. */
+/* The beginning of the file `name` in a folder as text, or "" if it cannot be read. */
 static void os_read_text(const char *folder, const char *name, char *to) {
     char path[OS_PATH_BYTES];
     struct hk_text text = {path, path + sizeof path - 1};
@@ -48,12 +50,13 @@ static void os_read_text(const char *folder, const char *name, char *to) {
         bytes = os_syscall(SYS_read, file, os_address(to), OS_NUMBER_BYTES - 1);
         os_close(file);
     }
+
     to[bytes > 0 ? bytes : 0] = 0;
 }
 
 /* ---- Groups ---------------------------------------------------------------------------------- */
 
-/* The limits of one group; 0: none. */
+/* The limit of one group, or 0 if there is none. */
 typedef uint64_t os_group_limit(const char *folder);
 
 static uint64_t os_memory_of_v2(const char *folder) {
@@ -92,8 +95,8 @@ static uint64_t os_cpus_of_v1(const char *folder) {
     return os_quota_cpus(os_number(&quota_at), os_number(&period_at));
 }
 
-/* Whether `list`, names between commas that end in ':', has the name. Version 2 has an empty list.
- */
+/* Whether `list`, names between commas that end in ':', contains the name. Version 2 has an empty
+ * list. */
 static bool os_list_has(const char *list, const char *name) {
     size_t bytes = strlen(name);
     for (;;) {
@@ -106,14 +109,15 @@ static bool os_list_has(const char *list, const char *name) {
     }
 }
 
-/* Adds the path of the process's group in the hierarchy of the controller; "" is version 2. A line
- * of the file reads "4:cpu,cpuacct:/path". False if the file says that there is no such hierarchy.
- */
+/* Adds the path of the process's group in the hierarchy of the controller. The controller "" stands
+ * for version 2. A line of the file reads "4:cpu,cpuacct:/path". False if the file has no line for
+ * the hierarchy. */
 static bool os_add_group(struct hk_text *text, const char *controller) {
     struct os_lines lines;
     bool found = false;
     if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/cgroup", '\n'))
         return true;
+
     for (char *line; !found && (line = os_lines_next(&lines)) != NULL;) {
         const char *list = strchr(line, ':');
         const char *path = list != NULL ? strchr(list + 1, ':') : NULL;
@@ -121,17 +125,19 @@ static bool os_add_group(struct hk_text *text, const char *controller) {
         if (found && strcmp(path, ":/") != 0)
             hk_text_add(text, path + 1);
     }
+
     os_lines_close(&lines);
     return found;
 }
 
-/* The least limit from the process's group up to the root; 0 if there is none. */
+/* The least limit from the process's group up to the root, or 0 if there is none. */
 static uint64_t os_least(const char *controller, os_group_limit *limit_of) {
     char folder[OS_PATH_BYTES];
     struct hk_text text = {folder, folder + sizeof folder - 1};
     hk_text_add(&text, HK_OS_ROOT "/sys/fs/cgroup");
     hk_text_add(&text, *controller != 0 ? "/" : "");
     hk_text_add(&text, controller);
+
     char *root = text.at;
     if (!os_add_group(&text, controller))
         return 0;
@@ -160,6 +166,7 @@ unsigned hk_os_cpus(void) {
     uint64_t cpus = 0;
     for (long i = 0; i < bytes / (long)sizeof(long); i++)
         cpus += (unsigned)__builtin_popcountl(mask[i]);
+
     if (cpus > 1)
         cpus =
             os_lower(cpus, os_lower(os_least("", os_cpus_of_v2), os_least("cpu", os_cpus_of_v1)));

@@ -6,20 +6,20 @@
 
 enum {
     LOCK_SPINS = 60,     /* about the time of a batch under a class lock */
-    LOCK_WAIT_MS = 1000, /* until a waiting thread looks again at the lock's owner */
+    LOCK_WAIT_MS = 1000, /* until a waiting thread checks the lock's owner again */
 };
 
 struct hk_lock_counts hk_lock_counts;
 
 HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
-/* A thread's number is the generation of the process that gave it, and a count. */
+/* A thread's number consists of the generation of its process and a count. */
 enum { LOCK_COUNT_BITS = 25 };
 
 static struct {
     uint32_t threads;    /* atomic; numbers given out so far */
-    uint32_t generation; /* atomic; the process that `survivor` is about */
-    uint32_t survivor; /* atomic; the thread that forked: it keeps the number of an older process */
+    uint32_t generation; /* atomic; the process of `survivor` */
+    uint32_t survivor;   /* atomic; the thread that forked, which keeps its number */
     void (*repairs[HK_RANK_COUNT])(struct hk_lock *lock); /* const after the start of the process */
 } locks;
 
@@ -38,8 +38,8 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 
 /* ---- Orphaned locks -------------------------------------------------------------------------- */
 
-/* In a forked child, all threads but the first one are gone, and only that one can say which number
- * it has. False if it did not do so yet. The child handler of fork comes here at once. */
+/* In a forked child, all threads but the first are gone, and only the first can record its number.
+ * False if it has not done so yet. The child handler of fork calls this at once. */
 static bool locks_know_survivor(uint32_t generation) {
     /* acquire: pairs with the release below */
     if (hk_likely(hk_load_acquire(&locks.generation) == generation))
@@ -65,7 +65,7 @@ bool hk_lock_thread_vanished(uint32_t thread) {
 static bool lock_take_over(struct hk_lock *lock, enum hk_rank rank, uint32_t seen) {
     if (seen == 0 || !hk_lock_thread_vanished(seen & ~HK_LOCK_WAITERS))
         return false;
-    /* acquire: one thread of the child wins; the parent's writes are in the child's memory */
+    /* acquire: one thread of the child wins. The parent's writes are in the child's memory. */
     if (!hk_cas_acquire(&lock->word, &seen, hk_lock_self() | HK_LOCK_WAITERS))
         return false;
     if (locks.repairs[rank] != NULL)
@@ -81,7 +81,7 @@ bool hk_lock_try_slow(struct hk_lock *lock, enum hk_rank rank) {
 
 static bool lock_spin(struct hk_lock *lock) {
     for (int i = 0; i < LOCK_SPINS; i++) {
-        /* relaxed: a look before the attempt */
+        /* relaxed: a hint before the attempt */
         if (hk_load_relaxed(&lock->word) == 0 && hk_lock_take(lock))
             return true;
         hk_relax();
@@ -98,15 +98,18 @@ void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
         uint32_t seen = hk_peek(&lock->word);
         if (lock_take_over(lock, rank, seen))
             return;
+
         uint32_t wanted = seen == 0 ? hk_lock_self() | HK_LOCK_WAITERS : seen | HK_LOCK_WAITERS;
-        /* acquire: pairs with hk_unlock. We keep HK_LOCK_WAITERS set because others may sleep too.
-         */
+        /* acquire: pairs with hk_unlock. We keep HK_LOCK_WAITERS set because others may sleep
+         * too. */
         if (seen != wanted && !hk_cas_acquire(&lock->word, &seen, wanted))
             continue;
         if (seen == 0)
             return;
+
         hk_stat_add(&hk_lock_counts.sleeps, 1);
-        /* The first thread of a forked child may be late to say which number it has. */
+        /* We wait with a limit, because the first thread of a forked child may record its number
+         * late. */
         hk_os_wait_ms(&lock->word, wanted, LOCK_WAIT_MS);
     }
 }

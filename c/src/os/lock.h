@@ -4,13 +4,14 @@
  *
  * What it is: a mutual exclusion lock that spins a little and then sleeps, as in U. Drepper,
  * "Futexes Are Tricky" (2011). The word holds the number of the owning thread, which makes the lock
- * robust: fork takes no lock, so a forked child may find a lock that a thread of its parent held in
- * the middle of an update. The next thread that wants such an orphaned lock takes it over and first
- * repairs the structure behind it. POSIX robust mutexes (EOWNERDEAD) are the model.
- * Owns: the numbers of threads, counts of waiting, in debug builds the ranks that each thread
+ * robust. Fork takes no lock, so a forked child may find a lock that a thread of its parent held in
+ * the middle of an update. The next thread that wants such an orphaned lock takes it over and
+ * repairs the structure behind it first. POSIX robust mutexes (EOWNERDEAD) are the model.
+ * Owns: the numbers of threads, the counts of waits, and in debug builds the ranks that each thread
  * holds.
- * Threads: any. Ranks: lock.def; debug builds abort when a lock is taken out of order.
- * Boundary: hk_os_wait, hk_os_wake, hk_os_generation; the repair functions of the modules above.
+ * Threads: any. Ranks: lock.def. Debug builds abort when a lock is taken out of order.
+ * Boundary: hk_os_wait, hk_os_wake, hk_os_generation, and the repair functions of the modules
+ * above.
  */
 #ifndef HK_OS_LOCK_H
 #define HK_OS_LOCK_H
@@ -33,14 +34,14 @@ enum hk_rank {
 
 /* All atomic. On cache lines of their own, because waiting threads write to them. */
 struct hk_lock_counts {
-    uint64_t busy[HK_RANK_COUNT]; /* times that a lock of this rank was found taken */
-    uint64_t sleeps;              /* times that a thread went to sleep for a lock */
+    uint64_t busy[HK_RANK_COUNT]; /* attempts that found a lock of this rank taken */
+    uint64_t sleeps;              /* sleeps of threads that waited for a lock */
 } HK_CACHE_ALIGNED;
 
 extern struct hk_lock_counts hk_lock_counts;
 
-/* The calling thread's number; 0 until it takes its first lock. A forked child's thread keeps it.
- */
+/* The calling thread's number, or 0 until it takes its first lock. A forked child's thread keeps
+ * it. */
 extern HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
 uint32_t hk_lock_number_thread(void);
@@ -60,8 +61,8 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 /* Whether the thread of that number belonged to a parent process and does not exist in this one. */
 bool hk_lock_thread_vanished(uint32_t thread);
 
-/* In a forked child, by its first thread: the number that it keeps is not that of a vanished
- * thread. Orphaned locks are taken over only after that. */
+/* Called by the first thread of a forked child. Records that this thread still exists, although its
+ * number is from the parent. Orphaned locks are taken over only after that. */
 void hk_lock_note_fork(void);
 
 static inline uint32_t hk_lock_self(void) {
@@ -71,7 +72,7 @@ static inline uint32_t hk_lock_self(void) {
 
 static inline bool hk_lock_take(struct hk_lock *lock) {
     uint32_t free = 0;
-    /* acquire: sees the writes of the last holder; pairs with the release in hk_unlock */
+    /* acquire: sees the writes of the last holder. It pairs with the release in hk_unlock. */
     return hk_cas_acquire(&lock->word, &free, hk_lock_self());
 }
 
@@ -92,13 +93,13 @@ static inline void hk_lock(struct hk_lock *lock, enum hk_rank rank) {
 static inline void hk_unlock(struct hk_lock *lock, enum hk_rank rank) {
     if (HK_DEBUG)
         hk_lock_note_released(rank);
-    /* release: publishes the writes under the lock; pairs with the acquire in hk_lock_take */
+    /* release: publishes the writes under the lock. It pairs with the acquire in hk_lock_take. */
     if (hk_unlikely(hk_swap_release(&lock->word, 0) & HK_LOCK_WAITERS))
         hk_unlock_slow(lock);
 }
 
-/* Unlocks a lock for which no thread ever waits: all only try. A plain store does not wait for the
- * stores that the program has under way, as a locked instruction does. */
+/* Unlocks a lock for which no thread ever waits, because all threads only try it. A plain store,
+ * unlike a locked instruction, does not wait for pending stores of the program. */
 static inline void hk_unlock_tried(struct hk_lock *lock, enum hk_rank rank) {
     if (HK_DEBUG)
         hk_lock_note_released(rank);

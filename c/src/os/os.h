@@ -2,21 +2,21 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: everything that hakmem asks of the operating system. No other file makes memory
- * system calls; tests link tests/fake_os.c in place of the files for Linux.
+ * What it is: all requests of hakmem to the operating system. No other file makes memory system
+ * calls. Tests link tests/fake_os.c in place of the files for Linux.
  * Owns: the counts of its own calls.
- * Threads: any thread, any time, no lock needed or taken. No call may be made while a lock below
- * PURGE is held, except wait and wake, which locks are made of.
- * Boundary: the kernel, without libc (os/syscall_linux.h); libc's functions for threads, dlopen,
- * abort. Never allocates from hakmem; keeps errno.
+ * Threads: any thread at any time. The functions need and take no lock. They must not be called
+ * while a lock below PURGE is held, except wait and wake, on which the locks are built.
+ * Boundary: the kernel, without libc (os/syscall_linux.h), and libc's functions for threads,
+ * dlopen, abort. Never allocates from hakmem, and preserves errno.
  */
 #ifndef HK_OS_OS_H
 #define HK_OS_OS_H
 
 #include "../base/compiler.h"
 
-/* Counts since the start; `bytes_mapped` is of now. All are read and written relaxed: statistics.
- */
+/* Counts since the start, except `bytes_mapped`, which is current. All are read and written
+ * relaxed, as statistics. */
 struct hk_os_counts {
     uint64_t map_calls;
     uint64_t unmap_calls;
@@ -41,94 +41,95 @@ void *hk_os_map_guarded(size_t bytes);
 /* Unmaps a whole guarded mapping with its two pages. */
 void hk_os_unmap_guarded(void *start, size_t bytes);
 
-/* Unmaps whole mappings or page-aligned parts of them. False, nothing changed, where the OS
- * refuses: a hole needs one more mapping, and the process has no more. */
+/* Unmaps whole mappings or page-aligned parts of them. If the OS refuses, the result is false and
+ * nothing changed: a hole needs one more mapping, and the process may have none left. */
 bool hk_os_unmap(void *start, size_t bytes);
 
-/* Resizes a mapping where it is. 0, or an error number if that is impossible, and then nothing
- * changed: ENOMEM if there is no room, any other if the range cannot be moved either. */
+/* Resizes a mapping in place. Returns 0, or an error number, and then nothing changed: ENOMEM if
+ * there is no room, any other if the range cannot be moved either. */
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 
-/* Moves the pages of a mapping, without copying, to `to`, an unused mapping of `new_bytes` that
- * they replace. If that is impossible the old mapping is intact, and `to` is still mapped
- * (HK_OS_MOVE_REFUSED) or gone (HK_OS_MOVE_TARGET_GONE: the address may belong to another thread).
- */
+/* Moves the pages of a mapping without copying. They replace `to`, an unused mapping of
+ * `new_bytes`. On failure the old mapping is intact, and `to` is either still mapped
+ * (HK_OS_MOVE_REFUSED) or gone (HK_OS_MOVE_TARGET_GONE), in which case its address may already
+ * belong to another thread. */
 enum hk_os_move { HK_OS_MOVE_DONE, HK_OS_MOVE_REFUSED, HK_OS_MOVE_TARGET_GONE };
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
 
 /* Mappings that this process may have (vm.max_map_count). */
 size_t hk_os_mappings_max(void);
 
-/* Gives the pages of a range back; the range stays mapped and reads as zero. False if the OS
- * refused (locked memory): the contents are then unchanged. */
+/* Gives the pages of a range back. The range stays mapped and reads as zero. If the OS refuses, as
+ * for locked memory, the result is false and the contents are unchanged. */
 bool hk_os_purge(void *start, size_t bytes);
 
-/* Bytes of a page; constant while the process lives. */
+/* The size of a page, which is constant while the process runs. */
 size_t hk_os_page_bytes(void);
 
-/* CPUs that this process may use: affinity and cgroup quota counted, at least 1. */
+/* The number of CPUs that this process may use by its affinity and its cgroup quota, at least 1. */
 unsigned hk_os_cpus(void);
 
-/* The number of the CPU on which the calling thread runs: a hint, because the thread may move at
- * any time. Numbers may have gaps and may exceed hk_os_cpus. 0 where it is unknown. */
+/* The number of the CPU on which the calling thread runs. It is a hint, because the thread may move
+ * at any time. Numbers may have gaps and may exceed hk_os_cpus. 0 where it is unknown. */
 uint32_t hk_os_cpu(void);
 
-/* The memory limit of this process's cgroup and those above it, in bytes; 0 if there is none. */
+/* The memory limit of this process's cgroup and those above it, in bytes, or 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 
-/* Whether huge pages are asked for in a range, or refused, which keeps the kernel from filling
- * holes with them. A hint. */
+/* Requests huge pages for a range, or refuses them, which keeps the kernel from filling holes with
+ * them. It is a hint. */
 enum hk_os_huge { HK_OS_HUGE_WANTED, HK_OS_HUGE_REFUSED };
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge);
 
-/* Whether the kernel backs memory of this process with huge pages: never, where that was asked for,
- * or wherever it can. */
+/* Whether the kernel backs memory of this process with huge pages: never, in ranges that request
+ * them, or wherever it can. */
 enum hk_os_huge_mode { HK_OS_HUGE_NEVER, HK_OS_HUGE_ON_REQUEST, HK_OS_HUGE_ALWAYS };
 enum hk_os_huge_mode hk_os_huge_mode(void);
 
-/* The mode is not HK_OS_HUGE_NEVER. */
+/* Whether the mode is other than HK_OS_HUGE_NEVER. */
 bool hk_os_huge_pages_exist(void);
 
-/* A clock that only goes forward, in milliseconds; cheap, exact to about 4 ms. */
+/* A monotonic clock in milliseconds. It is cheap, and exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
 
-/* Sleeps while *word == expected, until woken (or for no reason); with a limit, for at most `ms`
- * milliseconds. */
+/* Sleeps while *word == expected. Ends at a wake, sometimes without one, and with a limit after at
+ * most `ms` milliseconds. */
 void hk_os_wait(uint32_t *word, uint32_t expected);
 void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms);
 /* Wakes one thread that sleeps on the word. */
 void hk_os_wake(uint32_t *word);
 
 /* Counts the forks between the process that called it first and this one. A child of fork, or of
- * clone without CLONE_VM, has a generation of its own; a child of vfork shares memory with its
- * parent and is of the parent's. Cheap: one load. */
+ * clone without CLONE_VM, has its own generation. A child of vfork shares memory with its parent
+ * and has the parent's generation. The cost is one load. */
 uint32_t hk_os_generation(void);
-/* From the child handler of fork: for kernels that do not wipe the page behind hk_os_generation. */
+/* Called by the child handler of fork, for kernels that do not wipe the page behind
+ * hk_os_generation. */
 void hk_os_note_fork(void);
 
-/* Whether the calling thread is the first one of its process: in a forked child, the one that
- * forked. */
+/* Whether the calling thread is the first thread of its process. In a forked child that is the
+ * thread that forked. */
 bool hk_os_is_first_thread(void);
 
-/* The calling thread, as the kernel numbers it; 0 in a child of vfork, whose number its parent's
- * thread does not have. */
+/* The kernel's number of the calling thread. It is 0 in a child of vfork, which has another number
+ * than the parent's thread. */
 uint64_t hk_os_thread_id(void);
-/* Whether no thread of this process has that number any more. */
+/* Whether no thread of this process has that number any longer. */
 bool hk_os_thread_is_gone(uint64_t id);
 
-/* Whether the calling thread may start a thread of ours: it does not run a signal handler (as far
- * as its signal mask tells), nor in a child of vfork. `usual_mask` is the thread's signal mask in
+/* Whether the calling thread may start a thread of ours. It must not be in a signal handler, as far
+ * as its signal mask shows, or in a child of vfork. `usual_mask` is the thread's signal mask in
  * normal operation. */
 bool hk_os_may_start_thread(uint64_t usual_mask);
-/* Lets every thread of the process pass a full memory barrier, wherever it is in its code. Stores
- * before it are seen by all loads that other threads start afterwards, and their stores before it
- * are seen by the caller. Costs some microseconds. False, nothing happened, where the kernel cannot
- * do it or a sandbox may forbid it. */
+/* Makes every thread of the process pass a full memory barrier, wherever it is in its code. All
+ * loads that other threads start afterwards see the caller's stores before the call, and the caller
+ * sees their stores before it. It takes a few microseconds. If the kernel does not support it or a
+ * sandbox may forbid it, the result is false and nothing happened. */
 bool hk_os_barrier(void);
 
-/* Whether a thread of this process sleeps in a system call, and not in a signal handler, as its
- * signal mask tells. True only if that is certain, provided that hk_os_handlers_block_their_signal.
- */
+/* Whether a thread of this process sleeps in a system call, and its signal mask shows that it is
+ * not in a signal handler. True only if that is certain, provided that
+ * hk_os_handlers_block_their_signal holds. */
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask);
 /* Whether all signal handlers of the process block their own signal while they run, as POSIX has it
  * by default. */
@@ -136,41 +137,41 @@ bool hk_os_handlers_block_their_signal(void);
 
 /* Whether the calling thread is under a seccomp filter. */
 bool hk_os_is_sandboxed(void);
-/* The calling thread's signal mask; bit 0 is signal 1. */
+/* The calling thread's signal mask. Bit 0 is signal 1. */
 uint64_t hk_os_signal_mask(void);
 
-/* To be called from a constructor: finds libc's own pthread_create, which wrappers of the name in
- * other libraries do not see. */
+/* Called from a constructor. Finds libc's own pthread_create, so that we bypass wrappers of it in
+ * other libraries. */
 void hk_os_find_thread_create(void);
 
-/* Starts a detached thread for background work: all signals blocked, default scheduling policy, all
- * CPUs of the process, a small stack, no capability beyond those that following setuid needs, no
- * new privileges. libc knows the thread, so that setuid and its relatives reach it. False, nothing
- * happened, if the system refuses. */
+/* Starts a detached thread for background work. The thread has all signals blocked, the default
+ * scheduling policy, all CPUs of the process, a small stack, no new privileges, and only the
+ * capabilities that setuid needs to take effect in it. libc knows the thread, so that setuid and
+ * its relatives reach it. If the system refuses, the result is false and nothing happened. */
 bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
 
-/* Keeps the shared object that contains `code` loaded until the process ends, whatever dlclose
- * says. */
+/* Keeps the shared object that contains `code` loaded until the process ends, even after
+ * dlclose. */
 void hk_os_stay_loaded(const void *code);
 
-/* Writes text to standard error, unless that is closed or its number is in use for other data. */
+/* Writes text to standard error, unless it is closed or its number is in use for other data. */
 void hk_os_write_error(const char *text, size_t bytes);
 
 /* Notes which file standard error is. Called at the start, before anything is written to it. */
 void hk_os_note_error(void);
 
-/* Keeps a duplicate of standard error, for reports at exit: many programs close it before. The
- * first call counts; one thread at a time. */
+/* Keeps a duplicate of standard error for reports at exit, because many programs close it before.
+ * Only the first call has an effect. One thread at a time may call it. */
 void hk_os_keep_error(void);
 
-/* The environment as a NULL-terminated array of "NAME=value", or at least its variables whose names
- * begin with HAKMEM_; NULL when it cannot be read yet (the loader is still at work) or must not be
- * trusted (set-uid programs). One thread at a time. */
+/* The environment as a NULL-terminated array of "NAME=value", or at least the variables with names
+ * that begin with HAKMEM_. NULL while it cannot be read because the loader still runs, and in
+ * set-uid programs, which must not trust it. One thread at a time may call it. */
 char *const *hk_os_environment(void);
-/* True when the environment cannot be read yet, but will be once constructors run. */
+/* Whether the environment cannot be read yet, but can be once constructors run. */
 bool hk_os_environment_is_early(void);
 
-/* Marks the process and all that it starts from now on. False if it is marked already. */
+/* Marks the process and all processes that it starts from now on. False if it is marked already. */
 bool hk_os_mark_tree(void);
 
 HK_NORETURN void hk_os_abort(void);

@@ -16,12 +16,13 @@
 
 struct hk_os_counts hk_os_counts;
 
-/* The last aligned mapping: the next is tried directly below it. The first is tried so far below
- * the first mapping of all that no shared library is in the way. Relaxed: only a hint. */
+/* The address of the last aligned mapping. We try to place the next one directly below it. The
+ * first one is placed so far below the very first mapping that no shared library is in the way.
+ * Relaxed: only a hint. */
 static uintptr_t os_map_hint;
 enum {
     OS_HINT_GAP_BYTES = 1 << 30,
-    OS_HUGE_PAGE_BYTES = 2 << 20, /* the smallest; a smaller mapping cannot get one */
+    OS_HUGE_PAGE_BYTES = 2 << 20, /* the smallest on any processor */
 };
 
 static void os_count_mapped(size_t bytes) {
@@ -56,17 +57,17 @@ static void os_unmap_unused(void *start, size_t bytes) {
         return;
     for (int i = 0; i < OS_LEFTOVERS; i++) {
         uint64_t unused = OS_LEFTOVER_FREE;
-        /* acquire: the last user has read `start`; pairs with the release below */
+        /* acquire: the last user has read `start`. It pairs with the release below. */
         if (hk_cas_acquire(&os_leftovers[i].bytes, &unused, OS_LEFTOVER_BUSY)) {
             os_leftovers[i].start = start;
-            /* release: publishes `start`; pairs with the acquire in os_retry_leftovers */
+            /* release: publishes `start`. It pairs with the acquire in os_retry_leftovers. */
             hk_store_release(&os_leftovers[i].bytes, bytes);
             return;
         }
     }
 }
 
-/* Tries again after something else has been unmapped. */
+/* Tries again after another range has been unmapped. */
 static void os_retry_leftovers(void) {
     for (int i = 0; i < OS_LEFTOVERS; i++) {
         uint64_t bytes =
@@ -76,6 +77,7 @@ static void os_retry_leftovers(void) {
         /* acquire: see os_unmap_unused */
         if (!hk_cas_acquire(&os_leftovers[i].bytes, &bytes, OS_LEFTOVER_BUSY))
             continue;
+
         bool done = os_unmap(os_leftovers[i].start, bytes);
         /* release: `start` has been read */
         hk_store_release(&os_leftovers[i].bytes, done ? OS_LEFTOVER_FREE : bytes);
@@ -86,19 +88,20 @@ static bool os_advise(void *start, size_t bytes, int advice) {
     return os_syscall(SYS_madvise, os_address(start), (long)bytes, advice) == 0;
 }
 
-/* Maps more than is needed and unmaps what is over on both sides. */
+/* Maps more than needed and unmaps the excess on both sides. */
 static void *os_map_trimmed(size_t bytes, size_t align) {
     size_t over = bytes + align - hk_os_page_bytes();
     char *p = over < bytes ? NULL : os_map(NULL, over);
     if (p == NULL)
         return NULL;
+
     char *start = (char *)hk_round_up((uintptr_t)p, align);
     os_unmap_unused(p, (size_t)(start - p));
     os_unmap_unused(start + bytes, (size_t)(p + over - (start + bytes)));
     return start;
 }
 
-/* Below the last aligned mapping, where the next one is likely to be aligned as well. */
+/* Maps below the last aligned mapping, where the next one is likely to be aligned as well. */
 static void *os_map_at_hint(size_t bytes, size_t align) {
     uintptr_t hint = hk_load_relaxed(&os_map_hint); /* relaxed: only a hint */
     if (hint <= bytes)
@@ -112,14 +115,15 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
 
 /* ---- Settings of the kernel ------------------------------------------------------------------ */
 
-/* The first line of a file of the kernel; NULL if it cannot be read. */
+/* The first line of a file of the kernel, or NULL if it cannot be read. */
 static char *os_read_setting(struct os_lines *lines, const char *path) {
     char *line = os_lines_open(lines, path, '\n') ? os_lines_next(lines) : NULL;
     os_lines_close(lines);
     return line;
 }
 
-/* What the system is set to: "always [madvise] never". Without the file there are no huge pages. */
+/* Reads the mode of the system, such as "always [madvise] never". Without the file there are no
+ * huge pages. */
 static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     struct os_lines lines;
     const char *text =
@@ -131,8 +135,8 @@ static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
 }
 
-/* The same, read once. The first mapping of the process reads it, since a sandbox that the program
- * enters later may forbid to open files. */
+/* The same mode, read only once. The first mapping of the process reads it, because a sandbox that
+ * the program enters later may forbid opening files. */
 static enum hk_os_huge_mode os_system_huge_mode(void) {
     static uint32_t known;                   /* atomic: 0, or the mode + 1 */
     uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
@@ -145,7 +149,7 @@ static enum hk_os_huge_mode os_system_huge_mode(void) {
 
 /* ---- Mapping --------------------------------------------------------------------------------- */
 
-/* Anywhere. The first such mapping sets the hint. */
+/* Maps memory anywhere. The first such mapping sets the hint. */
 static void *os_map_anywhere(size_t bytes) {
     void *p = os_map(NULL, bytes);
     uintptr_t unset = 0;
@@ -164,6 +168,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
         p = os_map_at_hint(bytes, align);
         if (p == NULL)
             p = os_map_trimmed(bytes, align);
+
         if (p != NULL)
             hk_store_relaxed(&os_map_hint, (uintptr_t)p); /* relaxed: only a hint */
     }
@@ -178,11 +183,12 @@ void *hk_os_map_guarded(size_t bytes) {
     if (p == NULL)
         return NULL;
 
-    /* Writable memory merges with a writable neighbour, so it can be mapped when no further mapping
-     * is left. A guard page that is refused then leaves usable memory. */
+    /* Writable memory merges with a writable neighbour, so it can be mapped even when no further
+     * mapping is left. Without a guard page the memory is still usable. */
     char *start = p + page;
     os_syscall(SYS_mprotect, os_address(p), (long)page, PROT_NONE);
     os_syscall(SYS_mprotect, os_address(start + bytes), (long)page, PROT_NONE);
+
     if (bytes >= OS_HUGE_PAGE_BYTES)
         os_advise(start, bytes, MADV_NOHUGEPAGE);
     os_count_mapped(bytes);
@@ -217,8 +223,8 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
 
 /* ---- Moving ---------------------------------------------------------------------------------- */
 
-/* Whether a word is mapped and holds `value`. A futex reads memory without a fault: it times out at
- * once if the value is there. */
+/* Whether a word is mapped and holds `value`. A futex reads memory without a fault, and times out
+ * at once if the value is there. */
 static bool os_word_is(const uint32_t *word, uint32_t value) {
     struct timespec no_time = {0, 0};
     long result;
@@ -229,8 +235,9 @@ static bool os_word_is(const uint32_t *word, uint32_t value) {
     return result == -ETIMEDOUT;
 }
 
-/* The kernel may unmap the target first and then fail. A cookie in the target tells whether it is
- * still there: whatever another thread maps at the address in between does not hold it. */
+/* The kernel may unmap the target first and then fail. A cookie in the target shows whether it is
+ * still there. A mapping that another thread made at the address in between does not contain the
+ * cookie. */
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     static uint64_t moves; /* atomic */
     uint32_t cookie[2];
@@ -247,6 +254,7 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
         bool there = os_word_is(words, cookie[0]) && os_word_is(words + 1, cookie[1]);
         result = there ? HK_OS_MOVE_REFUSED : HK_OS_MOVE_TARGET_GONE;
     }
+
     if (result == HK_OS_MOVE_DONE)
         hk_stat_sub(&hk_os_counts.bytes_mapped, old_bytes);
     if (result == HK_OS_MOVE_TARGET_GONE)
@@ -275,6 +283,7 @@ size_t hk_os_mappings_max(void) {
     size_t most = hk_load_relaxed(&mappings_max);
     if (most != 0)
         return most;
+
     struct os_lines lines;
     const char *digit = os_read_setting(&lines, HK_OS_ROOT "/proc/sys/vm/max_map_count");
     for (; digit != NULL && *digit >= '0' && *digit <= '9'; digit++)
@@ -284,12 +293,13 @@ size_t hk_os_mappings_max(void) {
     return most;
 }
 
-/* The process's own setting may change at any time and is asked for each time. */
+/* The process's own setting may change at any time, so we ask for it each time. */
 enum hk_os_huge_mode hk_os_huge_mode(void) {
     enum { EXCEPT_ON_REQUEST = 2 }; /* a flag of PR_GET_THP_DISABLE */
     enum hk_os_huge_mode mode = os_system_huge_mode();
     if (mode == HK_OS_HUGE_NEVER)
         return mode;
+
     long disabled = os_syscall(SYS_prctl, PR_GET_THP_DISABLE);
     if (disabled <= 0)
         return mode;

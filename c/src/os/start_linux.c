@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * getauxval, sysconf and clock_gettime may be replaced by functions that allocate, so the auxiliary
- * vector comes from the kernel, and the clock from the kernel's shared object (vDSO).
+ * Other libraries may replace getauxval, sysconf and clock_gettime by functions that allocate. We
+ * therefore get the auxiliary vector from the kernel, and the clock from the kernel's shared object
+ * (vDSO).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -29,7 +30,7 @@ enum {
     OS_CLOCK_MISSING = 1, /* no address of a function */
 };
 
-/* All 0 until the first use. Threads that come first together store the same values. */
+/* All 0 until the first use. Threads that use it first at the same time store the same values. */
 static struct {
     uint64_t page_bytes; /* atomic */
     uint64_t trust;      /* atomic: OS_TRUSTED or OS_UNTRUSTED */
@@ -45,14 +46,16 @@ struct os_vdso {
     uint32_t count;
 };
 
-/* The number of symbols, from a GNU hash table: the last chain of the last bucket ends the table.
- */
+/* The number of symbols, from a GNU hash table: the last chain of the last bucket ends the
+ * table. */
 static uint32_t os_vdso_count(const uint32_t *hash) {
     uint32_t buckets = hash[0], first = hash[1], blooms = hash[2], last = 0;
     const uint32_t *bucket = hash + 4 + 2 * (size_t)blooms;
     const uint32_t *chain = bucket + buckets;
+
     for (uint32_t i = 0; i < buckets; i++)
         last = bucket[i] > last ? bucket[i] : last;
+
     if (last < first)
         return 0;
     while ((chain[last - first] & 1) == 0)
@@ -74,7 +77,8 @@ static void os_vdso_read(struct os_vdso *vdso, const Elf64_Dyn *dynamic) {
     }
 }
 
-/* The address of a function of the shared object at `base`; OS_CLOCK_MISSING if there is none. */
+/* The address of a function of the shared object at `base`, or OS_CLOCK_MISSING if there is
+ * none. */
 static uintptr_t os_vdso_find(uintptr_t base, const char *name) {
     const Elf64_Ehdr *header = (const void *)base;
     const Elf64_Phdr *segment = (const void *)(base + header->e_phoff);
@@ -131,7 +135,8 @@ static size_t os_read_auxv(uint64_t (*entries)[2]) {
     return got > 0 ? (size_t)got / sizeof *entries : 0;
 }
 
-/* Without the vector: the size of which a multiple is a valid address of a page. */
+/* The size of a page where the vector is missing. mincore accepts only addresses that are a
+ * multiple of it. */
 static uint64_t os_probe_page_bytes(void) {
     uint64_t bytes = 4096;
     while (bytes < 65536 && os_syscall(SYS_mincore, (long)bytes, 0, 0) == -EINVAL)
@@ -139,8 +144,8 @@ static uint64_t os_probe_page_bytes(void) {
     return bytes;
 }
 
-/* Without the vector: set-user-ID and the like change an id, other privileges make the process one
- * that cannot be dumped. */
+/* Whether the process may trust its environment where the vector is missing. Set-user-ID and the
+ * like change an id, and other privileges make the process undumpable. */
 static bool os_has_plain_privileges(void) {
     return os_syscall(SYS_getuid, 0) == os_syscall(SYS_geteuid, 0) &&
            os_syscall(SYS_getgid, 0) == os_syscall(SYS_getegid, 0) &&
@@ -197,8 +202,8 @@ uint64_t hk_os_now_ms(void) {
 
 /* ---- The environment ------------------------------------------------------------------------- */
 
-/* Our variables as the kernel has them, for the time at which `environ` is not there. Written once,
- * by the thread that starts the process's heap. */
+/* Our variables as the kernel has them, for use before `environ` is set. They are written once, by
+ * the thread that starts the process's heap. */
 static struct {
     bool read; /* the file could be read */
     size_t bytes;
@@ -214,6 +219,7 @@ static void os_environment_add(const char *entry) {
         bytes > sizeof os_environment.text - os_environment.bytes ||
         os_environment.count == OS_ENVIRONMENT_ENTRIES)
         return;
+
     char *copy = os_environment.text + os_environment.bytes;
     memcpy(copy, entry, bytes);
     os_environment.bytes += bytes;
@@ -251,8 +257,8 @@ bool hk_os_environment_is_early(void) {
     return environ == NULL && os_environment_is_trusted() && !os_environment_read();
 }
 
-/* A thread's timer slack is inherited by its children, over fork and exec alike, and nothing else
- * that is can be changed without an effect. One nanosecond has none. */
+/* The mark is one nanosecond of timer slack. Children inherit the slack across fork and exec, and
+ * such a small change has no effect. Every other inherited attribute has one. */
 bool hk_os_mark_tree(void) {
     enum { MARK = 1, UNIT = 1000 };
     long slack = os_syscall(SYS_prctl, PR_GET_TIMERSLACK);

@@ -32,7 +32,7 @@ enum {
 #if defined(__x86_64__)
 
 static inline long os_enter_kernel(long number, const long arguments[6]) {
-    /* Read before the registers are bound: a sanitizer's call for a read would overwrite them. */
+    /* Read before the registers are bound, because a sanitizer's call would overwrite them. */
     long a = arguments[0], b = arguments[1], c = arguments[2];
     long d = arguments[3], e = arguments[4], f = arguments[5];
     register long fourth __asm__("r10") = d;
@@ -49,7 +49,7 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
 #elif defined(__aarch64__)
 
 static inline long os_enter_kernel(long number, const long arguments[6]) {
-    /* Read before the registers are bound: a sanitizer's call for a read would overwrite them. */
+    /* Read before the registers are bound, because a sanitizer's call would overwrite them. */
     long a = arguments[0], b = arguments[1], c = arguments[2];
     long d = arguments[3], e = arguments[4], f = arguments[5];
     register long which __asm__("x8") = number;

@@ -40,7 +40,7 @@ void hk_os_wake(uint32_t *word) {
 #endif
 
 /* The generation plus one, in a page that the kernel zeroes in a forked child (Linux 4.14). */
-static uint32_t *os_mark;      /* atomic; NULL: no such page yet, or never */
+static uint32_t *os_mark;      /* atomic; NULL if there is no such page */
 static uint32_t os_generation; /* atomic */
 static long os_process;        /* atomic; the process that was noticed last */
 
@@ -52,35 +52,37 @@ static void os_notice_process(void) {
     hk_add_relaxed(&os_generation, 1);
 }
 
-/* Maps the page of the mark; one that another thread mapped first stays. */
+/* Maps the page of the mark, unless another thread maps it first. */
 static HK_SLOW void os_make_mark(void) {
     hk_store_relaxed(&os_process, os_getpid()); /* relaxed: as above */
+
     size_t bytes = hk_os_page_bytes();
     long address = os_syscall(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (address < 0)
         return;
+
     uint32_t *fresh = (uint32_t *)(uintptr_t)address;
     uint32_t *none = NULL;
     if (os_syscall(SYS_madvise, address, (long)bytes, MADV_WIPEONFORK) == 0) {
         *fresh = hk_load_relaxed(&os_generation) + 1; /* relaxed: a number */
-        /* acq_rel: publishes the mark; pairs with the acquire in hk_os_generation */
+        /* acq_rel: publishes the mark. It pairs with the acquire in hk_os_generation. */
         if (hk_cas_acq_rel(&os_mark, &none, fresh))
             return;
     }
     os_syscall(SYS_munmap, address, (long)bytes);
 }
 
-/* The first look in a forked child. Its threads may come here together: all see one new generation
- * at once. */
+/* Starts the new generation, at its first use in a forked child. Several threads of the child may
+ * call this at the same time, and all see the same new generation. */
 static HK_SLOW uint32_t os_notice_wiped(uint32_t *mark) {
     uint32_t wiped = 0;
-    uint32_t next = hk_load_relaxed(&os_generation) + 2; /* relaxed: a number, of the parent */
-    if (!hk_cas_relaxed(mark, &wiped, next))             /* relaxed: decides which thread counts */
+    uint32_t next = hk_load_relaxed(&os_generation) + 2; /* relaxed: a number of the parent */
+    if (!hk_cas_relaxed(mark, &wiped, next))             /* relaxed: one thread wins */
         return wiped;
     hk_store_relaxed(&os_process,
                      os_getpid()); /* relaxed: until then, ids of threads are unknown */
-    hk_store_relaxed(&os_generation, next - 1); /* relaxed: for children of this process */
+    hk_store_relaxed(&os_generation, next - 1); /* relaxed: read by children of this process */
     return next;
 }
 
@@ -89,7 +91,7 @@ uint32_t hk_os_generation(void) {
     uint32_t *mark = hk_load_acquire(&os_mark); /* acquire: pairs with os_make_mark */
     if (hk_unlikely(mark == NULL)) {
         uint32_t no = 0;
-        /* relaxed: decides which thread tries */
+        /* relaxed: one thread wins and tries */
         if (hk_load_relaxed(&tried) == 0 && hk_cas_relaxed(&tried, &no, 1))
             os_make_mark();
         return hk_load_relaxed(&os_generation); /* relaxed: a number */
@@ -111,10 +113,9 @@ extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
 /* ---- The CPU --------------------------------------------------------------------------------- */
 
-/* Where libc (glibc from 2.35) keeps the thread's area for restartable sequences, as a distance
- * from the thread pointer. The kernel stores the number of the CPU there at each migration. We only
- * read it. */
-static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0: there is none */
+/* The offset of the thread's area for restartable sequences from the thread pointer (glibc from
+ * 2.35). The kernel stores the number of the CPU there at each migration. We only read it. */
+static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0 if there is none */
 
 static void os_find_rseq(void) {
     const ptrdiff_t *offset = dlsym != NULL ? dlsym(RTLD_DEFAULT, "__rseq_offset") : NULL;
@@ -133,8 +134,9 @@ static inline const char *os_thread_pointer(void) {
     return pointer;
 }
 
-/* Elsewhere we ask the kernel, which costs as much as the work of a slow path, so not each time.
- * libc's function may be quicker, but another library may replace it by one that allocates. */
+/* Elsewhere we ask the kernel. That costs as much as the rest of a slow path, so we do it only once
+ * in a while. libc's function may be quicker, but another library may replace it by one that
+ * allocates. */
 static HK_SLOW uint32_t os_ask_cpu(void) {
     enum { CALLS_BETWEEN = 64 };
     static HK_THREAD_LOCAL uint32_t cpu, calls;
@@ -157,10 +159,10 @@ uint32_t hk_os_cpu(void) {
 enum {
     OS_STACK_BYTES = 64 * 1024,
     OS_SIGNALS_BYTES = 8, /* of the kernel's signal set */
-    OS_SIGNAL_FIRST = 32, /* from here to SIGRTMIN - 1 are libc's own signals */
+    OS_SIGNAL_FIRST = 32, /* libc's own signals start here and end before SIGRTMIN */
 };
 
-/* The functions that start a thread. Those of libc itself replace them in the constructor, because
+/* The functions that start a thread. The constructor replaces them by those of libc itself, because
  * a wrapper may take a lock that our caller holds. */
 static struct {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
@@ -172,8 +174,8 @@ static struct {
                 pthread_attr_setdetachstate,
                 pthread_attr_destroy}; /* const after constructors ran */
 
-/* A library that is loaded already, or NULL. dlopen is found by its name, because the linker warns
- * of each reference to it from a static executable. */
+/* Opens a library that is already loaded, or returns NULL. We look dlopen up by its name, because
+ * the linker warns of each reference to it from a static executable. */
 static void *os_open_loaded(const char *file, int flags) {
     void *(*open_library)(const char *, int) = NULL;
     void *found = dlsym != NULL ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
@@ -183,8 +185,8 @@ static void *os_open_loaded(const char *file, int flags) {
 
 static void os_note_cpus(void);
 
-/* Replaces *function by libc's own. glibc 2.34 moved its threads from a library of their own into
- * libc. */
+/* Replaces *function by libc's own. Before glibc 2.34, the functions for threads were in
+ * libpthread. */
 static void os_find_own(void *libc, const char *name, void *function) {
     void *found = dlsym(libc, name);
     if (found == NULL) {
@@ -213,7 +215,8 @@ void hk_os_find_thread_create(void) {
 void hk_os_stay_loaded(const void *code) {
     Dl_info info;
     int saved = errno;
-    /* A program stays anyway. dlopen would search for its name and leave an error for dlerror. */
+    /* The program itself is never unloaded, and dlopen would search for its name and leave an error
+     * for dlerror. */
     if (dladdr != NULL && dladdr(code, &info) != 0 && info.dli_fname != NULL &&
         (program_invocation_name == NULL || strcmp(info.dli_fname, program_invocation_name) != 0))
         os_open_loaded(info.dli_fname, RTLD_NODELETE);
@@ -257,7 +260,7 @@ bool hk_os_may_start_thread(uint64_t usual_mask) {
 bool hk_os_is_sandboxed(void) { return os_syscall(SYS_prctl, PR_GET_SECCOMP) != 0; }
 
 /* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program
- * has them: setuid runs in each thread, and libc aborts the process if one thread fails. */
+ * has them, because setuid runs in each thread, and libc aborts the process if one thread fails. */
 static void os_drop_capabilities(void) {
     struct {
         uint32_t version;
@@ -269,6 +272,7 @@ static void os_drop_capabilities(void) {
     enum { CAPABILITY_SETGID = 1 << 6, CAPABILITY_SETUID = 1 << 7 };
     if (os_syscall(SYS_capget, os_address(&header), os_address(sets)) != 0)
         return;
+
     sets[0].effective &= CAPABILITY_SETGID | CAPABILITY_SETUID;
     sets[0].permitted &= CAPABILITY_SETGID | CAPABILITY_SETUID;
     sets[0].inheritable = 0;
@@ -278,7 +282,7 @@ static void os_drop_capabilities(void) {
 
 /* The CPUs that the process could use when it started. A thread may bind itself to fewer later. */
 static struct {
-    long bytes; /* const after constructors ran; not positive: unknown */
+    long bytes; /* const after constructors ran; unknown if not positive */
     unsigned long mask[1024 / (8 * sizeof(long))];
 } os_cpus;
 
@@ -287,16 +291,18 @@ static void os_note_cpus(void) {
                                os_address(os_cpus.mask));
 }
 
-/* The thread inherits scheduling and CPUs from the thread that happened to start it. It gets the
- * nice value of the first thread instead, which is the one of the process. */
+/* Replaces the scheduling and the CPUs that the thread inherited from the thread that started it.
+ * The new nice value is that of the first thread, which is that of the process. */
 static void os_become_background(const char *name) {
     enum { NICE_BIAS = 20 }; /* the system call returns 20 - nice */
     int priority = 0;
     os_syscall(SYS_prctl, PR_SET_NAME, os_address(name));
     os_syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, os_address(&priority));
+
     long nice = os_syscall(SYS_getpriority, 0 /* PRIO_PROCESS */, os_getpid());
     if (nice > 0)
         os_syscall(SYS_setpriority, 0 /* PRIO_PROCESS */, 0, NICE_BIAS - nice);
+
     if (os_cpus.bytes > 0)
         os_syscall(SYS_sched_setaffinity, 0, os_cpus.bytes, os_address(os_cpus.mask));
     os_drop_capabilities();
@@ -313,7 +319,7 @@ static void *os_thread_main(void *arg) {
     return hk_load_relaxed(&os_thread_run)(arg);
 }
 
-/* A detached thread on a stack of that size; 0: the usual one. */
+/* Starts a detached thread on a stack of that size, or of the usual size for 0. */
 static bool os_create_thread(size_t stack_bytes) {
     pthread_t thread;
     pthread_attr_t attr;
@@ -322,6 +328,7 @@ static bool os_create_thread(size_t stack_bytes) {
     if (stack_bytes != 0)
         os_threads.attr_setstacksize(&attr, stack_bytes);
     os_threads.attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+
     bool created = os_threads.create(&thread, &attr, os_thread_main, NULL) == 0;
     os_threads.attr_destroy(&attr);
     return created;
@@ -331,12 +338,14 @@ bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
     int saved = errno;
     hk_store_relaxed(&os_thread_run, run); /* relaxed: pthread_create orders */
     hk_store_relaxed(&os_thread_name, name);
+
     /* libc's own signals stay deliverable, because setuid sends one to each thread. */
     uint64_t libc_signals = ((UINT64_C(1) << (SIGRTMIN - OS_SIGNAL_FIRST)) - 1)
                             << (OS_SIGNAL_FIRST - 1);
     uint64_t mask = os_swap_signal_mask(~libc_signals);
-    /* A program with much static TLS, which lies on the stack, needs the usual size. */
+    /* Static TLS lies on the stack, so a program with much of it needs the usual size. */
     bool created = os_create_thread(OS_STACK_BYTES) || os_create_thread(0);
+
     os_swap_signal_mask(mask);
     errno = saved;
     return created;
