@@ -1,5 +1,4 @@
-/* api/alloc.c - malloc, calloc and their layout forms. SPDX-License-Identifier: MIT OR Apache-2.0
- */
+/* api/alloc.c - malloc, calloc, their layout forms. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
 #include <string.h>
@@ -7,18 +6,19 @@
 #include "../purge/retry.h"
 #include "front.h"
 
-/* From the bin, or from below when that is empty. */
+/* Takes a block from the bin, or from the layers below if the bin is empty. */
 static inline void *alloc_small(size_t class) {
     void *block = hk_bin_pop(&hk_cache->bins[class]);
     return hk_likely(block != NULL) ? block : hk_slow_refill(class);
 }
 
-/* A block that may be known to be zero. From Pool on, where that saves much, a block that does not
- * come from a bin knows. */
+/* Allocates a block that may be known to be zero. From Pool on, where zeroing costs much, blocks
+ * that do not come from a bin carry that knowledge. */
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE)
         return hk_slow_take_large(size, align);
+
     block.start = hk_bin_pop(&hk_cache->bins[class]);
     if (block.start == NULL && size > HK_MID_MAX)
         return hk_slow_take_one(class);
@@ -27,7 +27,7 @@ static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     return block;
 }
 
-/* There is no memory: tries again after what is cached and free has been given back. */
+/* There is no memory. Gives back cached and free memory, and tries again. */
 static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (hk_purge_for(size))
@@ -39,7 +39,7 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
     return block;
 }
 
-/* The way of every allocation that the front could not serve. */
+/* Serves every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
     void *block = hk_likely(class != HK_CLASS_NONE) ? alloc_small(class)
                                                     : hk_slow_take_large(size, align).start;
@@ -54,7 +54,7 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
     return alloc_any(hk_class_of_layout(size, align), size, align);
 }
 
-/* A block of which the first `size` bytes are zero. */
+/* Allocates a block and zeroes its first `size` bytes. */
 static void *alloc_zeroed(size_t class, size_t size, size_t align) {
     struct hk_block block = alloc_block(class, size, align);
     if (hk_unlikely(block.start == NULL))

@@ -1,15 +1,15 @@
 /* api/deepbind.c - dlopen without RTLD_DEEPBIND. SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * A library that is opened with RTLD_DEEPBIND looks names up in its own dependencies first, so its
- * malloc and free are libc's even where the rest of the process uses these. Each block that libc or
- * the program hands to it, such as the result of strdup, is then freed by the wrong allocator.
- * Without the flag the library uses the one allocator of the process. The option deepbind=keep
- * passes the flag on.
+ * malloc and free are libc's even where the rest of the process uses these. The library then frees
+ * each block that it gets from libc or the program, such as the result of strdup, with the wrong
+ * allocator. Without the flag the library uses the one allocator of the process. The option
+ * deepbind=keep passes the flag on.
  *
- * In the shared library only, where HAK_SHARED is defined: a static executable has no next dlopen.
- * libc finds the caller's $ORIGIN and RUNPATH by its return address, so the next dlopen is entered
- * by a tail call, which the compiler must not turn into a call of its own (-foptimize-sibling-
- * calls).
+ * This is in the shared library only, where HAK_SHARED is defined, because a static executable has
+ * no next dlopen. libc finds the caller's $ORIGIN and RUNPATH by the return address. The next
+ * dlopen is therefore entered by a tail call, which the compiler must not turn into an ordinary
+ * call (-foptimize-sibling-calls).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -23,7 +23,7 @@
 
 enum { DEEPBIND_MASK = 0 }; /* a value of the option */
 
-static uintptr_t deepbind_next; /* atomic: the address of the next dlopen; 0: not looked up yet */
+static uintptr_t deepbind_next; /* atomic: the address of the next dlopen, or 0 */
 
 static HK_SLOW uintptr_t deepbind_find(void) {
     uintptr_t next = (uintptr_t)dlsym(RTLD_NEXT, "dlopen");

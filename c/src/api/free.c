@@ -7,10 +7,10 @@
 #include "../thread/check.h"
 #include "front.h"
 
-/* Why `block` cannot be the start of a live block of `span`; NULL if it may be. */
+/* The reason why `block` cannot be the start of a live block of `span`, or NULL if it may be. */
 static const char *free_cause(const struct hk_span *span, const void *block) {
     uint32_t index;
-    /* What an overflow may have damaged is not used as an index. */
+    /* An overflow may have damaged the span, so we check its class before we use it as an index. */
     if (span == NULL || span->class >= HK_CLASS_COUNT ||
         span->blocks != hk_classes[span->class].blocks)
         return HK_CAUSE_ALIEN;
@@ -19,6 +19,7 @@ static const char *free_cause(const struct hk_span *span, const void *block) {
             return HK_CAUSE_INSIDE;
         return hk_large_is_live(span) ? NULL : HK_CAUSE_FREE;
     }
+
     switch (hk_slab_locate(span, &hk_classes[span->class], block, &index)) {
     case HK_SLAB_DONE:
         return NULL;
@@ -50,19 +51,21 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
 HK_NOINLINE void hk_free_slow(void *block) {
     if (block == NULL)
         return;
+
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
         hk_slow_flush("free", hk_class_of_row(row), block);
         return;
     }
+
     struct hk_span *span = hk_front_find("free", block);
     if (hk_likely(span != NULL))
         free_block("free", span, block);
 }
 
-/* Whether a block may have been allocated with a size and an alignment. The pages of a large block
- * are compared in checked mode only; otherwise its size must not be larger than the block. */
+/* Whether a block may have been allocated with a size and an alignment. Only checked mode compares
+ * the pages of a large block. Otherwise the size must not exceed the block. */
 static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
     if (span->class != hk_class_of_layout(size, align))
         return false;
@@ -71,8 +74,8 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
     return hk_option(HK_OPTION_checks) ? hk_large_may_have(span, size) : size <= span->bytes;
 }
 
-/* A sized free that the fast path left. A block with a wrong size is reported, and, if the program
- * goes on, freed as the block that it is. */
+/* A sized free that the fast path could not do. A wrong size is reported. If the program goes on,
+ * the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
     struct hk_span *span = hk_front_find(function, block);
     if (hk_unlikely(span == NULL))

@@ -2,15 +2,16 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: malloc and free where the thread's cache can answer; every public name of them is one
- * of these inline functions. One malloc and one free are walked, step by step, in ../README.md.
- * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map; everything else is a
+ * What it is: malloc and free as long as the thread's cache can serve them. Each public name of
+ * them is one of these inline functions. ../README.md walks through one malloc and one free, step
+ * by step.
+ * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map. Everything else is a
  * slow path, entered by a tail call.
  *
- * A sentinel cache whose bins are empty and full at once stands in for "not started", "ended" and
- * "checked mode", so nothing here tests for them. A free takes the class from the class map even
- * where the caller states a size, so that a wrong size cannot put a block into a bin of larger
- * blocks.
+ * Threads that have not started, threads that have ended, and checked mode use a sentinel cache
+ * with bins that are empty and full at once, so nothing here tests for these cases. A free takes
+ * the class from the class map even if the caller states a size, so that a wrong size cannot put a
+ * block into a bin of larger blocks.
  */
 #ifndef HK_API_FRONT_H
 #define HK_API_FRONT_H
@@ -25,9 +26,9 @@ void *hk_alloc_slow(size_t size, size_t align);               /* alloc.c */
 void hk_free_slow(void *block);                               /* free.c: bin full, or no class */
 void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the same, or wrong size */
 
-/* The span of a block that `function` was called with. NULL, after the mistake was reported, if the
- * pointer is known not to be the start of a block: alien, inside a block, or a large block that is
- * free. Takes no lock. free.c */
+/* The span of a block that `function` was called with. If the pointer is known not to be the start
+ * of a live block (alien, inside a block, or a free large block), reports the mistake and returns
+ * NULL. Takes no lock. free.c */
 struct hk_span *hk_front_find(const char *function, const void *block);
 
 HK_FAST void *hk_front_malloc(size_t size) {
@@ -47,8 +48,8 @@ HK_FAST void hk_front_free(void *block) {
         hk_free_slow(block);
 }
 
-/* The row of a small layout's class; for others that of HK_CLASS_NONE, whose bin is always empty.
- */
+/* The row of a small layout's class. For other layouts, the row of HK_CLASS_NONE, which has an
+ * empty bin. */
 HK_FAST size_t hk_front_row(size_t size, size_t align) {
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
         return 0;
@@ -62,7 +63,7 @@ HK_FAST void *hk_front_alloc(size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
-/* Puts a block of at least `size` bytes into its bin. False if the slow path must look at it. */
+/* Puts a block of at least `size` bytes into its bin. False if the slow path must handle it. */
 HK_FAST bool hk_front_push_sized(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find_8(map, block);

@@ -20,7 +20,9 @@ static void hooks_freed(void) { hk_purge_balance(); }
 static void hooks_thread_ended(void) {
     if (hk_thread_count() <= 1)
         hk_decay_leave_one();
-    /* What a scavenger that ended left behind. Threads that start meanwhile use it again. */
+
+    /* Gives back the memory that a scavenger left behind when it ended. Threads that start
+     * meanwhile use it again. */
     if (hk_scavenger_thread_ended()) {
         while (hk_thread_count() <= 1 && hk_purge_balance()) {
         }

@@ -6,7 +6,7 @@
 
 #if !defined(HAK_OVERRIDE)
 
-/* Nothing calls it without the operators of C++. */
+/* Only the operators of C++ call it. */
 
 #elif defined(__x86_64__)
 

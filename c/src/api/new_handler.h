@@ -6,7 +6,7 @@
  * that a C++ compiler emits for `try { handler(); } catch (...) { }`: the personality routine of
  * C++ and a list of one call with one landing pad, which catches everything.
  * Owns: nothing. Threads: any, no lock held. Boundary: the handler. The personality routine is a
- * weak reference: C programs need no C++ runtime.
+ * weak reference, because C programs need no C++ runtime.
  */
 #ifndef HK_API_NEW_HANDLER_H
 #define HK_API_NEW_HANDLER_H
@@ -15,8 +15,8 @@
 
 typedef void (*hk_new_handler)(void);
 
-/* Calls the handler. NULL if it returns; the exception, which is still to be caught with
- * __cxa_begin_catch, if it throws. Where the architecture has no code here, exceptions pass
+/* Calls the handler. NULL if it returns. If it throws, the result is the exception, which the
+ * caller must catch with __cxa_begin_catch. On architectures without code here, exceptions pass
  * through. */
 void *hk_catch_from(hk_new_handler handler);
 
@@ -52,7 +52,7 @@ void *hk_catch_from(hk_new_handler handler);
     ".Lhk_catch_personality:\n"                                                                    \
     ".quad __gxx_personality_v0\n"
 
-/* 0x9b: relative to its own place, four bytes, indirect; 0x1b: the same, direct. */
+/* 0x9b is relative to its own place, four bytes, indirect. 0x1b is the same, direct. */
 #define NEW_HANDLER_BEGIN                                                                          \
     ".text\n"                                                                                      \
     ".balign 16\n"                                                                                 \

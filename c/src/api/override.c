@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Compiled only where HAK_OVERRIDE is defined. All of glibc's allocation functions are here, so
- * that no member of a static libc that defines the rest is drawn in. mallinfo and malloc_info are
- * glibc's (musl has neither), and mallinfo2 is there since glibc 2.33.
+ * that the linker does not pull in the member of a static libc that defines the others. mallinfo
+ * and malloc_info are glibc's (musl has neither), and mallinfo2 is there since glibc 2.33.
  */
 #ifdef HAK_OVERRIDE
 
@@ -74,13 +74,14 @@ HAK_API size_t malloc_usable_size(void *ptr) { return hak_usable_size(ptr); }
 HAK_API void cfree(void *ptr); /* in no header since glibc 2.26 */
 HAK_API void cfree(void *ptr) { hk_front_free(ptr); }
 
-/* Keeping `pad` bytes at the top of a heap means nothing here. */
+/* `pad` has no meaning here, because no heap has a top. */
 HAK_API int malloc_trim(size_t pad) {
     (void)pad;
     return hak_trim() > 0;
 }
 
-/* glibc's tunables mean nothing here; accepted, as programs set them and check for success. */
+/* glibc's tunables have no meaning here. We accept them, because programs set them and check for
+ * success. */
 HAK_API int mallopt(int parameter, int value) {
     (void)parameter;
     (void)value;
@@ -97,10 +98,10 @@ HAK_API void malloc_stats(void) { hak_report(HAK_REPORT_TEXT, NULL, NULL); }
 struct override_info {
     struct hk_stats_all stats;
     uint64_t blocks_free;   /* in slabs and in caches */
-    uint64_t blocks_cached; /* the part of them in caches */
-    uint64_t bytes_mapped;  /* in live blocks that have mappings of their own */
+    uint64_t blocks_cached; /* of these, in caches */
+    uint64_t bytes_mapped;  /* in live blocks with their own mappings */
     uint64_t bytes_arena;   /* in slabs, and in other large blocks */
-    uint64_t bytes_used;    /* the part of them in live blocks */
+    uint64_t bytes_used;    /* of these, in live blocks */
 };
 
 static void override_collect(struct override_info *info) {
@@ -112,7 +113,8 @@ static void override_collect(struct override_info *info) {
         info->blocks_free += row->blocks_free + row->blocks_cached;
         info->blocks_cached += row->blocks_cached;
     }
-    /* Freed blocks that threads keep are still mapped, but not used. */
+
+    /* Freed blocks in large-block caches are still mapped, but not used. */
     info->bytes_mapped = info->stats.bytes_mapped < total->bytes_large ? info->stats.bytes_mapped
                                                                        : total->bytes_large;
     info->bytes_arena = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
@@ -139,7 +141,7 @@ HAK_API struct mallinfo2 mallinfo2(void) {
 
 static int override_int(uint64_t value) { return value < INT_MAX ? (int)value : INT_MAX; }
 
-/* The fields are too small for today's heaps. glibc lets them wrap; here they stop at INT_MAX. */
+/* The fields are too small for today's heaps. glibc lets them wrap. Here they stop at INT_MAX. */
 HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
@@ -183,7 +185,8 @@ static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats)
     fputs("</sizes>\n", stream);
 }
 
-/* The elements that stand in the heap and, of all heaps together, after it. */
+/* The elements that the document contains twice: in the heap, and after it for all heaps
+ * together. */
 static void override_write_totals(FILE *stream, const struct override_info *info) {
     uint64_t cached = info->stats.total.bytes_cached;
     uint64_t unused = info->bytes_arena - info->bytes_used;
@@ -224,18 +227,21 @@ static void override_write_info(FILE *stream) {
     struct override_info info;
     override_collect(&info);
     fputs("<malloc version=\"1\">\n<heap nr=\"0\">\n", stream);
+
     override_write_sizes(stream, &info.stats);
     override_write_totals(stream, &info);
     override_write_spaces(stream, &info.stats.total);
+
     fputs("</heap>\n", stream);
     override_write_totals(stream, &info);
+
     override_write_total(stream, "mmap", info.stats.blocks_mapped, info.bytes_mapped);
     override_write_spaces(stream, &info.stats.total);
     override_write_stats(stream, &info.stats.total);
     fputs("</malloc>\n", stream);
 }
 
-/* No cancellation point, so that a document is written as a whole. */
+/* Disables cancellation, so that the document is written as a whole. */
 HAK_API int malloc_info(int options, FILE *stream) {
     if (options != 0) {
         errno = EINVAL;
@@ -250,9 +256,10 @@ HAK_API int malloc_info(int options, FILE *stream) {
 }
 #endif
 
-/* ---- C++: operator new and delete, by their mangled names (Itanium ABI) --------------------------
+/* ---- C++: operator new and delete, by their mangled names (Itanium ABI) -------------------------
  *
- * libstdc++ is not needed: its functions are weak here. Without them a failing new aborts. */
+ * libstdc++ is not needed, because its functions are weak here. Without them a failing new
+ * aborts. */
 
 extern HK_WEAK hk_new_handler override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
 extern HK_WEAK void override_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv");
@@ -278,7 +285,7 @@ static HK_SLOW void *override_new_failed(size_t size, size_t align) {
     return block;
 }
 
-/* Calls the handler; false if it throws. Only a program with a C++ runtime has a handler. */
+/* Calls the handler. False if it throws. Only a program with a C++ runtime has a handler. */
 static bool override_try_handler(hk_new_handler handler) {
     void *exception = hk_catch_from(handler);
     if (exception == NULL)
@@ -288,8 +295,8 @@ static bool override_try_handler(hk_new_handler handler) {
     return false;
 }
 
-/* The nothrow forms return NULL where the plain forms throw, which includes a handler that throws.
- */
+/* The nothrow forms return NULL where the plain forms throw, which includes a handler that
+ * throws. */
 static HK_SLOW void *override_new_failed_nothrow(size_t size, size_t align) {
     void *block = NULL;
     hk_new_handler handler;
@@ -320,8 +327,8 @@ OVERRIDE_NEW(override_new_array, "_Znam")
 OVERRIDE_NEW_NOTHROW(override_new_nothrow, "_ZnwmRKSt9nothrow_t")
 OVERRIDE_NEW_NOTHROW(override_new_array_nothrow, "_ZnamRKSt9nothrow_t")
 
-/* The alignment of C++'s aligned forms is above malloc's, or the plain form would have been used.
- */
+/* The alignment of C++'s aligned forms is above malloc's, or the plain form would have been
+ * used. */
 static size_t override_align(size_t align) {
     return align > HK_MALLOC_ALIGN ? align : HK_MALLOC_ALIGN;
 }
@@ -357,7 +364,7 @@ OVERRIDE_DELETE(override_delete_array, "_ZdaPv")
 OVERRIDE_DELETE_SIZED(override_delete_sized, "_ZdlPvm")
 OVERRIDE_DELETE_SIZED(override_delete_array_sized, "_ZdaPvm")
 
-/* What follows the pointer is not needed: a nothrow tag or an alignment, or both. */
+/* We ignore the arguments after the pointer: a nothrow tag, an alignment, or both. */
 #define OVERRIDE_DELETE_TAGGED(name, mangled)                                                      \
     OVERRIDE_CPP(void, name, mangled, void *ptr, const void *tag) {                                \
         (void)tag;                                                                                 \

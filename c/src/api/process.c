@@ -1,7 +1,8 @@
-/* api/process.c - the beginning and the end of the process. SPDX-License-Identifier: MIT OR
- * Apache-2.0
+/* api/process.c - the beginning and the end of the process.
  *
- * Nothing here is needed before the first allocation, which may come long before constructors run.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * No allocation needs these functions, because the first one may come long before constructors run.
  */
 #include <hakmem.h>
 

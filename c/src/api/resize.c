@@ -10,10 +10,10 @@
 #include "../thread/check.h"
 #include "front.h"
 
-/* What is known of a block. */
+/* A block as found by its address. */
 struct resize_block {
     size_t class;
-    struct hk_span *span; /* NULL where the class was enough */
+    struct hk_span *span; /* NULL if the class was enough */
 };
 
 static HK_SLOW bool resize_find_span(const char *function, const void *block,
@@ -27,8 +27,8 @@ static HK_SLOW bool resize_find_span(const char *function, const void *block,
     return true;
 }
 
-/* Finds a block that is live as far as can be seen; in checked mode that is certain. False, after
- * the mistake was reported, if it is not. */
+/* Finds a block and checks as far as possible that it is live. In checked mode the result is
+ * certain. If the block is not live, reports the mistake and returns false. */
 HK_FAST bool resize_find(const char *function, const void *block, struct resize_block *found) {
     found->class = hk_class_map_class(block);
     found->span = NULL;
@@ -43,21 +43,22 @@ HK_FAST size_t resize_usable(const struct resize_block *found) {
                                          : found->span->bytes;
 }
 
-/* Makes a block of a class larger where it is, if it can be. */
+/* Enlarges a block of a class in place, if possible. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
     return hk_unlikely(hk_classes[class].blocks == 1) && ((uintptr_t)block & (align - 1)) == 0 &&
            hk_heap_extend(block, class, new_class, size);
 }
 
-/* Resizes a block of which the first `used` bytes count. It stays in place while its class does, so
- * that a sized free by the new size is right. */
+/* Resizes a block with `used` bytes of contents. The block stays in place as long as its class does
+ * not change, so that a sized free with the new size is right. */
 HK_FAST void *resize(const struct resize_block *found, void *block, size_t used, size_t size,
                      size_t align) {
     size_t old_class = found->class;
     size_t class = hk_class_of_layout(size, align);
     if (class == old_class && class != HK_CLASS_NONE)
         return block;
+
     if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE) {
         void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
@@ -65,8 +66,10 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
             return resized;
         }
     }
+
     if (resize_in_place(block, old_class, class, size, align))
         return block;
+
     void *moved = hk_front_alloc(size, align);
     if (moved == NULL)
         return NULL;
@@ -83,6 +86,7 @@ static void *resize_or_free(const char *function, void *ptr, size_t size) {
         hk_front_free(ptr);
         return NULL;
     }
+
     struct resize_block found;
     if (hk_unlikely(!resize_find(function, ptr, &found))) {
         errno = EINVAL;
@@ -114,6 +118,7 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
         errno = EINVAL;
         return NULL;
     }
+
     return resize(&found, ptr, old_size, new_size, align);
 }
 
