@@ -7,7 +7,7 @@
 #include "heaps.h"
 #include "slabs.h"
 
-/* Puts the block at `index` into its slab; the caller counts it in `blocks_allocated`. */
+/* Puts the block at `index` into its slab. The caller counts it in `blocks_allocated`. */
 HK_FAST enum hk_slab_result give_to_slab(struct hk_heap_class *hc, struct hk_span *slab,
                                          uint32_t index, struct hk_span **released) {
     enum hk_slab_result result = hk_slab_look_at(slab, index);
@@ -29,18 +29,19 @@ struct give_batch {
     uint32_t count;                      /* blocks */
     struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
     uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
-    bool mixed;                  /* they have several owners; else the chains are not made */
-    uint8_t next[HK_BATCH_MAX];  /* the next block of the same owner, or GIVE_END */
-    uint8_t first[HK_HEAPS_MAX]; /* the first block of each heap, or GIVE_END */
-    bool idle;                   /* see hk_heap_give_idle */
+    bool mixed;                          /* several owners: only then are the chains made */
+    uint8_t next[HK_BATCH_MAX];          /* the next block of the same owner, or GIVE_END */
+    uint8_t first[HK_HEAPS_MAX];         /* the first block of each heap, or GIVE_END */
+    bool idle;                           /* see hk_heap_give_idle */
     struct hk_mistakes *mistakes;
 };
 
-/* Finds the place of each block, before any lock is taken, and lets the processor fetch its bit. */
+/* Finds the place of each block before any lock is taken, and prefetches its bit. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
     struct hk_span *slab = NULL;
     const void *owner = NULL;
     uint32_t found = 0, owners = 0;
+
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         uint32_t index;
@@ -59,11 +60,12 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
         owner = slab->owner;
         found++;
     }
+
     batch->count = found;
     batch->mixed = owners > 1;
 }
 
-/* Links the blocks of each owner, in their order. Returns the number of heaps. */
+/* Links the blocks of each owner in a chain, in their order. Returns the number of heaps. */
 static uint32_t batch_link(struct give_batch *batch) {
     uint32_t heaps = hk_heaps_count();
     memset(batch->first, GIVE_END, heaps);
@@ -75,7 +77,7 @@ static uint32_t batch_link(struct give_batch *batch) {
     return heaps;
 }
 
-/* Delivers one block. Under the lock. Returns how many that were. */
+/* Delivers one block under the lock. Returns the number of blocks delivered. */
 HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_class *hc, uint32_t at,
                                    struct hk_span **released) {
     struct hk_span *slab = batch->slabs[at];
@@ -87,18 +89,19 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
     return 0;
 }
 
-/* Delivers the blocks of the heap that owns the one at `first` under one lock. Returns slabs to
- * release. */
+/* Delivers all blocks with the owner heap of the block at `first`, under one lock. Returns the
+ * slabs to release. */
 static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
     struct hk_heap *heap = batch->slabs[first]->owner;
     struct hk_heap_class *hc = &heap->classes[batch->class];
     struct hk_span *released = NULL;
     uint32_t given = 0;
+
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hc->flushes++;
     hk_slabs_note_use(hc);
     if (batch->idle)
-        hc->uses_seen++; /* so the class rests as before, but is scanned; under PURGE */
+        hc->uses_seen++; /* counts as no use, but the class is scanned. Under PURGE. */
 
     if (batch->mixed) {
         for (uint32_t i = first; i != GIVE_END; i = batch->next[i])
@@ -107,6 +110,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
         for (uint32_t i = 0; i < batch->count; i++)
             given += batch_deliver_one(batch, hc, i, &released);
     }
+
     hc->blocks_allocated -= given;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     return released;
@@ -131,6 +135,7 @@ static void heap_give(size_t class, void *const *blocks, uint32_t count,
     batch.class = class;
     batch.idle = idle;
     batch.mistakes = mistakes;
+
     while (count > 0) {
         uint32_t n = count < HK_BATCH_MAX ? count : HK_BATCH_MAX;
         batch_resolve(&batch, blocks, n);
@@ -138,7 +143,7 @@ static void heap_give(size_t class, void *const *blocks, uint32_t count,
         blocks += n;
         count -= n;
     }
-    hk_dirty_signal(); /* pages between blocks that live on */
+    hk_dirty_signal(); /* for pages between blocks that are still allocated */
 }
 
 void hk_heap_give(size_t class, void *const *blocks, uint32_t count, struct hk_mistakes *mistakes) {
@@ -154,6 +159,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
     struct hk_span *slab = hk_pagemap_find(block);
     struct hk_span *released = NULL;
     uint32_t index;
+
     enum hk_slab_result result = hk_slabs_locate(class, slab, block, &index);
     if (hk_likely(result == HK_SLAB_DONE)) {
         struct hk_heap *heap = slab->owner;
@@ -164,6 +170,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
         hc->blocks_allocated -= result == HK_SLAB_DONE;
         hk_unlock(&hc->lock, HK_RANK_CLASS);
     }
+
     hk_slabs_release(released);
     hk_dirty_signal(); /* as in hk_heap_give */
     if (hk_unlikely(result != HK_SLAB_DONE))

@@ -25,6 +25,7 @@ static uint32_t take_from_slabs(struct hk_heap_class *hc, void **to, uint32_t co
         if (hk_slab_is_exhausted(slab))
             hk_slabs_remove(hc, slab);
     }
+
     hc->blocks_allocated += taken;
     return taken;
 }
@@ -49,6 +50,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
         hk_slabs_note_use(hc);
+
         if (hc->first != NULL) {
             struct hk_span *slab = hc->first;
             hc->empty -= hk_slab_is_empty(slab);
@@ -57,6 +59,7 @@ struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
             if (hk_slab_is_exhausted(slab))
                 hk_slabs_remove(hc, slab);
         }
+
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         if (block.start != NULL)
             return block;

@@ -1,12 +1,13 @@
-/* heap/heap.h - where blocks live when no thread caches them.
+/* heap/heap.h - the owners of slabs and of uncached free blocks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: for each class a lock and the slabs that have free blocks. The thread that empties a
- * slab releases it, so an idle heap holds nothing back.
- * Owns: its arena and slabs. A heap is never destroyed. When its threads end it waits for the next.
- * Threads: any. Takes one CLASS lock at a time, for a batch; memory comes from and goes to the
- * arena while no lock is held. Boundary: core/arena, core/slab, core/large, core/pagemap,
+ * What it is: a lock and a list of slabs with free blocks for each class. The thread that empties a
+ * slab releases it, so an idle heap does not hold memory back.
+ * Owns: its arena and slabs. A heap is never destroyed. When its threads end, it is free for new
+ * threads.
+ * Threads: any. Takes one CLASS lock at a time, for a batch. No lock is held while memory comes
+ * from or returns to the arena. Boundary: core/arena, core/slab, core/large, core/pagemap,
  * core/meta, hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
@@ -18,21 +19,21 @@
 #include "../os/lock.h"
 
 #define HK_HEAPS_MAX 256u
-#define HK_BATCH_MAX 160u /* blocks that are returned together: 11 bytes of stack each */
+#define HK_BATCH_MAX 160u /* blocks returned together: 11 bytes of stack each */
 
 struct hk_heap_class {
     struct hk_lock lock;
-    struct hk_span *first; /* lock:CLASS; slabs that are not exhausted; taken from the front */
+    struct hk_span *first; /* lock:CLASS; slabs that are not exhausted, used from the front */
     struct hk_span *last;  /* lock:CLASS */
-    struct hk_span *scan;  /* lock:CLASS; the slab that a scan visits next; NULL: at the end */
-    uint32_t slabs;        /* atomic, stored under CLASS; all, exhausted ones too */
-    uint32_t listed;       /* lock:CLASS; in the list */
-    uint32_t empty;        /* lock:CLASS; with no block out; at most HEAP_EMPTY_KEPT */
+    struct hk_span *scan;  /* lock:CLASS; the slab that a scan visits next, or NULL at the end */
+    uint32_t slabs;        /* atomic, stored under CLASS; all slabs, with exhausted ones */
+    uint32_t listed;       /* lock:CLASS; slabs in the list */
+    uint32_t empty;        /* lock:CLASS; empty slabs in the list */
     uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */
     uint32_t uses_seen;    /* lock:PURGE; at the last scan */
-    uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing more to give back */
+    uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing to give back */
     uint64_t
-        blocks_allocated; /* lock:CLASS; with blocks_purging the sum of bump - free over the slabs */
+        blocks_allocated; /* lock:CLASS; plus blocks_purging, the sum of bump - free of all slabs */
     uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
     uint64_t refills;        /* lock:CLASS; statistics, as in struct hak_class_stats */
     uint64_t flushes;        /* lock:CLASS */
@@ -41,59 +42,59 @@ struct hk_heap_class {
 struct hk_heap {
     struct hk_heap_class classes[HK_CLASS_COUNT];
     struct hk_arena arena;
-    uint32_t threads;        /* lock:THREADS; attached now */
+    uint32_t threads;        /* lock:THREADS; threads attached now */
     uint32_t number;         /* const; its place in the table of heaps */
-    struct hk_span *purging; /* atomic, stored under CLASS; its free pages are being given back */
-    uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; its free blocks, taken meanwhile */
+    struct hk_span *purging; /* atomic, stored under CLASS; the slab that a purge works on */
+    uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; the blocks taken from it */
 };
 
-/* A heap, all zero; NULL without memory. */
+/* Creates a heap, all zero. NULL without memory. */
 struct hk_heap *hk_heap_create(void);
 
-/* Takes up to `count` blocks of a class into `to`, from slabs, or from a new slab. Returns how
- * many; 0 only without memory. */
+/* Takes up to `count` blocks of a class into `to`, from slabs, or from a new slab. Returns their
+ * number, which is 0 only without memory. */
 uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t count);
 
-/* Takes one block, saying whether it is zero. */
+/* Takes one block, and tells whether it is zero. */
 struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class);
 
-/* Returns blocks of one class to their slabs, each to the heap that owns it. Adds those that are no
+/* Returns blocks of one class to their slabs in their owner heaps. Adds pointers that are not
  * allocated blocks of the class to *mistakes. */
 void hk_heap_give(size_t class, void *const *blocks, uint32_t count, struct hk_mistakes *mistakes);
 
-/* The same for blocks that nobody needed since the last scan, which is no use of their class. Under
- * the PURGE lock. */
+/* The same for blocks that no thread needed since the last scan, so the class does not count as
+ * used. Under the PURGE lock. */
 void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
                        struct hk_mistakes *mistakes);
 
-/* Takes those that are no allocated blocks of the class out of a batch, and adds them to *mistakes.
- * Takes no lock: a block that another thread frees just now may be missed. Returns how many are
- * left. */
+/* Removes pointers that are not allocated blocks of the class from a batch, and adds them to
+ * *mistakes. It takes no lock, so it may miss a block that another thread frees at the same time.
+ * Returns the number of remaining blocks. */
 uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
                              struct hk_mistakes *mistakes);
 
-/* Brings one block straight to its slab, so that a double free is always seen. `class` is what the
- * caller takes the block for. */
+/* Returns one block directly to its slab, so that a double free is always seen. `class` is the
+ * class that the caller expects. */
 void hk_heap_give_one(const char *function, size_t class, void *block);
 
-/* Makes a block of a class larger where it is, by free granules behind it: one that has its slab to
- * itself, as the blocks of the largest classes do. It becomes a block of `new_class`, or a large
- * one of `size` bytes. False, nothing changed, where that is impossible. */
+/* Extends a block in place by free granules behind it. The block must be alone in its slab, as the
+ * blocks of the largest classes are. It becomes a block of `new_class`, or a large block of `size`
+ * bytes. If that is impossible, the result is false and nothing changed. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
-/* The state of the block that starts at an address, from its slab, under its lock. HK_SLAB_DONE: it
- * is allocated, or cached by a thread or a transfer cache. */
+/* The state of the block at an address, read from its slab under the lock. HK_SLAB_DONE means that
+ * it is allocated or cached by a thread or a transfer cache. */
 enum hk_slab_result hk_heap_look(const void *block);
 
 /* Reports a block in the name of `function`. */
 void hk_heap_report(const char *function, const void *block, enum hk_slab_result result);
 
-/* Reports a block of a class unless it is allocated or cached. Takes no lock: a block that another
- * thread frees just now may be missed. */
+/* Reports a block of a class unless it is allocated or cached. It takes no lock, so it may miss a
+ * block that another thread frees at the same time. */
 bool hk_heap_check_fast(const char *function, const void *block);
 
-/* In a forked child: rebuilds a class, whose lock a vanished thread held, from the bits of its
- * slabs; undoes a purge that a vanished thread had begun. */
+/* For a forked child. The first rebuilds a class from the bits of its slabs if a vanished thread
+ * held its lock. The second undoes a purge that a vanished thread had begun. */
 void hk_heap_repair_class(struct hk_heap *heap, size_t class);
 void hk_heap_repair_purge(void *unused, struct hk_heap *heap);
 

@@ -12,7 +12,7 @@ static struct {
 void hk_heaps_start(uint32_t max) { heaps.max = max < HK_HEAPS_MAX ? max : HK_HEAPS_MAX; }
 
 struct hk_heap *hk_heaps_spare(uint32_t threads) {
-    /* relaxed: a guess; hk_heaps_choose decides under the lock */
+    /* relaxed: a guess. hk_heaps_choose decides under the lock. */
     uint32_t count = hk_load_relaxed(&heaps.count);
     return count < heaps.max && count <= threads ? hk_heap_create() : NULL;
 }
@@ -24,6 +24,7 @@ struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
         if (best == NULL || heaps.heaps[i]->threads < best->threads)
             best = heaps.heaps[i];
     }
+
     if (*spare == NULL || (best != NULL && best->threads == 0) || count == heaps.max)
         return best;
 
@@ -31,7 +32,7 @@ struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
     *spare = NULL;
     best->number = count;
     heaps.heaps[count] = best;
-    /* release: publishes the heap; pairs with the acquire in hk_heaps_at */
+    /* release: publishes the heap. It pairs with the acquire in hk_heaps_at. */
     hk_store_release(&heaps.count, count + 1);
     return best;
 }

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A
- * heap is made when a thread starts and all others are in use.
+ * heap is created when a thread starts while all existing heaps are in use.
  * Owns: the table. Threads: any, without a lock, unless a function says otherwise.
  * Boundary: heap/heap, core/meta.
  */
@@ -12,30 +12,30 @@
 
 #include "heap.h"
 
-/* At the start of the process: how many heaps there may be. */
+/* Sets the largest number of heaps. Called at the start of the process. */
 void hk_heaps_start(uint32_t max);
 
-/* A new heap for hk_heaps_choose, if all heaps seem to be in use by the `threads` that there are
- * and there may be more. Else NULL. */
+/* A new heap for hk_heaps_choose if the current number of threads seems to use all heaps and more
+ * heaps are allowed. Otherwise NULL. */
 struct hk_heap *hk_heaps_spare(uint32_t threads);
 
 /* The heap with the fewest threads, or *spare, which is then set to NULL, if all are in use. NULL
  * without memory. Under the THREADS lock. */
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
 
-/* Frees a spare heap that was not chosen; NULL is allowed. */
+/* Frees a spare heap that was not chosen. NULL is allowed. */
 void hk_heaps_drop_spare(struct hk_heap *spare);
 
-/* Heaps so far. Their numbers lie below. */
+/* The current number of heaps. Their numbers are below it. */
 uint32_t hk_heaps_count(void);
 
-/* A heap by its number; NULL past the last. */
+/* A heap by its number, or NULL past the last. */
 struct hk_heap *hk_heaps_at(uint32_t number);
 
 /* Calls `visit` for each heap. */
 void hk_heaps_each(void (*visit)(void *arg, struct hk_heap *heap), void *arg);
 
-/* In a forked child, under the THREADS lock: no thread counts as attached to a heap any more. */
+/* Resets the number of threads of all heaps. Called in a forked child under the THREADS lock. */
 void hk_heaps_forget_threads(void);
 
 #endif

@@ -10,8 +10,8 @@ struct repair {
     size_t class;
 };
 
-/* Whether a span is that of a slab of the class that is entered in the pagemap as a whole. A
- * vanished thread may have been entering or removing it; then it is lost. */
+/* Whether a span is a slab of the class and all its granules are in the pagemap. If a vanished
+ * thread was entering or removing it, the slab is lost. */
 static bool repair_is_ours(const struct repair *repair, const struct hk_span *span) {
     bool ours = span->class == repair->class && span->owner == repair->heap;
     for (uint32_t i = 0; ours && i < span->granules; i++)
@@ -46,18 +46,20 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     return left;
 }
 
-/* Ends a purge of the class whose end had begun: the bits of the slab show it. Left for the repair
- * of the purge, which may come much later, it would free blocks that are allocated again by then.
- */
+/* Completes a purge of the class if the bits of its slab show that its end had begun. The repair of
+ * the purge may run much later. By then some of its blocks may be allocated again, and it would
+ * free them. */
 static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
     struct hk_span *purging = hk_heap_purging(heap);
     if (purging == NULL || purging->class != class)
         return;
+
     bool begun = false;
     for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
         begun |= (purging->bits[i] & heap->purging_bits[i]) != 0;
     if (!begun)
         return;
+
     hk_slab_give_all(purging, heap->purging_bits);
     hk_fence_stores();                      /* as in hk_heap_end_purge */
     hk_store_relaxed(&heap->purging, NULL); /* relaxed: the fence orders it */
@@ -66,6 +68,7 @@ static void repair_end_of_purge(struct hk_heap *heap, size_t class) {
 void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct repair repair = {heap, class};
+
     repair_end_of_purge(heap, class);
     hc->first = hc->last = hc->scan = NULL;
     hc->slabs = hc->listed = hc->empty = 0;
@@ -87,6 +90,7 @@ void hk_heap_repair_purge(void *unused, struct hk_heap *heap) {
     const struct hk_span *purging = hk_heap_purging(heap);
     if (purging == NULL)
         return;
+
     struct hk_heap_class *hc = &heap->classes[purging->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     if (hk_heap_purging(heap) != NULL) /* the repair of the class may have ended it */

@@ -5,7 +5,7 @@
 #include "slabs.h"
 
 enum {
-    SCAN_SLABS_PER_CALL = 64, /* Visits of slabs that count as one system call of the budget. */
+    SCAN_SLABS_PER_CALL = 64, /* Visits of slabs per system call of the budget. */
     SCAN_SPARSE_PART = 4,     /* A slab with 1/4 free breaks up a huge page. */
 };
 
@@ -25,15 +25,17 @@ static struct hk_span *scan_detach_empty(struct hk_heap_class *hc, struct hk_spa
     return released;
 }
 
-/* Releases the empty slabs of a class that rests. */
+/* Releases the empty slabs of a class that was not used since the last scan. */
 static void scan_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool rests = scan->which == HK_PURGE_ALL || hc->uses == hc->uses_seen;
     hc->uses_seen = hc->uses;
+
     scan->waiting_before = scan->waiting;
     if (rests && hc->empty > 0)
         released = scan_detach_empty(hc, released);
+
     scan->waiting += hc->empty;
     scan->left = hc->listed;
     hc->scan = hc->first;
@@ -41,7 +43,8 @@ static void scan_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
     hk_slabs_release(released);
 }
 
-/* A slab that is mostly in use in a huge page: its few free pages are not worth one. */
+/* Whether a slab lies in a huge page and is mostly in use. We do not break up a huge page for a few
+ * free pages. */
 static bool scan_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
     uint32_t granule = (uint32_t)((slab->base - slab->chunk->base) >> HK_GRANULE_SHIFT);
     return which == HK_PURGE_DECAYED && hk_chunk_asks_at(slab->chunk, granule) &&
@@ -60,6 +63,7 @@ static void scan_purge_pages(const struct hk_span *slab, const uint64_t *bits,
         uintptr_t end = (slab->base + at * block_bytes) & ~(page - 1);
         if (run.count == 0 || start >= end)
             continue;
+
         hk_arena_break_huge(slab->chunk, slab->base, slab->granules);
         bool done = hk_os_purge((void *)start, end - start);
         scan->purged_bytes += done ? end - start : 0;
@@ -67,28 +71,31 @@ static void scan_purge_pages(const struct hk_span *slab, const uint64_t *bits,
     }
 }
 
-/* Puts the blocks back that were taken while their pages were given back. Under the lock. */
+/* Puts back the blocks that the purge took while it gave their pages back. Under the lock. */
 void hk_heap_end_purge(struct hk_heap *heap, struct hk_span **released) {
     struct hk_span *slab = hk_heap_purging(heap);
     struct hk_heap_class *hc = &heap->classes[slab->class];
     bool was_exhausted = hk_slab_is_exhausted(slab);
     uint32_t free_before = slab->free;
+
     hk_slab_give_all(slab, heap->purging_bits);
     hk_fence_stores();                      /* a forked child undoes a purge or finds it undone */
     hk_store_relaxed(&heap->purging, NULL); /* relaxed: the fence orders it */
+
     hc->blocks_purging -= slab->free - free_before;
     hk_slabs_place(hc, slab, was_exhausted, released);
 }
 
-/* Purges the free pages of a slab. Its free blocks are taken meanwhile, so that no thread gets one
- * while the lock is not held. The slab cannot become empty either, and stays. Called and returns
- * under the lock. */
+/* Purges the free pages of a slab. It takes the free blocks meanwhile, so that no thread gets one
+ * while the lock is not held. The slab cannot become empty either, so it is not released. Called
+ * with the lock held, and returns with it. */
 static void scan_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct hk_scan *scan,
                             struct hk_span **released) {
     struct hk_heap_class *hc = &heap->classes[slab->class];
     uint32_t taken = hk_slab_take_all(slab, heap->purging_bits);
     if (taken == 0)
         return;
+
     hk_fence_stores();                      /* as in hk_heap_end_purge */
     hk_store_relaxed(&heap->purging, slab); /* relaxed: the fence orders it */
     hc->blocks_purging += taken;
@@ -102,7 +109,7 @@ static void scan_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct h
     hk_heap_end_purge(heap, released);
 }
 
-/* Whether the free pages of a slab are to be given back in this scan. */
+/* Whether this scan should give back the free pages of a slab. */
 static bool scan_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
     if (hk_slab_is_empty(slab) || slab->scans == HK_SLAB_PURGED ||
         scan_keeps_pages(slab, scan->which))
@@ -116,9 +123,9 @@ static bool scan_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
     return true;
 }
 
-/* Visits each slab in the list once. The place in the list moves on when its slab leaves, so other
- * threads may work in between, and the scan can go on later where it stopped. A slab that rests is
- * not written to, because a forked child may share its memory. */
+/* Visits each slab in the list once. The place moves on when its slab leaves the list, so other
+ * threads may work in between, and the scan can continue later where it stopped. A slab that rests
+ * is not written to, because a forked child may share its memory. */
 static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
@@ -131,25 +138,26 @@ static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan)
         scan->left--;
         hk_purge_spend(&scan->budget, scan->left % SCAN_SLABS_PER_CALL == 0, 0);
 
-        /* Let other threads in between. */
+        /* Give other threads a chance to take the lock. */
         hk_unlock(&hc->lock, HK_RANK_CLASS);
         hk_lock(&hc->lock, HK_RANK_CLASS);
     }
+
     if (hc->scan == NULL)
         scan->left = 0;
     hk_unlock(&hc->lock, HK_RANK_CLASS);
     hk_slabs_release(released);
 }
 
-/* Whether nothing happened in a class since a scan found nothing in it to give back, then or later.
- * Such a class is passed over without its lock: a scan should not write to memory that rests, which
- * a forked child may share. */
+/* Whether a class was not used since a scan found nothing in it to give back, at once or later. The
+ * scan skips such a class without its lock, because it should not write to idle memory that a
+ * forked child may share. */
 static bool scan_class_is_idle(const struct hk_heap_class *hc, const struct hk_scan *scan) {
     /* relaxed: a scan that misses a use now sees it the next time */
     return scan->which == HK_PURGE_DECAYED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
 }
 
-/* Scans the slabs of a class, or goes on with them. */
+/* Scans the slabs of a class, or continues with them. */
 static void scan_class(struct hk_heap *heap, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[scan->class];
     if (scan->left > 0)
@@ -161,6 +169,7 @@ static void scan_class(struct hk_heap *heap, struct hk_scan *scan) {
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
     if (scan->class == 0)
         hk_arena_obey_huge_mode(&heap->arena);
+
     while (scan->class < HK_CLASS_COUNT) {
         if (scan->left == 0) {
             if (++scan->class == HK_CLASS_COUNT)

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a scan visits the classes of a heap, releases empty slabs that rest, and gives back
- * the pages of free blocks.
+ * What it is: a scan visits the classes of a heap, releases unused empty slabs, and gives back the
+ * pages of free blocks.
  * Owns: the place of the scan. Threads: any, under the PURGE lock. Takes one CLASS lock at a time,
  * and none during a system call.
  * Boundary: core/arena, core/slab, hk_os_purge.
@@ -13,33 +13,33 @@
 
 #include "heap.h"
 
-/* A scan over the heaps, and its place. It goes on where it stopped. */
+/* A scan over the heaps, and its place. It continues where it stopped. */
 struct hk_scan {
     enum hk_purge which;
-    struct hk_purge_budget budget; /* of this step; set anew for each */
-    uint32_t transfer_class;       /* class of the transfer caches that it is at */
-    uint32_t heap;                 /* number of the heap that it is at */
-    uint32_t class;                /* its class: 0 before the first */
-    uint32_t left;                 /* slabs of the class that were not visited yet */
+    struct hk_purge_budget budget; /* of this step, reset for each */
+    uint32_t transfer_class;       /* current class of the transfer caches */
+    uint32_t heap;                 /* number of the current heap */
+    uint32_t class;                /* current class of the heap, 0 before the first */
+    uint32_t left;                 /* slabs of the class that it has not visited yet */
     size_t purged_bytes;           /* given back to the OS so far */
-    size_t waiting;                /* things that a later scan may give back */
-    size_t waiting_before;         /* the same, before the class */
+    size_t waiting;                /* items that a later scan may give back */
+    size_t waiting_before;         /* the same before the class */
     struct hk_mistakes mistakes;   /* to be reported without a lock */
 };
 
-/* Decays the free memory of a heap. Classes that were not used since the last scan (HK_PURGE_ALL:
- * all) release their empty slabs. Slabs that were not used for two scans (all) give back the whole
- * OS pages that lie in free blocks. Then the arena's dirty granules decay. True at the end of the
- * heap, false when the budget is used up. Under the PURGE lock. */
+/* Decays the free memory of a heap. Classes that were not used since the last scan release their
+ * empty slabs. Slabs that were not used for two scans give back the whole OS pages that lie in free
+ * blocks. Then the arena's dirty granules decay. HK_PURGE_ALL does all this regardless of use. True
+ * at the end of the heap, false when the budget is used up. Under the PURGE lock. */
 bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan);
 
-/* The slab of which a purge has taken the free blocks. */
+/* The slab that a purge works on. The purge has taken its free blocks. */
 static inline struct hk_span *hk_heap_purging(const struct hk_heap *heap) {
     /* relaxed: its bits are read under its class lock, or in a forked child without a purge */
     return hk_load_relaxed(&heap->purging);
 }
 
-/* Ends a purge: puts the blocks back. Under the class lock. */
+/* Ends a purge and puts the blocks back. Under the class lock. */
 void hk_heap_end_purge(struct hk_heap *heap, struct hk_span **released);
 
 #endif

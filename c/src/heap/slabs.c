@@ -4,11 +4,11 @@
 #include "../core/pagemap.h"
 
 enum {
-    /* Empty slabs that a class keeps, so that a program at the edge of one does not make and
-     * release it over and over. */
+    /* Empty slabs that a class keeps, so that a program at the boundary of a slab does not create
+     * and release it over and over. */
     SLABS_EMPTY_KEPT = 1,
-    /* Sizes of blocks that are taken to be buffers: more than this, and at most this. With huge
-     * pages, 1000 buffers of 64 KiB of which 4 KiB are used hold 64 MB instead of 4. */
+    /* We assume that blocks above the first size and up to the second are buffers. With huge pages,
+     * 1000 buffers of 64 KiB with 4 KiB in use hold 64 MB instead of 4. */
     SLABS_BUFFER_MIN = 8192,
     SLABS_BUFFER_MAX = 65536,
 };
@@ -67,16 +67,18 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
         hc->empty++;
         return;
     }
+
     hk_slabs_remove(hc, slab);
     hk_sub_locked(&hc->slabs, 1);
     slab->next = *released;
     *released = slab;
 }
 
-/* ---- Slabs come and go ----------------------------------------------------------------------- */
+/* ---- Creation and release
+ * ----------------------------------------------------------------------- */
 
-/* The first slab of a class may serve a few blocks only, and of a buffer programs often fill no
- * more than the beginning. */
+/* Decides between sparse and dense granules. The first slab of a class may serve only a few blocks,
+ * and programs often fill only the beginning of a buffer. */
 static enum hk_granules_use slabs_use(const struct hk_heap_class *hc, size_t class) {
     size_t bytes = hk_classes[class].block_bytes;
     bool buffers = bytes > SLABS_BUFFER_MIN && bytes <= SLABS_BUFFER_MAX;
@@ -87,19 +89,23 @@ static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
     struct hk_span *slab = hk_span_create(class);
     if (slab == NULL)
         return NULL;
+
     uint32_t granules = hk_classes[class].granules;
+
     struct hk_granules run =
         hk_arena_take(&heap->arena, granules, slabs_use(&heap->classes[class], class));
     if (run.chunk == NULL) {
         hk_span_destroy(slab);
         return NULL;
     }
+
     slab->base = run.base;
     slab->owner = heap;
     slab->chunk = run.chunk;
     slab->granules = granules;
     slab->bytes = (size_t)slab->blocks * hk_classes[class].block_bytes;
     slab->fresh = run.zero;
+
     if (!hk_pagemap_enter(slab)) {
         hk_arena_give(slab->chunk, slab->base, slab->granules);
         hk_span_destroy(slab);

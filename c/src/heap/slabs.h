@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the list of slabs that are not exhausted, and how slabs join and leave it.
- * Owns: the order of the list. Slabs are taken from the front. A slab that was exhausted joins at
- * the end.
+ * What it is: the list of slabs that are not exhausted, and the functions by which slabs join and
+ * leave it.
+ * Owns: the order of the list. The slab at the front is used first. A slab that was exhausted joins
+ * at the end.
  * Threads: functions on the list run under the CLASS lock, the others without a lock.
  * Boundary: core/arena, core/slab, core/span, core/pagemap.
  */
@@ -19,8 +20,8 @@ void hk_slabs_push_first(struct hk_heap_class *hc, struct hk_span *slab);
 void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab);
 void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab);
 
-/* Puts a slab that got free blocks where it belongs: into the list if it was exhausted, to
- * *released if it is empty and the class has an empty slab already. */
+/* Places a slab after it got free blocks. It joins the list if it was exhausted. It moves to
+ * *released if it is empty and the class already has an empty slab. */
 void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
                     struct hk_span **released);
 
@@ -30,14 +31,14 @@ static inline void hk_slabs_note_use(struct hk_heap_class *hc) {
 
 /* ---- Without a lock -------------------------------------------------------------------------- */
 
-/* Adds a slab to the class; false without memory. */
+/* Adds a slab to the class. False without memory. */
 bool hk_slabs_grow(struct hk_heap *heap, size_t class);
 
 /* Releases a list of empty slabs, linked by `next`. */
 void hk_slabs_release(struct hk_span *slab);
 
-/* The place of `block` in `slab`, which the pagemap names. A wrong class means that the pointer
- * lies in another slab that was made there since. */
+/* The place of `block` in `slab`, which the pagemap found. A wrong class means that a slab of
+ * another class was created at this address since. */
 HK_FAST enum hk_slab_result hk_slabs_locate(size_t class, const struct hk_span *slab,
                                             const void *block, uint32_t *index) {
     if (hk_unlikely(slab == NULL || slab->class != class))
