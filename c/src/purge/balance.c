@@ -14,17 +14,17 @@
 
 enum {
     BALANCE_CALLS = 32,       /* System calls at the end of a free. */
-    BALANCE_PART = 4,         /* Part of purge_thread_mb that a balance leaves alone. */
-    BALANCE_REGRETS = 2,      /* In a row raise the limit: one is no loop yet. */
+    BALANCE_PART = 4,         /* A balance leaves 1/4 of purge_thread_mb alone. */
+    BALANCE_REGRETS = 2,      /* This many in a row raise the limit: one is no loop yet. */
     BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit falls by half. */
 };
 
 static struct {
-    uint64_t limit;       /* atomic, stored under PURGE; the raised limit, 0: not raised */
-    uint64_t limit_ms;    /* lock:PURGE; when it was raised or halved last */
+    uint64_t limit;       /* atomic, stored under PURGE; the raised limit, or 0 */
+    uint64_t limit_ms;    /* lock:PURGE; time of its last change */
     uint32_t regrets;     /* lock:PURGE; in a row */
     uint64_t usage_after; /* lock:PURGE; usage after the last balance */
-    uint64_t balanced;    /* lock:PURGE; bytes that it gave back */
+    uint64_t balanced;    /* lock:PURGE; bytes that balances gave back */
 } balance;
 
 static uint64_t balance_base(void) {
@@ -37,8 +37,8 @@ static uint64_t balance_limit(void) {
     return raised > base ? raised : base;
 }
 
-/* Adapts the limit. Usage that grows again by what the last balances gave back belongs to a program
- * that frees and allocates the same memory in turn: the page faults cost more than the memory is
+/* Adapts the limit. If usage grows again by the bytes that the last balances gave back, the program
+ * frees and allocates the same memory in turn. The page faults then cost more than the memory is
  * worth, so the limit rises above it. Without such regret it falls again. */
 static void balance_adapt(void) {
     uint64_t now = hk_os_now_ms();
@@ -46,6 +46,7 @@ static void balance_adapt(void) {
     uint64_t again = usage > balance.usage_after ? usage - balance.usage_after : 0;
     uint64_t regret = again < balance.balanced ? again : balance.balanced;
     uint64_t limit = balance_limit();
+
     if (regret > 0 && regret >= balance.balanced / 2) {
         if (++balance.regrets >= BALANCE_REGRETS)
             hk_store_relaxed(&balance.limit, limit + regret + regret / 4); /* relaxed: a number */
@@ -56,6 +57,7 @@ static void balance_adapt(void) {
         balance.limit_ms = now;
         balance.regrets = 0;
     }
+
     if (again > 0)
         balance.balanced = 0;
 }
@@ -71,15 +73,17 @@ static void balance_arena(void *arg, struct hk_heap *heap) {
         hk_arena_purge(&heap->arena, step->which, &step->budget);
 }
 
-/* Gives back what is dirty beyond `bytes`. Returns how much that was. */
+/* Gives back dirty memory beyond `bytes`. Returns the number of bytes given back. */
 static size_t balance_give_back(enum hk_purge which, uint64_t bytes) {
     uint64_t dirty = hk_decay_dirty_bytes();
     if (dirty <= bytes)
         return 0;
+
     struct balance_step step = {which, {BALANCE_CALLS, dirty - bytes}};
     hk_heaps_each(balance_arena, &step);
     if (!hk_purge_is_spent(&step.budget))
         hk_extent_purge(UINT64_MAX, &step.budget);
+
     return dirty - bytes - step.budget.bytes;
 }
 
@@ -93,12 +97,13 @@ bool hk_purge_balance(void) {
     size_t given_back = 0;
     uint64_t limit = balance_limit();
     if (hk_decay_dirty_bytes() > limit) {
-        /* Down to half of the limit, so that the next frees need no balance. Huge pages are broken
-         * up for what exceeds twice the usual limit. */
+        /* Give back down to half of the limit, so that the next frees need no balance. Huge pages
+         * are broken up only for the excess over twice the usual limit. */
         given_back = balance_give_back(HK_PURGE_WHOLE, limit / 2);
         given_back += balance_give_back(HK_PURGE_FREE, hk_max(limit, 2 * balance_base()));
         balance.balanced += given_back;
         balance.usage_after = hk_usage_bytes();
+
         if (given_back == 0) { /* locked memory, or huge pages in use */
             uint64_t dirty = hk_decay_dirty_bytes();
             hk_store_relaxed(&balance.limit, dirty + dirty / 4); /* relaxed: a number */

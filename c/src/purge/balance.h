@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: keeps the free memory of a program without a scavenger within a limit, at the end of
- * the frees that exceed it. The limit rises for a program that frees and allocates the same memory
- * in turn.
+ * What it is: a limit on the free memory of a program without a scavenger. A free that exceeds it
+ * gives memory back at its end. The limit rises for a program that frees and allocates the same
+ * memory in turn.
  * Owns: the limit. Threads: any, no lock held. Takes the PURGE lock if no other thread has it.
  * Boundary: purge/decay, purge/scavenger, core/arena, core/extent.
  */
@@ -13,9 +13,9 @@
 
 #include "../base/compiler.h"
 
-/* At the end of a free or of a shrinking reallocation that may have made memory dirty: gives back
- * the excess over the limit, at a bounded cost, unless the scavenger will do it. True if that was
- * anything. */
+/* Gives back the excess over the limit, at a bounded cost, unless the scavenger will do it. Called
+ * at the end of a free or of a shrinking reallocation that may have made memory dirty. True if it
+ * gave anything back. */
 bool hk_purge_balance(void);
 
 #endif

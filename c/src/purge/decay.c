@@ -15,11 +15,10 @@
 #include "../transfer/transfer.h"
 
 enum {
-    DECAY_TRANSFER_BATCH = 64,   /* Blocks taken from a transfer cache at once; on the stack. */
-    DECAY_STEP_BYTES = 16 << 20, /* At most given back in one step; about a millisecond. */
-    DECAY_PARKED_ALONE =
-        512 << 10, /* Bytes that parked caches may hold where one thread is left. */
-    DECAY_TRANSFER_ALONE = 4 << 20, /* The same for blocks in transfer caches. */
+    DECAY_TRANSFER_BATCH = 64,      /* Blocks taken from a transfer cache at once, on the stack. */
+    DECAY_STEP_BYTES = 16 << 20,    /* Limit of one step, about a millisecond. */
+    DECAY_PARKED_ALONE = 512 << 10, /* Bytes in parked caches when one thread is left. */
+    DECAY_TRANSFER_ALONE = 4 << 20, /* Bytes in transfer caches when one thread is left. */
 };
 
 static struct {
@@ -62,6 +61,7 @@ static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
                 }
             } while (count == DECAY_TRANSFER_BATCH);
         }
+
         struct hk_transfer_counts left;
         hk_transfer_count(class, &left);
         scan->waiting += left.blocks;
@@ -69,17 +69,19 @@ static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
     return true;
 }
 
-/* Goes on with a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
+/* Continues a scan until it ends (true) or the budget is used up. Under the PURGE lock. */
 static bool decay_scan(struct hk_scan *scan) {
     bool all = scan->which == HK_PURGE_ALL;
     if (!decay_transfer(scan, all ? HK_TRANSFER_ALL : HK_TRANSFER_IDLE))
         return false;
+
     struct hk_heap *heap;
     while ((heap = hk_heaps_at(scan->heap)) != NULL) {
         if (!hk_heap_scan(heap, scan))
             return false;
         scan->heap++;
     }
+
     scan->purged_bytes +=
         all ? hk_extent_purge(UINT64_MAX, &scan->budget) : decay_extents(&scan->budget);
     return !hk_purge_is_spent(&scan->budget);
@@ -89,7 +91,7 @@ static struct hk_purge_budget decay_budget(uint32_t calls) {
     return (struct hk_purge_budget){calls, DECAY_STEP_BYTES};
 }
 
-/* Ends a step. If another thread waits for its turn, it gets it before the next step. */
+/* Ends a step. A waiting thread gets its turn before the next step. */
 static void decay_unlock(void) {
     static uint32_t never; /* const: 0 */
     bool wanted = (hk_peek(&decay.lock.word) & HK_LOCK_WAITERS) != 0;
@@ -104,13 +106,15 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     struct hk_scan *scan = &decay.scan;
     scan->which = HK_PURGE_DECAYED;
     scan->budget = decay_budget(calls);
+
     bool ended = decay_scan(scan);
     *mistakes = scan->mistakes;
     scan->mistakes.count = 0;
     if (!ended)
         return HK_DECAY_UNFINISHED;
 
-    /* Dirty bytes that stay as they are cannot go: locked memory, huge pages in use. */
+    /* A constant number of dirty bytes cannot be given back: locked memory, or huge pages in
+     * use. */
     uint64_t dirty = hk_arena_dirty_bytes();
     bool moving = dirty != decay.dirty_seen || scan->purged_bytes > 0 || scan->waiting > 0 ||
                   hk_extent_cached_bytes() > 0;
@@ -119,8 +123,8 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     return moving ? HK_DECAY_WAITING : HK_DECAY_DONE;
 }
 
-/* Empties the caches of threads that ended a purge delay ago, and of those that did nothing since
- * the last scan. True if there may be more at the next scan. */
+/* Empties the caches of threads that ended a purge delay ago, and of threads that were idle since
+ * the last scan. True if the next scan may find more. */
 static bool decay_threads(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = decay_delay();
@@ -137,6 +141,7 @@ enum hk_decay_progress hk_decay_step(void) {
     hk_mistakes_report("free", &mistakes);
     if (progress == HK_DECAY_UNFINISHED)
         return progress;
+
     bool waits = decay_threads();
     return waits ? HK_DECAY_WAITING : progress;
 }
@@ -158,11 +163,13 @@ size_t hk_decay_all(void) {
     struct hk_thread *thread = hk_thread_get();
     hk_recover_vanished();
     hk_threads_ask_trim();
+
     if (thread != NULL) {
         hk_tcache_enter(thread);
         hk_bins_empty(thread);
         hk_tcache_leave(thread);
     }
+
     hk_park_release(UINT64_MAX);
     hk_drain_all();
 
@@ -172,11 +179,12 @@ size_t hk_decay_all(void) {
         done = decay_scan(&scan);
         decay_unlock();
     }
+
     hk_mistakes_report("free", &scan.mistakes);
     return scan.purged_bytes;
 }
 
-/* Returns the older half of the blocks in transfer caches to their slabs, or more. */
+/* Returns at least the older half of the blocks in transfer caches to their slabs. */
 static void decay_half_of_transfer(void) {
     struct hk_scan scan = {.budget = HK_PURGE_UNLIMITED};
     hk_lock(&decay.lock, HK_RANK_PURGE);

@@ -11,13 +11,13 @@ enum {
     RETRY_ADDRESS_BITS = 47, /* No address space holds a block of more bytes. */
     RETRY_MS = 100,          /* Pause after a purge that did not help. It doubles each time */
     RETRY_MAX_MS = 1 << 14,  /* and ends here. */
-    RETRY_BYTES = 1 << 20,   /* So much more spare address space is worth a purge. */
+    RETRY_BYTES = 1 << 20,   /* This much more spare address space is worth a purge. */
 };
 
 static struct {
-    uint64_t ms;    /* atomic: no purge for a failed allocation before */
-    uint64_t wait;  /* atomic: the pause after the next one in vain */
-    uint64_t spare; /* atomic: spare address space after the last one */
+    uint64_t ms;    /* atomic: time of the next purge for a failed allocation */
+    uint64_t wait;  /* atomic: the pause after the next vain purge */
+    uint64_t spare; /* atomic: spare address space after the last purge */
 } retry;
 
 /* Address space that is mapped, but not in use. Only a purge unmaps it. */
@@ -29,26 +29,27 @@ static uint64_t retry_spare_bytes(void) {
     return mapped > used ? mapped - used : 0;
 }
 
-/* Large blocks that the calling thread keeps, which a purge gives up. */
+/* Bytes in the calling thread's large-block cache, which a purge gives back. */
 static uint64_t retry_kept_bytes(void) {
     const struct hk_thread *thread = hk_thread_get();
     return thread != NULL ? thread->large.bytes : 0;
 }
 
-/* Whether things changed since the last purge in vain, so that another one may help: it brings the
- * usage below the hard limit, or the program has freed address space. */
+/* Whether another purge may help after a vain one, because it would bring the usage below the hard
+ * limit, or because the program has freed address space. */
 static bool retry_may_help(size_t bytes) {
     uint64_t hard = hk_option(HK_OPTION_limit_hard);
     uint64_t usage = hk_usage_bytes();
     if (hard != 0 && usage + bytes > hard)
         return usage + bytes <= hard + hk_decay_dirty_bytes() + retry_kept_bytes();
+
     uint64_t failed = hk_load_relaxed(&retry.spare); /* relaxed: a number */
     return retry_spare_bytes() >= failed + RETRY_BYTES;
 }
 
-/* A program that goes on after a failure may fail a thousand times a second. Each purge costs it
- * the page faults of all that it uses again, so there is one for each change, and one after pauses
- * that grow. */
+/* A program that continues after a failure may fail a thousand times a second. Each purge costs it
+ * page faults for all memory that it uses again. We therefore purge once after each change, and
+ * otherwise after growing pauses. */
 bool hk_purge_for(size_t bytes) {
     if (bytes >> RETRY_ADDRESS_BITS != 0)
         return false;
@@ -59,6 +60,7 @@ bool hk_purge_for(size_t bytes) {
     uint64_t wait = hk_load_relaxed(&retry.wait); /* relaxed: a number */
     wait = wait == 0 ? RETRY_MS : wait < RETRY_MAX_MS ? 2 * wait : wait;
     hk_store_relaxed(&retry.wait, wait); /* relaxed: as above */
+
     hk_decay_all();
     hk_store_relaxed(&retry.ms, now + wait); /* relaxed: as above */
     hk_store_relaxed(&retry.spare, retry_spare_bytes());

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: an allocation that finds no memory gives back everything that is free before it gives
- * up. One in vain is not repeated at once.
+ * What it is: before an allocation fails, it gives back all free memory and tries again. If that
+ * was in vain, it is not repeated at once.
  * Owns: the time of the next attempt. Threads: any, no lock held. Boundary: purge/decay, thread,
  * core/usage.
  */
@@ -12,11 +12,11 @@
 
 #include "../base/compiler.h"
 
-/* After an allocation of `bytes` failed: gives back everything if that was not tried in vain just
- * now, and says whether another attempt makes sense. */
+/* Called after an allocation of `bytes` failed. Gives back all free memory, unless that was tried
+ * in vain just now. True if another attempt makes sense. */
 bool hk_purge_for(size_t bytes);
 
-/* The second attempt succeeded. */
+/* Called when the second attempt succeeded. */
 void hk_purge_helped(void);
 
 #endif

@@ -11,24 +11,24 @@
 #include "decay.h"
 
 enum {
-    SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal; each refusal doubles it */
-    SCAVENGER_FEW_THREADS = 16,     /* caches that are compared with the threads that exist */
-    SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons while nothing is dirty */
-    SCAVENGER_RETRY_MAX_MS = 60000, /* and ends here */
-    SCAVENGER_END_MS = 100,         /* an ending thread waits at most this long for the scavenger */
+    SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal, doubled by each refusal */
+    SCAVENGER_FEW_THREADS = 16,     /* most caches to compare with the existing threads */
+    SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons if nothing is dirty */
+    SCAVENGER_RETRY_MAX_MS = 60000, /* the longest pause */
+    SCAVENGER_END_MS = 100,         /* the longest wait of an ending thread for the scavenger */
 };
 
 enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
 
 static struct {
-    uint32_t present; /* atomic: 0, or a mark of the process that has one; see scavenger_mark */
-    uint64_t id;      /* atomic, stored by the scavenger; its hk_os_thread_id */
-    uint32_t ended; /* atomic; threads of the program that ended so far; ends the pause of a scan */
-    uint64_t retry_ms; /* atomic; not started before */
-    uint64_t pause_ms; /* atomic; after the next refusal */
+    uint32_t present;  /* atomic: 0, or the scavenger_mark of the process that has one */
+    uint64_t id;       /* atomic: its hk_os_thread_id, stored by the scavenger */
+    uint32_t ended;    /* atomic: counts ended threads of the program, to end the pause of a scan */
+    uint64_t retry_ms; /* atomic: time of the next attempt to start it */
+    uint64_t pause_ms; /* atomic: pause after the next refusal */
 } scavenger;
 
-/* Whether the program has the threads that justify one of ours. */
+/* Whether the program has enough threads to justify one of ours. */
 static bool scavenger_is_allowed(void) {
     uint64_t background = hk_option(HK_OPTION_background);
     uint32_t needed = background == BACKGROUND_ALWAYS ? 1 : 2;
@@ -41,8 +41,8 @@ static bool scavenger_is_wanted(void) {
            (hk_usage_bytes() >= threshold || hk_decay_dirty_bytes() >= threshold);
 }
 
-/* The value of `present` in this process. A forked child finds the mark of its parent, which is
- * another one. */
+/* The value of `present` in this process. A forked child finds the mark of its parent, which
+ * differs. */
 static uint32_t scavenger_mark(void) { return hk_os_generation() + 1; }
 
 bool hk_scavenger_is_present(void) {
@@ -53,8 +53,8 @@ bool hk_scavenger_is_present(void) {
 
 /* ---- The thread ------------------------------------------------------------------------------ */
 
-/* Threads that made their cache too late for our destructor must not keep the scavenger alive. With
- * many caches it does not matter: the scavenger is allowed anyway. */
+/* Threads that created their cache too late for our destructor must not keep the scavenger running.
+ * With many caches that does not matter, because the scavenger is allowed anyway. */
 static void scavenger_recount_threads(void) {
     if (hk_thread_count() <= SCAVENGER_FEW_THREADS)
         hk_recover_gone();
@@ -71,7 +71,7 @@ static void scavenger_pause(void) {
     }
 }
 
-/* Scans until nothing is left that waits for its time. */
+/* Scans until no memory is left that a later scan may give back. */
 static void scavenger_settle(void) {
     do {
         scavenger_pause();
@@ -89,10 +89,12 @@ static void *scavenger_run(void *arg) {
     hk_thread_disable_cache();
     hk_store_relaxed(&scavenger.id,
                      hk_os_thread_id()); /* relaxed: the store of `present` orders it */
-    /* For all that became dirty while there was none, in a parent process, too. */
+
+    /* For memory that became dirty while there was no scavenger, also in a parent process. */
     hk_dirty_signal();
-    /* Soon, for a thread that was joined exists for a moment longer. */
+    /* The first comparison comes soon, because a joined thread exists for a moment longer. */
     uint64_t recount_ms = SCAVENGER_RETRY_MS;
+
     while (scavenger_is_wanted()) {
         while (!hk_dirty_wait_ms(recount_ms) && scavenger_is_allowed()) {
             scavenger_recount_threads();
@@ -100,16 +102,16 @@ static void *scavenger_run(void *arg) {
         }
         scavenger_settle();
     }
-    /* release: publishes `id`; pairs with the acquire in scavenger_await_end */
+
+    /* release: publishes `id`. It pairs with the acquire in scavenger_await_end. */
     hk_store_release(&scavenger.present, 0);
     hk_os_wake(&scavenger.present);
     return arg;
 }
 
-/* Waits until the scavenger is gone. libc runs the exit handlers of a process whose main called
- * pthread_exit in the thread that ends last, which must not be the scavenger with its small stack
- * and without privileges. Also, a program that has joined its threads expects to be single-
- * threaded. */
+/* Waits until the scavenger is gone. If main called pthread_exit, libc runs the exit handlers in
+ * the thread that ends last. That must not be the scavenger, with its small stack and without
+ * privileges. Also, a program that has joined its threads expects to be single-threaded. */
 static void scavenger_await_end(void) {
     uint64_t end_ms = hk_os_now_ms() + SCAVENGER_END_MS;
     for (uint64_t now = hk_os_now_ms(); now < end_ms && !scavenger_is_allowed();
@@ -120,6 +122,7 @@ static void scavenger_await_end(void) {
             hk_os_wait_ms(&scavenger.present, present, end_ms - now);
             continue;
         }
+
         hk_os_wake(&scavenger.present); /* each waiter wakes the next one */
         if (hk_os_thread_is_gone(hk_load_relaxed(&scavenger.id))) /* relaxed: acquired above */
             return;
@@ -153,19 +156,20 @@ static void scavenger_note_refusal(uint64_t now) {
                                               : SCAVENGER_RETRY_MAX_MS); /* relaxed: as above */
 }
 
-/* No thread starts in a handler or a child of vfork; with background=auto, none in a sandbox
- * either. */
+/* No thread starts in a signal handler or a child of vfork. With background=auto, none starts in a
+ * sandbox either. */
 static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
-    hk_recover_gone(); /* only threads that exist justify one of ours */
+    hk_recover_gone(); /* only existing threads justify one of ours */
     return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
 }
 
 void hk_scavenger_want(uint64_t signal_mask) {
     if (hk_likely(hk_scavenger_is_present() || !scavenger_is_wanted()))
         return;
+
     uint64_t now = hk_os_now_ms();
     uint32_t seen =
         hk_load_relaxed(&scavenger.present); /* relaxed: 0, or the mark of a parent process */
@@ -181,6 +185,7 @@ void hk_scavenger_want(uint64_t signal_mask) {
         hk_store_relaxed(&scavenger.pause_ms, 0);                        /* relaxed: as above */
         return;
     }
+
     scavenger_note_refusal(now);
     hk_store_relaxed(&scavenger.present, 0); /* relaxed: as above */
     hk_os_wake(&scavenger.present);

@@ -9,11 +9,11 @@
 enum { TICK_CALLS = 16 }; /* System calls in a step inside a slow call of the program. */
 
 static struct {
-    uint64_t next_ms; /* atomic: no tick starts a scan before */
-    uint64_t high_ms; /* atomic: when the soft limit last made everything go */
+    uint64_t next_ms; /* atomic: time of the next scan */
+    uint64_t high_ms; /* atomic: time of the last trim above the soft limit */
 } tick;
 
-/* Above the soft limit everything goes, but not again and again in the same millisecond. */
+/* Trims above the soft limit, but at most once in a millisecond. */
 static void tick_if_high(uint64_t now) {
     if (hk_likely(!hk_usage_is_high()) || now == hk_load_relaxed(&tick.high_ms))
         return;
@@ -25,7 +25,7 @@ void hk_purge_tick(uint64_t now) {
     tick_if_high(now);
     if (hk_scavenger_is_present() || now < hk_load_relaxed(&tick.next_ms)) /* relaxed: a time */
         return;
-    /* Memory goes when two scans in a row found it free: after half a delay to a whole one. */
+    /* Two scans in a row that find memory free give it back, after half a delay to a whole one. */
     if (hk_decay_try_step(TICK_CALLS)) /* relaxed: as above */
         hk_store_relaxed(&tick.next_ms, now + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
 }

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: slow calls of a busy program come here now and then. Without a scavenger they do its
- * scans, in small steps. Above the soft limit they give back everything.
+ * What it is: a function that slow calls of a busy program call now and then. Without a scavenger
+ * they do its scans, in small steps. Above the soft limit they give back all free memory.
  * Owns: the times of both. Threads: any, no lock held. Boundary: purge/decay, purge/scavenger,
  * core/usage.
  */
