@@ -6,7 +6,7 @@
 #include "threads.h"
 #include "tunables.h"
 
-/* The budget of a thread that starts, from its part of the total. */
+/* The budget of a new thread, from its part of the total. */
 static size_t budget_start(size_t part) {
     return hk_max(hk_min(part / THREAD_START_PART, THREAD_START_MAX), THREAD_START_MIN);
 }
@@ -37,6 +37,7 @@ uint32_t hk_budget_depth(const struct hk_thread *thread, size_t class) {
 void hk_budget_set(struct hk_thread *thread) {
     uint32_t count = hk_thread_count();
     hk_assert(count > 0); /* this one */
+
     size_t total = hk_option(HK_OPTION_cache_total_mb) << 20;
     size_t part = (total != 0 ? total : hk_threads.cpus * (size_t)THREAD_TOTAL_PER_CPU) / count;
     size_t start = budget_start(part);
@@ -51,11 +52,12 @@ void hk_budget_set(struct hk_thread *thread) {
         thread->depth_shift++;
 }
 
-/* It is regret if the thread has flushed such blocks since its last refill. */
+/* A refill counts as regret if the thread has flushed such blocks since its last refill. */
 void hk_budget_note_refill(struct hk_thread *thread, size_t class, size_t bytes) {
     thread->moved_bytes += bytes;
     if (!hk_bit_get(thread->flushed, (uint32_t) class))
         return;
+
     hk_bit_clear(thread->flushed, (uint32_t) class);
     thread->regret_bytes += bytes;
 }

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: looks for a block in its slab and in the transfer caches.
+ * What it is: a search for a block in its slab and in the transfer caches.
  * Owns: nothing. Threads: any, no lock held. Boundary: heap/heap, transfer.
  */
 #ifndef HK_THREAD_CHECK_H
@@ -10,8 +10,8 @@
 
 #include "../base/compiler.h"
 
-/* Reports `block`, in the name of `function`, unless it is the start of a block that is free
- * neither in its slab nor in a transfer cache. True if it is one. */
+/* Whether `block` is the start of a block that is free neither in its slab nor in a transfer cache.
+ * Otherwise reports it in the name of `function`. */
 bool hk_check(const char *function, const void *block);
 
 #endif

@@ -1,4 +1,4 @@
-/* thread/drain.c - blocks taken out of the caches of threads that sleep.
+/* thread/drain.c - blocks taken out of the caches of sleeping threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -14,18 +14,18 @@
 #include "threads.h"
 
 enum {
-    DRAIN_BLOCKS = 1900, /* Blocks of one cache that are taken at once; in a buffer of 16 KiB. */
+    DRAIN_BLOCKS = 1900, /* Blocks taken from one cache at once, in a buffer of 16 KiB. */
 };
 
-/* Blocks that are being taken from one cache, one class behind the other. */
+/* Blocks that a drain takes from one cache, one class after the other. */
 struct drain {
     void *blocks[DRAIN_BLOCKS];
     uint32_t counts[HK_CLASS_COUNT];           /* of each class */
-    struct hk_span *large[HK_LARGE_CACHE_MAX]; /* NULL: none */
+    struct hk_span *large[HK_LARGE_CACHE_MAX]; /* NULL for none */
     bool handlers_block;                       /* see hk_os_handlers_block_their_signal */
-    bool passed; /* the second barrier, without which nothing is taken */
-    bool whole;  /* the newest blocks, too */
-    bool full;   /* there was no room for more */
+    bool passed;                               /* the second barrier succeeded, as it must */
+    bool whole;                                /* takes the newest blocks, too */
+    bool full;                                 /* there was no room for more */
     struct hk_mistakes mistakes;
 };
 
@@ -38,13 +38,14 @@ static bool drain_is_empty(const struct hk_thread *thread) {
     return blocks == 0;
 }
 
-/* Whether the thread did nothing since the last look. *works: it made slow calls. */
+/* Whether the thread did nothing since the last check. Sets *works if it made slow calls. */
 static bool drain_is_idle(struct hk_thread *thread, bool *works) {
     uintptr_t tops = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         tops += (uintptr_t)hk_peek(&thread->cache.bins[class].top);
     uint32_t calls = hk_peek(&thread->slow_calls);
     *works = calls != thread->drain_calls;
+
     bool idle = !*works && tops == thread->drain_tops;
     thread->drained = thread->drained && idle;
     thread->drain_calls = calls;
@@ -56,10 +57,12 @@ _Static_assert(sizeof(struct drain) <= 16384, "a power of two of metadata");
 
 static bool drain_is_own(const struct hk_thread *thread) { return &thread->cache == hk_cache; }
 
-/* Marks the caches to drain. False if there are none. *works: some may be idle the next time. */
+/* Marks the caches to drain. False if there are none. Sets *works if a working thread may be idle
+ * the next time. */
 static bool drain_mark(bool all, bool *works) {
     bool found = false;
     *works = false;
+
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     for (struct hk_thread *thread = hk_threads.first; thread != NULL; thread = thread->next) {
         bool at_work = false;
@@ -77,47 +80,51 @@ static bool drain_mark(bool all, bool *works) {
 
 /* ---- One cache ------------------------------------------------------------------------------- */
 
-/* Bounds each bin of an owner that is in no slow call. Under the THREADS lock. */
+/* Sets a bound in each bin of an owner that is in no slow call. Under the THREADS lock. */
 static void drain_bound(struct hk_thread *thread, struct drain *drain) {
     uint32_t room = DRAIN_BLOCKS;
     void **to = drain->blocks;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+
         uint32_t blocks = hk_bins_count(thread, class);
         blocks -= !drain->whole && blocks > 0;
         uint32_t count = (uint32_t)hk_min(blocks, room);
         drain->counts[class] = count;
         if (count == 0)
             continue;
+
         void **slot = thread->floor[class] + count - 1;
         to[count - 1] = hk_load_relaxed(slot); /* relaxed: the barrier orders all */
         hk_store_relaxed(slot, NULL);
         room -= count;
         to += count;
     }
+
     drain->full = room == 0;
 }
 
-/* Takes the blocks below the bound of a bin. False if its owner has come that far. A pop that read
- * the slot before it was bounded may still be under way if the top is at the bound, but not in a
- * thread that sleeps. */
+/* Takes the blocks below the bound of a bin. False if its owner has reached the bound. If the top
+ * is at the bound, a pop that read the slot before it was bounded may still be under way, but not
+ * in a sleeping thread. */
 static bool drain_take(struct hk_thread *thread, size_t class, const struct drain *drain,
                        void **to) {
     uint32_t count = drain->counts[class];
     void **floor = thread->floor[class];
     void **bound = floor + count;
     void *none = NULL;
-    /* relaxed: the barrier orders all. A slot that is not NULL was filled by pushes after pops
-     * below the bound. */
+
+    /* relaxed: the barrier orders all. If the slot is not NULL, the owner popped below the bound
+     * and pushed again. */
     void **top = hk_load_relaxed(&thread->cache.bins[class].top);
     if (!drain->passed || top < bound || (top == bound && !drain->whole) ||
         hk_load_relaxed(&bound[-1]) != NULL) {
-        /* relaxed: it is the block that lay there, unless the owner has pushed another one */
+        /* relaxed: restores the block, unless the owner has pushed another one */
         hk_cas_relaxed(&bound[-1], &none, to[count - 1]);
         return false;
     }
+
     memcpy(to, floor, (count - 1) * sizeof *to);
-    hk_store_relaxed(&bound[-2],
-                     NULL); /* relaxed: before the block that lay there can be allocated again */
+    hk_store_relaxed(&bound[-2], NULL); /* relaxed: before its block can be allocated again */
     thread->floor[class] = bound;
     return true;
 }
@@ -134,6 +141,7 @@ static bool drain_collect(struct hk_thread *thread, struct drain *drain) {
         from += count;
         to += drain->counts[class];
     }
+
     for (uint32_t i = 0; i < HK_LARGE_CACHE_MAX; i++)
         drain->large[i] = hk_large_cache_remove(&thread->large);
     return to > drain->blocks || drain->large[0] != NULL;
@@ -145,13 +153,13 @@ static bool drain_sleeps(const struct hk_thread *thread, const struct drain *dra
     return drain->handlers_block && hk_os_thread_sleeps(id, thread->signal_mask);
 }
 
-/* Takes blocks out of a cache. False, nothing taken, if there is nothing to take, if its owner is
- * within a slow call, or without barriers. Under the THREADS lock. */
+/* Takes blocks out of a cache. False if it took none, because there are none, because its owner is
+ * in a slow call, or because barriers do not work. Under the THREADS lock. */
 static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     bool taken = false;
     hk_store_relaxed(&hk_tcache_drained, thread); /* relaxed: the barrier orders it */
     hk_lock(&thread->lock, HK_RANK_THREAD);
-    /* acquire: the owner's last slow call; pairs with the release in hk_tcache_leave */
+    /* acquire: the owner's last slow call. It pairs with the release in hk_tcache_leave. */
     if (hk_os_barrier() && hk_load_acquire(&thread->busy) == 0) {
         drain->whole = drain_sleeps(thread, drain);
         drain_bound(thread, drain);
@@ -159,19 +167,21 @@ static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
         drain->whole = drain->whole && drain_sleeps(thread, drain);
         taken = drain_collect(thread, drain);
     }
+
     hk_unlock(&thread->lock, HK_RANK_THREAD);
-    /* release: our changes; pairs with the acquire in hk_tcache_enter */
+    /* release: our changes. It pairs with the acquire in hk_tcache_enter. */
     hk_store_release(&hk_tcache_drained, NULL);
     return taken;
 }
 
-/* Takes blocks out of the next cache that is marked. That of a sleeping thread stays marked while
- * there are more. False if no cache is marked. */
+/* Takes blocks out of the next marked cache. The cache of a sleeping thread stays marked while it
+ * has more. False if no cache is marked. */
 static bool drain_next(struct drain *drain, bool *taken) {
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = hk_threads.first;
     while (thread != NULL && !thread->drains)
         thread = thread->next;
+
     *taken = thread != NULL && !thread->is_parked && drain_locked(thread, drain);
     if (thread != NULL) {
         thread->drains = *taken && drain->whole && drain->full;
@@ -191,6 +201,7 @@ static void drain_give(struct drain *drain) {
             hk_heap_give(class, blocks, drain->counts[class], &drain->mistakes);
         blocks += drain->counts[class];
     }
+
     for (uint32_t i = 0; i < HK_LARGE_CACHE_MAX; i++) {
         if (drain->large[i] != NULL)
             hk_large_free(drain->large[i]);
@@ -203,6 +214,7 @@ static bool drain_marked(void) {
     struct drain *drain = hk_os_is_sandboxed() ? NULL : hk_meta_alloc(sizeof *drain);
     if (drain == NULL)
         return false;
+
     drain->handlers_block = hk_os_handlers_block_their_signal();
     drain->mistakes.count = 0;
     while (drain_next(drain, &taken)) {
@@ -210,6 +222,7 @@ static bool drain_marked(void) {
             drain_give(drain);
         any |= taken;
     }
+
     hk_mistakes_report("free", &drain->mistakes);
     hk_meta_free(drain, sizeof *drain);
     return any;
@@ -232,14 +245,15 @@ void hk_drain_all(void) {
 void hk_tcache_wait(struct hk_thread *thread) {
     if (thread->busy > 1) /* the drain has seen the outer slow call */
         return;
+
     hk_store_relaxed(&thread->busy, 0); /* relaxed: nothing was changed */
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    /* Drains hold the lock, so this one did not survive a fork.
-     * relaxed: stored under the lock */
+    /* Drains hold the lock, so this drain did not survive a fork. relaxed: stored under the lock */
     if (hk_load_relaxed(&hk_tcache_drained) == thread) {
         hk_drain_repair(thread);
         hk_store_relaxed(&hk_tcache_drained, NULL);
     }
+
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_tcache_enter(thread);
 }

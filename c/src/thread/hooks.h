@@ -1,10 +1,10 @@
-/* thread/hooks.h - events of threads that the layers above act on.
+/* thread/hooks.h - events of threads for the layers above.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the only way up from this layer. The functions are constants, defined by the public
- * functions' layer in api/hooks.c, so that a compiler that sees all of hakmem calls them directly.
- * Owns: nothing. Threads: the thread that the event is about, no lock held.
+ * What it is: the only way up from this layer. The functions are constants that api/hooks.c
+ * defines, so that a compiler that sees all of hakmem calls them directly.
+ * Owns: nothing. Threads: the thread of the event, no lock held.
  * Boundary: none.
  */
 #ifndef HK_THREAD_HOOKS_H

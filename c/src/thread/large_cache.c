@@ -3,8 +3,9 @@
 
 #include <string.h>
 
-/* Takes the span out of its place. A forked child may see any state between: the place is emptied
- * first and filled last, so that no span is ever in it and out. */
+/* Takes the span out of its place. A forked child may see any intermediate state. The place is
+ * therefore emptied first and filled last, so that a span is never both in the cache and
+ * outside. */
 static struct hk_span *large_cache_remove(struct hk_large_cache *cache, uint32_t place) {
     struct hk_span *span = cache->spans[place];
     cache->spans[place] = NULL;
@@ -43,6 +44,7 @@ void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span) {
         place = cache->next % HK_LARGE_CACHE_MAX;
         hk_large_cache_drop(cache);
     }
+
     cache->puts++;
     hk_large_retire(span);
     hk_stat_set(&cache->bytes, cache->bytes + span->bytes);

@@ -32,8 +32,9 @@ bool hk_park(struct hk_thread *thread) {
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     bool parks = hk_threads.parked_bytes + thread->capacity_bytes <= most;
+
     if (parks) {
-        hk_store_relaxed(&thread->id, 0); /* relaxed: as in hk_recover_identify; it is nobody's */
+        hk_store_relaxed(&thread->id, 0); /* relaxed: as in hk_recover_identify */
         hk_threads_park_locked(thread);
     }
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
@@ -75,7 +76,7 @@ static bool park_is_older(const struct hk_thread *thread, const void *before_ms)
     return thread->is_parked && thread->parked_ms <= *(const uint64_t *)before_ms;
 }
 
-/* Empties one cache that was parked at or before a time; false if there is none. */
+/* Empties one cache that was parked at or before a time. False if there is none. */
 static bool park_release_one(uint64_t before_ms) {
     if (hk_peek(&hk_threads.parked) == NULL)
         return false;

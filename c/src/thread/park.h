@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a thread that ends leaves its cache, with the blocks in it, to the next thread that
- * starts. So threads that do short tasks do not start cold.
+ * starts. Threads that do short tasks therefore start with a full cache.
  * Owns: the parked caches, which lie in the list of thread caches. Threads: any, no lock held.
  * Boundary: thread/threads, thread/bins.
  */
@@ -15,16 +15,16 @@
 /* Parks the cache of a thread that ends. False if there is no room for it. */
 bool hk_park(struct hk_thread *thread);
 
-/* The cache that was parked last, for the calling thread; NULL if there is none. */
+/* Gives the cache that was parked last to the calling thread. NULL if there is none. */
 struct hk_thread *hk_park_adopt(void);
 
 /* Empties the caches that were parked at or before a time. True if there are others. */
 bool hk_park_release(uint64_t before_ms);
 
-/* Empties parked caches until those that are left may hold at most `bytes`. */
+/* Empties parked caches until the others have room for at most `bytes`. */
 void hk_park_shrink(size_t bytes);
 
-/* How many blocks of a class threads held when they ended, on a slowly moving average. */
+/* A moving average of the blocks of a class that threads held when they ended. */
 uint32_t hk_park_usual(size_t class);
 
 #endif

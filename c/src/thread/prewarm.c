@@ -1,4 +1,4 @@
-/* thread/prewarm.c - blocks in a thread's cache before it asks.
+/* thread/prewarm.c - blocks put into a thread's cache before it asks for them.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -27,6 +27,7 @@ size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set) {
             bytes +=
                 hk_bins_fill(thread, class, want - have) * (size_t)hk_classes[class].block_bytes;
     }
+
     hk_tcache_leave(thread);
     return bytes;
 }

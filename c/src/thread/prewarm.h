@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: fills bins to the counts of the size-class table. Blocks are not touched, so this
- * costs address space and a few pointers, no pages.
+ * What it is: a function that fills bins to the counts of the size-class table. It does not touch
+ * the blocks, so the cost is address space and a few pointers, but no pages.
  * Owns: nothing. Threads: the calling thread's cache. Boundary: thread/bins.
  */
 #ifndef HK_THREAD_PREWARM_H

@@ -1,4 +1,4 @@
-/* thread/recover.c - the caches of threads that are no more.
+/* thread/recover.c - the caches of threads that do not exist any longer.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -10,13 +10,13 @@
 #include "threads.h"
 #include "tunables.h"
 
-static uint32_t recover_generation;                  /* atomic; of the process noticed last */
-static uint32_t recover_sweep_at = THREAD_SWEEP_MIN; /* atomic; caches at which to look for lost */
+static uint32_t recover_generation;                  /* atomic; the process noticed last */
+static uint32_t recover_sweep_at = THREAD_SWEEP_MIN; /* atomic; caches at the next sweep */
 
 /* Returns the blocks of a cache without a thread to their owner heaps. A bin that was being changed
  * when the thread vanished is lost. */
 static void recover_cache(struct hk_thread *thread) {
-    hk_lock(&thread->lock, HK_RANK_THREAD); /* an orphaned one is repaired here */
+    hk_lock(&thread->lock, HK_RANK_THREAD); /* repairs an orphaned lock */
     hk_unlock(&thread->lock, HK_RANK_THREAD);
     hk_recover_repair(&thread->lock);
     hk_drain_repair(thread);
@@ -31,11 +31,11 @@ void hk_recover_identify(struct hk_thread *thread) {
 
 /* ---- Threads of a parent process ------------------------------------------------------------- */
 
-/* Nothing else is written here: a child that runs another program at once should not pay for the
- * caches of the parent. The forking thread goes on in the child under another id. */
+/* It writes nothing else, because a child that runs another program at once should not pay for the
+ * caches of the parent. The forking thread continues in the child under another id. */
 void hk_recover_notice_fork(void) {
     uint32_t generation = hk_os_generation();
-    /* relaxed: the thread that changes it does the work; the locks order the rest */
+    /* relaxed: the thread that changes it does the work. The locks order the rest. */
     uint32_t seen = hk_load_relaxed(&recover_generation);
     if (hk_likely(seen == generation) || !hk_os_is_first_thread() ||
         !hk_cas_relaxed(&recover_generation, &seen, generation))
@@ -60,7 +60,7 @@ static bool recover_is_vanished(const struct hk_thread *thread, const void *unus
 void hk_recover_vanished(void) {
     uint32_t yes = 1;
     hk_recover_notice_fork();
-    /* relaxed: decides which thread does it; the lock of the list orders the caches */
+    /* relaxed: one thread wins. The lock of the list orders the caches. */
     if (hk_likely(!hk_load_relaxed(&hk_threads.vanished)) ||
         !hk_cas_relaxed(&hk_threads.vanished, &yes, 0))
         return;
@@ -85,7 +85,7 @@ void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *ar
 
 struct recover_owner {
     uint32_t number;
-    uint64_t id; /* 0: unknown */
+    uint64_t id; /* 0 if unknown */
 };
 
 static bool recover_is_owned_by(const struct hk_thread *thread, const void *arg) {
@@ -94,10 +94,11 @@ static bool recover_is_owned_by(const struct hk_thread *thread, const void *arg)
     return thread->number == owner->number && hk_load_relaxed(&thread->id) == owner->id;
 }
 
-/* The owners of the caches after the first `skipped` ones. Returns how many. */
+/* Gets the owners of the caches after the first `skipped` ones. Returns their number. */
 static uint32_t recover_owners(uint32_t skipped, struct recover_owner owners[THREAD_SWEEP_BATCH]) {
     uint32_t generation = hk_os_generation();
     uint32_t count = 0;
+
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     for (struct hk_thread *thread = hk_threads.first; thread != NULL && count < THREAD_SWEEP_BATCH;
          thread = thread->next) {
@@ -105,6 +106,7 @@ static uint32_t recover_owners(uint32_t skipped, struct recover_owner owners[THR
             skipped--;
             continue;
         }
+
         /* relaxed: threads store their own ids, and vanished ones have stored theirs */
         bool known = hk_load_relaxed(&thread->generation) == generation;
         owners[count++] =
@@ -117,6 +119,7 @@ static uint32_t recover_owners(uint32_t skipped, struct recover_owner owners[THR
 void hk_recover_gone(void) {
     struct recover_owner owners[THREAD_SWEEP_BATCH];
     uint32_t count, skipped = 0;
+
     while ((count = recover_owners(skipped, owners)) > 0) {
         skipped += count;
         for (uint32_t i = 0; i < count; i++) {
@@ -142,7 +145,7 @@ void hk_recover_gone_if_many(void) {
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* The bin named by `moving` may be half exchanged. */
+/* Resets the bin named by `moving`, which may be half exchanged. */
 void hk_recover_repair(struct hk_lock *lock) {
     struct hk_thread *thread = HK_HOLDER(struct hk_thread, lock, lock);
     size_t class = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */

@@ -23,24 +23,24 @@
 #include "threads.h"
 
 enum {
-    /* Rounds of destructors in which the cache lives. ThreadSanitizer's state ends in the last one.
-     */
+    /* Rounds of destructors in which the thread keeps its cache. ThreadSanitizer's state ends in
+     * the last one. */
     THREAD_END_ROUNDS = PTHREAD_DESTRUCTOR_ITERATIONS - HK_THREAD_SANITIZER,
 };
 
 enum process_start { PROCESS_START_NOT, PROCESS_START_RUNNING, PROCESS_START_DONE };
 
 static struct {
-    uint32_t started; /* atomic: enum process_start; DONE once the fields marked const are set */
-    uint32_t starter; /* atomic; number of the thread that starts the process */
-    bool options_pending; /* const until the constructor; the environment was not there yet */
+    uint32_t started;     /* atomic: enum process_start, DONE once the const fields are set */
+    uint32_t starter;     /* atomic; number of the thread that starts the process */
+    bool options_pending; /* const until the constructor; there was no environment yet */
     pthread_key_t key;    /* const */
     bool has_key;         /* const */
 } process;
 
 /* ---- End of a thread ------------------------------------------------------------------------- */
 
-/* Ends a cache. Its blocks may serve other threads soon. */
+/* Destroys a cache. Its blocks may serve other threads soon. */
 static void thread_release(struct hk_thread *thread) {
     hk_bins_empty_for_others(thread);
     hk_threads_unlink(thread);
@@ -49,14 +49,14 @@ static void thread_release(struct hk_thread *thread) {
 
 static void thread_finish(struct hk_thread *thread) {
     hk_thread_disable_cache();
-    hk_tcache_enter(thread); /* for good; another thread that adopts the cache leaves it */
+    hk_tcache_enter(thread); /* left only by a thread that adopts the cache */
     if (!hk_park(thread))
         thread_release(thread);
     hk_thread_hooks.ended();
 }
 
 /* The destructor of the key. Destructors of the program may allocate and free, so ours asks to be
- * called again until the last round. Those that run after it even then use a heap directly. */
+ * called again until the last round. Destructors that run even later use a heap directly. */
 static void thread_end(void *cache) {
     struct hk_thread *thread = cache;
     if (++thread->end_rounds < THREAD_END_ROUNDS && pthread_setspecific(process.key, thread) == 0)
@@ -74,20 +74,22 @@ static void process_read_options(void) {
     hk_transfer_start(hk_threads.cpus);
 }
 
-/* Starts the process, in the first thread that comes here. No lock is held, because a wrapper of
- * pthread_key_create may allocate: until the start is done, it and other threads get their blocks
- * from a heap without a cache. False if the start is not done. */
+/* Starts the process, in the first thread that calls this. No lock is held, because a wrapper of
+ * pthread_key_create may allocate. Until the start is done, the wrapper and other threads get their
+ * blocks from a heap without a cache. False if the start is not done. */
 static HK_SLOW bool process_start(void) {
     uint32_t not_started = PROCESS_START_NOT;
-    /* acquire: the const fields; pairs with the release below */
+    /* acquire: the const fields. It pairs with the release below. */
     if (hk_load_acquire(&process.started) == PROCESS_START_DONE)
         return true;
-    /* In a forked child, the thread that was at it may be no more.
-     * relaxed: the child has one thread */
+
+    /* In a forked child, the starting thread may have vanished. relaxed: the child has one
+     * thread */
     uint32_t running = PROCESS_START_RUNNING;
     if (hk_lock_thread_vanished(hk_load_relaxed(&process.starter)))
         hk_cas_relaxed(&process.started, &running, PROCESS_START_NOT);
-    /* acquire: as above; decides which thread does it */
+
+    /* acquire: as above. One thread wins. */
     if (!hk_cas_acquire(&process.started, &not_started, PROCESS_START_RUNNING))
         return not_started == PROCESS_START_DONE;
 
@@ -96,10 +98,11 @@ static HK_SLOW bool process_start(void) {
     hk_thread_hooks.process_started();
     process.options_pending = hk_os_environment_is_early();
     process_read_options();
-    /* Reads a file, which a sandbox that the program enters later may forbid. */
+    /* This reads a file, which a sandbox that the program enters later may forbid. */
     hk_os_mappings_max();
     process.has_key = pthread_key_create(&process.key, thread_end) == 0;
-    /* release: publishes the const fields; pairs with the acquire above */
+
+    /* release: publishes the const fields. It pairs with the acquire above. */
     hk_store_release(&process.started, PROCESS_START_DONE);
     return true;
 }
@@ -110,22 +113,25 @@ void hk_thread_start_late(void) {
         hk_options_read_late();
         process.options_pending = false;
     }
+
     hk_os_find_thread_create();
-    /* A library with hakmem inside must stay: threads that used it run our code when they exit, and
-     * blocks outlive it. */
+    /* A library that contains hakmem must stay loaded, because its threads run our code when they
+     * exit, and its blocks outlive it. */
     hk_os_stay_loaded((const void *)(uintptr_t)thread_end);
 }
 
 /* ---- Start of a thread ----------------------------------------------------------------------- */
 
-/* A cache for the calling thread, not yet in the list; NULL without memory. */
+/* Creates a cache for the calling thread, not yet in the list. NULL without memory. */
 static struct hk_thread *thread_create(void) {
     struct hk_thread *thread = hk_meta_alloc(sizeof *thread);
     if (thread == NULL)
         return NULL;
+
     memset(thread, 0, sizeof *thread);
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class)
         hk_bins_reset(thread, class);
+
     thread->cache.kind = HK_CACHE_OWN;
     thread->trim_seen = hk_load_relaxed(&hk_threads.trims); /* relaxed: a request, orders nothing */
     thread->number = hk_lock_self();
@@ -134,12 +140,13 @@ static struct hk_thread *thread_create(void) {
     return thread;
 }
 
-/* A cache for the calling thread, in the list and with a heap: a parked one or a new one. NULL
+/* Finds a parked cache for the calling thread or creates one, in the list and with a heap. NULL
  * without memory. */
 static struct hk_thread *thread_adopt_or_create(void) {
     struct hk_thread *thread = hk_park_adopt();
     if (thread != NULL)
         return thread;
+
     thread = thread_create();
     if (thread != NULL && !hk_threads_attach(thread)) {
         hk_meta_free(thread, sizeof *thread);
@@ -155,20 +162,24 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         hk_thread_disable_cache();
         return NULL;
     }
+
     hk_recover_vanished();
     hk_recover_gone_if_many();
 
     struct hk_thread *thread = thread_adopt_or_create();
     if (thread == NULL)
         return NULL;
+
     hk_budget_set(thread);
     hk_cache = &thread->cache;
-    /* This may allocate; the cache is in place by now. */
-    if (pthread_setspecific(process.key, thread) != 0) { /* nothing would notice its end */
+
+    /* This may allocate, so the cache is already in place. */
+    if (pthread_setspecific(process.key, thread) != 0) { /* we would not notice its end */
         hk_thread_disable_cache();
         thread_release(thread);
         return NULL;
     }
+
     hk_prewarm_thread(thread, (enum hak_prewarm_set)hk_option(HK_OPTION_prewarm));
     return thread;
 }

@@ -2,23 +2,24 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: makes a thread's cache at its first slow call, or adopts a parked one, and parks it
- * when the thread ends. The first slow call of all starts the process, too.
- * Owns: the start of the process, the key whose destructor notices the end of a thread.
+ * What it is: the creation of a thread's cache, or the adoption of a parked one, at its first slow
+ * call, and the parking at its end. The very first slow call also starts the process.
+ * Owns: the start of the process, and the key with the destructor that notices the end of a thread.
  * Threads: functions work on the calling thread's cache. No lock held.
- * Boundary: the other modules of this layer, pthread keys; upwards by thread/hooks.
+ * Boundary: the other modules of this layer, pthread keys, and upwards thread/hooks.
  */
 #ifndef HK_THREAD_THREAD_H
 #define HK_THREAD_THREAD_H
 
 #include "tcache.h"
 
-/* The calling thread's own cache, made at the first call; NULL where it has none: checked mode,
- * after its end, without memory. */
+/* The calling thread's own cache, created at the first call. NULL if it has none, which is so in
+ * checked mode, after its end, and without memory. */
 struct hk_thread *hk_thread_get(void);
 
-/* From the constructor: starts what the first allocation would have started, and reads the options
- * again if the environment was not there then. Keeps the shared object that contains us loaded. */
+/* Called from the constructor. Starts the process unless an allocation has already done so. Reads
+ * the options again if there was no environment then. Keeps the shared object that contains us
+ * loaded. */
 void hk_thread_start_late(void);
 
 #endif

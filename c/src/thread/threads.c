@@ -6,8 +6,8 @@
 struct hk_threads hk_threads;
 
 uint32_t hk_thread_count(void) {
-    /* relaxed: a size, orders nothing. In a forked child, the caches of other threads do not count.
-     */
+    /* relaxed: a size, orders nothing. In a forked child, the caches of other threads do not
+     * count. */
     return hk_load_relaxed(&hk_threads.vanished) ? 1 : hk_load_relaxed(&hk_threads.count);
 }
 
@@ -43,6 +43,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
         hk_threads.first = thread;
         hk_add_locked(&hk_threads.count, 1);
     }
+
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
     return thread->heap != NULL;
@@ -57,6 +58,7 @@ void hk_threads_unlink_locked(struct hk_thread *thread) {
         hk_threads.first = thread->next;
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
+
     thread->heap->threads--;
     hk_sub_locked(&hk_threads.count, 1);
 }
@@ -73,6 +75,7 @@ struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread
     struct hk_thread *thread = hk_threads.first;
     while (thread != NULL && !matches(thread, arg))
         thread = thread->next;
+
     if (thread != NULL)
         hk_threads_unlink_locked(thread);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
@@ -98,6 +101,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
         hk_store_locked(&hk_threads.parked, thread->parked_next);
     else
         before->parked_next = thread->parked_next;
+
     thread->is_parked = false;
     hk_sub_locked(&hk_threads.parked_bytes, thread->capacity_bytes);
     thread->heap->threads++;
@@ -106,7 +110,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* The list is whole from `first` on by `next`; the rest follows from it. */
+/* Rebuilds the rest from the links `next`, which are always intact from `first` on. */
 void hk_threads_repair(struct hk_lock *lock) {
     (void)lock;
     hk_heaps_forget_threads();

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: all thread caches of the process, and which heap each uses. A parked cache, whose
- * thread has ended, stays in the list but counts as no thread.
+ * What it is: a list of all thread caches of the process, each with its heap. The parked cache of
+ * an ended thread stays in the list, but does not count as a thread.
  * Owns: the list, the counts, the THREADS lock.
  * Threads: any. Functions that end in _locked run under the THREADS lock, the others without it.
  * Boundary: heap/heaps.
@@ -14,22 +14,22 @@
 #include "tcache.h"
 
 struct hk_threads {
-    uint32_t cpus;            /* const after the start of the process; that it may use */
+    uint32_t cpus;            /* const after the start of the process; of this process */
     struct hk_lock lock;      /* rank THREADS */
     struct hk_thread *first;  /* lock:THREADS; all caches */
     struct hk_thread *parked; /* atomic, stored under THREADS; the newest one */
-    size_t parked_bytes;      /* atomic, stored under THREADS; that they may hold */
+    size_t parked_bytes;      /* atomic, stored under THREADS; their capacity */
     uint32_t count;           /* atomic, stored under THREADS; caches that are not parked */
-    uint32_t trims;           /* atomic; how often a trim was asked for */
-    uint32_t vanished;        /* atomic; 1: there may be caches of threads of a parent process */
+    uint32_t trims;           /* atomic; number of trim requests */
+    uint32_t vanished;        /* atomic; 1 if there may be caches of a parent's threads */
 };
 
 extern struct hk_threads hk_threads;
 
-/* A heap for a caller without a cache; NULL without memory. */
+/* A heap for a caller without a cache. NULL without memory. */
 struct hk_heap *hk_thread_any_heap(void);
 
-/* Threads of this process that have a cache. */
+/* The number of threads with a cache in this process. */
 uint32_t hk_thread_count(void);
 
 /* Adds a cache to the list and gives it a heap. False without memory. */
@@ -38,7 +38,7 @@ bool hk_threads_attach(struct hk_thread *thread);
 void hk_threads_unlink(struct hk_thread *thread);
 void hk_threads_unlink_locked(struct hk_thread *thread);
 
-/* Takes the first cache that `matches` out of the list; NULL if there is none. */
+/* Takes the first cache that `matches` out of the list. NULL if there is none. */
 struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread, const void *arg),
                                   const void *arg);
 
@@ -48,12 +48,12 @@ void hk_threads_unpark_locked(struct hk_thread *thread);
 /* Asks all other threads to empty their caches at their next slow call. */
 void hk_threads_ask_trim(void);
 
-/* Whether blocks that this thread does not need may serve another one soon: there are others, or
- * some ended a short time ago. A program that never has a second thread does not use transfer
- * caches. */
+/* Whether other threads may soon use the blocks that this thread does not need, because there are
+ * other threads, or some ended a short time ago. A program that never has a second thread does not
+ * use transfer caches. */
 bool hk_threads_are_many(void);
 
-/* In a forked child, for a THREADS lock that a vanished thread held. */
+/* Repairs, in a forked child, the list if a vanished thread held the THREADS lock. */
 void hk_threads_repair(struct hk_lock *lock);
 
 #endif
