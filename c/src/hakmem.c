@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Release builds and the Rust crate compile this file, so that the hot functions see everything. Each
- * file also compiles alone. api/deepbind.c is not here: it belongs to the shared library only. Start reading at README.md, then api/front.h.
+ * Release builds and the Rust crate compile this file, so that the compiler can inline across
+ * files. Each file also compiles alone. api/deepbind.c is not here, because it belongs to the
+ * shared library only. Start reading at README.md, then api/front.h.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -19,7 +20,7 @@
 #include "os/lock.c"
 #include "os/check.c"
 
-/* Memory for our own structures; options, errors, limits; which sizes there are. */
+/* Memory for our own structures. Options, errors, limits. The size classes. */
 #include "core/meta.c"
 #include "core/extent.c"
 #include "core/options.c"
@@ -28,7 +29,7 @@
 #include "core/dirty.c"
 #include "core/size_class.c"
 
-/* Blocks, slabs, what is at an address, chunks, large blocks. */
+/* Bins, chunks, spans, slabs, the pagemap, arenas, large blocks. */
 #include "core/bin.c"
 #include "core/chunk.c"
 #include "core/span.c"
@@ -38,7 +39,7 @@
 #include "core/arena_purge.c"
 #include "core/large.c"
 
-/* Blocks on their way between threads. */
+/* The transfer caches. */
 #include "transfer/transfer.c"
 
 /* Slabs in heaps. */

@@ -51,7 +51,7 @@ static uint64_t report_value(const void *stats, const struct report_row *row) {
     return *(const uint64_t *)(const void *)((const char *)stats + row->offset);
 }
 
-/* A line that is being put together, and where lines go. */
+/* The current line, and the destination of lines. */
 struct report {
     void (*write)(void *arg, const char *text, size_t bytes);
     void *arg;
@@ -91,6 +91,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
     }
     report_add(report, "\n");
     report_flush(report);
+
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hak_class_stats *stats = &all->classes[class];
         if (stats->slabs == 0 && stats->refills == 0)
@@ -165,6 +166,7 @@ static void report_json(struct report *report, const struct hk_stats_all *all) {
     report_json_options(report);
     report_add(report, ",\"stats\":");
     report_json_fields(report, &all->total, report_rows, REPORT_ROWS);
+
     report_add(report, ",\"classes\":[");
     const char *between = "";
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
@@ -186,9 +188,11 @@ void hk_report(enum hak_report_format format, void (*write)(void *arg, const cha
     struct hk_stats_all all;
     struct report report;
     hk_stats_collect(&all);
+
     report.write = write != NULL ? write : report_to_error;
     report.arg = arg;
     report.text = (struct hk_text){report.line, report.line + sizeof report.line};
+
     if (format == HAK_REPORT_JSON)
         report_json(&report, &all);
     else

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: the text and the JSON report. Both list the rows of stats.def, the options, and the
- * classes in use. Owns: nothing. Threads: any; no lock is held while `write` runs.
+ * classes in use. Owns: nothing. Threads: any. No lock is held while `write` runs.
  * Boundary: debug/stats, core/options, hk_os_write_error.
  */
 #ifndef HK_DEBUG_REPORT_H

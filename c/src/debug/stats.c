@@ -51,7 +51,8 @@ static void stats_add_thread(void *arg, struct hk_thread *thread) {
     all->total.bytes_large_cached += hk_stat_get(&thread->large.bytes);
 }
 
-/* Up to here blocks_live counts every block outside slabs; what is cached is not live. */
+/* Before this, blocks_live counts every allocated block. Cached blocks are not live, so it
+ * subtracts them. */
 static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *stats,
                                size_t class) {
     const struct hk_class *row = &hk_classes[class];
@@ -59,10 +60,12 @@ static void stats_finish_class(struct hak_stats *total, struct hak_class_stats *
     uint64_t blocks = stats->slabs * row->blocks;
     stats->block_bytes = row->block_bytes;
     stats->slab_bytes = row->granules * HK_GRANULE_BYTES;
-    /* While other threads go on, the parts may be of different moments. */
+
+    /* Other threads continue to run, so the counts may not match exactly. */
     stats->blocks_cached = stats->blocks_cached < out ? stats->blocks_cached : out;
     stats->blocks_live = out - stats->blocks_cached;
     stats->blocks_free = blocks > out ? blocks - out : 0;
+
     total->bytes_live += stats->blocks_live * row->block_bytes;
     total->bytes_cached += stats->blocks_cached * row->block_bytes;
     total->bytes_slabs += stats->slabs * stats->slab_bytes;
@@ -79,6 +82,7 @@ static void stats_add_locks(struct hak_stats *total) {
         busy[rank] = hk_stat_get(&hk_lock_counts.busy[rank]);
         all += busy[rank];
     }
+
     total->lock_waits = hk_stat_get(&hk_lock_counts.sleeps);
     total->lock_busy_class = busy[HK_RANK_CLASS];
     total->lock_busy_arena = busy[HK_RANK_ARENA];
@@ -105,17 +109,20 @@ void hk_stats_collect(struct hk_stats_all *all) {
     hk_heaps_each(stats_add_heap, all);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
-    uint64_t large = hk_large_live_bytes(); /* with what threads keep */
+
+    uint64_t large = hk_large_live_bytes(); /* with cached blocks of threads */
     total->bytes_large = large > total->bytes_large_cached ? large - total->bytes_large_cached : 0;
     total->bytes_live += total->bytes_large;
     hk_large_mapped(&all->blocks_mapped, &all->bytes_mapped);
     total->bytes_large_cached += hk_extent_cached_bytes();
+
     total->bytes_dirty = hk_arena_dirty_bytes();
     total->bytes_metadata = hk_meta_bytes();
     total->bytes_used = hk_usage_bytes();
     total->bytes_huge = hk_chunk_huge_bytes();
     total->limit_soft = hk_option(HK_OPTION_limit_soft);
     total->limit_hard = hk_option(HK_OPTION_limit_hard);
+
     stats_add_os(total);
     stats_add_locks(total);
 }

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: adds up, at the time of the call, what heaps, threads, arenas and the OS boundary
- * know anyway; no counter exists on the path of malloc or free.
- * Owns: nothing. Threads: any, no lock held; takes THREADS, THREAD, CLASS, ARENA, one after
+ * What it is: the sum of existing counts of heaps, threads, arenas and the OS boundary at the time
+ * of the call. There is no counter on the path of malloc or free.
+ * Owns: nothing. Threads: any, no lock held. Takes THREADS, THREAD, CLASS, ARENA, one after
  * another.
  * Boundary: thread, heap/heap, core/large, core/meta, os.
  */
@@ -18,7 +18,7 @@
 struct hk_stats_all {
     struct hak_stats total;
     struct hak_class_stats classes[HK_CLASS_COUNT];
-    uint64_t blocks_mapped; /* blocks with a mapping of their own */
+    uint64_t blocks_mapped; /* blocks with their own mapping */
     uint64_t bytes_mapped;  /* in these */
 };
 

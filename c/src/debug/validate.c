@@ -1,4 +1,4 @@
-/* debug/validate.c - do the invariants hold? SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* debug/validate.c - checks of the invariants. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "validate.h"
 
 #include "../core/pagemap.h"
@@ -14,9 +14,9 @@ enum { VALIDATE_LINE_BYTES = 160 };
 
 struct validation {
     size_t faults;
-    size_t class;         /* whose cached blocks are being looked at */
-    struct hk_heap *heap; /* whose granules are being looked at */
-    size_t stray;         /* of them, those whose span is another's */
+    size_t class;         /* the class of the cached blocks */
+    struct hk_heap *heap; /* the heap of the granules */
+    size_t stray;         /* granules with a span of another heap */
 };
 
 static void validate_fault(struct validation *validation, const char *words, const void *where) {
@@ -31,13 +31,14 @@ static void validate_fault(struct validation *validation, const char *words, con
     validation->faults++;
 }
 
-/* Returns what is wrong with a class of a heap, or NULL. Under the class lock. */
+/* Returns a fault of a class of a heap, or NULL. Under the class lock. */
 static const char *validate_class_locked(const struct hk_heap_class *hc, struct hk_heap *heap,
                                          size_t class) {
     uint32_t listed = 0;
     uint32_t empty = 0;
     uint64_t out = 0;
     const struct hk_span *prev = NULL;
+
     for (const struct hk_span *slab = hc->first; slab != NULL; slab = slab->next) {
         if (slab->prev != prev)
             return "broken list of slabs";
@@ -47,11 +48,13 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
             return "bits of a slab differ from its counts";
         if (hk_slab_is_exhausted(slab))
             return "exhausted slab in the list";
+
         listed++;
         empty += hk_slab_is_empty(slab);
         out += (uint64_t)slab->bump - slab->free;
         prev = slab;
     }
+
     if (hc->last != prev)
         return "wrong end of the list of slabs";
     if (listed != hc->listed || listed > hc->slabs || empty != hc->empty)
@@ -62,14 +65,15 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
     return NULL;
 }
 
-/* A granule in use belongs to nothing (it is on its way), or to a span that covers it. */
+/* A granule in use belongs to a span that covers it, or to no span while it changes hands. */
 static uint32_t validate_granule(void *arg, uintptr_t base) {
     struct validation *validation = arg;
     const struct hk_span *span = hk_pagemap_find((const void *)base);
     if (span == NULL)
         return 1;
     uint32_t granules =
-        hk_load_relaxed(&span->granules); /* relaxed: changed by realloc, only looked at */
+        hk_load_relaxed(&span->granules); /* relaxed: realloc may change it meanwhile */
+
     bool covered = base >= span->base && base - span->base < granules * HK_GRANULE_BYTES;
     if (!covered || span->owner != validation->heap)
         validation->stray++;
@@ -86,8 +90,10 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
         if (fault != NULL)
             validate_fault(validation, fault, hc);
     }
+
     if (!hk_arena_valid(&heap->arena))
         validate_fault(validation, "bits of a chunk contradict each other", &heap->arena);
+
     validation->heap = heap;
     validation->stray = 0;
     hk_arena_visit(&heap->arena, validate_granule, validation);
@@ -108,12 +114,13 @@ static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
             allocated = hk_slab_look(slab, blocks[i]) == HK_SLAB_DONE;
             hk_unlock(&heap->classes[class].lock, HK_RANK_CLASS);
         }
+
         if (!allocated)
             validate_fault(validation, "cached block that is no block", blocks[i]);
     }
 }
 
-/* Those in the calling thread's bins and in transfer caches. */
+/* Checks the blocks in the calling thread's bins and in transfer caches. */
 static void validate_caches(struct validation *validation, const struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         validation->class = class;

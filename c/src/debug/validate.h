@@ -1,10 +1,10 @@
-/* debug/validate.h - do the invariants hold?
+/* debug/validate.h - checks of the invariants.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: checks the formulas stated beside the fields of every structure, one lock at a time,
- * while the program goes on. Owns: nothing. Threads: any, no lock held.
- * Boundary: thread, heap/heap, core; hk_os_write_error.
+ * What it is: checks of the formulas beside the fields of every structure, one lock at a time,
+ * while the program runs. Owns: nothing. Threads: any, no lock held.
+ * Boundary: thread, heap/heap, core, hk_os_write_error.
  */
 #ifndef HK_DEBUG_VALIDATE_H
 #define HK_DEBUG_VALIDATE_H
