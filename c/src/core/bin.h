@@ -10,7 +10,7 @@
  *               floor                top            ceil
  *   NULL | NULL | block block block ... |  (unused)  |
  *
- * Owns: nothing; the thread owns the arrays. Blocks themselves are never read or written.
+ * Owns: nothing. The thread owns the arrays. The blocks themselves are never read or written.
  * Threads: the owning thread. Another thread may replace the oldest blocks by NULL (thread/drain),
  * so the fast paths access slots atomically. `top` is stored atomically for that, for statistics
  * and for forked children.
@@ -39,14 +39,14 @@ _Static_assert(sizeof(struct hk_bin) == HK_ROW_BYTES, "the class map holds offse
 /* One bin for each class. The bin of HK_CLASS_NONE never has an array. */
 struct hk_cache {
     struct hk_bin bins[HK_CLASS_COUNT];
-    enum hk_cache_kind kind; /* const; tells the sentinel caches apart */
+    enum hk_cache_kind kind; /* const; distinguishes the sentinel caches */
 };
 
 HK_FAST struct hk_bin *hk_bin_at(struct hk_cache *cache, size_t row) {
     return (struct hk_bin *)(void *)((char *)cache->bins + row);
 }
 
-/* The array of a bin that has none: NULL slots only. */
+/* The array of a bin without an own array. It has only NULL slots. */
 extern void *const hk_bin_nothing[HK_BIN_BELOW];
 #define HK_BIN_WITHOUT_ARRAY ((void **)(uintptr_t)(hk_bin_nothing + HK_BIN_BELOW))
 
@@ -58,13 +58,13 @@ HK_FAST void hk_bin_set_top(struct hk_bin *bin, void **top) { hk_store_release(&
 /* The newest block, or NULL from an empty bin. */
 HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
     void **top = bin->top;
-    void *block = hk_load_relaxed(&top[-1]); /* relaxed: NULL ends the bin, whoever stored it */
+    void *block = hk_load_relaxed(&top[-1]); /* relaxed: any thread may store the NULL */
     if (hk_likely(block != NULL))
         hk_bin_set_top(bin, top - 1);
     return block;
 }
 
-/* False if the bin is full, or if `block` is one of its two newest already (a double free). */
+/* False if the bin is full, or if `block` is already one of its two newest (a double free). */
 HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
     void **top = bin->top;
     /* relaxed: as above */

@@ -13,7 +13,7 @@ void hk_dirty_signal(void) {
      * misses this memory until the next signal. */
     if (hk_load_relaxed(&dirty) == DIRTY_YES)
         return;
-    /* release: the scan sees what was freed; pairs with the acquire in hk_dirty_clear */
+    /* release: the scan sees the freed memory. It pairs with the acquire in hk_dirty_clear. */
     if (hk_swap_release(&dirty, DIRTY_YES) == DIRTY_WAITING)
         hk_os_wake(&dirty);
 }

@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: one word that says whether free memory waits to be given back. The modules that free
- * memory raise it, and the scavenger sleeps on it. It lives in core so that they can raise it
- * without knowing who listens.
+ * memory raise it, and the scavenger sleeps on it. It is part of core so that they can raise it
+ * without knowing its listener.
  * Owns: the word. Threads: any, no lock held below PURGE.
  * Boundary: hk_os_wait, hk_os_wake.
  */
@@ -13,15 +13,15 @@
 
 #include "../base/compiler.h"
 
-/* Says that blocks, granules or an extent became free. Every path that makes memory dirty ends
- * here, after it released its locks. */
+/* Signals that blocks, granules or an extent became free. Every path that makes memory dirty calls
+ * it at its end, after it released its locks. */
 void hk_dirty_signal(void);
 
-/* Takes the signal back, before a scan that will see all that was freed before. */
+/* Clears the signal before a scan, which will see all memory that was freed before. */
 void hk_dirty_clear(void);
 
-/* Sleeps until there is a signal, for at most `ms` milliseconds; false if there was none. One
- * thread at a time. */
+/* Sleeps until there is a signal, for at most `ms` milliseconds. False if there was none. One
+ * thread at a time may call it. */
 bool hk_dirty_wait_ms(uint64_t ms);
 
 #endif

@@ -13,6 +13,7 @@ uint64_t hk_errors;
 void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
     if (HK_DEBUG)
         hk_lock_note_none_held();
+
     char line[ERROR_LINE_BYTES];
     struct hk_text text = {line, line + sizeof line - 1};
     hk_text_add(&text, "hakmem: ");
@@ -23,6 +24,7 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
     hk_text_add(&text, cause);
     *text.at++ = '\n';
     hk_os_write_error(line, (size_t)(text.at - line));
+
     hk_stat_add(&hk_errors, 1);
     enum { ON_ERROR_ABORT = 0 };
     if (hk_option(HK_OPTION_on_error) == ON_ERROR_ABORT)

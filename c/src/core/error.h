@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the one line that names the public function, the pointer and the cause; then the end
- * of the process, or not, as the option on_error says.
+ * What it is: a report of one line, with the public function, the pointer and the cause. Then the
+ * process ends or continues, according to the option on_error.
  * Owns: the count of errors. Threads: any, no lock held. Boundary: os/check, hk_os_write_error.
  */
 #ifndef HK_CORE_ERROR_H
@@ -21,7 +21,7 @@ extern uint64_t hk_errors; /* atomic: reported so far */
 
 /* Mistakes that were found while locks were held. They are collected there and reported after the
  * locks were released, because a report may run handlers of the program that allocate or fork. */
-enum { HK_MISTAKES_MAX = 8 }; /* more are only counted; the first usually ends the process */
+enum { HK_MISTAKES_MAX = 8 }; /* more are only counted, as the first usually ends the process */
 struct hk_mistakes {
     uint32_t count;
     const void *pointers[HK_MISTAKES_MAX];

@@ -11,14 +11,14 @@
 #include "pagemap.h"
 #include "usage.h"
 
-enum { LARGE_GROWTH_SLACK = 8 }; /* a mapping that grows reserves 1/8 more, so that steps are few */
+enum { LARGE_GROWTH_SLACK = 8 }; /* a growing mapping reserves 1/8 more, for fewer steps */
 
-/* Blocks with a mapping of their own are counted by one addition for each change. */
+/* One addition changes both the count and the bytes of blocks with their own mapping. */
 enum { LARGE_COUNT_SHIFT = 40 };
 
 static struct {
     uint64_t granule_bytes; /* atomic; bytes of blocks that are granules of an arena */
-    uint64_t mapped;        /* atomic; of the others, granules and, from bit 40 on, the number */
+    uint64_t mapped;        /* atomic; granules of the others, and from bit 40 on their number */
 } large;
 
 uint64_t hk_large_live_bytes(void) {
@@ -33,7 +33,7 @@ void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
     *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
 }
 
-/* Counts a block of `bytes` more, or of its size as a negative number less. */
+/* Counts a block of `bytes` more. For one block less, `bytes` is the negative size. */
 static void large_count(const struct hk_span *span, size_t bytes, uint64_t blocks) {
     int64_t granules = (int64_t)bytes >> HK_GRANULE_SHIFT;
     /* relaxed: statistics */
@@ -56,13 +56,13 @@ static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }
 
-/* Whether a run of an arena has room for a block, wherever it has to start. */
+/* Whether a run of an arena has room for a block at any start that its alignment requires. */
 static bool large_fits_arena(size_t bytes, size_t align) {
     size_t most = HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES;
     return align <= most && bytes <= most - (large_align(align) - HK_GRANULE_BYTES);
 }
 
-/* Memory for a block of `bytes`, noted in the span. */
+/* Gets memory for a block of `bytes`, and records it in the span. */
 static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, size_t bytes,
                                  size_t align) {
     if (large_fits_arena(bytes, align)) {
@@ -73,6 +73,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
         span->bytes = bytes;
         return (struct hk_block){(void *)run.base, run.zero};
     }
+
     struct hk_range range =
         hk_extent_take(hk_round_up(bytes, HK_GRANULE_BYTES), large_align(align));
     span->chunk = NULL;
@@ -81,7 +82,7 @@ static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, s
     return (struct hk_block){(void *)range.base, !range.dirty};
 }
 
-/* Gives back the memory of a block that is in no pagemap, and its span. */
+/* Gives back the memory of a block that is not in the pagemap, and its span. */
 static void large_release(struct hk_span *span) {
     if (span->chunk != NULL) {
         hk_arena_give(span->chunk, span->base, span->granules);
@@ -98,17 +99,20 @@ struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size,
     struct hk_span *span = size > PTRDIFF_MAX ? NULL : hk_span_create(HK_CLASS_NONE);
     if (span == NULL)
         return none;
+
     struct hk_block block = large_map(span, arena, bytes, align);
     if (block.start == NULL) {
         hk_span_destroy(span);
         return none;
     }
+
     span->base = (uintptr_t)block.start;
     span->owner = owner;
     if (!hk_pagemap_enter(span)) {
         large_release(span);
         return none;
     }
+
     hk_large_begin(span);
     return block;
 }
@@ -123,7 +127,7 @@ void hk_large_free(struct hk_span *span) {
 
 void hk_large_retire(struct hk_span *span) {
     span->scans = 0;
-    /* relaxed: for double frees only, which nothing orders */
+    /* relaxed: only for double frees, which nothing orders */
     hk_store_relaxed(&span->retired, true);
 }
 
@@ -135,6 +139,7 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
     hk_store_relaxed(&span->retired, false); /* relaxed: as in hk_large_retire */
     if (span->chunk == NULL)
         return;
+
     size_t bytes = hk_round_up(size, hk_os_page_bytes());
     if (span->bytes == bytes)
         return;
@@ -146,6 +151,7 @@ void hk_large_reuse(struct hk_span *span, size_t size) {
 static bool large_resize_granules(struct hk_span *span, size_t bytes) {
     if (bytes > HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES)
         return false;
+
     uint32_t granules = large_granules(bytes);
     if (granules > span->granules) {
         if (!hk_arena_extend(span->chunk, span->base, span->granules, granules - span->granules))
@@ -154,15 +160,15 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
         hk_arena_give(span->chunk, span->base + granules * HK_GRANULE_BYTES,
                       span->granules - granules);
     }
-    hk_store_relaxed(&span->granules,
-                     granules); /* relaxed: read by hk_validate, which only looks */
+
+    hk_store_relaxed(&span->granules, granules); /* relaxed: read by hk_validate */
     span->bytes = bytes;
     return true;
 }
 
-/* The move itself. The old address leaves the pagemap first: once the kernel has freed it, another
- * thread may map it and enter it. If the move fails, the entry comes back, which needs no memory.
- */
+/* The move itself. The old address leaves the pagemap first, because another thread may map and
+ * enter it once the kernel has freed it. If the move fails, the entry is restored, which needs no
+ * memory. */
 static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
     hk_pagemap_remove(span);
     enum hk_os_move result = hk_os_move((void *)span->base, span->bytes, to, bytes);
@@ -176,12 +182,13 @@ static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t b
     return result;
 }
 
-/* Moves the pages of a mapping to where there is room for `bytes`. The metadata that keeps note of
- * the target, should it be neither used nor unmapped, is there before the target is. */
+/* Moves the pages of a mapping to a place with room for `bytes`. If the target can be neither used
+ * nor unmapped, metadata must record it, so we allocate the metadata before the target. */
 static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align) {
     void *node = hk_meta_alloc(HK_EXTENT_NODE_BYTES);
     if (node == NULL)
         return false;
+
     void *to = (void *)hk_extent_map(bytes, large_align(align));
     enum hk_os_move result = to == NULL ? HK_OS_MOVE_TARGET_GONE : HK_OS_MOVE_REFUSED;
     if (to != NULL && hk_pagemap_reserve((uintptr_t)to))
@@ -196,7 +203,7 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
     return result == HK_OS_MOVE_DONE;
 }
 
-/* Grows a block into the kept extent behind it, whose pages exist. */
+/* Grows a block into the cached extent behind it, which has its pages. */
 static bool large_extend(struct hk_span *span, size_t bytes) {
     if (bytes <= span->bytes)
         return false;
@@ -218,18 +225,19 @@ static bool large_shrink(struct hk_span *span, size_t bytes) {
     return true;
 }
 
-/* Grows a mapping where it is, or elsewhere without a copy. */
+/* Grows a mapping in place, or moves it without a copy. */
 static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
     if (span->mapping == HK_EXTENT_MAPPINGS)
         return false; /* mremap takes one mapping at a time */
     if (hk_extent_has(bytes, large_align(align)))
-        return false; /* its pages exist: a copy costs less than the faults of new ones */
+        return false; /* a copy into its pages costs less than faults of new ones */
+
     size_t more = bytes - span->bytes;
     if (!hk_usage_add(more))
         return false;
     int error = hk_os_resize((void *)span->base, span->bytes, bytes);
-    /* Any other error says that the range cannot be moved either: it has become several mappings,
-     * or the call is forbidden. */
+    /* After any other error the range cannot be moved either, because it has become several
+     * mappings or the call is forbidden. */
     if (error == 0 || (error == ENOMEM && large_move_mapping(span, bytes, align))) {
         span->bytes = bytes;
         return true;
@@ -242,11 +250,12 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
     if (bytes <= span->bytes && bytes >= span->bytes - span->bytes / LARGE_GROWTH_SLACK)
         return true; /* the reserve of earlier growth */
     if (bytes < HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES / 2)
-        return false; /* small enough for an arena: worth a copy */
+        return false; /* small enough for an arena, so a copy pays off */
     return bytes < span->bytes ? large_shrink(span, bytes) : large_grow(span, bytes, align);
 }
 
-/* As large_resize_mapping, but first without a system call, then with a reserve. */
+/* Like large_resize_mapping, but tries to do without a system call first, and then to add a
+ * reserve. */
 static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t align) {
     bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
     size_t reserve = 0;
@@ -263,6 +272,7 @@ void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
     size_t old_bytes = span->bytes;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
                                     : large_resize_mapping_best(span, bytes, align);
+
     if (!done)
         return NULL;
     large_count(span, span->bytes - old_bytes, 0);

@@ -24,7 +24,7 @@ struct meta_free_block {
 static struct {
     struct hk_lock lock;
     char *at;                                  /* lock:META; the rest of the newest region */
-    size_t left;                               /* lock:META; its bytes */
+    size_t left;                               /* lock:META; the bytes of that rest */
     struct meta_free_block *free[META_ORDERS]; /* lock:META; by order */
     uint64_t bytes;                            /* atomic */
 } meta;
@@ -39,8 +39,8 @@ size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes))
 
 uint64_t hk_meta_bytes(void) { return hk_stat_get(&meta.bytes); }
 
-/* All changes below are in such an order that a thread may stop anywhere, as in a forked child: a
- * block is lost then at most, and never free twice. */
+/* The order of all changes below allows a thread to stop anywhere, as in a forked child. At most
+ * one block is lost then, and none is free twice. */
 static void meta_push(unsigned order, void *at) {
     struct meta_free_block *block = at;
     block->next = meta.free[order];
@@ -66,14 +66,15 @@ static void *meta_cut(size_t bytes) {
     return block;
 }
 
-/* Halves the smallest free block that is larger, until a half has the order; false if there is
- * none. Large blocks that were freed so serve many that are small. Under the lock. */
+/* Halves the smallest larger free block until a half has the order. False if there is none. In this
+ * way freed large blocks serve many small ones. Under the lock. */
 static bool meta_split(unsigned order) {
     unsigned larger = order + 1;
     while (larger < META_ORDERS && meta.free[larger] == NULL)
         larger++;
     if (larger >= META_ORDERS)
         return false;
+
     char *block = meta_pop(larger);
     while (larger-- > order)
         meta_push(larger, block + meta_order_bytes(larger));
@@ -81,7 +82,7 @@ static bool meta_split(unsigned order) {
     return true;
 }
 
-/* A block that exists already; NULL if a new region is needed. */
+/* Takes an existing block. NULL if a new region is needed. */
 static void *meta_take(unsigned order) {
     size_t bytes = meta_order_bytes(order);
     void *block = NULL;
@@ -94,7 +95,7 @@ static void *meta_take(unsigned order) {
     return block;
 }
 
-/* Makes `region` the one to cut from. The rest of the old one is cut into free blocks. */
+/* Makes `region` the region to cut from. The rest of the old region becomes free blocks. */
 static void meta_add_region(char *region, size_t bytes) {
     hk_lock(&meta.lock, HK_RANK_META);
     for (unsigned order = META_ORDERS; order-- > 0;) {
@@ -102,6 +103,7 @@ static void meta_add_region(char *region, size_t bytes) {
         while (meta.left >= piece)
             meta_push(order, meta_cut(piece));
     }
+
     meta.left = 0;
     hk_fence_stores();
     meta.at = region;
@@ -120,8 +122,8 @@ static char *meta_map(size_t bytes) {
     return region;
 }
 
-/* A region from kept extents, where the OS maps nothing more. It has no guard pages, as these need
- * mappings as well. */
+/* Takes a region from the cached extents if the OS maps no more memory. It has no guard pages,
+ * because these also need mappings. */
 static char *meta_reuse(size_t bytes) {
     if (!hk_usage_add(bytes))
         return NULL;
@@ -131,22 +133,25 @@ static char *meta_reuse(size_t bytes) {
     return (char *)range.base;
 }
 
-/* Adds a region for a block of `bytes`: a large one if there is much metadata already, so that the
- * guard pages of regions need few mappings. */
+/* Adds a region for a block of `bytes`. If there is much metadata already, the region is large, so
+ * that the guard pages of regions need few mappings. */
 static bool meta_grow(size_t bytes) {
     size_t least = hk_round_up(bytes, META_REGION_BYTES);
     size_t wanted = hk_round_up(hk_meta_bytes() / META_REGION_GROWTH, META_REGION_BYTES);
     wanted = wanted < META_REGION_MOST ? wanted : META_REGION_MOST;
     size_t region_bytes = wanted > least ? wanted : least;
+
     char *region = meta_map(region_bytes);
     if (region == NULL && region_bytes != least) {
         region_bytes = least;
         region = meta_map(region_bytes);
     }
+
     if (region == NULL)
         region = meta_reuse(region_bytes);
     if (region == NULL)
         return false;
+
     hk_stat_add(&meta.bytes, region_bytes);
     meta_add_region(region, region_bytes);
     return true;
@@ -169,5 +174,5 @@ void hk_meta_free(void *block, size_t bytes) {
 }
 
 void hk_meta_repair(void) {
-    /* The lists are whole after each store, and nothing is derived from them. */
+    /* The lists are intact after each store, and nothing is derived from them. */
 }

@@ -13,8 +13,8 @@ enum option_when { ANYTIME, START };
 enum {
     OPTION_LINE_BYTES = 256,
     OPTION_VALUE_BYTES = 32,
-    OPTION_NAME_BYTES = 40,     /* more than the longest name, or one like it, has */
-    OPTION_MISSPELT = 2,        /* single letters that differ in a misspelt name, at most */
+    OPTION_NAME_BYTES = 40,     /* longer than any name, or a misspelt one */
+    OPTION_MISSPELT = 2,        /* most letters that differ in a misspelt name */
     OPTION_FRACTION_DIGITS = 6, /* of a size */
     OPTION_TREE_UNKNOWN = 0,
     OPTION_TREE_FIRST = 1,
@@ -49,7 +49,7 @@ static uint32_t option_tree; /* atomic: OPTION_TREE_*, see options_warn_in_tree 
 
 static char option_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
-/* The row whose name is the first `bytes` of `name`, case ignored; -1 if there is none. */
+/* The row named by the first `bytes` of `name`, ignoring case, or -1 if there is none. */
 static int option_find(const char *name, size_t bytes) {
     for (int i = 0; i < HK_OPTION_COUNT; i++) {
         const char *row = option_rows[i].name;
@@ -94,7 +94,8 @@ static bool option_is_size(const struct option_row *row) {
     return row->choices != NULL && row->choices[0] == '%';
 }
 
-/* K, M, G, T, case ignored, may be followed by B or iB; all are powers of 1024. 0: no unit. */
+/* The unit K, M, G or T, ignoring case. B or iB may follow. All are powers of 1024. 0 if there is
+ * no unit. */
 static uint64_t option_parse_unit(const char *text, size_t bytes) {
     static const char letters[] = "kmgt";
     const char *letter = bytes > 0 ? strchr(letters, option_lower(text[0])) : NULL;
@@ -138,7 +139,7 @@ static bool option_parse_bytes(const char *text, size_t bytes, uint64_t *value) 
     return true;
 }
 
-/* Bytes, or "80%" of the cgroup's limit; without such a limit, no limit. */
+/* Bytes, or "80%" of the cgroup's limit. If the cgroup has no limit, there is none. */
 static bool option_parse_size(const char *text, size_t bytes, uint64_t *value) {
     if (bytes == 0 || text[bytes - 1] != '%')
         return option_parse_bytes(text, bytes, value);
@@ -235,8 +236,8 @@ static void option_warn_unknown(const char *given, size_t bytes) {
     option_line_end(&line);
 }
 
-/* Some warnings are about the surroundings more than about one process: the first process prints
- * them, and those that it starts do not repeat them. */
+/* Some warnings concern the environment rather than one process. The first process prints them, and
+ * the processes that it starts do not repeat them. */
 static bool options_warn_in_tree(void) {
     uint32_t tree = hk_load_relaxed(&option_tree); /* relaxed: a setting */
     if (tree == OPTION_TREE_UNKNOWN) {
@@ -246,7 +247,7 @@ static bool options_warn_in_tree(void) {
     return tree == OPTION_TREE_FIRST;
 }
 
-/* Warns of "90%" where there is no limit to take it from. */
+/* Warns of "90%" if there is no limit to take it from. */
 static void option_warn_unlimited(int option, const char *given, size_t bytes) {
     bool percent = option_is_size(&option_rows[option]) && given[bytes - 1] == '%';
     if (!percent || hk_os_memory_limit() != 0 || !options_warn_in_tree())
@@ -267,6 +268,7 @@ static uint32_t option_distance(const char *row, const char *name, size_t bytes)
     uint32_t costs[OPTION_NAME_BYTES + 1]; /* from the first letters of `name` to those of `row` */
     if (bytes > OPTION_NAME_BYTES)
         return UINT32_MAX;
+
     for (size_t k = 0; k <= bytes; k++)
         costs[k] = (uint32_t)k;
 
@@ -287,6 +289,7 @@ static void option_warn_misspelt(const char *given, size_t bytes) {
     const size_t prefix_bytes = sizeof option_prefix - 1;
     uint32_t least = OPTION_MISSPELT + 1;
     const char *meant = NULL;
+
     for (int i = 0; i < HK_OPTION_COUNT; i++) {
         uint32_t distance =
             option_distance(option_rows[i].name, given + prefix_bytes, bytes - prefix_bytes);
@@ -309,7 +312,7 @@ static void option_warn_misspelt(const char *given, size_t bytes) {
 
 enum option_source { FROM_CONF, FROM_ENVIRONMENT, FROM_LATE_ENVIRONMENT };
 
-/* Stores what parsed, if it can still take effect. */
+/* Stores a parsed value if it can still take effect. */
 static void option_take(int option, uint64_t value, const char *given, enum option_source source) {
     size_t bytes = strcspn(given, source == FROM_CONF ? ", " : "");
     bool late = source == FROM_LATE_ENVIRONMENT && option_rows[option].when == START;

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one value a row of options.def, set from defaults, then hak_conf, then the
+ * What it is: one value for each row of options.def, set from defaults, then hak_conf, then the
  * environment, then hk_option_set.
- * Owns: the values. Threads: any; reads are one relaxed load.
+ * Owns: the values. Threads: any. A read is one relaxed load.
  * Boundary: hk_os_environment, hk_os_write_error.
  */
 #ifndef HK_CORE_OPTIONS_H
@@ -25,7 +25,7 @@ extern uint64_t hk_option_values[HK_OPTION_COUNT]; /* atomic */
  * ones, and no class map, so that each free takes the slow path. */
 enum hk_checks { HK_CHECKS_OFF, HK_CHECKS_FULL, HK_CHECKS_FAST };
 
-/* relaxed: a setting; nothing is published by it */
+/* relaxed: a setting, which publishes nothing */
 static inline uint64_t hk_option(enum hk_option option) {
     return hk_load_relaxed(&hk_option_values[option]);
 }
@@ -42,7 +42,7 @@ void hk_options_read_late(void);
 int hk_option_set(const char *name, const char *value);
 int hk_option_get(const char *name, char *value, size_t value_bytes);
 
-/* The option's name and its present value as text, for reports; false past the last. */
+/* The option's name and its present value as text, for reports. False past the last. */
 bool hk_option_describe(unsigned index, const char **name, char *value, size_t value_bytes);
 
 #endif

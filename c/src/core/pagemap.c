@@ -1,5 +1,4 @@
-/* core/pagemap.c - the pagemap: what is at an address? SPDX-License-Identifier: MIT OR Apache-2.0
- */
+/* core/pagemap.c - the map from addresses to spans. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "pagemap.h"
 
 #include <string.h>
@@ -9,7 +8,7 @@
 #include "options.h"
 
 enum {
-    PAGEMAP_ADDRESS_BITS = 48, /* user addresses of x86-64 and aarch64 unless asked for more */
+    PAGEMAP_ADDRESS_BITS = 48, /* of user addresses of x86-64 and aarch64 by default */
     PAGEMAP_LEAF_BITS = 16,
     PAGEMAP_ROOT_BITS = PAGEMAP_ADDRESS_BITS - HK_GRANULE_SHIFT - PAGEMAP_LEAF_BITS,
     PAGEMAP_LEAF_SPANS = 1 << PAGEMAP_LEAF_BITS,
@@ -24,7 +23,7 @@ enum {
 
 };
 
-/* Addresses above the first slab that the class map covers, for chunks that end up there. */
+/* The class map covers this many bytes above the first slab, for chunks that end up there. */
 #define CLASS_MAP_ABOVE ((uintptr_t)4 << 30)
 
 struct pagemap_leaf {
@@ -49,11 +48,11 @@ static inline bool pagemap_covers(uintptr_t granule) {
     return granule >> (PAGEMAP_ROOT_BITS + PAGEMAP_LEAF_BITS) == 0;
 }
 
-/* The leaf that a granule's span is in; NULL if there is none. */
+/* The leaf with a granule's span, or NULL if there is none. */
 static inline struct pagemap_leaf *pagemap_leaf_of(uintptr_t granule) {
     if (!pagemap_covers(granule))
         return NULL;
-    /* acquire: the leaf's zeroes; pairs with the exchange in pagemap_leaf_for */
+    /* acquire: the leaf's zeroes. It pairs with the exchange in pagemap_leaf_for. */
     return hk_load_acquire(&pagemap_root[granule >> PAGEMAP_LEAF_BITS]);
 }
 
@@ -62,21 +61,23 @@ struct hk_span *hk_pagemap_find(const void *p) {
     struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
     if (leaf == NULL)
         return NULL;
-    /* acquire: the span's constant fields; pairs with the release in hk_pagemap_enter */
+    /* acquire: the span's constant fields. It pairs with the release in hk_pagemap_enter. */
     return hk_load_acquire(&leaf->spans[granule % PAGEMAP_LEAF_SPANS]);
 }
 
-/* The leaf for a granule, which is made if it is missing. NULL without memory, or beyond the
- * addresses that the pagemap covers. */
+/* The leaf for a granule. Creates it if it is missing. NULL without memory, or beyond the addresses
+ * that the pagemap covers. */
 static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
     struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
     if (leaf != NULL || !pagemap_covers(granule))
         return leaf;
+
     struct pagemap_leaf *fresh = hk_os_map_guarded(sizeof *fresh);
     if (fresh == NULL)
         return NULL;
+
     struct pagemap_leaf **slot = &pagemap_root[granule >> PAGEMAP_LEAF_BITS];
-    /* acq_rel: publishes the leaf, or sees the one of another thread; pairs with pagemap_leaf_of */
+    /* acq_rel: publishes the leaf, or sees another thread's. It pairs with pagemap_leaf_of. */
     if (hk_cas_acq_rel(slot, &leaf, fresh))
         return fresh;
     hk_os_unmap_guarded(fresh, sizeof *fresh);
@@ -85,7 +86,8 @@ static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
 
 /* ---- The class map --------------------------------------------------------------------------- */
 
-/* Index of a granule in a generation; larger than any if the granule is above the map's top. */
+/* Index of a granule in a generation. It is larger than any valid index if the granule is above the
+ * map's top. */
 static inline uintptr_t class_map_index(const struct hk_class_map *map, uintptr_t granule) {
     return (map->top_1 >> HK_GRANULE_SHIFT) - granule;
 }
@@ -103,8 +105,8 @@ static size_t class_map_bytes(unsigned bits) {
     return hk_round_up(sizeof(struct hk_class_map) + ((size_t)2 << bits), hk_os_page_bytes());
 }
 
-/* Copies the classes that are set. Pages of the copy that hold none stay untouched. Under PAGEMAP,
- * under which all classes are stored; no other thread sees the copy yet. */
+/* Copies the classes that are set. Pages of the copy without any stay untouched. Under PAGEMAP,
+ * which protects all stores of classes. No other thread sees the copy yet. */
 static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *from) {
     uintptr_t granules = class_map_granules(from);
     uint64_t classes;
@@ -115,9 +117,9 @@ static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *f
     }
 }
 
-/* Makes `fresh`, whose const fields are set, the newest generation, unless another thread was
- * faster. The copy comes before the generation can be seen by readers. If a fork stops this thread
- * in the middle, the child has a whole generation that is not published, or none. */
+/* Makes `fresh` the newest generation, unless another thread was faster. The caller has set its
+ * const fields. The copy is made before readers can see the generation. If a fork stops this thread
+ * in the middle, the child has either a whole generation that is not published, or none. */
 static bool class_map_publish(struct hk_class_map *fresh) {
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
     uint32_t count = class_maps.count;
@@ -125,13 +127,14 @@ static bool class_map_publish(struct hk_class_map *fresh) {
     bool wanted =
         count < CLASS_MAP_GENERATIONS &&
         (newest == NULL || (newest->top_1 == fresh->top_1 && newest->limit_1 < fresh->limit_1));
+
     if (wanted) {
         if (newest != NULL)
             class_map_copy(fresh, newest);
         class_maps.generations[count] = fresh;
-        hk_fence_stores(); /* a forked child never counts a generation that is not there */
+        hk_fence_stores(); /* a forked child never counts a missing generation */
         class_maps.count = count + 1;
-        /* release: publishes the generation; pairs with the acquire in hk_class_map_get */
+        /* release: publishes the generation. It pairs with the acquire in hk_class_map_get. */
         hk_store_release(&hk_class_map, (const struct hk_class_map *)fresh);
     }
     hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
@@ -144,7 +147,7 @@ void hk_pagemap_repair(void) {
                          (const struct hk_class_map *)class_maps.generations[class_maps.count - 1]);
 }
 
-/* The power of two of granules that covers `granule`, from the sizes that generations have. */
+/* The power of two of granules that covers `granule`, among the sizes of generations. */
 static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
     uintptr_t index = (top >> HK_GRANULE_SHIFT) - 1 - granule;
     unsigned bits = CLASS_MAP_FIRST_BITS;
@@ -153,9 +156,8 @@ static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
     return bits < CLASS_MAP_LAST_BITS ? bits : CLASS_MAP_LAST_BITS;
 }
 
-/* Lets the class map grow until it covers a granule, if that is possible. Where it is not, because
- * the granule lies above the top or there is no memory, frees of its blocks find their class by the
- * span. */
+/* Grows the class map until it covers a granule, if possible. If the granule lies above the top or
+ * there is no memory, frees of its blocks find their class by the span. */
 static void class_map_reach(uintptr_t granule) {
     const struct hk_class_map *map = hk_class_map_get();
     /* The end of the highest granule. */
@@ -166,26 +168,30 @@ static void class_map_reach(uintptr_t granule) {
         return;
     if (class_map_covers(map, granule) || granule >= top >> HK_GRANULE_SHIFT)
         return;
+
     unsigned bits = class_map_bits_for(top, granule);
     struct hk_class_map *fresh = hk_os_map_guarded(class_map_bytes(bits));
     if (fresh == NULL)
         return;
+
     fresh->top_1 = top - 1;
     fresh->top_8 = top - 8;
     fresh->limit_1 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT);
     fresh->limit_8 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 3);
+
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;
         /* Blocks start at multiples of the lowest bit of their size. */
         fresh->rows[class] = (struct hk_class_map_row){bytes, (uint16_t)((bytes & -bytes) - 1)};
     }
+
     if (!class_map_publish(fresh))
         hk_os_unmap_guarded(fresh, class_map_bytes(bits));
 }
 
-/* Stores the class of a slab's granules in every generation, as a reader may still use an old one.
- * If a fork stops this thread in the middle, the half-written range belongs to a slab that is lost
- * to the child, so there is nothing to repair. */
+/* Stores the class of a slab's granules in every generation, because a reader may still use an old
+ * one. If a fork stops this thread in the middle, the half-written range belongs to a slab that the
+ * child has lost, so there is nothing to repair. */
 static void class_map_store(const struct hk_span *slab, size_t class) {
     uintptr_t first = slab->base >> HK_GRANULE_SHIFT;
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
@@ -216,11 +222,13 @@ bool hk_pagemap_enter(struct hk_span *span) {
     if (!hk_pagemap_reserve(span->base) ||
         !hk_pagemap_reserve(span->base + (count - 1) * HK_GRANULE_BYTES))
         return false;
+
     for (uint32_t i = 0; i < count; i++) {
         struct pagemap_leaf *leaf = pagemap_leaf_of(granule + i);
-        /* release: publishes the span's constant fields; pairs with hk_pagemap_find */
+        /* release: publishes the span's constant fields. It pairs with hk_pagemap_find. */
         hk_store_release(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], span);
     }
+
     if (span->class != HK_CLASS_NONE) {
         class_map_reach(granule);
         class_map_store(span, span->class);

@@ -1,16 +1,16 @@
-/* core/pagemap.h - the pagemap: what is at an address?
+/* core/pagemap.h - the map from addresses to classes and spans.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: two maps. The class map answers "which class?" for every free: two bytes for each
- * granule, indexed by the distance below a fixed address shortly above the first slab. Mappings of
- * Linux grow downwards, so the map grows with the heap. The pagemap proper answers "which span?" on
- * slow paths, for the whole address space, in two levels.
+ * What it is: two maps. The class map gives every free the class of its block. It has two bytes for
+ * each granule, indexed by the distance below a fixed address shortly above the first slab.
+ * Mappings of Linux grow downwards, so the map grows with the heap. The pagemap proper gives slow
+ * paths the span of an address. It covers the whole address space in two levels.
  * Owns: both maps. Leaves of the pagemap and generations of the class map are mapped on demand and
  * never unmapped.
  * Threads: lookups from any thread, without a lock. Each granule is changed by its owner only.
  * Takes PAGEMAP while it stores classes, never while it maps.
- * Boundary: hk_os_map_guarded, hk_os_unmap_guarded; the option checks.
+ * Boundary: hk_os_map_guarded, hk_os_unmap_guarded, the option checks.
  */
 #ifndef HK_CORE_PAGEMAP_H
 #define HK_CORE_PAGEMAP_H
@@ -18,18 +18,18 @@
 #include "../base/atomic.h"
 #include "span.h"
 
-/* One generation of the class map. A lookup takes the distance of a pointer below the top and
- * compares it with the limit, so that one comparison finds pointers that are above and those that
- * are too far below. Sized frees rotate the distance by 3 before that, which moves pointers that
- * are not aligned to 8 bytes out of range. */
+/* One generation of the class map. A lookup compares the distance of a pointer below the top with
+ * the limit, so that one comparison finds pointers above the map and pointers too far below. Sized
+ * frees rotate the distance by 3 before that, which moves pointers that are not aligned to 8 bytes
+ * out of range. */
 struct hk_class_map {
     struct hk_class_map_row {
         size_t block_bytes; /* const; as in hk_classes, at hand for sized frees */
         uint16_t inside;    /* const; bits of an address that are 0 at the start of any block */
     } rows[HK_CLASS_COUNT];
-    /* const; the last byte, and the last unit of 8 bytes, of the highest granule, and what is
-     * covered in such units. Every free reads them, so they keep off the start of the page, whose
-     * cache sets page-aligned blocks compete for. */
+    /* const; the last byte and the last unit of 8 bytes of the highest granule, and the size of the
+     * covered range in such units. Every free reads them, so they are not at the start of the page,
+     * where page-aligned blocks compete for cache sets. */
     uintptr_t top_1;
     uintptr_t limit_1;
     uintptr_t top_8;
@@ -38,11 +38,11 @@ struct hk_class_map {
 };
 _Static_assert(sizeof(struct hk_class_map_row) == HK_ROW_BYTES, "an offset serves bins and rows");
 
-/* The newest generation; before the first slab, an empty one. */
+/* The newest generation, or an empty one before the first slab. */
 extern const struct hk_class_map *hk_class_map; /* atomic */
 
 HK_FAST const struct hk_class_map *hk_class_map_get(void) {
-    /* acquire: the const fields and copied classes; pairs with the release in class_map_publish */
+    /* acquire: const fields and copied classes. It pairs with the release in class_map_publish. */
     return hk_load_acquire(&hk_class_map);
 }
 
@@ -50,14 +50,14 @@ HK_FAST const struct hk_class_map *hk_class_map_get(void) {
  * synchronised with its allocation, which came after the row was stored in this generation, or in
  * an older one that was copied */
 HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index) {
-    /* In bytes: as an element of the array, gcc 12 computes the place by one instruction more. */
+    /* In bytes, because gcc 12 needs one more instruction for an index into the array. */
     const char *classes = (const char *)map + offsetof(struct hk_class_map, classes);
     return hk_load_relaxed(
         (const uint16_t *)(const void *)(classes + index * sizeof *map->classes));
 }
 
-/* The row of the slab that `p` points into: that of HK_CLASS_NONE if the map does not know, as for
- * NULL, a large block, a pointer that is too far away or not ours. */
+/* The row of the slab that `p` points into. The row of HK_CLASS_NONE if the map does not know it,
+ * as for NULL, a large block, or a pointer that is too far away or not ours. */
 HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
     uintptr_t distance = map->top_1 - (uintptr_t)p;
     if (hk_unlikely(distance >= map->limit_1))
@@ -88,18 +88,18 @@ HK_FAST size_t hk_class_map_class(const void *p) {
     return hk_class_of_row(hk_class_map_find(hk_class_map_get(), p));
 }
 
-/* The span that `p` points into (for large blocks: into their first granule); NULL if none. */
+/* The span that `p` points into, or NULL. A large block is found only by its first granule. */
 struct hk_span *hk_pagemap_find(const void *p);
 
-/* Makes sure that a span whose base is `address` can be entered. False without memory. */
+/* Makes sure that a span with the base `address` can be entered. False without memory. */
 bool hk_pagemap_reserve(uintptr_t address);
 
 /* Enters a span: all granules of a slab, the first of a large block. False without memory. */
 bool hk_pagemap_enter(struct hk_span *span);
 void hk_pagemap_remove(const struct hk_span *span);
 
-/* After the PAGEMAP lock was taken over from a thread that stopped in the middle: publishes the
- * newest generation of the class map. Under the lock, in a forked child. */
+/* Publishes the newest generation of the class map, after the PAGEMAP lock was taken over from a
+ * thread that stopped in the middle. Under the lock, in a forked child. */
 void hk_pagemap_repair(void);
 
 #endif

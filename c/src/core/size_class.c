@@ -37,7 +37,7 @@ const struct hk_class hk_classes[HK_CLASS_COUNT] = {
 _Static_assert(HK_CLASS_16 == 1 && HK_CLASS_1024 == 64, "Tiny classes are size / 16");
 _Static_assert(HK_CLASS_COUNT <= 256, "a class is a byte");
 
-/* The smallest class that holds `size`; one comparison per row above Tiny, all at compile time. */
+/* The smallest class that holds `size`. One comparison per row above Tiny, all at compile time. */
 #define CLASS_HOLDING(size) ((uint8_t)CLASS_ROW(size))
 #define CLASS_ROW(size)                                                                            \
     ((size) <= 1152     ? HK_CLASS_1152                                                            \

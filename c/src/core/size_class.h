@@ -1,4 +1,4 @@
-/* core/size_class.h - which block sizes there are.
+/* core/size_class.h - the sizes of blocks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -7,8 +7,8 @@
  * Owns: constant tables. Threads: any. Boundary: calls nothing.
  *
  * Class sizes are multiples of their region's step, and steps are powers of two. So a size rounded
- * up to a power-of-two alignment lands in a class that is a multiple of that alignment; slabs start
- * at granules; therefore blocks of that class are aligned, up to the size of a granule.
+ * up to a power-of-two alignment belongs to a class that is a multiple of that alignment. Because
+ * slabs start at granules, blocks of that class are aligned, up to the size of a granule.
  */
 #ifndef HK_CORE_SIZE_CLASS_H
 #define HK_CORE_SIZE_CLASS_H
@@ -21,7 +21,7 @@
 #define HK_TINY_MAX 1024u
 #define HK_MID_MAX 8192u
 #define HK_CLASS_MAX_BYTES (256u * 1024)
-#define HK_MALLOC_ALIGN 16u /* what malloc promises */
+#define HK_MALLOC_ALIGN 16u /* the alignment that malloc promises */
 #define HK_SLAB_GRANULES_MAX 16u
 
 enum {
@@ -47,9 +47,9 @@ extern const struct hk_class hk_classes[HK_CLASS_COUNT]; /* const; row 0 is all 
 extern const uint8_t hk_class_by_128[HK_MID_MAX / 128];
 extern const uint8_t hk_class_by_4096[HK_CLASS_MAX_BYTES / 4096];
 
-/* The functions of the hot path give classes as size_t: an index that needs no widening. Its tables
- * have rows of 16 bytes, and the class map holds the offset of a row instead of a class: a sum is a
- * faster address than an index. */
+/* The functions of the hot path use size_t for classes, because such an index needs no widening.
+ * Their tables have rows of 16 bytes, and the class map holds the offset of a row instead of a
+ * class, because adding an offset is faster than scaling an index. */
 enum { HK_ROW_BYTES = 16 };
 
 HK_FAST size_t hk_row_of(size_t class) { return class * HK_ROW_BYTES; }
@@ -64,14 +64,14 @@ HK_FAST size_t hk_class_of_mid(size_t size) {
                               : hk_class_by_4096[(size - 1) / 4096];
 }
 
-/* The class for malloc(size); HK_CLASS_NONE if it is too large for any. */
+/* The class for malloc(size), or HK_CLASS_NONE if it is too large for any. */
 HK_FAST size_t hk_class_of(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX))
         return hk_class_of_tiny(size + (size == 0));
     return size <= HK_CLASS_MAX_BYTES ? hk_class_of_mid(size) : HK_CLASS_NONE;
 }
 
-/* The class for a size and an alignment (a power of two); HK_CLASS_NONE if none serves them. */
+/* The class for a size and an alignment (a power of two), or HK_CLASS_NONE if none serves them. */
 HK_FAST size_t hk_class_of_layout(size_t size, size_t align) {
     if (hk_likely(align <= HK_MALLOC_ALIGN)) {
         if (size <= 8 && align <= 8)
@@ -83,15 +83,15 @@ HK_FAST size_t hk_class_of_layout(size_t size, size_t align) {
     return hk_class_of(hk_round_up(size + (size == 0), align));
 }
 
-/* offset / block_bytes for offsets within a slab (below 2^20). Exact where offset is a multiple of
- * block_bytes; elsewhere it may be one too high, so a caller compares the product with the offset.
- * Unit tests try every offset of every class. */
+/* offset / block_bytes for offsets within a slab (below 2^20). It is exact if offset is a multiple
+ * of block_bytes. Otherwise it may be one too high, so a caller compares the product with the
+ * offset. Unit tests try every offset of every class. */
 HK_FAST uint32_t hk_class_index(const struct hk_class *class, uint32_t offset) {
     return (uint32_t)(((uint64_t)offset * class->reciprocal) >> 32);
 }
 
-/* Whether an address in a slab of a class is the start of a block. False, too, where that takes the
- * slab's base, which a slab of one granule has at a multiple of the granule. */
+/* Whether an address in a slab of a class is the start of a block. Also false if the answer needs
+ * the slab's base, as it does for slabs of more than one granule. */
 HK_FAST bool hk_class_is_start(const struct hk_class *class, uintptr_t address) {
     uint32_t offset = (uint32_t)(address % HK_GRANULE_BYTES);
     uint32_t index = hk_class_index(class, offset);

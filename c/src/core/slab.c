@@ -1,7 +1,7 @@
 /* core/slab.c - bitmaps of blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "slab.h"
 
-/* The set bits of `word`, lowest first, as blocks; clears what it takes. */
+/* Takes blocks for the set bits of `word`, lowest first, and clears the bits. */
 static uint32_t slab_take_word(uint64_t *word, char *first_block, size_t block_bytes, void **to,
                                uint32_t count) {
     uint32_t taken = 0;
@@ -20,11 +20,13 @@ static uint32_t slab_take_used(struct hk_span *slab, void **to, uint32_t count) 
     uint32_t want = count < slab->free ? count : slab->free;
     uint32_t word = slab->low;
     slab->scans = 0;
+
     while (taken < want) {
         taken += slab_take_word(&slab->bits[word], hk_slab_block(slab, (size_t)word * HK_WORD_BITS),
                                 block_bytes, to + taken, want - taken);
         word += slab->bits[word] == 0;
     }
+
     slab->low = (uint16_t)word;
     slab->free = (uint16_t)(slab->free - taken);
     return taken;
@@ -57,13 +59,15 @@ uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]
         bits[i] = slab->bits[i];
         hk_store_relaxed(&slab->bits[i], 0); /* relaxed: as in slab_take_word */
     }
+
     uint32_t taken = slab->free;
-    if (!slab->fresh) { /* the unused part holds what its granules held before */
+    if (!slab->fresh) { /* the unused part may hold old contents of its granules */
         struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
         hk_bits_fill(bits, unused, true);
         taken += unused.count;
         slab_set_bump(slab, slab->blocks);
     }
+
     slab->free = 0;
     slab->low = (uint16_t)HK_WORDS(slab->blocks);
     return taken;
@@ -71,7 +75,7 @@ uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]
 
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]) {
     for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++) {
-        /* A bit that is set by now was given by a double free. */
+        /* A bit that is already set is from a double free. */
         slab->free = (uint16_t)(slab->free + __builtin_popcountll(bits[i] & ~slab->bits[i]));
         hk_store_relaxed(&slab->bits[i], slab->bits[i] | bits[i]); /* relaxed: as above */
     }

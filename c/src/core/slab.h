@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the bitmap of a span of a small class. Blocks are taken lowest first, those used
- * before ahead of those never used, which keeps the slab dense.
+ * What it is: the bitmap of a span of a small class. Takes go to the lowest block first, and to
+ * used blocks before unused ones, which keeps the slab dense.
  * Owns: the lock:CLASS fields of struct hk_span. Threads: under the class lock of the owner heap.
  * Boundary: calls nothing.
  */
@@ -17,7 +17,7 @@ enum {
     HK_SLAB_WORDS_MAX =
         HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
     HK_SLAB_DECAYED = 2,                     /* scans after which a slab's free pages may go */
-    HK_SLAB_PURGED = 3, /* they are gone, and nothing was taken or given since */
+    HK_SLAB_PURGED = 3, /* they were given back, and no block was taken or given since */
 };
 
 enum hk_slab_result {
@@ -30,7 +30,7 @@ enum hk_slab_result {
 static inline bool hk_slab_is_exhausted(const struct hk_span *slab) {
     return slab->free == 0 && slab->bump == slab->blocks;
 }
-/* No block is out. */
+/* No block is allocated. */
 static inline bool hk_slab_is_empty(const struct hk_span *slab) { return slab->free == slab->bump; }
 /* Blocks that can be taken. */
 static inline uint32_t hk_slab_available(const struct hk_span *slab) {
@@ -42,18 +42,18 @@ HK_FAST void *hk_slab_block(const struct hk_span *slab, size_t index) {
     return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
 }
 
-/* Takes up to `count` blocks into `to`; returns how many. */
+/* Takes up to `count` blocks into `to`. Returns their number. */
 uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count);
 
-/* Takes one block; the slab is not exhausted. */
+/* Takes one block. The slab must not be exhausted. */
 struct hk_block hk_slab_take_one(struct hk_span *slab);
 
-/* Takes all blocks that are free and may hold something else than zero, as bits; returns how many.
+/* Takes all free blocks that may hold something else than zero, as bits. Returns their number.
  * hk_slab_give_all undoes it. */
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
-/* The place of a block in its slab, by what is const: needs no lock. */
+/* The place of a block in its slab. It reads only const fields, and needs no lock. */
 HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const struct hk_class *class,
                                            const void *block, uint32_t *index) {
     uintptr_t offset = (uintptr_t)block - slab->base;
@@ -63,15 +63,15 @@ HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const str
     return hk_likely(*index * class->block_bytes == offset) ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
 }
 
-/* What the block at `index` is, without changing anything: HK_SLAB_DONE for a block that is out. */
+/* The state of the block at `index`, without changing anything. HK_SLAB_DONE means allocated. */
 HK_FAST enum hk_slab_result hk_slab_look_at(const struct hk_span *slab, uint32_t index) {
     if (hk_unlikely(index >= slab->bump))
         return HK_SLAB_NOT_A_BLOCK;
     return hk_unlikely(hk_bit_get(slab->bits, index)) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
 }
 
-/* As hk_slab_look_at, without the lock. A thread that holds a pointer to an allocated block has
- * synchronised with its allocation, so such a block is never taken for another. One that was freed
+/* Like hk_slab_look_at, but without the lock. A thread with a pointer to an allocated block has
+ * synchronised with its allocation, so an allocated block is never reported. A block that was freed
  * twice may be missed. */
 HK_FAST enum hk_slab_result hk_slab_guess(const struct hk_span *slab, uint32_t index) {
     /* relaxed: as above */
@@ -81,10 +81,10 @@ HK_FAST enum hk_slab_result hk_slab_guess(const struct hk_span *slab, uint32_t i
     return hk_unlikely((word >> (index % HK_WORD_BITS)) & 1) ? HK_SLAB_ALREADY_FREE : HK_SLAB_DONE;
 }
 
-/* What `block` is, without changing anything. */
+/* The state of `block`, without changing anything. */
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 
-/* Takes back the block at `index`, which is out. */
+/* Takes back the allocated block at `index`. */
 HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     uint16_t word = (uint16_t)(index / HK_WORD_BITS);
     uint64_t bits = slab->bits[word] | UINT64_C(1) << (index % HK_WORD_BITS);
@@ -95,7 +95,7 @@ HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     slab->free++;
 }
 
-/* The formulas of struct hk_span hold. */
+/* Whether the formulas of struct hk_span hold. */
 bool hk_slab_valid(const struct hk_span *slab);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: what is known about a run of granules (or about a mapping) that the program's blocks
- * lie in. It lives in metadata, away from the blocks.
+ * What it is: the description of a run of granules, or of a mapping, with blocks of the program. It
+ * lies in metadata, away from the blocks.
  * Owns: its own descriptor. Threads: see the fields. Boundary: core/meta.
  */
 #ifndef HK_CORE_SPAN_H
@@ -16,17 +16,17 @@ struct hk_chunk;
 struct hk_span {
     uintptr_t base;         /* const; first, as the link of free metadata overwrites it */
     void *owner;            /* const: the heap */
-    struct hk_chunk *chunk; /* const: where the granules come from; NULL: a mapping of its own */
+    struct hk_chunk *chunk; /* const: the chunk of the granules, or NULL for an own mapping */
     struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
     struct hk_span *prev;   /* lock:CLASS */
-    size_t bytes;           /* slab: const, block bytes times blocks; large: usable, by its owner */
+    size_t bytes;           /* slab: const, size of all blocks; large: usable, by its owner */
     uint32_t mapping;       /* large, by its owner: number of its mapping, as in core/extent.h */
     uint32_t granules;      /* large: atomic, stored by the block's owner as it is resized */
-    uint8_t class;          /* const; HK_CLASS_NONE: a large block */
+    uint8_t class;          /* const; HK_CLASS_NONE for a large block */
     bool fresh;             /* const; slab: blocks from `bump` on are zero */
-    uint16_t blocks;        /* const; slab: how many */
-    /* A slab's blocks are below `bump` and free (bit set), below `bump` and out (bit clear), or
-     * from `bump` on and never used: out = bump - free. */
+    uint16_t blocks;        /* const; slab: number of blocks */
+    /* A slab's blocks are below `bump` and free (bit set), below `bump` and allocated (bit clear),
+     * or from `bump` on and never used. So bump - free blocks are allocated. */
     uint16_t bump;   /* atomic, stored under CLASS */
     uint16_t free;   /* lock:CLASS; number of set bits */
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
@@ -36,18 +36,18 @@ struct hk_span {
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 
-/* A block as it comes from below, and whether all its bytes are known to be zero. */
+/* An allocated block, and whether all its bytes are known to be zero. */
 struct hk_block {
     void *start;
     bool zero;
 };
 
-/* A descriptor for a slab of a class (or, HK_CLASS_NONE, a large block), its bits clear; the caller
- * fills the rest. NULL without memory. */
+/* Creates a descriptor for a slab of a class, or for a large block with HK_CLASS_NONE. Its bits are
+ * clear, and the caller fills the rest. NULL without memory. */
 struct hk_span *hk_span_create(size_t class);
 void hk_span_destroy(struct hk_span *span);
 
-/* Bytes of metadata that a span occupies, for a new use of them: at least HK_EXTENT_NODE_BYTES. */
+/* Bytes of metadata that a span occupies, for their reuse. At least HK_EXTENT_NODE_BYTES. */
 size_t hk_span_metadata(const struct hk_span *span);
 
 #endif

@@ -1,9 +1,9 @@
-/* core/usage.c - how much memory is in use. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* core/usage.c - the count of memory in use. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "usage.h"
 
 #include "options.h"
 
-/* All relaxed: a count on its own; what it counts is published elsewhere. */
+/* All accesses are relaxed, because the count publishes nothing. */
 static uint64_t usage_bytes; /* atomic */
 
 bool hk_usage_add(size_t bytes) {

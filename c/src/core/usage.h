@@ -1,21 +1,20 @@
-/* core/usage.h - how much memory is in use, and how much may be.
+/* core/usage.h - the count of memory in use, and its limits.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: one count of the bytes that pages of memory may stand behind: granules that were
- * touched and not given back, large mappings, metadata. The options limit_soft and limit_hard are
- * held against it.
- * Owns: the count. Threads: any; no lock. Boundary: core/options.
+ * What it is: one count of the bytes that may be resident: committed granules, large mappings,
+ * metadata. The options limit_soft and limit_hard apply to it.
+ * Owns: the count. Threads: any. No lock. Boundary: core/options.
  */
 #ifndef HK_CORE_USAGE_H
 #define HK_CORE_USAGE_H
 
 #include "../base/compiler.h"
 
-/* Counts `bytes` more; false, nothing counted, if that would pass the hard limit. */
+/* Counts `bytes` more. If that would exceed the hard limit, returns false and counts nothing. */
 bool hk_usage_add(size_t bytes);
 
-/* Counts `bytes` more that exist already, whatever the limit. */
+/* Counts `bytes` more that exist already, regardless of the limit. */
 void hk_usage_note(size_t bytes);
 
 /* Counts `bytes` less. */
@@ -23,7 +22,7 @@ void hk_usage_sub(size_t bytes);
 
 uint64_t hk_usage_bytes(void);
 
-/* More is in use than the soft limit says. */
+/* Whether usage exceeds the soft limit. */
 bool hk_usage_is_high(void);
 
 #endif
