@@ -5,7 +5,7 @@
  * Every function here may be called from any thread at any time: before main, in destructors of
  * thread-local objects, in a forked child. None is async-signal-safe. Sizes and alignments are in
  * bytes. "Block" means memory that one of the allocating functions returned and that was not freed
- * yet; a block belongs to the caller, and any thread may free it.
+ * yet. A block belongs to the caller, and any thread may free it.
  *
  * Blocks of hak_* functions and, where the library replaces them, of malloc and its family come
  * from the same heap and may be freed by either.
@@ -13,7 +13,7 @@
  * A pointer that is not a block (never allocated here, inside a block, already freed) is an error
  * of the program. Where it is detected, one line on standard error names the function, the pointer
  * and the cause, and the process aborts. With the option on_error=continue the call does nothing,
- * except that a sized free with a wrong size frees the block that the pointer stands for.
+ * except that a sized free with a wrong size frees the block.
  */
 #ifndef HAKMEM_H
 #define HAKMEM_H
@@ -48,102 +48,108 @@
 extern "C" {
 #endif
 
-/* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ------------------------------------ */
+/* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ----------------------------------- */
 
-/* A block of at least `size` bytes, aligned to 16, contents undefined. `size` 0 gives a block of
- * its own that must be freed. NULL and errno ENOMEM when memory is exhausted or `size` is above
- * PTRDIFF_MAX. */
+/* Allocates a block of at least `size` bytes, aligned to 16, with undefined contents. `size` 0
+ * gives a distinct block that must be freed. NULL and errno ENOMEM when memory is exhausted or
+ * `size` is above PTRDIFF_MAX. */
 HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
 
-/* A block for `count` objects of `size` bytes, all bytes zero, otherwise as hak_malloc. NULL and
- * ENOMEM also when the product overflows. */
+/* Allocates a block for `count` objects of `size` bytes. All bytes are zero. Otherwise like
+ * hak_malloc. NULL and ENOMEM also when the product overflows. */
 HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES_ARRAY(1, 2);
 
-/* Resizes the block `ptr` to `size` bytes: the first min(old, new) bytes keep their contents, the
- * block may move. NULL `ptr`: as hak_malloc. `size` 0 frees the block and returns NULL, as glibc
- * does (C23 leaves it undefined). NULL and ENOMEM on failure: the old block is then intact. The
- * result is aligned to 16 whatever alignment `ptr` was allocated with. */
+/* Resizes the block `ptr` to `size` bytes. The first min(old, new) bytes keep their contents, and
+ * the block may move. With NULL `ptr`, like hak_malloc. `size` 0 frees the block and returns NULL,
+ * as glibc does (C23 leaves it undefined). NULL and ENOMEM on failure, and then the old block is
+ * intact. The result is aligned to 16, regardless of the alignment with which `ptr` was
+ * allocated. */
 HAK_API void *hak_realloc(void *ptr, size_t size) HAK_NOEXCEPT HAK_REALLOCATES(2);
 
-/* hak_realloc to `count` * `size` bytes; NULL and ENOMEM, the block intact, when that overflows. */
+/* hak_realloc to `count` * `size` bytes. If that overflows, NULL and ENOMEM, and the block is
+ * intact. */
 HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEPT
     HAK_REALLOCATES_ARRAY(2, 3);
 
-/* Frees the block `ptr`; NULL does nothing. Keeps errno. */
+/* Frees the block `ptr`. NULL does nothing. Preserves errno. */
 HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
 
-/* As hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was last
- * requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake: one that is
- * too large for the block is reported, every other one with the option checks. Neither harms other
- * blocks. */
+/* Like hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was
+ * last requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake. A size
+ * that is too large for the block is always reported, any other with the option checks. Neither
+ * harms other blocks. */
 HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
 
-/* As hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size (C23
- * free_aligned_sized). */
+/* Like hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size
+ * (C23 free_aligned_sized). */
 HAK_API void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) HAK_NOEXCEPT;
 
-/* A block of at least `size` bytes, aligned to `alignment`, a power of two. NULL and EINVAL for any
- * other alignment, NULL and ENOMEM when memory is exhausted. `size` need not be a multiple. */
+/* Allocates a block of at least `size` bytes, aligned to `alignment`, a power of two. NULL and
+ * EINVAL for any other alignment, NULL and ENOMEM when memory is exhausted. `size` need not be a
+ * multiple. */
 HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_align(1), alloc_size(2)));
 
-/* As hak_aligned_alloc, the block in *out. Returns 0, EINVAL (not a power of two, or not a multiple
- * of sizeof(void *)) or ENOMEM; *out and errno are then unchanged. */
+/* Like hak_aligned_alloc, but stores the block in *out. Returns 0, EINVAL (not a power of two, or
+ * not a multiple of sizeof(void *)) or ENOMEM. On failure *out is unchanged. errno is never
+ * changed. */
 HAK_API int hak_posix_memalign(void **out, size_t alignment, size_t size) HAK_NOEXCEPT;
 
-/* The bytes that may be used in the block `ptr`, at least those requested; 0 for NULL. */
+/* The usable bytes of the block `ptr`, at least those requested. 0 for NULL. */
 HAK_API size_t hak_usable_size(const void *ptr) HAK_NOEXCEPT;
 
 /* ---- Layout forms, for callers that know size and alignment when they free (Rust) --------------
  *
  * `align` is a power of two (not checked). The size and alignment given to hak_dealloc and
- * hak_realloc_layout are those of the block's allocation (or last reallocation). Anything else is a
- * mistake that harms no other block: too large a size is reported, any other with checks=1. Blocks of these functions may also be given to
- * hak_free, hak_usable_size; to hak_realloc only if their alignment may be forgotten. A block
- * with an alignment of at most 8 may be aligned to 8 only. */
+ * hak_realloc_layout must be those of the block's allocation or last reallocation. Anything else is
+ * a mistake that harms no other block. Too large a size is always reported, any other with
+ * checks=1. Blocks of these functions may also be given to hak_free and hak_usable_size, and to
+ * hak_realloc if they need not keep their alignment. A block with an alignment of at most 8 may be
+ * aligned to 8 only. */
 
-/* A block of `size` bytes aligned to `align`. NULL and ENOMEM when memory is exhausted. */
+/* Allocates a block of `size` bytes aligned to `align`. NULL and ENOMEM when memory is
+ * exhausted. */
 HAK_API void *hak_alloc(size_t size, size_t align) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
 
-/* As hak_alloc, all bytes zero. Fresh memory of the OS is not zeroed again. */
+/* Like hak_alloc, but all bytes are zero. Fresh memory of the OS is not zeroed again. */
 HAK_API void *hak_alloc_zeroed(size_t size, size_t align) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
 
-/* Resizes the block `ptr` of `old_size` bytes to `new_size`, alignment kept. NULL and ENOMEM on
- * failure: the old block is then intact. */
+/* Resizes the block `ptr` of `old_size` bytes to `new_size`, and keeps its alignment. NULL and
+ * ENOMEM on failure, and then the old block is intact. */
 HAK_API void *hak_realloc_layout(void *ptr, size_t old_size, size_t align,
                                  size_t new_size) HAK_NOEXCEPT HAK_REALLOCATES(4);
 
 /* Frees the block `ptr` (not NULL) of `size` bytes and alignment `align`. */
 HAK_API void hak_dealloc(void *ptr, size_t size, size_t align) HAK_NOEXCEPT;
 
-/* ---- Control ----------------------------------------------------------------------------------- */
+/* ---- Control --------------------------------------------------------------------------------- */
 
-/* What hak_prewarm and the option prewarm fill. */
+/* The set of blocks for hak_prewarm and the option prewarm. */
 enum hak_prewarm_set {
     HAK_PREWARM_OFF = 0,
     HAK_PREWARM_TINY = 1,    /* blocks up to 1 KiB */
     HAK_PREWARM_POOL = 2,    /* blocks of 8 KiB to 52 KiB */
     HAK_PREWARM_ALL = 3,     /* both */
-    HAK_PREWARM_ADAPTIVE = 4 /* as many as threads that have ended came to hold */
+    HAK_PREWARM_ADAPTIVE = 4 /* as many as ended threads held on average */
 };
 
-/* Fills the calling thread's cache so that its next allocations find blocks ready: less than 2 MB
- * of blocks, no page of them touched. Returns the bytes of the blocks added, 0 when there is
+/* Fills the calling thread's cache with less than 2 MB of blocks, so that its next allocations find
+ * blocks ready. It touches no page of them. Returns the bytes of the blocks added, 0 when there is
  * no memory or nothing to add. */
 HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
-/* Gives back to the OS, now, all memory that can be given back, free pages between live blocks
- * included. Empties the caches of the calling thread and of threads that sleep in a system call.
+/* Gives back to the OS at once all memory that can be given back, including free pages between live
+ * blocks. Empties the caches of the calling thread and of threads that sleep in a system call.
  * Threads that run lose most of their cached blocks, and empty the rest at their next slow path.
  * Under a seccomp filter, all other threads empty theirs at their next slow path. Returns the bytes
- * returned to the OS by this call. Safe at any time; costs page faults afterwards. */
+ * returned to the OS by this call. Safe at any time, but costs page faults afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
 /* Sets the option `name` (as in the documentation, without "HAKMEM_") from text. Returns 0, ENOENT
- * (no such option), EINVAL (the value does not parse or is out of range: the old one stays) or
- * EBUSY (the option is read at start only: use the environment or hak_conf). */
+ * (no such option), EINVAL (the value does not parse or is out of range, and the old one stays) or
+ * EBUSY (the option is read only at start, so use the environment or hak_conf). */
 HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
 
 /* Writes the option's present value as text with a final NUL. Returns 0, ENOENT, or ERANGE when
@@ -154,24 +160,24 @@ HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HA
  * environment takes precedence. */
 extern HAK_API const char *hak_conf __attribute__((weak));
 
-/* ---- Observation ------------------------------------------------------------------------------- */
+/* ---- Observation ----------------------------------------------------------------------------- */
 
-/* Bytes are of now unless said otherwise; counts are since the start of the process. A snapshot:
- * other threads go on while it is taken. */
+/* A snapshot. Bytes are current unless stated otherwise, and counts are since the start of the
+ * process. Other threads continue while it is taken. */
 struct hak_stats {
-    uint64_t bytes_live;         /* in blocks that the program holds */
+    uint64_t bytes_live;         /* in live blocks */
     uint64_t bytes_cached;       /* in free blocks in thread and transfer caches */
     uint64_t bytes_slabs;        /* in slabs: live, cached and free blocks */
-    uint64_t bytes_large;        /* in blocks above the largest class; part of bytes_live */
+    uint64_t bytes_large;        /* in live blocks above the largest class, also in bytes_live */
     uint64_t bytes_large_cached; /* in freed large blocks, cached for reuse */
     uint64_t bytes_dirty;        /* free, but not given back to the OS yet */
     uint64_t bytes_mapped;       /* address space held from the OS, metadata included */
     uint64_t bytes_mapped_peak;  /* the most that bytes_mapped ever was */
     uint64_t bytes_metadata;     /* address space of hakmem's own structures */
     uint64_t bytes_purged;       /* given back by purge calls, since the start */
-    uint64_t threads;            /* that have a thread cache */
-    uint64_t heaps;              /* that exist */
-    uint64_t refills;            /* thread cache filled from slabs */
+    uint64_t threads;            /* threads with a thread cache */
+    uint64_t heaps;              /* heaps created so far */
+    uint64_t refills;            /* batches that entered a thread cache */
     uint64_t flushes;            /* batches that left a thread cache */
     uint64_t transfer_puts;      /* batches put into a transfer cache */
     uint64_t transfer_takes;     /* refills served by a transfer cache */
@@ -179,28 +185,28 @@ struct hak_stats {
     uint64_t unmap_calls;        /* munmap */
     uint64_t remap_calls;        /* mremap */
     uint64_t purge_calls;        /* madvise, for purging and for huge pages */
-    uint64_t lock_waits;         /* times that a thread slept for a lock */
-    uint64_t errors;             /* uses of bad pointers that were reported */
-    uint64_t bytes_used;         /* that pages of memory may stand behind: what limits count */
+    uint64_t lock_waits;         /* sleeps of threads that waited for a lock */
+    uint64_t errors;             /* reported uses of bad pointers */
+    uint64_t bytes_used;         /* that may be resident, compared with the limits */
     uint64_t bytes_huge;         /* in chunks that ask for huge pages */
-    uint64_t limit_soft;         /* the options, in bytes; 0: none */
+    uint64_t limit_soft;         /* the options, in bytes, 0 for none */
     uint64_t limit_hard;
-    uint64_t lock_busy_class; /* times that a lock was found taken: of a class of a heap, */
+    uint64_t lock_busy_class; /* attempts that found a lock taken: of a class of a heap, */
     uint64_t lock_busy_arena; /* of the memory of a heap, */
     uint64_t lock_busy_meta;  /* of the memory of hakmem's own structures, */
     uint64_t lock_busy_other; /* any other */
 };
 
-/* Fills the first `stats_bytes` bytes of *stats; give sizeof(struct hak_stats). Fields are only
- * ever added at the end; those that the library does not know are set to zero. */
+/* Fills the first `stats_bytes` bytes of *stats. Pass sizeof(struct hak_stats). New fields are only
+ * added at the end. Fields that the library does not know are set to zero. */
 HAK_API void hak_stats(struct hak_stats *stats, size_t stats_bytes) HAK_NOEXCEPT;
 
-/* One row of the size-class table, with what is in use now. */
+/* One row of the size-class table, with its current use. */
 struct hak_class_stats {
     uint64_t block_bytes;   /* size of a block */
     uint64_t slab_bytes;    /* size of a slab */
     uint64_t slabs;         /* slabs of this class */
-    uint64_t blocks_live;   /* that the program holds */
+    uint64_t blocks_live;   /* live blocks */
     uint64_t blocks_cached; /* in thread and transfer caches */
     uint64_t blocks_free;   /* in slabs */
     uint64_t refills;       /* as in struct hak_stats */
@@ -209,24 +215,24 @@ struct hak_class_stats {
     uint64_t transfer_takes;
 };
 
-/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such class.
- */
+/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such
+ * class. */
 HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
                             size_t stats_bytes) HAK_NOEXCEPT;
 
 enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
 
-/* Writes all statistics through `write`, in pieces; they are gathered before, and no lock is held
- * while `write` runs. With `write` NULL to standard error. */
+/* Writes all statistics through `write`, in pieces, or to standard error if `write` is NULL. They
+ * are gathered before, and no lock is held while `write` runs. */
 HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;
 
-/* Checks the invariants of every structure, taking its locks in turn. Returns the number of faults,
- * 0 when sound; each fault is a line on standard error. */
+/* Checks the invariants of every structure, one lock at a time. Returns the number of faults, 0 if
+ * there are none. Each fault is a line on standard error. */
 HAK_API size_t hak_validate(void) HAK_NOEXCEPT;
 
-/* The version of the library that runs, as HAK_VERSION_STRING. */
+/* The version of the running library, like HAK_VERSION_STRING. */
 HAK_API const char *hak_version(void) HAK_NOEXCEPT;
 
 #ifdef __cplusplus
