@@ -10,7 +10,7 @@
 #define HK_THREAD_TUNABLES_H
 
 enum {
-    /* ---- Budget, in bytes ---------------------------------------------------------------------- */
+    /* ---- Budget, in bytes -------------------------------------------------------------------- */
 
     /* Total of all thread caches for each CPU, unless cache_total_mb says otherwise. A program with
      * two threads ran 1.4 times as fast with 8 MiB as with 2, and no faster with 16. */
@@ -31,7 +31,7 @@ enum {
      * batches: 42 instead of 28 M blocks a second from three threads to one. */
     THREAD_MOVED_PART = 64,
 
-    /* ---- Depth of bins, in blocks -------------------------------------------------------------- */
+    /* ---- Depth of bins, in blocks ------------------------------------------------------------ */
 
     /* A thread that may reach this many bytes has bins of full depth. With half as many bytes it
      * has half the depth, and so on. */
@@ -40,7 +40,7 @@ enum {
     THREAD_SEARCHED_DEPTH = 30, /* If each free searches its bin. */
     THREAD_ROOM_RATIO = 2,      /* A bin gives room to one that needs half of its bytes. */
 
-    /* ---- Threads that only free ---------------------------------------------------------------- */
+    /* ---- Threads that only free -------------------------------------------------------------- */
 
     THREAD_ONLY_FREES = 64,              /* Flushes in a row after which a thread counts as one. */
     THREAD_ONLY_FREES_BYTES = 16 * 1024, /* Its bins grow up to this, for larger batches. */
@@ -48,20 +48,20 @@ enum {
     THREAD_BATCH_BLOCK = 1024,           /* block counted as at least this large. */
     THREAD_FIRST_FREES = 32,             /* Frees of a thread before it gets a cache for them. */
 
-    /* ---- Rare work of slow calls, in slow calls or ms ------------------------------------------ */
+    /* ---- Rare work of slow calls, in slow calls or ms ---------------------------------------- */
 
     THREAD_CLOCK_CALLS = 16, /* Between two checks of budget and clock. */
     THREAD_ROOM_CALLS = 64,  /* Between two attempts to shrink other bins. */
     THREAD_SCAN_MS = 100,    /* Between two scans for idle bins. */
 
-    /* ---- Parked caches, in bytes --------------------------------------------------------------- */
+    /* ---- Parked caches, in bytes ------------------------------------------------------------- */
 
     /* Limits for each CPU, and in all. In larson with 64 threads, parked caches have 8 times the
      * throughput of caches that are emptied. */
     THREAD_PARKED_PER_CPU = 1 << 20,
     THREAD_PARKED_MAX = 16 << 20,
 
-    /* ---- Lost caches --------------------------------------------------------------------------- */
+    /* ---- Lost caches ------------------------------------------------------------------------- */
 
     THREAD_SWEEP_MIN = 8,    /* Caches below which no thread looks for lost ones. */
     THREAD_SWEEP_BATCH = 32, /* Caches checked together, on the stack. */
