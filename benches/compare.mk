@@ -3,7 +3,10 @@
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 
-.PHONY: compare
-compare: libs bench-programs need-cargo
+.PHONY: compare peers
+compare: libs bench-programs peers
 	$(call say,CARGO,'benchmarks and report')
 	$(Q)CARGO='$(CARGO)' $(CARGO) run --release --quiet --package hakmem-reports --bin compare -- $(COMPARE)
+
+peers: need-cargo
+	$(Q)CARGO='$(CARGO)' CC='$(CC)' CXX='$(CXX)' benches/peers

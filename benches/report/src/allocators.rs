@@ -2,6 +2,7 @@
 
 //! The allocators to compare: those whose libraries can be preloaded here.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -13,20 +14,86 @@ pub const HAKMEM: &str = "hakmem";
 /// The same for the system's.
 pub const SYSTEM: &str = "system";
 
-/// Names, libraries and Debian packages of the others.
-const OTHERS: [(&str, &[&str], &str); 3] = [
-    ("jemalloc", &["libjemalloc.so.2"], "libjemalloc2"),
-    (
-        "tcmalloc",
-        &["libtcmalloc_minimal.so.4"],
-        "libtcmalloc-minimal4",
-    ),
-    (
-        "mimalloc",
-        &["libmimalloc.so.2", "libmimalloc.so.2.0"],
-        "libmimalloc2.0",
-    ),
+/// Another allocator.
+struct Peer {
+    name: &'static str,
+    /// Whether `benches/peers` builds it.
+    is_built: bool,
+    /// The libraries of Debian's package. If the peer is built too, they only stand in for its library.
+    files: &'static [&'static str],
+    package: &'static str,
+}
+
+const PEERS: [Peer; 6] = [
+    Peer {
+        name: "mimalloc",
+        is_built: true,
+        files: &[],
+        package: "",
+    },
+    Peer {
+        name: "mimalloc2",
+        is_built: true,
+        files: &["libmimalloc.so.2", "libmimalloc.so.2.0"],
+        package: "libmimalloc2.0",
+    },
+    Peer {
+        name: "jemalloc",
+        is_built: true,
+        files: &["libjemalloc.so.2"],
+        package: "libjemalloc2",
+    },
+    Peer {
+        name: "snmalloc",
+        is_built: true,
+        files: &[],
+        package: "",
+    },
+    Peer {
+        name: "rpmalloc",
+        is_built: true,
+        files: &[],
+        package: "",
+    },
+    Peer {
+        name: "tcmalloc",
+        is_built: false,
+        files: &["libtcmalloc_minimal.so.4"],
+        package: "libtcmalloc-minimal4",
+    },
 ];
+
+impl Peer {
+    /// The library that `benches/peers` has built, with the name and the version of its crate.
+    fn find_built(&self, root: &Path) -> Result<Option<Allocator>> {
+        let folder = root.join("build/peers");
+        let library = folder.join(format!("lib{}.so", self.name));
+        if !self.is_built || !library.exists() {
+            return Ok(None);
+        }
+        let version = fs::read_to_string(folder.join(format!("{}.version", self.name)));
+        let version = version.unwrap_or_default();
+        let version = format!("({})", version.trim());
+        let built = Allocator::new(self.name, &library)?;
+        Ok(Some(Allocator { version, ..built }))
+    }
+
+    fn find_installed(&self) -> Result<Option<Allocator>> {
+        let library = self.files.iter().find_map(|file| find_library(file));
+        library
+            .map(|library| Allocator::new(self.name, &library))
+            .transpose()
+    }
+
+    /// How to get it.
+    fn describe_missing(&self) -> String {
+        let built = self.is_built.then(|| "make peers".to_owned());
+        let package = !self.package.is_empty();
+        let package = package.then(|| format!("Debian package {}", self.package));
+        let ways: Vec<_> = built.into_iter().chain(package).collect();
+        format!("{} ({})", self.name, ways.join(" or "))
+    }
+}
 
 /// An allocator, and what else to set for it.
 pub struct Allocator {
@@ -112,12 +179,14 @@ pub fn remove_options(command: &mut Command) {
 pub struct Found {
     /// Those that can be preloaded.
     pub allocators: Vec<Allocator>,
+    /// Names of those that are Debian's, because they are not built.
+    pub replaced: Vec<String>,
     /// The others, with what to install.
     pub missing: Vec<String>,
 }
 
 impl Found {
-    /// Lines that tell the versions and what is missing.
+    /// Lines that tell the versions, the libraries that Debian's stand in for, and what is missing.
     pub fn describe(&self) -> Vec<String> {
         let versions = self.allocators.iter();
         let versions = versions.map(|one| format!("{} {}", one.name, one.version));
@@ -125,14 +194,42 @@ impl Found {
             "preloaded: {}",
             versions.collect::<Vec<_>>().join(", ")
         )];
+        if !self.replaced.is_empty() {
+            let names = self.replaced.join(", ");
+            lines.push(format!("not built, so those of Debian's packages: {names}"));
+        }
         if !self.missing.is_empty() {
             lines.push(format!("not installed: {}", self.missing.join(", ")));
         }
         lines
     }
+
+    /// Adds a peer, if there is a library of it that can be preloaded.
+    fn add(&mut self, peer: &Peer, root: &Path) -> Result<()> {
+        let built = peer.find_built(root)?;
+        let is_built = built.is_some();
+        let library = match built {
+            Some(built) => Some(built),
+            None => peer.find_installed()?,
+        };
+        let Some(library) = library else {
+            self.missing.push(peer.describe_missing());
+            return Ok(());
+        };
+        if let Err(error) = library.check() {
+            self.missing.push(format!("{}: {error}", peer.name));
+            return Ok(());
+        }
+        if peer.is_built && !is_built {
+            self.replaced.push(peer.name.to_owned());
+        }
+        self.allocators.push(library);
+        Ok(())
+    }
 }
 
-/// Looks for all allocators; hakmem's library is in `build` of the project's folder.
+/// Looks for all allocators; hakmem's library is in `build` of the project's folder, and those of built peers
+/// are in `build/peers`.
 pub fn find(root: &Path) -> Result<Found> {
     let own = root.join("build/libhakmem.so");
     if !own.exists() {
@@ -142,20 +239,11 @@ pub fn find(root: &Path) -> Result<Found> {
     own.check()?;
     let mut found = Found {
         allocators: vec![own, Allocator::system()],
+        replaced: Vec::new(),
         missing: Vec::new(),
     };
-    for (name, files, package) in OTHERS {
-        let Some(library) = files.iter().find_map(|file| find_library(file)) else {
-            found
-                .missing
-                .push(format!("{name} (Debian package {package})"));
-            continue;
-        };
-        let other = Allocator::new(name, &library)?;
-        match other.check() {
-            Ok(()) => found.allocators.push(other),
-            Err(error) => found.missing.push(format!("{name}: {error}")),
-        }
+    for peer in &PEERS {
+        found.add(peer, root)?;
     }
     Ok(found)
 }
@@ -171,4 +259,59 @@ fn find_library(file: &str) -> Option<PathBuf> {
         .iter()
         .map(|folder| Path::new(folder).join(file))
         .find(|path| path.exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_peers_are_named_with_the_ways_to_get_them() {
+        let text = |name: &str| {
+            let peer = PEERS.iter().find(|peer| peer.name == name);
+            peer.map(Peer::describe_missing).unwrap_or_default()
+        };
+        assert_eq!(text("snmalloc"), "snmalloc (make peers)");
+        assert_eq!(
+            text("jemalloc"),
+            "jemalloc (make peers or Debian package libjemalloc2)"
+        );
+        assert_eq!(
+            text("tcmalloc"),
+            "tcmalloc (Debian package libtcmalloc-minimal4)"
+        );
+    }
+
+    #[test]
+    fn built_peer_has_the_version_of_its_crate() {
+        let root = std::env::temp_dir().join(format!("hakmem-peers-{}", std::process::id()));
+        let folder = root.join("build/peers");
+        fs::create_dir_all(&folder).expect("there is room for files");
+        fs::write(folder.join("librpmalloc.so"), "").expect("there is room");
+        fs::write(folder.join("rpmalloc.version"), "rpmalloc-sys 0.2.3\n").expect("there is room");
+        let find = |name: &str| {
+            let peer = PEERS.iter().find(|peer| peer.name == name);
+            let found = peer.map(|peer| peer.find_built(&root).expect("the files can be read"));
+            found.flatten().map(|found| found.version)
+        };
+        assert_eq!(find("rpmalloc").as_deref(), Some("(rpmalloc-sys 0.2.3)"));
+        assert_eq!(find("snmalloc"), None);
+        assert_eq!(find("tcmalloc"), None);
+        fs::remove_dir_all(&root).expect("the folder is ours");
+    }
+
+    #[test]
+    fn libraries_that_stand_in_for_others_are_named() {
+        let found = Found {
+            allocators: vec![Allocator::system()],
+            replaced: vec!["jemalloc".to_owned()],
+            missing: vec!["snmalloc (make peers)".to_owned()],
+        };
+        let lines = found.describe();
+        assert_eq!(
+            lines[1],
+            "not built, so those of Debian's packages: jemalloc"
+        );
+        assert_eq!(lines[2], "not installed: snmalloc (make peers)");
+    }
 }

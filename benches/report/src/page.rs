@@ -2,13 +2,14 @@
 
 //! The frame of a page: one HTML file without references to others.
 
-/// Okabe and Ito's colours, which colour-blind readers can tell apart.
-const COLOURS: [(&str, &str); 7] = [
+/// Okabe and Ito's colours, which colour-blind readers can tell apart, and a dark red.
+const COLOURS: [(&str, &str); 8] = [
     ("hakmem", "#d55e00"),
     ("system", "#000000"),
     ("jemalloc", "#0072b2"),
     ("tcmalloc", "#009e73"),
     ("mimalloc", "#cc79a7"),
+    ("mimalloc2", "#882255"),
     ("snmalloc", "#e69f00"),
     ("rpmalloc", "#56b4e9"),
 ];

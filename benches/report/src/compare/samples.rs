@@ -187,7 +187,14 @@ pub(crate) fn is_peer(allocator: &str) -> bool {
 /// The order of allocators in all tables: the base, what it is about, and the peers.
 pub(crate) fn rank(allocator: &str) -> usize {
     let order = [
-        SYSTEM, HAKMEM, "mimalloc", "jemalloc", "snmalloc", "rpmalloc", "tcmalloc",
+        SYSTEM,
+        HAKMEM,
+        "mimalloc",
+        "mimalloc2",
+        "jemalloc",
+        "snmalloc",
+        "rpmalloc",
+        "tcmalloc",
     ];
     let place = order.iter().position(|name| *name == allocator);
     place.unwrap_or(order.len())
