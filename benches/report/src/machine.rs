@@ -48,7 +48,7 @@ fn read(path: &str) -> String {
 }
 
 /// The value in the first line `name: value`.
-fn field(text: &str, name: &str) -> String {
+pub fn field(text: &str, name: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(name));
     let value = line.and_then(|line| line.split_once(':'));
     value.map_or(String::new(), |(_, value)| value.trim().to_owned())

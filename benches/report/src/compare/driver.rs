@@ -275,9 +275,7 @@ mod tests {
             Ok(Measured {
                 sample: Sample {
                     seconds: 1.0,
-                    cpu_seconds: None,
-                    peak_rss_kb: None,
-                    minor_faults: None,
+                    ..Sample::default()
                 },
                 answer: Some(answer.to_owned()),
             })

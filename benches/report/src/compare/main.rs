@@ -16,6 +16,7 @@ mod programs;
 mod quiet;
 mod redis;
 mod report;
+mod resident;
 mod samples;
 mod statistics;
 mod workloads;

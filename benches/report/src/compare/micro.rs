@@ -131,9 +131,7 @@ impl Source for Micro {
         Ok(Measured {
             sample: Sample {
                 seconds,
-                cpu_seconds: None,
-                peak_rss_kb: None,
-                minor_faults: None,
+                ..Sample::default()
             },
             answer: None,
         })

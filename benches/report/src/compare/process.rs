@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use hakmem_reports::Result;
 
+use crate::resident::{Resident, Sampler};
 use crate::samples::Sample;
 
 /// A program that runs longer hangs. The longest row takes some seconds.
@@ -70,6 +71,7 @@ impl Running {
     pub(crate) fn finish(self) -> Result<Outcome> {
         let (ended, wait) = channel::<()>();
         let pid = self.pid;
+        let sampler = Sampler::start(pid);
         let watchdog = thread::spawn(move || {
             let hangs = wait.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout);
             if hangs {
@@ -80,6 +82,7 @@ impl Running {
         let (status, usage) = wait_for(pid)?;
         let seconds = self.start.elapsed().as_secs_f64();
         drop(ended);
+        let resident = sampler.stop();
         if watchdog.join().unwrap_or(false) {
             return Err(format!("still running after {} s", TIME_LIMIT.as_secs()).into());
         }
@@ -91,9 +94,17 @@ impl Running {
         }
         let output = fs::read(&self.output)?;
         Ok(Outcome {
-            sample: sample(seconds, &usage),
+            sample: Sample {
+                huge_share: resident.map(Resident::huge_share),
+                ..sample(seconds, &usage)
+            },
             output: String::from_utf8_lossy(&output).into_owned(),
         })
+    }
+
+    /// The memory that is resident now.
+    pub(crate) fn resident(&self) -> Option<Resident> {
+        Resident::of(self.pid)
     }
 
     /// Ends it with SIGKILL. An error tells that it has died before, and how.
@@ -137,6 +148,7 @@ fn sample(seconds: f64, usage: &libc::rusage) -> Sample {
         // Until it calls exec a child has the memory of its parent, and Linux counts that too.
         peak_rss_kb: peak_rss_kb.filter(|kb| *kb > own_peak_rss_kb()),
         minor_faults: u64::try_from(usage.ru_minflt).ok(),
+        ..Sample::default()
     }
 }
 

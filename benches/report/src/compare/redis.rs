@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use hakmem_reports::{Result, root};
 
 use crate::process::{self, Running};
+use crate::resident::Resident;
 use crate::samples::Sample;
 
 pub(crate) const CLIENT: &str = "redis-benchmark";
@@ -75,11 +76,21 @@ fn serve(server: Command, mut client: Command, folder: &Path) -> Result<(f64, Sa
     }
     let server = process::start(server, folder, "server")?;
     add_options(&mut client);
+    let mut resident = None;
     let served = wait_until_it_listens(&socket)
         .and_then(|()| process::run(client, folder))
-        .and_then(|client| shut_down(folder).map(|()| client));
+        .and_then(|client| {
+            resident = server.resident();
+            shut_down(folder).map(|()| client)
+        });
     match served {
-        Ok(client) => Ok((client.sample.seconds, server.finish()?.sample)),
+        Ok(client) => {
+            let sample = Sample {
+                huge_share: resident.map(Resident::huge_share),
+                ..server.finish()?.sample
+            };
+            Ok((client.sample.seconds, sample))
+        }
         Err(error) => Err(explain(error, server)),
     }
 }

@@ -85,6 +85,7 @@ impl Quantity {
             Self::CpuTime => "CPU time, relative to the best peer",
             Self::PeakRss => "Peak RSS in MiB",
             Self::PageFaults => "Minor page faults",
+            Self::HugePages => "Huge pages, in per cent of RSS at its peak",
             Self::SystemCalls => "System calls of a short run",
             Self::Instructions => "Instructions per operation, counted",
         }
@@ -93,6 +94,11 @@ impl Quantity {
     /// Whether tables show each allocator relative to the best peer, or the value itself.
     fn is_relative(self) -> bool {
         matches!(self, Self::Time | Self::CpuTime)
+    }
+
+    /// Whether less is better.
+    fn has_best(self) -> bool {
+        self != Self::HugePages
     }
 
     fn format(self, value: f64) -> String {
@@ -107,7 +113,7 @@ impl Quantity {
                 format!("{:.*} {unit}", digits(value * factor), value * factor)
             }
             Self::PeakRss => format!("{:.1}", value / 1024.0),
-            Self::PageFaults | Self::SystemCalls => format!("{value:.0}"),
+            Self::PageFaults | Self::SystemCalls | Self::HugePages => format!("{value:.0}"),
             Self::Instructions => format!("{value:.1}"),
         }
     }
@@ -167,6 +173,10 @@ pub(crate) fn summary(comparison: &Comparison, causes: &BTreeMap<String, String>
         let mut table = figures(part, Quantity::Instructions);
         table.rows.retain(|row| row[1].text != MISSING);
         blocks.push(Block::Table(table));
+    }
+    let used = |part: &&Part| part.has(Quantity::HugePages);
+    for part in comparison.parts.iter().filter(used) {
+        blocks.push(Block::Table(memory_table(part)));
     }
     let slow = slow_rows(comparison, causes);
     if !slow.is_empty() {
@@ -265,6 +275,32 @@ fn against_each(comparison: &Comparison, quantity: Quantity, what: &str) -> Tabl
     }
 }
 
+/// Memory of hakmem beside the fastest peer of each row, which often explains their times.
+fn memory_table(part: &Part) -> Table {
+    let quantities = [
+        (Quantity::PeakRss, "peak RSS in MiB"),
+        (Quantity::PageFaults, "minor faults"),
+        (Quantity::HugePages, "huge pages in %"),
+    ];
+    let mut head = vec!["row".to_owned(), "fastest peer".to_owned()];
+    for (_, name) in quantities {
+        head.extend([format!("{name}: {HAKMEM}"), "of the peer".to_owned()]);
+    }
+    let rows = part.rows.iter().filter_map(|row| {
+        let (peer, _) = row.best_peer(Quantity::Time)?;
+        let mut entries = vec![row.name.as_str().into(), peer.into()];
+        for (quantity, _) in quantities {
+            entries.extend([HAKMEM, peer].map(|name| figure(row, name, quantity)));
+        }
+        Some(entries)
+    });
+    Table {
+        title: format!("Memory of {HAKMEM} and the fastest peer: {}", part.name),
+        head,
+        rows: rows.collect(),
+    }
+}
+
 /// The slowest first.
 fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Vec<String> {
     let all = comparison.parts.iter().flat_map(|part| &part.rows);
@@ -320,6 +356,7 @@ pub(crate) fn details(comparison: &Comparison) -> Vec<Block> {
             Quantity::CpuTime,
             Quantity::PeakRss,
             Quantity::PageFaults,
+            Quantity::HugePages,
             Quantity::SystemCalls,
             Quantity::Instructions,
         ] {
@@ -342,9 +379,10 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
         true => others.collect(),
         false => [HAKMEM].into_iter().chain(others).collect(),
     };
-    let mut head = vec!["row".to_owned(), format!("{HAKMEM} / best")];
+    let mut head = vec!["row".to_owned()];
+    head.extend(quantity.has_best().then(|| format!("{HAKMEM} / best")));
     head.extend(shown.iter().map(|name| (*name).to_owned()));
-    head.push("best peer".to_owned());
+    head.extend(quantity.has_best().then(|| "best peer".to_owned()));
     let has_spread = quantity == Quantity::Time;
     if has_spread {
         head.extend([format!("spread of {HAKMEM}"), "of the best".to_owned()]);
@@ -357,15 +395,17 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
         ]);
     }
     let rows = part.rows.iter().map(|row| {
-        let mut entries = vec![
-            row.name.as_str().into(),
-            judged(row.to_best_peer(HAKMEM, quantity)),
-        ];
-        entries.extend(shown.iter().map(|name| figure(row, name, quantity)));
         let best = row.best_peer(quantity);
-        entries.push(best.map_or(MISSING.into(), |(name, value)| {
-            format!("{name}, {}", quantity.format(value)).into()
-        }));
+        let mut entries = vec![row.name.as_str().into()];
+        if quantity.has_best() {
+            entries.push(judged(row.to_best_peer(HAKMEM, quantity)));
+        }
+        entries.extend(shown.iter().map(|name| figure(row, name, quantity)));
+        if quantity.has_best() {
+            entries.push(best.map_or(MISSING.into(), |(name, value)| {
+                format!("{name}, {}", quantity.format(value)).into()
+            }));
+        }
         if has_spread {
             entries.push(spread(row, HAKMEM).into());
             entries.push(best.map_or(MISSING.into(), |(name, _)| spread(row, name).into()));
@@ -547,9 +587,10 @@ mod tests {
     fn cell(allocator: &str, seconds: &[f64]) -> Cell {
         let sample = |seconds: &f64| Sample {
             seconds: *seconds,
-            cpu_seconds: None,
             peak_rss_kb: Some(2048),
             minor_faults: Some(10),
+            huge_share: Some(0.125),
+            ..Sample::default()
         };
         Cell {
             samples: seconds.iter().map(sample).collect(),
@@ -677,6 +718,34 @@ mod tests {
         let details = to_markdown(&details(&comparison));
         assert!(details.contains("instructions/op of hakmem | of the best |"));
         assert!(details.contains("| 70.1 | 80.0 |"), "{details}");
+    }
+
+    #[test]
+    fn memory_of_hakmem_is_beside_that_of_the_fastest_peer() {
+        let text = to_text(&summary(&comparison(), &BTreeMap::new()));
+        let table = text.split_once("Memory of hakmem and the fastest peer: programs");
+        let (_, table) = table.expect("the summary has the table");
+        let line = table
+            .lines()
+            .find(|line| line.trim_start().starts_with("slow"));
+        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
+        let expected = ["slow", "mimalloc", "2.0", "2.0", "10", "10", "12", "12"];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn huge_pages_have_no_best_peer() {
+        let text = to_markdown(&details(&comparison()));
+        let table = text.split_once("Huge pages, in per cent of RSS at its peak**\n\n");
+        let (_, table) = table.expect("the details have the table");
+        assert!(
+            table.starts_with("| row | hakmem | system | mimalloc | jemalloc |\n"),
+            "{table}"
+        );
+        assert!(
+            table.contains("| fast | 12 | 12 | 12 | **failed** |"),
+            "{table}"
+        );
     }
 
     /// Whether each element is closed by its own end.

@@ -132,6 +132,7 @@ impl Cell {
             Quantity::CpuTime => sample.cpu_seconds,
             Quantity::PeakRss => sample.peak_rss_kb.map(|kb| kb as f64),
             Quantity::PageFaults => sample.minor_faults.map(|faults| faults as f64),
+            Quantity::HugePages => sample.huge_share.map(|share| share * 100.0),
             Quantity::SystemCalls | Quantity::Instructions => None,
         };
         match quantity {
@@ -160,21 +161,25 @@ impl Cell {
 }
 
 /// One run. What cannot be told is missing.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: Option<f64>,
     pub(crate) peak_rss_kb: Option<u64>,
     pub(crate) minor_faults: Option<u64>,
+    /// The share of resident memory that is in huge pages, when most is resident. Older samples have none.
+    #[serde(default)]
+    pub(crate) huge_share: Option<f64>,
 }
 
-/// What is compared. Of each less is better.
+/// What is compared. Less is better, but for the share of huge pages, which explains the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Quantity {
     Time,
     CpuTime,
     PeakRss,
     PageFaults,
+    HugePages,
     SystemCalls,
     Instructions,
 }

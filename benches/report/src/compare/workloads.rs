@@ -140,6 +140,7 @@ mod tests {
                 cpu_seconds: Some(8.0),
                 peak_rss_kb: Some(7),
                 minor_faults: Some(6),
+                huge_share: Some(0.5),
             },
             output: output.to_owned(),
         };
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(sample.seconds, 0.5);
         assert_eq!(sample.peak_rss_kb, Some(100));
         assert_eq!(sample.minor_faults, Some(6));
+        assert_eq!(sample.huge_share, Some(0.5));
         assert_eq!(checksum(line).as_deref(), Some("00ff"));
         assert!(reported(outcome("nothing")).is_err());
     }
