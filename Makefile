@@ -222,7 +222,7 @@ help:
 	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'
 	@echo 'make bench        the criterion benchmarks'
 	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
-	@echo 'make compare      time and memory beside other allocators, 35 minutes; a page in build/'
+	@echo 'make compare      time and memory beside other allocators, 45 minutes; a page in build/'
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'

@@ -19,6 +19,7 @@ mod report;
 mod resident;
 mod samples;
 mod statistics;
+mod warm;
 mod workloads;
 
 use std::env;
@@ -41,13 +42,17 @@ const FULL: Budget = Budget {
     time: Duration::from_secs(540),
     least_rounds: 3,
     most_rounds: 15,
-    patience: Duration::from_secs(120),
+    patience: Duration::from_secs(180),
+    most_tries: 3,
+    warm: warm::warm,
 };
 const QUICK: Budget = Budget {
     time: Duration::from_secs(60),
     least_rounds: 1,
     most_rounds: 2,
     patience: Duration::from_secs(5),
+    most_tries: 2,
+    warm: warm::warm,
 };
 
 /// What the arguments ask for.
@@ -87,7 +92,13 @@ impl Plan {
 }
 
 fn main() -> ExitCode {
-    match compare() {
+    let words: Vec<String> = env::args().skip(1).collect();
+    if let [option, bytes] = words.as_slice() {
+        if option == warm::OPTION {
+            return warm::touch(bytes);
+        }
+    }
+    match compare(words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("compare: {error}");
@@ -96,10 +107,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare() -> Result<()> {
+fn compare(words: Vec<String>) -> Result<()> {
     let folder = root().join("build/compare");
     fs::create_dir_all(&folder)?;
-    let words: Vec<String> = env::args().skip(1).collect();
     let samples = folder.join("samples.json");
     let comparison = if words == ["--render"] {
         let text = fs::read_to_string(&samples);

@@ -288,7 +288,7 @@ fn memory_table(part: &Part) -> Table {
     }
     let rows = part.rows.iter().filter_map(|row| {
         let (peer, _) = row.best_peer(Quantity::Time)?;
-        let mut entries = vec![row.name.as_str().into(), peer.into()];
+        let mut entries = vec![row_name(row).into(), peer.into()];
         for (quantity, _) in quantities {
             entries.extend([HAKMEM, peer].map(|name| figure(row, name, quantity)));
         }
@@ -315,7 +315,7 @@ fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Vec<
         let cause = causes
             .get(&row.name)
             .map_or("not explained", String::as_str);
-        format!("{}: {ratio:.2} of {best}: {cause}", row.name)
+        format!("{}: {ratio:.2} of {best}: {cause}", row_name(row))
     });
     lines.collect()
 }
@@ -372,6 +372,14 @@ pub(crate) fn details(comparison: &Comparison) -> Vec<Block> {
     blocks
 }
 
+/// The name in tables. A row that was measured while other programs ran is marked.
+fn row_name(row: &Row) -> String {
+    match row.is_noisy() {
+        true => format!("{} (noisy)", row.name),
+        false => row.name.clone(),
+    }
+}
+
 fn figures(part: &Part, quantity: Quantity) -> Table {
     let allocators = part.allocators();
     let others = allocators.iter().copied().filter(|name| *name != HAKMEM);
@@ -396,7 +404,7 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
     }
     let rows = part.rows.iter().map(|row| {
         let best = row.best_peer(quantity);
-        let mut entries = vec![row.name.as_str().into()];
+        let mut entries = vec![row_name(row).into()];
         if quantity.has_best() {
             entries.push(judged(row.to_best_peer(HAKMEM, quantity)));
         }
@@ -731,6 +739,19 @@ mod tests {
         let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
         let expected = ["slow", "mimalloc", "2.0", "2.0", "10", "10", "12", "12"];
         assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn disturbed_rows_are_marked() {
+        let mut comparison = comparison();
+        comparison.parts[0].rows[1].cells[0].samples[0].is_disturbed = true;
+        let text = to_text(&summary(&comparison, &BTreeMap::new()));
+        assert!(text.contains("slow (noisy): 2.00 of mimalloc"), "{text}");
+        let text = to_markdown(&details(&comparison));
+        assert!(
+            text.contains("| slow (noisy) |") && text.contains("| fast |"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -65,6 +65,17 @@ impl Row {
         self.cells.iter().find(|cell| cell.allocator == allocator)
     }
 
+    /// The most that a run on any allocator has needed so far.
+    pub(crate) fn peak_rss_kb(&self) -> Option<u64> {
+        let samples = self.cells.iter().flat_map(|cell| &cell.samples);
+        samples.filter_map(|sample| sample.peak_rss_kb).max()
+    }
+
+    /// Whether others disturbed so many runs on an allocator that its median rests on one of them.
+    pub(crate) fn is_noisy(&self) -> bool {
+        self.cells.iter().any(Cell::is_noisy)
+    }
+
     pub(crate) fn median(&self, allocator: &str, quantity: Quantity) -> Option<f64> {
         self.cell(allocator)?.median(quantity)
     }
@@ -122,6 +133,12 @@ impl Cell {
         }
     }
 
+    fn is_noisy(&self) -> bool {
+        let disturbed = self.samples.iter().filter(|sample| sample.is_disturbed);
+        let disturbed = disturbed.count();
+        disturbed > 0 && 2 * disturbed >= self.samples.len()
+    }
+
     /// Nothing for a failed cell, even if some rounds went well.
     fn values(&self, quantity: Quantity) -> Vec<f64> {
         if self.failure.is_some() {
@@ -170,6 +187,9 @@ pub(crate) struct Sample {
     /// The share of resident memory that is in huge pages, when most is resident. Older samples have none.
     #[serde(default)]
     pub(crate) huge_share: Option<f64>,
+    /// Whether other programs used the processors meanwhile.
+    #[serde(default)]
+    pub(crate) is_disturbed: bool,
 }
 
 /// What is compared. Less is better, but for the share of huge pages, which explains the others.
@@ -203,4 +223,42 @@ pub(crate) fn rank(allocator: &str) -> usize {
     ];
     let place = order.iter().position(|name| *name == allocator);
     place.unwrap_or(order.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, Row, Sample};
+
+    fn row(peaks_and_disturbed: &[(u64, bool)]) -> Row {
+        let sample = |(peak, disturbed): &(u64, bool)| Sample {
+            peak_rss_kb: Some(*peak),
+            is_disturbed: *disturbed,
+            ..Sample::default()
+        };
+        Row {
+            name: "row".to_owned(),
+            command: "run".to_owned(),
+            missing: None,
+            cells: vec![Cell {
+                samples: peaks_and_disturbed.iter().map(sample).collect(),
+                ..Cell::new("a")
+            }],
+        }
+    }
+
+    #[test]
+    fn peak_of_a_row_is_that_of_all_runs() {
+        assert_eq!(row(&[]).peak_rss_kb(), None);
+        assert_eq!(
+            row(&[(5, false), (7, true), (6, false)]).peak_rss_kb(),
+            Some(7)
+        );
+    }
+
+    #[test]
+    fn row_is_noisy_if_half_of_the_runs_on_an_allocator_are_disturbed() {
+        assert!(!row(&[]).is_noisy());
+        assert!(!row(&[(1, true), (1, false), (1, false)]).is_noisy());
+        assert!(row(&[(1, true), (1, false)]).is_noisy());
+    }
 }

@@ -141,6 +141,7 @@ mod tests {
                 peak_rss_kb: Some(7),
                 minor_faults: Some(6),
                 huge_share: Some(0.5),
+                ..Sample::default()
             },
             output: output.to_owned(),
         };
