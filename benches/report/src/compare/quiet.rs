@@ -81,18 +81,37 @@ impl Quiet {
     }
 }
 
+/// CPU seconds since the start of the machine and of this process.
+#[derive(Clone, Copy)]
+struct Times {
+    busy: f64,
+    own: f64,
+}
+
+impl Times {
+    fn now() -> Option<Self> {
+        Some(Self {
+            busy: busy_seconds()?,
+            own: own_seconds(),
+        })
+    }
+
+    /// Seconds of others since an earlier time.
+    fn others_since(self, before: Self) -> f64 {
+        (self.busy - before.busy - (self.own - before.own)).max(0.0)
+    }
+}
+
 /// The CPU time that others use from now on.
 pub(crate) struct Watch {
     start: Instant,
-    busy: Option<f64>,
-    own: f64,
+    before: Option<Times>,
 }
 
 impl Watch {
     pub(crate) fn start() -> Self {
         Self {
-            busy: busy_seconds(),
-            own: own_seconds(),
+            before: Times::now(),
             start: Instant::now(),
         }
     }
@@ -101,12 +120,11 @@ impl Watch {
         self.start.elapsed()
     }
 
-    /// Seconds that neither this process nor its children used, as far as the children have ended. Time that
-    /// the host gave to other machines is in it.
+    /// Seconds that neither this process nor its children used, all of which have ended. They include the time
+    /// that the host gave to other machines.
     pub(crate) fn others(&self) -> f64 {
-        let own = own_seconds() - self.own;
-        match (self.busy, busy_seconds()) {
-            (Some(before), Some(after)) => (after - before - own).max(0.0),
+        match (self.before, Times::now()) {
+            (Some(before), Some(after)) => after.others_since(before),
             // What cannot be told cannot be judged.
             _ => 0.0,
         }
@@ -197,11 +215,19 @@ mod tests {
     }
 
     #[test]
-    fn own_time_is_not_that_of_others() {
+    fn own_time_is_counted() {
         let before = own_seconds();
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(50) {}
         assert!(own_seconds() > before);
-        assert!(Watch::start().others() >= 0.0);
+    }
+
+    #[test]
+    fn others_used_what_is_not_own() {
+        let times = |busy, own| Times { busy, own };
+        let others = times(105.0, 13.0).others_since(times(100.0, 10.0));
+        assert_eq!(others, 2.0);
+        // The count of the machine has ticks and may lag behind.
+        assert_eq!(times(100.0, 10.01).others_since(times(100.0, 10.0)), 0.0);
     }
 }
