@@ -120,8 +120,8 @@ impl Watch {
         self.start.elapsed()
     }
 
-    /// Seconds that neither this process nor its children used, all of which have ended. They include the time
-    /// that the host gave to other machines.
+    /// Seconds that neither this process nor its children used, all of which have ended. They include the
+    /// time that the host gave to other machines.
     pub(crate) fn others(&self) -> f64 {
         match (self.before, Times::now()) {
             (Some(before), Some(after)) => after.others_since(before),
