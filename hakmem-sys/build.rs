@@ -1,4 +1,4 @@
-//! Compiles the allocator, one C file that includes all others, into libhakmem.a.
+//! Compiles the allocator into libhakmem.a. One C file includes all others.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -15,7 +15,7 @@ fn main() {
     println!("cargo::metadata=include={}", c.join("include").display());
     println!("cargo::rustc-check-cfg=cfg(hakmem_mallinfo2)");
 
-    // Programs of these kinds use the system's allocator: nothing of ours is linked.
+    // These builds use the system allocator, so there is nothing to compile.
     if is_set("CARGO_CFG_MIRI") || is_set("CARGO_CFG_HAKMEM_SYSTEM") {
         return;
     }
@@ -34,13 +34,13 @@ fn main() {
         .include(c.join("include"))
         .include(c.join("src"))
         .std("gnu11")
-        // The allocator is as fast in a debug build of the program, which would crawl otherwise.
+        // Optimise in debug builds too. They would be much slower otherwise.
         .opt_level(2)
         .pic(true)
         .warnings(false)
         .flag("-pthread")
         .flag("-fvisibility=hidden")
-        // A new-handler of C++ may throw through operator new.
+        // A C++ new-handler may throw an exception through operator new.
         .flag("-fexceptions")
         .flag("-fno-builtin-malloc")
         .flag("-fno-semantic-interposition")
@@ -62,8 +62,8 @@ fn main() {
     println!("cargo::metadata=root={}", variable("OUT_DIR"));
 }
 
-/// The directory with the C sources: inside the package, where a symbolic link leads to it in the
-/// repository, or beside the package where links are not supported.
+/// Returns the directory of the C sources. It is inside the package (in the repository, this is a
+/// symbolic link), or beside the package where symbolic links are not supported.
 fn sources() -> PathBuf {
     let package = PathBuf::from(variable("CARGO_MANIFEST_DIR"));
     let inside = package.join("c");
@@ -74,7 +74,8 @@ fn sources() -> PathBuf {
     }
 }
 
-/// Whether the C library has mallinfo2, which glibc got in version 2.33. The C sources ask the same.
+/// Returns whether the C library has mallinfo2, which glibc added in version 2.33. The C sources
+/// make the same check.
 fn has_mallinfo2() -> bool {
     const PROBE: &str = "\
 #include <stdlib.h>
@@ -97,7 +98,7 @@ fn is_set(name: &str) -> bool {
     env::var_os(name).is_some()
 }
 
-/// A variable that Cargo always sets for build scripts.
+/// Returns the value of an environment variable that Cargo always sets for build scripts.
 fn variable(name: &str) -> String {
     env::var(name).unwrap_or_else(|error| {
         eprintln!("hakmem-sys: {name}: {error}");

@@ -1,4 +1,4 @@
-// The declarations of hakmem.h, in its order.
+// The declarations of hakmem.h, in the same order.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -14,109 +14,123 @@ use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 #[cfg(all(feature = "override", not(any(miri, hakmem_system))))]
 mod overrides;
 
-/// The version of the header that these declarations follow: major number.
+/// Major version of the header that these declarations match.
 pub const HAK_VERSION_MAJOR: c_int = 0;
-/// Minor number of the version.
+/// Minor version of the header.
 pub const HAK_VERSION_MINOR: c_int = 1;
-/// Patch number of the version.
+/// Patch version of the header.
 pub const HAK_VERSION_PATCH: c_int = 0;
-/// The version as text.
+/// Version of the header as text.
 pub const HAK_VERSION_STRING: &CStr = c"0.1.0";
 
-// The C standard's functions.
+// The functions of the C standard and POSIX.
 unsafe extern "C" {
-    /// A block of at least `size` bytes, aligned to 16, contents undefined; null and `ENOMEM` when
-    /// memory is exhausted or `size` is above `isize::MAX`.
+    /// Allocates a block of at least `size` bytes, aligned to 16, with undefined contents. Size 0
+    /// gives a distinct block that must be freed.
+    ///
+    /// Returns null and sets errno to `ENOMEM` if memory is exhausted or `size` is above
+    /// `isize::MAX`.
     pub safe fn hak_malloc(size: usize) -> *mut c_void;
 
-    /// A block for `count` objects of `size` bytes, all bytes zero; null and `ENOMEM` also when the
-    /// product overflows.
+    /// Allocates a zeroed block for `count` objects of `size` bytes. Like [`hak_malloc`], but the
+    /// result is also null, with errno `ENOMEM`, if the product overflows.
     pub safe fn hak_calloc(count: usize, size: usize) -> *mut c_void;
 
-    /// Resizes the block `ptr` to `size` bytes; it may move. A null `ptr` allocates, `size` 0 frees
-    /// and gives null. Null and `ENOMEM` on failure: the old block is then intact.
+    /// Resizes the block `ptr` to `size` bytes, and may move it. The first bytes, up to the smaller
+    /// of both sizes, keep their contents. A null `ptr` allocates a block. Size 0 frees the block
+    /// and returns null.
+    ///
+    /// On failure, returns null, sets errno to `ENOMEM` and leaves the old block intact. The result
+    /// is aligned to 16, even if the old block had a larger alignment.
     ///
     /// # Safety
     ///
-    /// `ptr` is null or a block, and is not used any more when the result is not null (or `size`
-    /// was 0).
+    /// `ptr` must be null or a block. It must not be used any more if the result is not null or
+    /// `size` was 0.
     pub fn hak_realloc(ptr: *mut c_void, size: usize) -> *mut c_void;
 
-    /// [`hak_realloc`] to `count * size` bytes; null and `ENOMEM`, the block intact, when that
-    /// overflows.
+    /// Like [`hak_realloc`] to `count * size` bytes. If the product overflows, returns null, sets
+    /// errno to `ENOMEM` and leaves the block intact.
     ///
     /// # Safety
     ///
-    /// As [`hak_realloc`].
+    /// As for [`hak_realloc`].
     pub fn hak_reallocarray(ptr: *mut c_void, count: usize, size: usize) -> *mut c_void;
 
-    /// Frees the block `ptr`; null does nothing. Keeps errno.
+    /// Frees the block `ptr`. Does nothing for null. Preserves errno.
     ///
     /// # Safety
     ///
-    /// `ptr` is null or a block, and is not used any more.
+    /// `ptr` must be null or a block, and must not be used any more.
     pub fn hak_free(ptr: *mut c_void);
 
-    /// As [`hak_free`], for a block whose requested size is known.
+    /// Like [`hak_free`], for a block of known size.
     ///
     /// # Safety
     ///
-    /// `ptr` is null, or a block of [`hak_malloc`], [`hak_calloc`], [`hak_realloc`] or
-    /// [`hak_reallocarray`] that was last requested with exactly `size` bytes, and is not used any
-    /// more.
+    /// `ptr` must be null, or a block from [`hak_malloc`], [`hak_calloc`], [`hak_realloc`] or
+    /// [`hak_reallocarray`] with exactly `size` bytes as its last requested size. It must not be
+    /// used any more.
     pub fn hak_free_sized(ptr: *mut c_void, size: usize);
 
-    /// As [`hak_free`], for a block whose requested alignment and size are known.
+    /// Like [`hak_free`], for a block of known alignment and size.
     ///
     /// # Safety
     ///
-    /// `ptr` is null, or a block of [`hak_aligned_alloc`] requested with exactly this alignment and
-    /// size, and is not used any more.
+    /// `ptr` must be null, or a block from [`hak_aligned_alloc`] that was requested with exactly
+    /// this alignment and size. It must not be used any more.
     pub fn hak_free_aligned_sized(ptr: *mut c_void, alignment: usize, size: usize);
 
-    /// A block of at least `size` bytes, aligned to `alignment`. Null and `EINVAL` when that is no
-    /// power of two, null and `ENOMEM` when memory is exhausted.
+    /// Allocates a block of at least `size` bytes, aligned to `alignment`. `size` need not be a
+    /// multiple of the alignment.
+    ///
+    /// Returns null and sets errno to `EINVAL` if `alignment` is not a power of two, or to `ENOMEM`
+    /// if memory is exhausted.
     pub safe fn hak_aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
 
-    /// As [`hak_aligned_alloc`], the block in `*out`. Returns 0, `EINVAL` (not a power of two, or
-    /// not a multiple of the size of a pointer) or `ENOMEM`; `*out` and errno are then unchanged.
+    /// Like [`hak_aligned_alloc`], but stores the block in `*out`.
+    ///
+    /// Returns 0, `EINVAL` if the alignment is not a power of two or not a multiple of the size of
+    /// a pointer, or `ENOMEM`. On failure, `*out` and errno are unchanged.
     ///
     /// # Safety
     ///
-    /// `out` may be written to.
+    /// `out` must be valid for writes.
     pub fn hak_posix_memalign(out: *mut *mut c_void, alignment: usize, size: usize) -> c_int;
 
-    /// The bytes that may be used in the block `ptr`, at least those requested; 0 for null.
+    /// Returns the number of usable bytes in the block `ptr`, which is at least the requested size,
+    /// or 0 for null.
     ///
     /// # Safety
     ///
-    /// `ptr` is null or a block.
+    /// `ptr` must be null or a block.
     pub fn hak_usable_size(ptr: *const c_void) -> usize;
 }
 
-// The layout forms, for callers that know size and alignment when they free.
+// The layout functions, for callers that know the size and alignment of a block when they free it.
 unsafe extern "C" {
-    /// A block of `size` bytes aligned to `align`; null and `ENOMEM` when memory is exhausted.
+    /// Allocates a block of `size` bytes, aligned to `align`. Returns null and sets errno to
+    /// `ENOMEM` if memory is exhausted.
     ///
     /// # Safety
     ///
-    /// `align` is a power of two.
+    /// `align` must be a power of two.
     pub fn hak_alloc(size: usize, align: usize) -> *mut c_void;
 
-    /// As [`hak_alloc`], all bytes zero. Fresh memory of the OS is not zeroed again.
+    /// Like [`hak_alloc`], but the block is zeroed. Fresh memory from the OS is not zeroed again.
     ///
     /// # Safety
     ///
-    /// `align` is a power of two.
+    /// `align` must be a power of two.
     pub fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void;
 
-    /// Resizes the block `ptr` of `old_size` bytes to `new_size`, alignment kept. Null and `ENOMEM`
-    /// on failure: the old block is then intact.
+    /// Resizes the block `ptr` from `old_size` to `new_size` bytes, and keeps its alignment. On
+    /// failure, returns null, sets errno to `ENOMEM` and leaves the old block intact.
     ///
     /// # Safety
     ///
-    /// `ptr` is a block whose allocation (or last reallocation) had the size `old_size` and the
-    /// alignment `align`, and is not used any more when the result is not null.
+    /// `ptr` must be a block that was allocated (or last reallocated) with the size `old_size` and
+    /// the alignment `align`. It must not be used any more if the result is not null.
     pub fn hak_realloc_layout(
         ptr: *mut c_void,
         old_size: usize,
@@ -128,14 +142,15 @@ unsafe extern "C" {
     ///
     /// # Safety
     ///
-    /// `ptr` is a block whose allocation (or last reallocation) had this size and this alignment,
-    /// and is not used any more.
+    /// `ptr` must be a block that was allocated (or last reallocated) with this size and alignment.
+    /// It must not be used any more.
     pub fn hak_dealloc(ptr: *mut c_void, size: usize, align: usize);
 }
 
-/// What [`hak_prewarm`] and the option `prewarm` fill: one of the `HAK_PREWARM_` constants.
+/// The blocks that [`hak_prewarm`] and the option `prewarm` fill caches with: one of the
+/// `HAK_PREWARM_` constants.
 pub type hak_prewarm_set = c_uint;
-/// Nothing.
+/// None.
 pub const HAK_PREWARM_OFF: hak_prewarm_set = 0;
 /// Blocks up to 1 KiB.
 pub const HAK_PREWARM_TINY: hak_prewarm_set = 1;
@@ -143,34 +158,36 @@ pub const HAK_PREWARM_TINY: hak_prewarm_set = 1;
 pub const HAK_PREWARM_POOL: hak_prewarm_set = 2;
 /// Both.
 pub const HAK_PREWARM_ALL: hak_prewarm_set = 3;
-/// As many as threads that have ended came to hold.
+/// As many blocks as the caches of earlier threads held.
 pub const HAK_PREWARM_ADAPTIVE: hak_prewarm_set = 4;
 
 // Control.
 unsafe extern "C" {
-    /// Fills the calling thread's cache so that its next allocations find blocks ready. Returns the
-    /// bytes of the blocks added.
+    /// Fills the calling thread's cache, so that its next allocations do not have to refill it.
+    /// Returns the total size of the added blocks in bytes.
     pub safe fn hak_prewarm(set: hak_prewarm_set) -> usize;
 
-    /// Gives back to the OS, now, all memory that can be given back. Returns the bytes returned by
-    /// this call.
+    /// Returns free memory to the OS now. The result is the number of bytes returned by this call.
     pub safe fn hak_trim() -> usize;
 
-    /// Sets the option `name` from text. Returns 0, `ENOENT` (no such option), `EINVAL` (the value
-    /// does not parse or is out of range: the old one stays) or `EBUSY` (the option is read at
-    /// start only).
+    /// Sets the option `name` to the value given as text.
+    ///
+    /// Returns 0, `ENOENT` if there is no such option, `EINVAL` if the value does not parse or is
+    /// out of range, or `EBUSY` if the option is read only when the program starts. On failure, the
+    /// old value stays.
     ///
     /// # Safety
     ///
-    /// `name` and `value` end with a NUL.
+    /// `name` and `value` must be valid strings that end with a NUL.
     pub fn hak_option_set(name: *const c_char, value: *const c_char) -> c_int;
 
-    /// Writes the option's present value as text with a final NUL. Returns 0, `ENOENT`, or `ERANGE`
-    /// when `value_bytes` is too small (32 always suffice).
+    /// Writes the option's current value to `value`, as text with a final NUL. Returns 0, `ENOENT`,
+    /// or `ERANGE` if `value_bytes` is too small (32 always suffice).
     ///
     /// # Safety
     ///
-    /// `name` ends with a NUL, and `value_bytes` bytes at `value` may be written to.
+    /// `name` must be a valid string that ends with a NUL. `value` must be valid for writes of
+    /// `value_bytes` bytes.
     pub fn hak_option_get(name: *const c_char, value: *mut c_char, value_bytes: usize) -> c_int;
 }
 
@@ -217,27 +234,27 @@ pub struct hak_stats {
     pub unmap_calls: u64,
     /// Calls of mremap.
     pub remap_calls: u64,
-    /// Calls of madvise.
+    /// Calls of madvise, for purging and for huge pages.
     pub purge_calls: u64,
-    /// Times that a thread slept because a lock was taken.
+    /// Times that a thread slept while it waited for a lock.
     pub lock_waits: u64,
-    /// Reported uses of bad pointers.
+    /// Reports of bad pointers.
     pub errors: u64,
     /// Bytes that may be resident. This value is compared with the limits.
     pub bytes_used: u64,
-    /// Bytes in chunks that ask for huge pages.
+    /// Bytes of chunk memory for which huge pages are requested.
     pub bytes_huge: u64,
-    /// The option `limit_soft`, in bytes; 0: none.
+    /// The option `limit_soft`, in bytes; 0 means none.
     pub limit_soft: u64,
-    /// The option `limit_hard`, in bytes; 0: none.
+    /// The option `limit_hard`, in bytes; 0 means none.
     pub limit_hard: u64,
-    /// Times that the lock of a class of a heap was found taken.
+    /// Contended acquisitions of the lock of a heap's size class.
     pub lock_busy_class: u64,
-    /// Times that the lock of a heap's memory was found taken.
+    /// Contended acquisitions of the lock of a heap's arena.
     pub lock_busy_arena: u64,
-    /// Times that the lock of the memory of hakmem's own structures was found taken.
+    /// Contended acquisitions of the lock of the allocator's metadata.
     pub lock_busy_meta: u64,
-    /// Times that any other lock was found taken.
+    /// Contended acquisitions of all other locks.
     pub lock_busy_other: u64,
 }
 
@@ -267,47 +284,49 @@ pub struct hak_class_stats {
     pub transfer_takes: u64,
 }
 
-/// The form of [`hak_report`]: one of the `HAK_REPORT_` constants.
+/// The format of [`hak_report`]: one of the `HAK_REPORT_` constants.
 pub type hak_report_format = c_uint;
-/// Text for people.
+/// Human-readable text.
 pub const HAK_REPORT_TEXT: hak_report_format = 0;
 /// One JSON object.
 pub const HAK_REPORT_JSON: hak_report_format = 1;
 
 // Observation.
 unsafe extern "C" {
-    /// Fills the first `stats_bytes` bytes of `*stats`; give the size of
-    /// [`struct@hak_stats`].
+    /// Fills the first `stats_bytes` bytes of `*stats`. Pass the size of [`struct@hak_stats`].
     ///
     /// # Safety
     ///
-    /// `stats_bytes` bytes at `stats` may be written to.
+    /// `stats` must be valid for writes of `stats_bytes` bytes.
     pub fn hak_stats(stats: *mut hak_stats, stats_bytes: usize);
 
-    /// Fills `*stats` for the class `index` (1, 2, ...). Returns 0, or `EINVAL` when there is no such
+    /// Fills `*stats` for the class `index` (1, 2, ...). Returns 0, or `EINVAL` if there is no such
     /// class.
     ///
     /// # Safety
     ///
-    /// `stats_bytes` bytes at `stats` may be written to.
+    /// `stats` must be valid for writes of `stats_bytes` bytes.
     pub fn hak_class_stats(index: c_uint, stats: *mut hak_class_stats, stats_bytes: usize)
     -> c_int;
 
-    /// Writes all statistics through `write`, in pieces; `None` writes to standard error.
+    /// Writes all statistics through `write`, in pieces. `None` writes to standard error. The
+    /// statistics are collected first, and no lock is held while `write` runs.
     ///
     /// # Safety
     ///
-    /// `write` may be called with `arg`; it does not allocate from hakmem and does not unwind.
+    /// Calling `write` with `arg` must be sound, and `write` must not unwind.
     pub fn hak_report(
         format: hak_report_format,
         write: Option<unsafe extern "C" fn(arg: *mut c_void, text: *const c_char, bytes: usize)>,
         arg: *mut c_void,
     );
 
-    /// Checks the invariants of every structure, taking its locks in turn. Returns the number of
-    /// faults, 0 when sound; each fault is a line on standard error.
+    /// Checks the invariants of all data structures, and takes their locks in turn. Returns the
+    /// number of faults, which is 0 when the structures are sound. Each fault is also printed to
+    /// standard error.
     pub safe fn hak_validate() -> usize;
 
-    /// The version of the library that runs, as [`HAK_VERSION_STRING`]. Static, ends with a NUL.
+    /// Returns the version of the linked library, in the format of [`HAK_VERSION_STRING`]. The
+    /// string is static and ends with a NUL.
     pub safe fn hak_version() -> *const c_char;
 }

@@ -1,14 +1,14 @@
-//! Makes the linker take libc's names from hakmem.
+//! Makes the linker use hakmem for libc's names.
 //!
-//! A program whose own code never mentions `posix_memalign`, say, would leave it out, and a shared
-//! library that does use it would then mix two allocators. A reference from a `#[used]` static
-//! pulls the object in and keeps each function.
+//! If a program does not call `posix_memalign`, for example, the linker would leave it out. A
+//! shared library that calls it would then mix two allocators. A reference from a `#[used]` static
+//! links the object file and keeps each function.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 macro_rules! keep {
     ($($name:ident)*) => {
-        // Never called from here: only the addresses matter, so the signatures are left out.
+        // These are never called from Rust. Only the addresses matter, so we omit the signatures.
         unsafe extern "C" {
             $(fn $name();)*
         }
@@ -24,13 +24,13 @@ keep! {
     malloc_usable_size malloc_trim mallopt malloc_stats
 }
 
-/// Those that only glibc has.
+/// Functions that only glibc has.
 #[cfg(target_env = "gnu")]
 mod gnu {
     keep! { mallinfo malloc_info }
 }
 
-/// Since glibc 2.33, as the build script has found.
+/// Exists since glibc 2.33. The build script checks for it.
 #[cfg(hakmem_mallinfo2)]
 mod gnu_2_33 {
     keep! { mallinfo2 }

@@ -1,5 +1,5 @@
-//! The declarations in `src/lib.rs` against `hakmem.h`: both are read as text, the Rust side is
-//! written out as C, and the C compiler compares.
+//! Compares the declarations in `src/lib.rs` with `hakmem.h`. The test translates the Rust
+//! declarations to C, and the C compiler compares them with the header.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -14,7 +14,7 @@ use syn::{Fields, ForeignItem, Item, ReturnType, Type};
 const DECLARATIONS: &str = include_str!("../src/lib.rs");
 const INCLUDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/c/include");
 
-/// Macros of the header that stand for attributes, not for values.
+/// Macros of the header that are attributes, not values.
 const ATTRIBUTE_MACROS: [&str; 7] = [
     "HAKMEM_H",
     "HAK_API",
@@ -25,10 +25,10 @@ const ATTRIBUTE_MACROS: [&str; 7] = [
     "HAK_NOEXCEPT",
 ];
 
-/// Names of the header that Rust programs define instead of using them.
+/// Names of the header that Rust programs define rather than use.
 const DEFINED_BY_PROGRAMS: [&str; 1] = ["hak_conf"];
 
-/// Everything that the crate declares, the types written as C.
+/// All declarations of the crate, with types in C syntax.
 #[derive(Default)]
 struct Declared {
     functions: BTreeMap<String, Function>,
@@ -123,7 +123,7 @@ impl Declared {
             .collect()
     }
 
-    /// A C file that compiles only where the header says the same.
+    /// Returns a C file that compiles only if the declarations match the header.
     fn to_c(&self) -> String {
         let mut c = String::from("#include <hakmem.h>\n");
         let mut line = |text: String| writeln!(c, "{text}").expect("a String takes all text");
@@ -182,7 +182,7 @@ fn same_type(expression: &str, kind: &str, what: &str) -> String {
     )
 }
 
-/// The C type that a Rust type of the declarations stands for.
+/// Returns the C equivalent of a Rust type in the declarations.
 fn c_type(kind: &Type) -> String {
     match kind {
         Type::Ptr(pointer) => {
@@ -194,7 +194,7 @@ fn c_type(kind: &Type) -> String {
             };
             format!("{constant}{target} *")
         }
-        // An optional function pointer, the way C's may be null.
+        // An optional function pointer. Function pointers in C may be null.
         Type::Path(path) if path.path.segments[0].ident == "Option" => {
             let syn::PathArguments::AngleBracketed(inner) = &path.path.segments[0].arguments else {
                 panic!("Option of what?")
@@ -241,7 +241,7 @@ fn compiler() -> Command {
     compiler
 }
 
-/// Runs the compiler over `source`: what it printed, or its complaints.
+/// Compiles `source`. Returns the compiler's output, or its error messages on failure.
 fn run(compiler: &mut Command, source: &str) -> Result<String, String> {
     let mut child = compiler.spawn().expect("a C compiler runs");
     let mut input = child.stdin.take().expect("a piped input");
@@ -264,7 +264,7 @@ fn check(declarations: &str) -> Result<String, String> {
     )
 }
 
-/// The words of `text` that start with `prefix`.
+/// Returns the words of `text` that start with `prefix`.
 fn words<'a>(text: &'a str, prefix: &str) -> BTreeSet<&'a str> {
     text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
         .filter(|word| word.starts_with(prefix))

@@ -1,5 +1,5 @@
-//! The `Allocator` trait of the crate allocator-api2, for collections with an allocator of their
-//! own.
+//! Implements the `Allocator` trait of the crate allocator-api2, for collections that take an
+//! allocator parameter.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -10,26 +10,27 @@ use allocator_api2::alloc::{AllocError, Allocator};
 
 use crate::Hakmem;
 
-/// A slice of exactly the layout's size. A block has room beyond that, but a caller who knew of it
-/// might free the block with the larger size, which can be a size of another class.
+/// Returns a slice of exactly the layout's size. The block may be larger, but if we exposed the
+/// extra bytes, a caller could free the block with a size that belongs to another size class.
 fn fit(block: *mut u8, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
     let block = NonNull::new(block).ok_or(AllocError)?;
     Ok(NonNull::slice_from_raw_parts(block, layout.size()))
 }
 
-/// What stands for a block of no bytes: aligned, never freed.
+/// Returns the placeholder for a zero-sized block: an aligned, dangling pointer that is never
+/// freed.
 fn empty(layout: Layout) -> NonNull<[u8]> {
     let dangling = NonNull::new(ptr::without_provenance_mut(layout.align()));
     NonNull::slice_from_raw_parts(dangling.unwrap_or(NonNull::dangling()), 0)
 }
 
 impl Hakmem {
-    /// Resizes in place or by moving, and for a change of alignment or from or to no bytes by
-    /// allocating anew.
+    /// Resizes a block with `realloc` where possible. If the alignment changes, or one of the sizes
+    /// is 0, allocates a new block and copies the contents.
     ///
     /// # Safety
     ///
-    /// As [`Allocator::grow`] and [`Allocator::shrink`], whichever fits the sizes.
+    /// As for [`Allocator::grow`] or [`Allocator::shrink`], depending on the sizes.
     unsafe fn resize(
         self,
         block: NonNull<u8>,
@@ -37,7 +38,7 @@ impl Hakmem {
         new: Layout,
     ) -> Result<NonNull<[u8]>, AllocError> {
         if old.align() == new.align() && old.size() != 0 && new.size() != 0 {
-            // SAFETY: the caller's block has this layout, and the new size is that of a layout.
+            // SAFETY: the caller's block has this layout, and the new size comes from a layout.
             return fit(
                 unsafe { self.realloc(block.as_ptr(), old, new.size()) },
                 new,
@@ -45,16 +46,16 @@ impl Hakmem {
         }
         let moved = self.allocate(new)?;
         let bytes = old.size().min(new.size());
-        // SAFETY: both blocks have that many bytes, and the new one is disjoint.
+        // SAFETY: both blocks have at least `bytes` bytes, and they do not overlap.
         unsafe { ptr::copy_nonoverlapping(block.as_ptr(), moved.as_ptr().cast(), bytes) };
-        // SAFETY: the caller's block has this layout, and is given up.
+        // SAFETY: the caller's block has this layout, and the caller does not use it any more.
         unsafe { self.deallocate(block, old) };
         Ok(moved)
     }
 }
 
-// SAFETY: blocks stay valid until they are freed, whichever value of the type is asked, and a copy
-// of the type is the same allocator.
+// SAFETY: blocks stay valid until they are freed, even if the `Hakmem` value is moved or dropped,
+// and all copies of the type are the same allocator.
 unsafe impl Allocator for Hakmem {
     #[inline]
     fn allocate(&self, layout: Layout) -> Result<NonNull<[u8]>, AllocError> {
@@ -77,7 +78,7 @@ unsafe impl Allocator for Hakmem {
     #[inline]
     unsafe fn deallocate(&self, block: NonNull<u8>, layout: Layout) {
         if layout.size() != 0 {
-            // SAFETY: the caller's block has this layout, and a size that is not 0.
+            // SAFETY: the caller's block has this layout, and its size is not 0.
             unsafe { self.dealloc(block.as_ptr(), layout) }
         }
     }
@@ -102,9 +103,9 @@ unsafe impl Allocator for Hakmem {
     ) -> Result<NonNull<[u8]>, AllocError> {
         // SAFETY: the caller's promise.
         let grown = unsafe { self.resize(block, old, new) }?;
-        // SAFETY: the caller grows: the new size is at least the old.
+        // SAFETY: the caller guarantees that the new size is at least the old size.
         let tail = unsafe { grown.as_ptr().cast::<u8>().add(old.size()) };
-        // SAFETY: the block has the new size from its start.
+        // SAFETY: the block has `new.size()` bytes, and `tail` starts at `old.size()`.
         unsafe { tail.write_bytes(0, new.size() - old.size()) };
         Ok(grown)
     }

@@ -4,12 +4,12 @@
 
 use core::ffi::{CStr, c_char};
 
-/// Sets options for the whole program at link time: `"name=value,name=value"`, the names as in
-/// [`options`](crate::options). The environment takes precedence.
+/// Sets options for the whole program at link time, as `"name=value,name=value"`. The names are
+/// those listed in [`options`](crate::options). The environment takes precedence.
 ///
-/// Used once, at the top level of the program's own crate. Two uses in one program do not link. An
-/// option that does not exist and a value that does not parse give a line on standard error when
-/// the program starts, and change nothing.
+/// Use it once, at the top level of the program's own crate. A program with two uses does not link.
+/// When the program starts, hakmem prints a line to standard error for each unknown option and each
+/// invalid value, and ignores it.
 ///
 /// ```
 /// #[global_allocator]
@@ -31,17 +31,21 @@ macro_rules! conf {
     };
 }
 
-/// The type of the C variable `hak_conf`, a `const char *`. Named by [`conf!`](crate::conf!) only.
+/// The type of the C variable `hak_conf`, a `const char *`. Only [`conf!`](crate::conf!) uses it.
 #[doc(hidden)]
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Conf(*const c_char);
 
-// SAFETY: points to a constant.
+// SAFETY: the pointer refers to an immutable string constant.
 unsafe impl Sync for Conf {}
 
 impl Conf {
-    /// Fails to compile for text with a NUL inside.
+    /// Wraps `text`, which ends with a NUL.
+    ///
+    /// # Panics
+    ///
+    /// If `text` contains another NUL. In [`conf!`](crate::conf!) this is a compile-time error.
     #[must_use]
     pub const fn new(text: &'static str) -> Self {
         match CStr::from_bytes_with_nul(text.as_bytes()) {

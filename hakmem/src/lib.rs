@@ -11,7 +11,7 @@ extern crate std;
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::CStr;
 
-// The C functions, or others of the same names over the system's allocator.
+// The C functions, or functions of the same names that forward to the system allocator.
 #[cfg(not(any(miri, hakmem_system)))]
 use hakmem_sys as sys;
 #[cfg(any(miri, hakmem_system))]
@@ -34,8 +34,8 @@ pub use stats::{ClassStats, Stats, class_stats, stats};
 
 /// The allocator.
 ///
-/// All values of this type are the same allocator. A block that was allocated through one may be freed
-/// through another, by any thread.
+/// All values of this type are the same allocator. A block that was allocated through one may be
+/// freed through another, by any thread.
 ///
 /// ```
 /// #[global_allocator]
@@ -49,10 +49,11 @@ pub use stats::{ClassStats, Stats, class_stats, stats};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hakmem;
 
-// SAFETY: the layout forms of the C interface promise what the trait asks for: blocks that fit
-// their layout and are disjoint, null on failure with the old block intact, and no unwinding. The
-// caller of each method passes on what the trait asks of it: a layout of a size above zero, whose
-// alignment is a power of two, and for existing blocks the layout that they were allocated with.
+// SAFETY: the layout functions of the C interface meet the trait's contract. Blocks fit their
+// layout and don't overlap, failure returns null and leaves the old block intact, and nothing
+// unwinds. The trait in turn obliges the caller of each method to pass a layout with a size above
+// zero and a power-of-two alignment and, for an existing block, the layout that it was allocated
+// with.
 unsafe impl GlobalAlloc for Hakmem {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -68,56 +69,63 @@ unsafe impl GlobalAlloc for Hakmem {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller allocated `block` with `layout`, and gives it up.
+        // SAFETY: the caller allocated `block` with `layout`, and does not use it any more.
         unsafe { sys::hak_dealloc(block.cast(), layout.size(), layout.align()) }
     }
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
-        // SAFETY: the caller allocated `block` with `layout`, and gives it up on success.
+        // SAFETY: the caller allocated `block` with `layout`, and does not use it after success.
         unsafe { sys::hak_realloc_layout(block.cast(), size, align, new_size) }.cast()
     }
 }
 
-/// Returns all free memory to the operating system, and reports how many bytes that were.
+/// Returns free memory to the operating system now. The result is the number of bytes returned.
 ///
-/// The caches of the calling thread and of threads that sleep are emptied. Threads that run lose most of
-/// their cached blocks. Under a seccomp filter, other threads empty their caches on their next slow call.
+/// This empties the caches of the calling thread and of sleeping threads. Running threads lose most
+/// of their cached blocks. Under a seccomp filter, other threads empty their caches on their next
+/// slow call.
+///
 /// hakmem also returns memory by itself, after [`options::PURGE_DELAY_MS`]. Call this function when
-/// the program is about to be idle, for instance before a long sleep. Later allocations pay for it
-/// with page faults.
+/// the program is about to be idle, for instance before a long sleep. Later allocations then incur
+/// page faults.
+///
+/// ```
+/// drop(vec![1_u8; 1 << 20]);
+/// println!("{} bytes returned", hakmem::trim());
+/// ```
 pub fn trim() -> usize {
     sys::hak_trim()
 }
 
-/// Checks the invariants of all of the allocator's structures, and returns the number of faults: 0
-/// when they are sound. Each fault is also a line on standard error.
+/// Checks the invariants of all data structures of the allocator. Returns the number of faults,
+/// which is 0 when the structures are sound. Each fault is also printed to standard error.
 ///
-/// Takes every lock of the allocator in turn; for tests and for looking into a fault.
+/// This takes every lock of the allocator in turn. It is meant for tests and for debugging.
 #[must_use = "the number of faults is the result"]
 pub fn validate() -> usize {
     sys::hak_validate()
 }
 
-/// The version of the C core, such as `"0.1.0"`.
+/// Returns the version of the C core, such as `"0.1.0"`.
 pub fn version() -> &'static str {
-    // SAFETY: hak_version gives a static string that ends with a NUL.
+    // SAFETY: hak_version returns a static string that ends with a NUL.
     let version = unsafe { CStr::from_ptr(sys::hak_version()) };
     version.to_str().unwrap_or_default()
 }
 
-/// The size of the block at `block`, which is at least the requested size. 0 for null.
+/// Returns the size of `block`, which is at least the requested size, or 0 for null.
 ///
-/// This tells how much memory an allocation takes, not how much of it may be used: Rust code may
-/// touch only the bytes of the layout that it asked for. Where the system's allocator stands in for
-/// hakmem (under Miri and with `--cfg hakmem_system`), the size is not known and the result is 0.
+/// This is the memory that the allocation takes, not the memory that the program may use. Rust code
+/// may access only the bytes of the layout that it requested. Where the system allocator replaces
+/// hakmem (under Miri and with `--cfg hakmem_system`), the size is unknown and the result is 0.
 ///
 /// # Safety
 ///
-/// `block` is null or was allocated by hakmem and not freed since.
+/// `block` must be null, or a block that was allocated by hakmem and has not been freed.
 #[must_use]
 pub unsafe fn usable_size(block: *const u8) -> usize {
-    // SAFETY: the caller's promise is the one that the C function asks for.
+    // SAFETY: the C function has the same requirement as this one.
     unsafe { sys::hak_usable_size(block.cast()) }
 }

@@ -1,4 +1,4 @@
-//! Run-time options, typed, with read-back.
+//! Typed run-time options that can be set and read.
 //!
 //! | constant | name | default | values | can be set |
 //! |---|---|---|---|---|
@@ -13,7 +13,7 @@
 //! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
 //! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
 //! | [`BACKGROUND`] | `background` | `auto` | `auto`, `always`, `never` | any time |
-//! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 32 | 0 to 1048576 | any time |
+//! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 4 | 0 to 1048576 | any time |
 //! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
 //! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
@@ -21,9 +21,11 @@
 //! | [`DEEPBIND`] | `deepbind` | `mask` | `mask`, `keep` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //!
-//! From the weakest to the strongest: the default, [`conf!`](crate::conf!) when the program is
-//! linked, the environment variable `HAKMEM_` and the name in capitals when it starts, and
-//! [`Opt::set`].
+//! An option can be set in three places. Each overrides the ones before it:
+//!
+//! - [`conf!`](crate::conf!), when the program is linked,
+//! - the environment variable `HAKMEM_` followed by the name in capitals, when the program starts,
+//! - [`Opt::set`], while the program runs.
 //!
 //! ```
 //! use hakmem::options::{self, Checks, Error};
@@ -42,24 +44,24 @@ use core::marker::PhantomData;
 
 use crate::{Prewarm, sys};
 
-/// An option whose value is a `T`: one of the constants of this module.
+/// An option with values of the type `T`. The constants of this module are the options.
 #[derive(Debug)]
 pub struct Opt<T> {
     name: &'static CStr,
     value: PhantomData<fn(T) -> T>,
 }
 
-/// Why an option could not be set or read.
+/// The reason why an option could not be set or read.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Error {
-    /// There is no such option. Happens only where the system's allocator stands in for hakmem:
-    /// under Miri and with `--cfg hakmem_system`.
+    /// There is no such option. This happens only where the system allocator replaces hakmem, that
+    /// is, under Miri and with `--cfg hakmem_system`.
     Unknown,
-    /// The value is out of range; the old one stays.
+    /// The value is out of range. The old value stays.
     Invalid,
-    /// The option is read once, when the program starts: use [`conf!`](crate::conf!) or the
-    /// environment.
+    /// The option is read only once, when the program starts. Use [`conf!`](crate::conf!) or the
+    /// environment instead.
     AtStart,
 }
 
@@ -79,16 +81,18 @@ impl core::error::Error for Error {}
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Checks {
-    /// By what costs next to nothing.
+    /// Only the checks that cost next to nothing.
     #[default]
     Off,
-    /// No thread caches, every free checked, sized frees compared. Slow.
+    /// All frees are checked, the sizes of sized frees are compared, and there are no thread
+    /// caches. Slow.
     Full,
-    /// The same with small thread caches. Misses only what the cache of another thread hides.
+    /// The same checks with small thread caches. Only misuse of a block in the cache of another
+    /// thread goes undetected.
     Fast,
 }
 
-/// What to do after the use of a bad pointer was reported: [`ON_ERROR`].
+/// The action after hakmem has reported the use of a bad pointer: [`ON_ERROR`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnError {
@@ -112,7 +116,7 @@ pub enum Background {
     Never,
 }
 
-/// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`: [`DEEPBIND`].
+/// The treatment of the flag `RTLD_DEEPBIND` of `dlopen`: [`DEEPBIND`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Deepbind {
@@ -134,7 +138,7 @@ macro_rules! options {
 }
 
 options! {
-    /// Which blocks a new thread's cache is filled with.
+    /// The blocks that the cache of each new thread is filled with.
     PREWARM: Prewarm = c"prewarm";
     /// Maximum size of a thread's cache, in KiB. 0 disables thread caches.
     THREAD_CACHE_KB: u64 = c"thread_cache_kb";
@@ -150,17 +154,18 @@ options! {
     POOL_TLS_ARENA_MB_MAX: u64 = c"pool_tls_arena_mb_max";
     /// Number of times that the chunk size of a heap doubles.
     POOL_TLS_ARENA_GROWTH_LEVELS: u64 = c"pool_tls_arena_growth_levels";
-    /// Maximum size of the cache of freed large mappings, in MiB.
+    /// Size of the cache of freed large mappings, in MiB. The cache grows beyond this size if the
+    /// program soon maps as much memory again.
     LARGE_CACHE_MB: u64 = c"large_cache_mb";
     /// Milliseconds until free memory is returned to the operating system. 0 means at the next
     /// opportunity.
     PURGE_DELAY_MS: u64 = c"purge_delay_ms";
-    /// MiB, free or in use, from which a background thread returns memory while the program is idle.
-    /// 0 means never.
+    /// Minimum amount of memory, in MiB, free or in use, for a background thread to return memory
+    /// while the program is idle. 0 means never.
     PURGE_THREAD_MB: u64 = c"purge_thread_mb";
     /// Whether hakmem may start a background thread that returns memory.
     BACKGROUND: Background = c"background";
-    /// MiB in use from which new chunks ask for huge pages. 0 means never.
+    /// Size of a heap, in MiB, from which it requests huge pages for new memory. 0 means never.
     HUGE_PAGE_MB: u64 = c"huge_page_mb";
     /// Bytes in use above which all free memory is returned. 0 means no limit. The environment and
     /// [`conf!`](crate::conf!) also accept a percentage of the cgroup's limit, such as `80%`.
@@ -169,44 +174,47 @@ options! {
     LIMIT_HARD: u64 = c"limit_hard";
     /// How closely frees are checked.
     CHECKS: Checks = c"checks";
-    /// What to do after a bad pointer was reported.
+    /// The action after hakmem has reported the use of a bad pointer.
     ON_ERROR: OnError = c"on_error";
-    /// What becomes of the flag `RTLD_DEEPBIND` of `dlopen`. Has an effect only in programs that run
-    /// on the shared library `libhakmem.so`.
+    /// The treatment of the flag `RTLD_DEEPBIND` of `dlopen`. This affects only programs that use
+    /// the shared library `libhakmem.so`.
     DEEPBIND: Deepbind = c"deepbind";
-    /// Print all statistics to standard error at exit.
+    /// Whether hakmem prints all statistics to standard error at exit.
     STATS: bool = c"stats";
 }
 
 impl<T: Value> Opt<T> {
-    /// The name, as [`conf!`](crate::conf!) takes it and, in capitals after `HAKMEM_`, the
-    /// environment.
+    /// Returns the name, as used in [`conf!`](crate::conf!). The name of the environment variable
+    /// is
+    /// `HAKMEM_` followed by this name in capitals.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name.to_str().unwrap_or_default()
     }
 
-    /// The present value.
+    /// Returns the current value.
     ///
     /// # Errors
     ///
-    /// [`Error::Unknown`] where the system's allocator stands in for hakmem.
+    /// [`Error::Unknown`] where the system allocator replaces hakmem.
     pub fn get(&self) -> Result<T, Error> {
         let mut text = Text::default();
         let bytes = text.0.len();
-        // SAFETY: the name ends with a NUL, and that many bytes may be written to the text.
+        // SAFETY: the name ends with a NUL, and the text has room for `bytes` bytes.
         let status = unsafe { sys::hak_option_get(self.name.as_ptr(), text.0.as_mut_ptr(), bytes) };
         outcome(status)?;
         T::parse(text.as_str()).ok_or(Error::Invalid)
     }
 
-    /// Sets the value, from now on.
+    /// Sets the value.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for a value out of range, [`Error::AtStart`] for an option that is read
-    /// once only, [`Error::Unknown`] where the system's allocator stands in for hakmem. The old
-    /// value stays.
+    /// The old value stays in each of these cases:
+    ///
+    /// - [`Error::Invalid`] if the value is out of range,
+    /// - [`Error::AtStart`] if the option is read only when the program starts,
+    /// - [`Error::Unknown`] where the system allocator replaces hakmem.
     pub fn set(&self, value: T) -> Result<(), Error> {
         let mut text = Text::default();
         value.print(&mut text).map_err(|_| Error::Invalid)?;
@@ -228,13 +236,13 @@ fn outcome(status: c_int) -> Result<(), Error> {
     }
 }
 
-/// The text of a value: as long as any gets, and always with a NUL behind it.
+/// The text of a value. It has room for the longest value, and always ends with a NUL.
 #[derive(Default)]
 struct Text([c_char; 32]);
 
 impl Text {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: c_char and u8 have one size and alignment, and all values of each are valid.
+        // SAFETY: c_char and u8 have the same size and alignment, and all bit patterns are valid.
         unsafe { &*(&raw const self.0).cast::<[u8; 32]>() }
     }
 
@@ -258,7 +266,7 @@ impl fmt::Write for Text {
     }
 }
 
-/// The types that options have.
+/// The types of option values.
 #[expect(
     private_bounds,
     reason = "the types are those of the constants, no others"
@@ -295,7 +303,7 @@ impl Printed for bool {
     }
 }
 
-/// Implements the trait for an enum whose values have names.
+/// Implements [`Printed`] for an enum with named values.
 macro_rules! named {
     ($kind:ident { $($value:ident: $name:literal),* $(,)? }) => {
         impl Printed for $kind {

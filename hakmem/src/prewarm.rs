@@ -1,10 +1,10 @@
-//! Filling a thread's cache ahead of its first allocations.
+//! Fills a thread's cache before its first allocations.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 use crate::sys;
 
-/// Which blocks a thread's cache is filled with, by [`prewarm`] or, for every thread when it starts,
+/// The blocks that a thread's cache is filled with, by [`prewarm`] or, at the start of each thread,
 /// by the option [`PREWARM`](crate::options::PREWARM).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,7 +18,7 @@ pub enum Prewarm {
     Pool,
     /// Both.
     All,
-    /// As many as threads that have ended came to hold.
+    /// As many blocks as the caches of earlier threads held.
     Adaptive,
 }
 
@@ -34,16 +34,17 @@ impl Prewarm {
     }
 }
 
-/// Fills the calling thread's cache, so that its next allocations find blocks ready. Returns the
-/// bytes of the blocks added: 0 when there is nothing to add or no memory.
+/// Fills the calling thread's cache, so that its next allocations do not have to refill it. Returns
+/// the total size of the added blocks in bytes, which is 0 if there is nothing to add or memory is
+/// exhausted.
 ///
-/// Takes less than 2 MB of address space, and touches no page of it: a latency-critical thread calls
-/// it once at its start.
+/// The blocks take less than 2 MB of address space, and none of their pages is touched. Call this
+/// once at the start of a latency-critical thread.
 ///
 /// ```
 /// std::thread::spawn(|| {
 ///     hakmem::prewarm(hakmem::Prewarm::Pool);
-///     // The first buffers of this thread wait for no lock and no system call.
+///     // Allocating the first buffers in this thread needs no lock and no system call.
 /// })
 /// # .join()
 /// # .unwrap();

@@ -1,4 +1,4 @@
-//! All statistics as text or JSON.
+//! Reports all statistics as text or JSON.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -8,26 +8,26 @@ use core::{slice, str};
 
 use crate::sys;
 
-/// The form of a [`report`].
+/// The format of a [`report`].
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Format {
-    /// Text for people.
+    /// Human-readable text.
     #[default]
     Text,
     /// One JSON object.
     Json,
 }
 
-/// All statistics, taken when it is displayed. Made by [`report`].
+/// A report of all statistics, which are collected when it is displayed. [`report`] creates it.
 #[derive(Clone, Copy, Debug)]
 pub struct Report(Format);
 
-/// All statistics in the given form: the counters of [`stats`](crate::stats()), of each size class,
-/// and the options.
+/// Returns a report of all statistics: the counters of [`stats`](crate::stats()) and of each size
+/// class, and the options.
 ///
-/// They are taken when the result is displayed, and then written in pieces, with no lock held: the
-/// formatter may allocate.
+/// The statistics are collected each time the result is displayed, and then written in pieces. No
+/// lock is held while they are written, so the formatter may allocate.
 ///
 /// ```
 /// eprintln!("{}", hakmem::report(hakmem::Format::Text));
@@ -49,8 +49,8 @@ impl fmt::Display for Report {
             result: Ok(()),
         };
         // SAFETY: `write` takes a pointer to a Sink, and the sink outlives the call. The statistics
-        // are collected before the first piece and no lock is held from then on, so a formatter
-        // that allocates does no harm.
+        // are collected before the first piece is written, and no lock is held after that, so the
+        // formatter may allocate.
         unsafe { sys::hak_report(format, Some(write), (&raw mut sink).cast()) };
         sink.result
     }
@@ -61,12 +61,12 @@ struct Sink<'a, 'b> {
     result: fmt::Result,
 }
 
-/// Adds a piece; after the first failure all others are dropped. A panic of the formatter ends the
-/// process here: it cannot unwind through C.
+/// Writes a piece to the formatter. After the first failure, all further pieces are dropped. If the
+/// formatter panics, the process aborts here, because a panic cannot unwind through C.
 unsafe extern "C" fn write(sink: *mut c_void, text: *const c_char, bytes: usize) {
-    // SAFETY: `fmt` above passes its sink, which nothing else uses during the call.
+    // SAFETY: `fmt` above passes its own sink, and nothing else uses it during the call.
     let sink = unsafe { &mut *sink.cast::<Sink<'_, '_>>() };
-    // SAFETY: hak_report passes that many bytes, for the time of this call.
+    // SAFETY: hak_report passes `bytes` bytes at `text`, which are valid during this call.
     let text = unsafe { slice::from_raw_parts(text.cast(), bytes) };
     sink.result = sink.result.and_then(|()| {
         let text = str::from_utf8(text).map_err(|_| fmt::Error)?;

@@ -1,4 +1,4 @@
-//! Counters, as plain numbers.
+//! The allocator's counters, as plain numbers.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -7,7 +7,8 @@ use core::iter::FusedIterator;
 
 use crate::sys;
 
-/// Defines a public struct with the fields of a C struct; a field left out does not compile.
+/// Defines a public struct with the fields of a C struct. If a field is missing, the macro does not
+/// compile.
 macro_rules! snapshot {
     (
         $(#[$attribute:meta])* $name:ident of $c:ident;
@@ -75,32 +76,32 @@ snapshot! {
     unmap_calls,
     /// Calls of mremap.
     remap_calls,
-    /// Calls of madvise.
+    /// Calls of madvise, for purging and for huge pages.
     purge_calls,
-    /// Times that a thread slept because a lock was taken.
+    /// Times that a thread slept while it waited for a lock.
     lock_waits,
-    /// Reported uses of bad pointers.
+    /// Reports of bad pointers.
     errors,
     /// Bytes that may be resident. This value is compared with the limits.
     bytes_used,
-    /// Bytes in chunks that ask for huge pages.
+    /// Bytes of chunk memory for which huge pages are requested.
     bytes_huge,
     /// The option `limit_soft`, in bytes; 0 means none.
     limit_soft,
     /// The option `limit_hard`, in bytes; 0 means none.
     limit_hard,
-    /// Times that the lock of a class of a heap was found taken.
+    /// Contended acquisitions of the lock of a heap's size class.
     lock_busy_class,
-    /// Times that the lock of a heap's memory was found taken.
+    /// Contended acquisitions of the lock of a heap's arena.
     lock_busy_arena,
-    /// Times that the lock of the memory of hakmem's own structures was found taken.
+    /// Contended acquisitions of the lock of the allocator's metadata.
     lock_busy_meta,
-    /// Times that any other lock was found taken.
+    /// Contended acquisitions of all other locks.
     lock_busy_other,
 }
 
 snapshot! {
-    /// Statistics of one size class: a snapshot, as [`Stats`].
+    /// Statistics of one size class. Like [`Stats`], this is a snapshot.
     ClassStats of hak_class_stats;
 
     /// Size of a block.
@@ -125,7 +126,7 @@ snapshot! {
     transfer_takes,
 }
 
-/// The allocator's counters.
+/// Returns the allocator's counters.
 ///
 /// ```
 /// let stats = hakmem::stats();
@@ -134,12 +135,13 @@ snapshot! {
 #[must_use]
 pub fn stats() -> Stats {
     let mut stats = sys::hak_stats::default();
-    // SAFETY: that many bytes may be written there.
+    // SAFETY: `stats` is a local variable of the given size.
     unsafe { sys::hak_stats(&mut stats, size_of_val(&stats)) };
     stats.into()
 }
 
-/// The counters of each size class, in ascending order from 16 bytes. The class of 8 bytes is the last.
+/// Returns the counters of each size class, in ascending order of block size. The class of 8 bytes
+/// is an exception: it comes last.
 ///
 /// ```
 /// let fullest = hakmem::class_stats().max_by_key(|class| class.blocks_live * class.block_bytes);
@@ -151,7 +153,7 @@ pub fn class_stats() -> impl FusedIterator<Item = ClassStats> {
 
 fn one_class(index: c_uint) -> Option<ClassStats> {
     let mut stats = sys::hak_class_stats::default();
-    // SAFETY: that many bytes may be written there.
+    // SAFETY: `stats` is a local variable of the given size.
     let error = unsafe { sys::hak_class_stats(index, &mut stats, size_of_val(&stats)) };
     (error == 0).then(|| stats.into())
 }

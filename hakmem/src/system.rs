@@ -1,6 +1,6 @@
-//! The C interface over the system's allocator, for Miri, which runs no C, and for builds with
-//! `--cfg hakmem_system`, such as those for AddressSanitizer: it cannot see into another allocator.
-//! Nothing is counted, and there are no options.
+//! The C interface on top of the system allocator. Miri needs it because it cannot run C code.
+//! Builds with `--cfg hakmem_system` use it for tools such as AddressSanitizer, which cannot
+//! observe the blocks of another allocator. Nothing is counted, and there are no options.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -13,7 +13,7 @@ pub(crate) use hakmem_sys::{
     HAK_REPORT_JSON, HAK_REPORT_TEXT, HAK_VERSION_STRING, hak_prewarm_set, hak_report_format,
 };
 
-// Aliases name the structs alone: an import would bring the functions of the same names along.
+// We use aliases because an import would also import the functions of the same names.
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_stats = hakmem_sys::hak_stats;
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
@@ -25,7 +25,7 @@ const ENOENT: c_int = 2;
 
 /// # Safety
 ///
-/// As [`Layout::from_size_align_unchecked`].
+/// As for [`Layout::from_size_align_unchecked`].
 unsafe fn layout(size: usize, align: usize) -> Layout {
     // SAFETY: the caller's promise.
     unsafe { Layout::from_size_align_unchecked(size, align) }
@@ -33,7 +33,7 @@ unsafe fn layout(size: usize, align: usize) -> Layout {
 
 /// # Safety
 ///
-/// `size` and `align` are those of a layout, `size` is not 0.
+/// `size` and `align` must form a valid layout, and `size` must not be 0.
 pub(crate) unsafe fn hak_alloc(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     let layout = unsafe { layout(size, align) };
@@ -43,7 +43,7 @@ pub(crate) unsafe fn hak_alloc(size: usize, align: usize) -> *mut c_void {
 
 /// # Safety
 ///
-/// As [`hak_alloc`].
+/// As for [`hak_alloc`].
 pub(crate) unsafe fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void {
     // SAFETY: the caller's promise.
     let layout = unsafe { layout(size, align) };
@@ -53,8 +53,8 @@ pub(crate) unsafe fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void 
 
 /// # Safety
 ///
-/// `block` was allocated with `size` and `align`; `new_size` and `align` are those of a layout, and
-/// `new_size` is not 0.
+/// `block` must have been allocated with `size` and `align`. `new_size` and `align` must form a
+/// valid layout, and `new_size` must not be 0.
 pub(crate) unsafe fn hak_realloc_layout(
     block: *mut c_void,
     size: usize,
@@ -69,7 +69,7 @@ pub(crate) unsafe fn hak_realloc_layout(
 
 /// # Safety
 ///
-/// `block` was allocated with `size` and `align`, and is not used any more.
+/// `block` must have been allocated with `size` and `align`, and must not be used any more.
 pub(crate) unsafe fn hak_dealloc(block: *mut c_void, size: usize, align: usize) {
     // SAFETY: the caller's promise.
     let layout = unsafe { layout(size, align) };
@@ -79,7 +79,7 @@ pub(crate) unsafe fn hak_dealloc(block: *mut c_void, size: usize, align: usize) 
 
 /// # Safety
 ///
-/// None: the system's allocator is not asked.
+/// There are no requirements, because the block is not accessed.
 pub(crate) unsafe fn hak_usable_size(_block: *const c_void) -> usize {
     0
 }
@@ -94,14 +94,14 @@ pub(crate) fn hak_trim() -> usize {
 
 /// # Safety
 ///
-/// None: nothing is read.
+/// There are no requirements, because nothing is read.
 pub(crate) unsafe fn hak_option_set(_name: *const c_char, _value: *const c_char) -> c_int {
     ENOENT
 }
 
 /// # Safety
 ///
-/// None: nothing is read or written.
+/// There are no requirements, because nothing is read or written.
 pub(crate) unsafe fn hak_option_get(
     _name: *const c_char,
     _value: *mut c_char,
@@ -112,12 +112,12 @@ pub(crate) unsafe fn hak_option_get(
 
 /// # Safety
 ///
-/// `stats` is valid: it is left as it is.
+/// There are no requirements, because nothing is written. The caller's struct keeps its values.
 pub(crate) unsafe fn hak_stats(_stats: *mut hak_stats, _stats_bytes: usize) {}
 
 /// # Safety
 ///
-/// None: there are no classes.
+/// There are no requirements, because there are no classes and nothing is written.
 pub(crate) unsafe fn hak_class_stats(
     _index: c_uint,
     _stats: *mut hak_class_stats,
@@ -128,7 +128,7 @@ pub(crate) unsafe fn hak_class_stats(
 
 /// # Safety
 ///
-/// `write` may be called with `arg`.
+/// Calling `write` with `arg` must be sound.
 pub(crate) unsafe fn hak_report(
     format: hak_report_format,
     write: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize)>,
@@ -139,7 +139,7 @@ pub(crate) unsafe fn hak_report(
         _ => "hakmem: the system's allocator is used\n",
     };
     if let Some(write) = write {
-        // SAFETY: the caller's promise; the text has that many bytes.
+        // SAFETY: the caller's promise, and the text has `text.len()` bytes.
         unsafe { write(arg, text.as_ptr().cast(), text.len()) }
     }
 }

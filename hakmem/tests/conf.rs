@@ -1,4 +1,4 @@
-//! Options that the program fixes when it is linked.
+//! Options that a program sets at link time.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
@@ -18,7 +18,7 @@ fn conf_sets_options_before_the_first_allocation() {
     assert_eq!(options::HEAPS.get(), Ok(3));
 }
 
-/// Runs itself again, since an environment is read at the start of a process.
+/// Runs itself again, because the environment is read at the start of a process.
 #[test]
 fn the_environment_takes_precedence() {
     let program = env::current_exe().expect("a test has a path");

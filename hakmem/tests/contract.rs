@@ -1,4 +1,4 @@
-//! What `GlobalAlloc` promises, for every size class and alignment.
+//! Tests the contract of `GlobalAlloc` for every size class and alignment.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -12,7 +12,7 @@ use hakmem::Hakmem;
 
 const ALIGNMENTS: std::ops::RangeInclusive<u32> = 0..=21;
 
-/// Sizes around the end of every class, of pages, and of blocks that are large.
+/// Sizes around the upper bound of every class, around pages, and of large blocks.
 fn sizes() -> Vec<usize> {
     let classes = hakmem::class_stats().map(|class| class.block_bytes as usize);
     let large = (16..=22).map(|shift| 1 << shift);
@@ -55,7 +55,7 @@ fn the_classes_are_of_rising_sizes_to_256_kib_and_then_8_bytes() {
 fn blocks_are_aligned_and_hold_their_size_and_do_not_overlap() {
     for layout in grid() {
         let mut blocks: Vec<_> = (0..3).map(|i| Block::new(layout, i)).collect();
-        // Checks contents: a block that overlaps another has that one's.
+        // Checks the contents. An overlapping block would have the contents of the other block.
         blocks.drain(..).for_each(Block::free);
     }
 }
@@ -129,7 +129,7 @@ fn an_absurd_layout_gives_null_and_leaves_a_block_that_was_to_grow_intact() {
         assert!(block.is_null(), "{absurd:?}");
         if shift < 22 {
             let block = Block::new(layout(1000, shift), 5);
-            // SAFETY: a live block of that layout; the new size is that of a layout.
+            // SAFETY: a live block of that layout, and the new size comes from a layout.
             let moved = unsafe { Hakmem.realloc(block.as_ptr(), block.layout(), most) };
             assert!(moved.is_null(), "{absurd:?}");
             block.free();

@@ -1,4 +1,4 @@
-//! What the documentation lists against what there is.
+//! Compares the lists in the documentation with the code.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -98,7 +98,8 @@ fn the_table_of_options_says_what_the_core_does() {
     assert_eq!(table, core);
 }
 
-/// The crate `hakmem` of crates.io is not ours: instructions that name it install other code.
+/// The crate `hakmem` on crates.io is not ours. Instructions with that name would install other
+/// code.
 #[test]
 fn the_documentation_adds_this_package_and_no_other() {
     let package = env!("CARGO_PKG_NAME");

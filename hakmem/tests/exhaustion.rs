@@ -1,5 +1,5 @@
-//! Memory that runs out. The limit belongs to the process, so this is one test in a process of its
-//! own.
+//! Exhausted memory. The limit applies to the whole process, so this is a single test in its own
+//! process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -18,7 +18,7 @@ fn exhausted_memory_gives_null_leaves_live_blocks_intact_and_comes_back_when_fre
     let layout = |bytes| Layout::from_size_align(bytes, 8).expect("it is small");
     let mut held = Vec::with_capacity(LIMIT / 1024);
 
-    // All sizes, the largest first: when 1 KiB is refused, nothing is left of any.
+    // All sizes, the largest first. Once 1 KiB is refused, no other size can be allocated either.
     for bytes in [16 << 20, 1 << 20, 100 << 10, 8 << 10, 1 << 10] {
         while has_memory_for(layout(bytes)) {
             assert!(held.len() < held.capacity(), "the limit is not in force");
@@ -31,13 +31,14 @@ fn exhausted_memory_gives_null_leaves_live_blocks_intact_and_comes_back_when_fre
     // SAFETY: a live block of that layout.
     assert!(unsafe { Hakmem.realloc(small.as_ptr(), small.layout(), 64 << 20) }.is_null());
 
-    held.drain(..).for_each(Block::free); // Checks that all are intact.
+    held.drain(..).for_each(Block::free); // also checks that the contents are intact
     hakmem::trim();
     Block::new(layout(256 << 20), 1).free();
     assert_eq!(hakmem::validate(), 0);
 }
 
-/// Whether a block can be had; it is given back at once, and is then the next that is handed out.
+/// Returns whether a block can be allocated. The block is freed at once, and the next allocation of
+/// this size gets it again.
 fn has_memory_for(layout: Layout) -> bool {
     // SAFETY: the size is not 0.
     let block = unsafe { Hakmem.alloc(layout) };
@@ -54,7 +55,7 @@ fn limit_address_space() {
         rlim_cur: LIMIT as u64,
         rlim_max: LIMIT as u64,
     };
-    // SAFETY: reads the limit.
+    // SAFETY: setrlimit only reads `limit`.
     let status = unsafe { libc::setrlimit(libc::RLIMIT_AS, &limit) };
     assert_eq!(status, 0);
 }

@@ -1,4 +1,4 @@
-//! A program whose global allocator is hakmem, test harness included.
+//! A program with hakmem as its global allocator, including the test harness.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -12,7 +12,7 @@ use hakmem::Hakmem;
 #[global_allocator]
 static GLOBAL: Hakmem = Hakmem;
 
-/// A sequence of numbers that look random; the same for the same seed.
+/// A pseudo-random sequence of numbers. The same seed gives the same sequence.
 fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     std::iter::successors(Some(seed | 1), |&x| {
         let x = x ^ (x << 13);

@@ -1,4 +1,4 @@
-//! Random sequences of operations against a model of what must be in every block.
+//! Compares random sequences of operations with a model of the expected contents of each block.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -11,7 +11,7 @@ use std::thread;
 use common::Block;
 use proptest::prelude::*;
 
-/// Blocks are chosen by a number that is taken modulo the count of the live ones.
+/// A number selects a block. It is taken modulo the count of live blocks.
 #[derive(Clone, Debug)]
 enum Operation {
     Alloc(Layout),
@@ -42,7 +42,7 @@ impl Model {
     }
 
     fn step(&mut self, operation: Operation) {
-        // Every block has a pattern of its own, or a mix-up would go unseen.
+        // Each block has its own pattern. Otherwise mixed-up blocks would go unnoticed.
         self.seed += 1;
         match operation {
             Operation::Alloc(layout) => self.add(Block::new(layout, self.seed)),
@@ -90,7 +90,7 @@ impl Model {
     }
 }
 
-/// 1 B to 4 MiB, each power of two as likely as the next, the powers themselves more so.
+/// 1 B to 4 MiB. All powers of two are equally likely, and more likely than other sizes.
 fn size() -> impl Strategy<Value = usize> {
     let powers = (0..=22_u32).prop_map(|shift| 1 << shift);
     let between = (0..22_u32, any::<usize>()).prop_map(|(shift, low)| {
@@ -100,7 +100,7 @@ fn size() -> impl Strategy<Value = usize> {
     prop_oneof![1 => powers, 4 => between]
 }
 
-/// Sizes with alignments to 2 MiB, mostly those of usual types.
+/// Sizes with alignments up to 2 MiB, mostly those of common types.
 fn layout() -> impl Strategy<Value = Layout> {
     let shift = prop_oneof![6 => 0..=4_u32, 2 => 5..=12_u32, 1 => 13..=21_u32];
     (size(), shift).prop_map(|(size, shift)| {
@@ -119,7 +119,7 @@ fn operation() -> impl Strategy<Value = Operation> {
     ]
 }
 
-/// A case is hundreds of operations: a fifth of the usual number suffices.
+/// A fifth of the default number of cases suffices, because each case has hundreds of operations.
 fn config() -> ProptestConfig {
     let usual = ProptestConfig::default();
     ProptestConfig {
@@ -151,8 +151,8 @@ proptest! {
     }
 }
 
-/// Options that make the allocator take other paths. They are read at the start of a process, so
-/// this runs the tests above again, with fewer cases.
+/// Options that select other code paths of the allocator. They are read at the start of a process,
+/// so this runs the tests above again, with fewer cases.
 #[test]
 #[cfg(not(hakmem_system))]
 fn so_it_is_with_other_options() {

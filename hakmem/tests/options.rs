@@ -1,4 +1,4 @@
-//! Options. They belong to the process, so this is one test in a process of its own.
+//! Options. They apply to the whole process, so this is a single test in its own process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
@@ -11,7 +11,7 @@ use hakmem::options::{self, Background, Checks, Deepbind, Error, OnError};
 
 #[test]
 fn options_are_set_and_read_back_and_refused_out_of_range() {
-    // The defaults are those only where the environment says nothing.
+    // The defaults apply only if the environment does not set the options.
     for (name, _) in env::vars_os() {
         assert!(
             !name.to_string_lossy().starts_with("HAKMEM_"),
@@ -63,7 +63,7 @@ fn options_are_set_and_read_back_and_refused_out_of_range() {
     assert_eq!(options::HEAPS.set(1), Err(Error::AtStart));
 }
 
-/// Runs itself again, since an environment is read at the start of a process.
+/// Runs itself again, because the environment is read at the start of a process.
 #[test]
 fn the_environment_sets_options_and_a_value_that_does_not_parse_is_reported() {
     let program = env::current_exe().expect("a test has a path");

@@ -1,10 +1,10 @@
-//! The feature `override`: libc's names are hakmem's. Counters belong to the process, so this is one
-//! test in a process of its own.
+//! The feature `override`: hakmem replaces libc's functions. Counters are per process, so this is a
+//! single test in its own process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
 
-/// The bytes that hakmem counts as live more after `change` than before it.
+/// Returns the increase of hakmem's live bytes during `change`.
 fn growth(change: impl FnOnce()) -> i64 {
     let before = hakmem::stats().bytes_live as i64;
     change();
@@ -19,7 +19,7 @@ fn c_code_in_the_process_allocates_from_hakmem() {
 
 fn the_libc_names_are_served_by_hakmem() {
     let mut block = std::ptr::null_mut();
-    // SAFETY: any size may be asked for.
+    // SAFETY: malloc accepts any size.
     let grown = growth(|| block = unsafe { libc::malloc(100_000) });
     assert!(grown >= 100_000, "{grown}");
     // SAFETY: a live block. hakmem aborts if it is not one of its own.

@@ -1,14 +1,14 @@
-//! The feature `override` in a program that does nothing but link the crate.
+//! The feature `override` in a program that only links the crate.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Without shared libraries, as with musl by default, there is nothing to find.
+// Without shared libraries (the default with musl) there is nothing to find.
 #![cfg(all(target_env = "gnu", not(hakmem_system)))]
 
 use std::ffi::{CStr, c_void};
 
 use hakmem as _;
 
-/// What glibc has of the names that hakmem replaces.
+/// The functions of glibc that hakmem replaces.
 const NAMES: [&CStr; 17] = [
     c"malloc",
     c"calloc",
@@ -39,6 +39,6 @@ fn shared_libraries_find_every_name_in_the_program_before_that_in_libc() {
 }
 
 fn find(from: *mut c_void, name: &CStr) -> *mut c_void {
-    // SAFETY: a handle that dlsym knows, and a text that ends with a NUL.
+    // SAFETY: a special handle of dlsym, and a string that ends with a NUL.
     unsafe { libc::dlsym(from, name.as_ptr()) }
 }

@@ -1,10 +1,10 @@
-//! A library that contains hakmem is loaded, used and closed. One test, in a process of its own, since a
-//! library is closed only when nothing in the process holds it.
+//! Loads, uses and closes a library that contains hakmem. This is a single test in its own process,
+//! because a library is unloaded only when nothing else in the process holds it.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(all(
     target_env = "gnu",
-    not(feature = "override"), // which is for executables
+    not(feature = "override"), // only for executables
     not(hakmem_system)
 ))]
 
@@ -15,18 +15,18 @@ use std::time::Duration;
 use std::{env, fs, thread};
 
 const ROUNDS: usize = 200;
-/// From this round on the process must not grow: the first ones fill what is reused later.
+/// From this round on, the process must not grow. The first rounds fill caches for later reuse.
 const STEADY: usize = 20;
 const RESIDENT_KB_MAX: u64 = 4_000;
 const ADDRESS_SPACE_KB_MAX: u64 = 100_000;
 
-/// More than the MiB above which a thread gives memory back while the program is idle, also in a
-/// program with one thread.
+/// More than the threshold, in MiB, for the background thread to return memory while the program is
+/// idle, also in a single-threaded program.
 const MIB_THAT_START_THE_THREAD: usize = 80;
-/// The thread looks after a second.
+/// The background thread scans after a second.
 const UNTIL_THE_THREAD_HAS_LOOKED: Duration = Duration::from_millis(1500);
 
-/// The library, loaded. Nothing of it is used after [`Plugin::close`].
+/// The loaded library. It must not be used after [`Plugin::close`].
 struct Plugin {
     handle: *mut c_void,
     work: extern "C" fn(usize) -> u64,
@@ -44,13 +44,13 @@ impl Plugin {
             "{path:?}: `cargo test` without --test builds it"
         );
         let path = CString::new(path.as_os_str().as_bytes()).expect("no NUL in it");
-        // SAFETY: the library's initialisers are those of Rust's standard library.
+        // SAFETY: the library has only the initialisers of Rust's standard library.
         let handle = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW) };
         assert!(!handle.is_null(), "{:?}", error());
-        // SAFETY: a handle of dlopen, and a text that ends with a NUL.
+        // SAFETY: a handle from dlopen, and a string that ends with a NUL.
         let work = unsafe { libc::dlsym(handle, c"plugin_work".as_ptr()) };
         assert!(!work.is_null(), "{:?}", error());
-        // SAFETY: the function's type in the library.
+        // SAFETY: the function has this type in the library.
         let work = unsafe { std::mem::transmute::<*mut c_void, extern "C" fn(usize) -> u64>(work) };
         Self { handle, work }
     }
@@ -61,22 +61,22 @@ impl Plugin {
     }
 
     fn close(self) {
-        // SAFETY: the handle is given up, and no function of the library is called afterwards.
+        // SAFETY: neither the handle nor a function of the library is used after this.
         assert_eq!(unsafe { libc::dlclose(self.handle) }, 0, "{:?}", error());
     }
 }
 
 fn error() -> CString {
-    // SAFETY: only asks for the error of this thread.
+    // SAFETY: dlerror only returns the last error of this thread.
     let text = unsafe { libc::dlerror() };
     if text.is_null() {
         return CString::default();
     }
-    // SAFETY: a text that ends with a NUL, copied before another call of dlerror.
+    // SAFETY: a string that ends with a NUL, copied before the next call of dlerror.
     unsafe { CStr::from_ptr(text) }.to_owned()
 }
 
-/// A line of /proc/self/status, in KB.
+/// Returns the value of a line of /proc/self/status, in KB.
 fn status_kb(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find_map(|line| line.strip_prefix(name));

@@ -1,4 +1,4 @@
-//! Counters. They belong to the process, so this is one test in a process of its own.
+//! Counters. They are per process, so this is a single test in its own process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
@@ -14,23 +14,23 @@ use hakmem::{Format, Prewarm};
 
 const MIB: u64 = 1 << 20;
 
-/// Blocks that are allocated as the iterator goes. With the feature `override` the vectors that
-/// they are put into count as well: tests make those before they look at the counters.
+/// Allocates blocks as the iterator advances. With the feature `override`, the vectors that hold
+/// them count as well, so tests create those before they read the counters.
 fn blocks(count: usize, bytes: usize) -> impl Iterator<Item = Block> {
     let layout = Layout::from_size_align(bytes, 8).expect("it is small");
     (0..count).map(move |seed| Block::new(layout, seed))
 }
 
-/// The live and the cached blocks of the class of `bytes`.
+/// Returns the numbers of live and cached blocks in the class of `bytes`.
 fn class(bytes: u64) -> (u64, u64) {
     let class = hakmem::class_stats().find(|class| class.block_bytes == bytes);
     let class = class.expect("there is such a class");
     (class.blocks_live, class.blocks_cached)
 }
 
-/// The harness's thread allocates for a moment after it has started the test, which counts with the
-/// feature `override`. Returns when that thread sleeps, or after a second: with --test-threads=1 it is
-/// the thread of the test itself.
+/// Waits until the thread of the test harness sleeps, because it still allocates for a moment after
+/// it has started the test. With the feature `override`, these allocations count. Gives up after a
+/// second, because with --test-threads=1 that thread runs the test itself.
 fn wait_for_the_harness() {
     let stat = format!("/proc/self/task/{}/stat", process::id());
     for _ in 0..1000 {
@@ -115,7 +115,7 @@ fn prewarm_this_thread() {
     assert!(added < 2 * MIB, "{added}");
     assert_eq!(after.bytes_live, before.bytes_live);
     assert_eq!(after.bytes_cached - before.bytes_cached, added);
-    // KiB of a block, and how many of those a thread is to have.
+    // Block size in KiB, and the minimum number of cached blocks.
     for (kib, blocks) in [
         (8, 16),
         (16, 16),

@@ -1,4 +1,4 @@
-//! Blocks that know what they must contain.
+//! Blocks that verify their contents.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![allow(dead_code, reason = "each test file uses a part")]
@@ -8,12 +8,12 @@ use std::slice;
 
 use hakmem::Hakmem;
 
-/// The pattern of a block changes from line to line. Lines are filled and compared as a whole, for
-/// speed in builds without optimisation.
+/// The pattern of a block changes from line to line. Lines are filled and compared as a whole,
+/// which is fast even in unoptimised builds.
 const LINE: usize = 64;
 
-/// A live block of hakmem, filled with a pattern of its own, which is checked before each change.
-/// Nothing frees it but [`Block::free`].
+/// A live block of hakmem. It is filled with its own pattern, which is checked before each change.
+/// Only [`Block::free`] frees it.
 #[derive(Debug)]
 pub(crate) struct Block {
     start: *mut u8,
@@ -21,11 +21,12 @@ pub(crate) struct Block {
     seed: usize,
 }
 
-// SAFETY: a block belongs to no thread.
+// SAFETY: any thread may use and free a block.
 unsafe impl Send for Block {}
 
 impl Block {
-    /// A block of the layout, whose size is not 0, with a pattern that depends on the seed.
+    /// Allocates a block of the given layout. The size must not be 0. The pattern depends on the
+    /// seed.
     pub(crate) fn new(layout: Layout, seed: usize) -> Self {
         // SAFETY: the size is not 0.
         let start = unsafe { Hakmem.alloc(layout) };
@@ -34,7 +35,7 @@ impl Block {
         block
     }
 
-    /// As [`Block::new`], having checked that it came zeroed.
+    /// Like [`Block::new`], but allocates a zeroed block and checks that it is zeroed.
     pub(crate) fn new_zeroed(layout: Layout, seed: usize) -> Self {
         // SAFETY: the size is not 0.
         let start = unsafe { Hakmem.alloc_zeroed(layout) };
@@ -65,7 +66,7 @@ impl Block {
         }
     }
 
-    /// Resizes the block, checks that it kept its contents, and fills what is new.
+    /// Resizes the block, checks that it kept its contents, and fills the new part.
     pub(crate) fn resize(&mut self, size: usize) {
         self.check(self.layout.size());
         // SAFETY: a live block of that layout, which `self` gives up.
@@ -92,32 +93,32 @@ impl Block {
         self.layout
     }
 
-    /// The line that starts at `offset`, cut at `end`; all of it was written or came zeroed.
+    /// Returns the line at `offset`, cut off at `end`. All of its bytes are initialized.
     fn line(&self, offset: usize, end: usize) -> &[u8] {
         // SAFETY: `offset` is within the block.
         let start = unsafe { self.start.add(offset) };
-        // SAFETY: so is `end`, and `self` owns the block.
+        // SAFETY: `end` is within the block, too, and `self` owns the block.
         unsafe { slice::from_raw_parts(start, LINE.min(end - offset)) }
     }
 
     fn pattern(&self, offset: usize) -> u8 {
         let line = offset / LINE;
-        // The upper bits too: two pages differ.
+        // Use the upper bits as well, so that pages differ.
         (line ^ (line >> 8) ^ (line >> 16)).wrapping_add(self.seed.wrapping_mul(97)) as u8
     }
 
-    /// Writes the pattern from the line of `from` on to the end.
+    /// Writes the pattern, from the line that contains `from` to the end of the block.
     fn fill_from(&mut self, from: usize) {
         let end = self.layout.size();
         for offset in (from / LINE * LINE..end).step_by(LINE) {
             // SAFETY: `offset` is within the block.
             let line = unsafe { self.start.add(offset) };
-            // SAFETY: so is the line, cut at the end.
+            // SAFETY: the line is within the block, because it is cut off at the end.
             unsafe { line.write_bytes(self.pattern(offset), LINE.min(end - offset)) };
         }
     }
 
-    /// Panics unless the first `bytes` bytes are as they were written.
+    /// Panics unless the first `bytes` bytes match the pattern.
     fn check(&self, bytes: usize) {
         for offset in (0..bytes).step_by(LINE) {
             let line = self.line(offset, bytes);

@@ -1,13 +1,13 @@
-//! A shared library on hakmem, as a server might load and unload it: the example `plugin` of the
-//! manifest, which `cargo test` builds for the test `plugin`.
+//! A shared library that uses hakmem, such as a server might load and unload. In the manifest this
+//! is the example `plugin`. `cargo test` builds it for the test `plugin`.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
 
-/// Allocates `mib` MiB in blocks of several sizes, and frees them. Returns the bytes that hakmem
-/// counted as live in between.
+/// Allocates `mib` MiB in blocks of several sizes, and frees them. Returns hakmem's count of live
+/// bytes before the frees.
 #[unsafe(no_mangle)]
 pub extern "C" fn plugin_work(mib: usize) -> u64 {
     let blocks: Vec<Vec<u8>> = (0..mib)
