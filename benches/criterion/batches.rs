@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Many blocks are allocated, then all are freed: the last one first, the first one first, or in
+//! Allocates many blocks, then frees all of them: last in first out, first in first out, or in
 //! random order.
 
 use criterion::measurement::WallTime;
@@ -10,8 +10,8 @@ use crate::block::{Allocator, Batch};
 use crate::random::Random;
 use crate::sizes::{ALIGN, KIB, layout};
 
-/// Blocks of a batch, and bytes of a block: within the first level cache, within a cache per
-/// thread or beyond it, beyond the processor's caches, and buffers.
+/// Number of blocks in a batch, and size of a block. The cases fit into the L1 cache, fit into the
+/// thread cache or not, exceed the processor's caches, and are buffers.
 const BATCHES: [(usize, usize); 4] = [(100, 64), (1000, KIB), (100_000, 64), (100, 16 * KIB)];
 
 #[derive(Clone, Copy)]
@@ -30,7 +30,8 @@ impl Order {
         }
     }
 
-    /// The order in which `count` blocks are freed. A list in each case, for the same work.
+    /// Returns the order in which `count` blocks are freed. It is always a list, so that all orders
+    /// take the same work.
     fn indices(self, count: usize) -> Vec<usize> {
         let mut indices: Vec<_> = (0..count).collect();
         match self {
@@ -50,7 +51,7 @@ impl Order {
 pub(crate) fn in_order(criterion: &mut Criterion) {
     for order in [Order::Lifo, Order::Fifo, Order::Random] {
         let mut group = criterion.benchmark_group(order.name());
-        group.sampling_mode(SamplingMode::Flat); // a large one takes long
+        group.sampling_mode(SamplingMode::Flat); // large batches take a long time
         for (count, size) in BATCHES {
             group.throughput(Throughput::Elements(count as u64));
             let indices = order.indices(count);

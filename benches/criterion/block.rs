@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A block of memory with an owner: all `unsafe` of the benchmarks is here.
+//! An owned block of memory. All `unsafe` code of the benchmarks is here.
 
 use std::alloc::{GlobalAlloc, Layout, handle_alloc_error};
 use std::hint::black_box;
@@ -9,10 +9,10 @@ use std::ptr::NonNull;
 
 use crate::sizes::layout;
 
-/// Touched pages make a block real; smaller pages than this do not exist.
+/// Smallest page size. A block takes memory only after its pages are touched.
 const PAGE_BYTES: usize = 4096;
 
-/// What the benchmarks ask of an allocator: a constant that all threads may use.
+/// An allocator for the benchmarks: a constant that all threads may use.
 pub(crate) trait Allocator: GlobalAlloc + Sync + 'static {}
 
 impl<A: GlobalAlloc + Sync + 'static> Allocator for A {}
@@ -28,7 +28,7 @@ pub(crate) struct Block<A: Allocator> {
 unsafe impl<A: Allocator> Send for Block<A> {}
 
 impl<A: Allocator> Block<A> {
-    /// A block whose first and last byte are written.
+    /// Allocates a block and writes its first and last byte.
     pub(crate) fn new(allocator: &'static A, layout: Layout) -> Self {
         assert_ne!(layout.size(), 0);
         // SAFETY: the size is not zero.
@@ -36,7 +36,7 @@ impl<A: Allocator> Block<A> {
         Self::from_raw(allocator, layout, ptr)
     }
 
-    /// As [`Block::new`], the other bytes zero.
+    /// Like [`Block::new`], but the other bytes are zero.
     pub(crate) fn zeroed(allocator: &'static A, layout: Layout) -> Self {
         assert_ne!(layout.size(), 0);
         // SAFETY: the size is not zero.
@@ -44,8 +44,8 @@ impl<A: Allocator> Block<A> {
         Self::from_raw(allocator, layout, ptr)
     }
 
-    /// Takes `ptr`, a result of `allocator` for `layout`. `black_box`, as everywhere here: what the
-    /// optimiser cannot see it cannot remove.
+    /// Takes ownership of `ptr`, which `allocator` returned for `layout`. As everywhere in this
+    /// file, `black_box` prevents the optimiser from removing the allocation.
     fn from_raw(allocator: &'static A, layout: Layout, ptr: *mut u8) -> Self {
         let Some(ptr) = NonNull::new(black_box(ptr)) else {
             handle_alloc_error(layout)
@@ -65,16 +65,16 @@ impl<A: Allocator> Block<A> {
         assert!(offset < self.layout.size());
         // SAFETY: the offset is within the block.
         let byte = unsafe { self.ptr.add(offset) };
-        // SAFETY: the block is ours alone, and a byte needs no alignment.
+        // SAFETY: we have exclusive access to the block, and a byte needs no alignment.
         unsafe { byte.write_volatile(1) };
     }
 
-    /// Resizes the block, and touches each page that it has gained, as its new contents would.
+    /// Resizes the block, and touches each new page, as a program would when it fills the block.
     pub(crate) fn grow(&mut self, size: usize) {
         let old_size = self.layout.size();
         let new_layout = layout(size, self.layout.align());
         assert!(size >= old_size);
-        // SAFETY: the block is of this allocator and layout; the new size is valid and not zero.
+        // SAFETY: the block has this allocator and layout, and the new size is valid and not zero.
         let ptr = unsafe {
             self.allocator
                 .realloc(black_box(self.ptr.as_ptr()), self.layout, size)
@@ -92,7 +92,7 @@ impl<A: Allocator> Block<A> {
 
 impl<A: Allocator> Drop for Block<A> {
     fn drop(&mut self) {
-        // SAFETY: the block is of this allocator and layout, and no one uses it any more.
+        // SAFETY: the block has this allocator and layout, and is not used any more.
         unsafe {
             self.allocator
                 .dealloc(black_box(self.ptr.as_ptr()), self.layout)
@@ -100,17 +100,17 @@ impl<A: Allocator> Drop for Block<A> {
     }
 }
 
-/// As many blocks of one layout as there are slots. A slot is one pointer: the caches are left to
-/// the blocks.
+/// Up to one block per slot, all of the same layout. A slot is a single pointer, so that the slots
+/// take little of the processor's caches.
 pub(crate) struct Batch<A: Allocator> {
-    /// Each a block of this layout and allocator, owned by the slot.
+    /// Each slot owns a block of this layout and allocator, or is empty.
     slots: Vec<Option<NonNull<u8>>>,
     layout: Layout,
     allocator: &'static A,
 }
 
 impl<A: Allocator> Batch<A> {
-    /// A batch of `count` empty slots.
+    /// Creates a batch of `count` empty slots.
     pub(crate) fn new(allocator: &'static A, layout: Layout, count: usize) -> Self {
         Self {
             slots: vec![None; count],
@@ -119,7 +119,7 @@ impl<A: Allocator> Batch<A> {
         }
     }
 
-    /// Allocates a block for each slot, from the first to the last. All are empty before.
+    /// Allocates a block for each slot, from the first to the last. All slots must be empty.
     pub(crate) fn fill(&mut self) {
         for slot in &mut self.slots {
             debug_assert!(slot.is_none());
@@ -127,7 +127,7 @@ impl<A: Allocator> Batch<A> {
         }
     }
 
-    /// Frees the block in the slot of this index, if there is one.
+    /// Frees the block in the slot with this index, if there is one.
     pub(crate) fn free(&mut self, index: usize) {
         if let Some(ptr) = self.slots[index].take() {
             drop(Block {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! One thread allocates, another frees: what a queue between two stages of a service does, and what
-//! threads do that share a table.
+//! One thread allocates blocks, and another one frees them. This happens with a queue between two
+//! stages of a service, and with a table that threads share.
 
 use std::array;
 use std::mem;
@@ -17,17 +17,19 @@ use crate::block::{Allocator, Block};
 use crate::random::Random;
 use crate::sizes::{ALIGN, KIB, Mix, layout};
 
-/// Blocks of an iteration: so many that the start of the threads does not count.
+/// Blocks per iteration. There are so many that the time to start the threads is negligible.
 const BLOCKS: u64 = 1 << 14;
 
-/// Blocks go over in parcels: the hand-over must not cost more than the allocator, nor allocate.
+/// Blocks per parcel. Threads pass blocks in parcels, because the transfer must not allocate, nor
+/// cost more than the allocator.
 const PARCEL_BLOCKS: u64 = 64;
 type Parcel<A> = [Option<Block<A>>; PARCEL_BLOCKS as usize];
 
-/// Parcels on their way at most: the producer cannot run ahead.
+/// Maximum number of parcels in the channel. It limits how far the producer can run ahead.
 const CHANNEL_PARCELS: usize = 16;
 
-/// Parcels in the table of many to many, for each thread: two threads seldom want the same one.
+/// Parcels per thread in the table of `many_to_many`. Threads rarely access the same parcel at
+/// once.
 const TABLE_PARCELS: usize = 8;
 
 pub(crate) fn producer_consumer(criterion: &mut Criterion) {
@@ -61,7 +63,7 @@ fn hand_over<A: Allocator>(
     });
 }
 
-/// The time from the first allocation to the last release of `blocks` blocks.
+/// Returns the time from the first allocation to the last free of `blocks` blocks.
 fn produce<A: Allocator>(allocator: &'static A, size: usize, blocks: u64) -> Duration {
     let layout = layout(size, ALIGN);
     thread::scope(|scope| {
@@ -81,7 +83,7 @@ fn produce<A: Allocator>(allocator: &'static A, size: usize, blocks: u64) -> Dur
     })
 }
 
-/// The numbers of blocks in parcels of `blocks` blocks: all full but the last.
+/// Splits `blocks` blocks into parcels and returns their sizes. All parcels but the last are full.
 fn parcels(blocks: u64) -> impl Iterator<Item = u64> {
     (0..blocks.div_ceil(PARCEL_BLOCKS))
         .map(move |parcel| (blocks - parcel * PARCEL_BLOCKS).min(PARCEL_BLOCKS))
@@ -105,7 +107,7 @@ fn share<A: Allocator>(
             let start = thread::scope(|scope| {
                 for thread in 0..threads {
                     let (table, ready) = (&table, &ready);
-                    // The first threads have one more, so that the sum is what was asked for.
+                    // The first threads get one block more, so that the sum is exact.
                     let share = (blocks + (threads - 1 - thread) as u64) / threads as u64;
                     scope.spawn(move || {
                         let mut random = Random::new(thread);
@@ -113,17 +115,18 @@ fn share<A: Allocator>(
                         exchange(allocator, mix, table, &mut random, share);
                     });
                 }
-                let start = Instant::now(); // before they may run: they might be done after the wait
+                // Before the wait, because the threads might already be done after it.
+                let start = Instant::now();
                 ready.wait();
                 start
             });
-            start.elapsed() // the scope ends when its threads have
+            start.elapsed() // the scope has waited for its threads
         });
     });
 }
 
-/// Allocates `blocks` blocks, puts them into the table parcel by parcel, and frees those that it
-/// finds there: of any thread.
+/// Allocates `blocks` blocks, and puts them into the table parcel by parcel. Frees the blocks that
+/// it finds there, which any thread may have allocated.
 fn exchange<A: Allocator>(
     allocator: &'static A,
     mix: Mix,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Blocks that double until they have their final size: the sequence of reallocations that
-//! `Vec::push` and `String::push_str` make.
+//! Doubles the size of blocks until they have their final size. This is the sequence of
+//! reallocations of `Vec::push` and `String::push_str`.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode, Throughput};
@@ -12,12 +12,13 @@ use crate::sizes::{ALIGN, KIB, MIB, group_by_size, layout};
 const VECTOR_FIRST_BYTES: usize = 64;
 const STRING_FIRST_BYTES: usize = 8;
 
-/// Strings grow in turn: none can grow in place only because nothing else is allocated.
+/// Number of strings that grow alternately. With a single string, growth in place would be too
+/// easy.
 const STRINGS: usize = 16;
 
 pub(crate) fn of_vectors(criterion: &mut Criterion) {
     let mut group = group_by_size(criterion, "vec growth");
-    group.sampling_mode(SamplingMode::Flat); // a large one takes long
+    group.sampling_mode(SamplingMode::Flat); // large blocks take a long time
     for bytes in [64 * KIB, MIB, 16 * MIB, 64 * MIB] {
         group.throughput(Throughput::Bytes(bytes as u64));
         compare!(grow_vector(&mut group, bytes));

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Allocators side by side in one process, each called through [`std::alloc::GlobalAlloc`].
+//! Compares allocators in one process. Each is called through [`std::alloc::GlobalAlloc`].
 //!
-//! No allocator here is the program's global one, not even the system's: calls of the default
-//! global allocator are special to the optimiser, which may remove them.
+//! We do not call an allocator as the program's global allocator, not even the system allocator,
+//! because the optimiser may remove calls of the global allocator.
 
 use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Calls a benchmark for each allocator. This is the only list of them: a row is all that one more
-/// needs.
+/// Calls a benchmark for each allocator. This is the only list of allocators. To add one, add a
+/// row.
 macro_rules! compare {
     ($bench:ident($($argument:expr),*)) => {{
         $bench("system", &std::alloc::System, $($argument),*);
@@ -37,8 +37,8 @@ mod thread_churn;
 mod thread_start;
 mod working_set;
 
-/// Short times and a light analysis, so that the whole run stays below ten minutes. Arguments of
-/// `cargo bench` override them.
+/// Returns a configuration with short times and a light analysis, so that the whole run takes less
+/// than ten minutes. Arguments of `cargo bench` override it.
 fn config() -> Criterion {
     Criterion::default()
         .sample_size(30)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! One allocation and its release at once: the shortest path an allocator has, with the same block
-//! over and over.
+//! Allocates a block and frees it at once. This is an allocator's shortest path, because it reuses
+//! the same block again and again.
 
 use std::alloc::Layout;
 use std::marker::PhantomData;
@@ -35,7 +35,7 @@ pub(crate) fn plain(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// As `Box` does it: the compiler knows the layout.
+/// Like `Box`, where the compiler knows the layout.
 pub(crate) fn constant(criterion: &mut Criterion) {
     let mut group = group_by_size(criterion, "box");
     compare!(boxed(&mut group, PhantomData::<[u64; 2]>));

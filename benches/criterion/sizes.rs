@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Sizes of blocks: units, random ones, groups of benchmarks that differ in the size.
+//! Block sizes: units, random sizes, and groups of benchmarks with different sizes.
 
 use std::alloc::Layout;
 
@@ -15,7 +15,7 @@ pub(crate) const MIB: usize = 1024 * KIB;
 /// The alignment of most Rust types.
 pub(crate) const ALIGN: usize = 8;
 
-/// The layout of `size` bytes, aligned to `align`, a power of two.
+/// Returns a layout of `size` bytes, aligned to `align`, which must be a power of two.
 pub(crate) fn layout(size: usize, align: usize) -> Layout {
     Layout::from_size_align(size, align).expect("sizes and alignments of the benchmarks are valid")
 }
@@ -23,11 +23,12 @@ pub(crate) fn layout(size: usize, align: usize) -> Layout {
 /// A distribution of sizes.
 #[derive(Clone, Copy)]
 pub(crate) enum Mix {
-    /// 16 to 255 bytes, the smaller ones the more likely: what most programs ask for most.
+    /// 16 to 255 bytes, with smaller sizes more likely. These are most allocations of most
+    /// programs.
     Small,
-    /// 16 bytes to 64 KiB, the smaller ones the more likely.
+    /// 16 bytes to 64 KiB, with smaller sizes more likely.
     Mixed,
-    /// 8 to 52 KiB, each as likely: buffers.
+    /// 8 to 52 KiB, all sizes equally likely, as for buffers.
     Buffers,
 }
 
@@ -50,13 +51,13 @@ impl Mix {
     }
 }
 
-/// 2^e to 2^(e+1) - 1, each e from `least` to `end` - 1 as likely.
+/// Returns a number from 2^e to 2^(e+1) - 1. All e from `least` to `end` - 1 are equally likely.
 fn octave(least: usize, end: usize, random: &mut Random) -> usize {
     let base = 1 << (least + random.below(end - least));
     base + random.below(base)
 }
 
-/// A group whose benchmarks differ in size: its chart has a logarithmic axis.
+/// Creates a group of benchmarks with different sizes. Its chart has a logarithmic axis.
 pub(crate) fn group_by_size<'a>(
     criterion: &'a mut Criterion,
     name: &str,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Threads of a short life: each frees what its predecessor left, allocates, frees one half in
-//! random order, leaves the other half to its successor, and ends.
+//! Short-lived threads. Each frees the blocks of its predecessor, allocates blocks, frees half of
+//! them in random order, leaves the other half to its successor, and exits.
 
 use std::thread;
 
@@ -12,17 +12,17 @@ use crate::block::{Allocator, Block};
 use crate::random::Random;
 use crate::sizes::Mix;
 
-/// Threads that live at the same time.
+/// Number of concurrent threads.
 const THREADS: usize = 2;
 
-/// What a thread leaves to its successor.
+/// The blocks and random numbers that a thread passes to its successor.
 struct Estate<A: Allocator> {
     random: Random,
     blocks: Vec<Block<A>>,
 }
 
 impl<A: Allocator> Estate<A> {
-    /// The life of a thread that allocates `count` blocks.
+    /// Runs the work of a thread that allocates `count` blocks.
     fn live(&mut self, allocator: &'static A, count: usize) {
         self.blocks.clear();
         for _ in 0..count {

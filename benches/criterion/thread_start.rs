@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! How long a new thread waits for its first blocks.
+//! The time that a new thread takes to allocate its first blocks.
 
 use std::array;
 use std::hint::black_box;
@@ -18,13 +18,13 @@ use crate::sizes::Mix;
 
 const FIRST_BLOCKS: usize = 16;
 
-/// Threads that are alive at the same time, as workers are: one does not find what the one before
-/// has just left.
+/// Number of threads that are alive at the same time, like workers. A thread therefore cannot reuse
+/// the cache of the previous one.
 const POOL_THREADS: usize = 16;
 
 pub(crate) fn first_blocks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("thread start");
-    group.sampling_mode(SamplingMode::Flat); // starting the thread takes longer than what is timed
+    group.sampling_mode(SamplingMode::Flat); // thread start takes longer than the measured work
     for mix in [Mix::Small, Mix::Buffers] {
         compare!(start(&mut group, mix, || ()));
         start(
@@ -38,7 +38,7 @@ pub(crate) fn first_blocks(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// `prepare` is what a thread does before it is measured.
+/// Measures the first allocations of a thread. The thread calls `prepare` before the measurement.
 fn start<A: Allocator>(
     name: &str,
     allocator: &'static A,
@@ -65,8 +65,8 @@ fn start<A: Allocator>(
     });
 }
 
-/// Starts `count` threads one after the other, all alive until the last has what it waits for, and
-/// returns the sum of the times that they report.
+/// Starts `count` threads one after the other, and returns the sum of their times. All threads stay
+/// alive until the last one has finished its work.
 fn pool<T>(count: usize, work: impl Fn() -> (Duration, T) + Copy + Send) -> Duration {
     let finished = Barrier::new(count + 1);
     let (sender, reports) = sync_channel(count);

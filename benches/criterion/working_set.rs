@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Random blocks of a working set are replaced by blocks of random size, as in a program that runs
-//! for long.
+//! Replaces random blocks of a working set with blocks of random size, as in a long-running
+//! program.
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
@@ -10,16 +10,16 @@ use crate::block::{Allocator, Block};
 use crate::random::Random;
 use crate::sizes::Mix;
 
-/// Each mix with the number of blocks in its working set.
+/// The mixes with the numbers of blocks in their working sets.
 const WORKING_SETS: [(Mix, usize); 4] = [
     (Mix::Small, 4096),
-    (Mix::Small, 100_000), // beyond the processor's caches
+    (Mix::Small, 100_000), // exceeds the processor's caches
     (Mix::Mixed, 1024),
     (Mix::Buffers, 256),
 ];
 
-/// Replacements of each block, on average, before the time is taken: neighbours in the order of
-/// allocation are no longer neighbours in memory.
+/// Average number of replacements of each block before the measurement. After these, the order of
+/// allocation and the order in memory are unrelated.
 const AGE: usize = 4;
 
 pub(crate) fn replace(criterion: &mut Criterion) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A cache of limited bytes, shared by threads that ask for some keys much more often than for
-//! others. The least recently used values make room for new ones.
+//! A cache with limited size, shared by threads. They request some keys much more often than
+//! others. The least recently used values are evicted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -16,7 +16,7 @@ use crate::measure::{Outcome, timed};
 
 const THREADS: usize = 4;
 const REQUESTS_PER_THREAD: usize = 600_000;
-/// Of which about a tenth fits.
+/// About a tenth of the keys fits.
 const KEYS: usize = 100_000;
 const VALUE_BYTES_MIN: usize = 32;
 const VALUE_BYTES_MAX: usize = 32 << 10;
@@ -47,7 +47,7 @@ fn ask(cache: &Cache, mut random: Rng, requests: usize) -> u64 {
     for _ in 0..requests {
         let number = skewed(&mut random, KEYS);
         let value = cache.get(number);
-        // The same whether it was in the cache or not.
+        // The value is the same, whether it was cached or not.
         sum = sum.wrapping_add(value.len() as u64 * u64::from(value[value.len() / 2]));
     }
     sum
@@ -76,7 +76,7 @@ impl Cache {
     fn get(&self, number: usize) -> Arc<[u8]> {
         let key = format!("objects/{number}/content");
         let shard = &self.shards[number % SHARDS];
-        // Each change of a shard is complete before anything can panic.
+        // We can ignore poisoning, because each change of a shard is complete before a panic.
         let lock = || shard.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(value) = lock().values.get(&key) {
             return value.clone();
@@ -90,7 +90,7 @@ impl Cache {
 impl Shard {
     fn insert(&mut self, key: String, value: Arc<[u8]>) {
         self.bytes += value.len();
-        // Another thread may have inserted the same in the meantime.
+        // Another thread may have inserted the same key in the meantime.
         let replaced = self.values.put(key, value);
         self.bytes -= replaced.map_or(0, |value| value.len());
         while self.bytes > CACHE_BYTES / SHARDS {
@@ -102,7 +102,7 @@ impl Shard {
     }
 }
 
-/// The value of a key, of a size of its own.
+/// Creates the value of a key. Its size depends on the key.
 fn make(number: usize) -> Arc<[u8]> {
     let mut random = random(number as u64);
     let bytes = log_uniform(&mut random, VALUE_BYTES_MIN, VALUE_BYTES_MAX + 1);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Expressions are parsed into trees of boxes, differentiated, simplified and printed.
+//! Parses expressions into trees of boxes, then differentiates, simplifies and prints them.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     timed(|| {
         let mut sum: u64 = 0;
         for _ in 0..ROUNDS {
-            // All results of a round live to its end, as in a session.
+            // All results of a round stay alive until its end, as in a session.
             let mut session = Vec::new();
             for text in &texts {
                 let mut last = Parser(text).expression()?;
@@ -115,7 +115,7 @@ fn product(a: Expression, b: Expression) -> Expression {
     Product(Box::new(a), Box::new(b))
 }
 
-/// As [`Parser`] reads it.
+/// Prints the format that [`Parser`] reads.
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -129,7 +129,7 @@ impl fmt::Display for Expression {
     }
 }
 
-/// The rest of a text.
+/// The remaining text.
 struct Parser<'a>(&'a str);
 
 impl Parser<'_> {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A graph is built edge by edge as a vector of vectors, turned around, and walked.
+//! Builds a graph edge by edge as a vector of vectors, reverses its edges, and traverses it.
 
 use crate::Size;
 use crate::input::{random, skewed};
@@ -10,7 +10,7 @@ const NODES: usize = 200_000;
 const EDGES: usize = 3_000_000;
 const WALKS: usize = 4;
 
-/// For each node those that its edges lead to.
+/// The targets of each node's edges.
 type Graph = Vec<Vec<u32>>;
 
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
@@ -31,7 +31,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Some nodes get very many of the edges.
+/// Builds a graph in which a few nodes have very many edges.
 fn build(nodes: usize, edges: usize) -> Graph {
     let mut random = random(5);
     let mut graph = vec![Vec::new(); nodes];
@@ -58,7 +58,7 @@ fn turned(graph: &Graph) -> Graph {
     reverse
 }
 
-/// The nodes that can be reached, by distance.
+/// Returns the reachable nodes, grouped by distance.
 fn walk(graph: &Graph, start: u32) -> Vec<Vec<u32>> {
     let mut seen = vec![false; graph.len()];
     seen[start as usize] = true;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The HTTP service of the examples under load. This process is the service; the load comes from
-//! another one, on the system allocator.
+//! The HTTP service of the examples under load. This process is the service. The load comes from
+//! another process, which uses the system allocator.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -19,9 +19,9 @@ use tokio::runtime::Runtime;
 use crate::Size;
 use crate::measure::{Outcome, hash};
 
-/// The name of [`put_load`] among the arguments.
+/// The argument that selects [`put_load`].
 pub(crate) const LOAD: &str = "http-load";
-/// The executable that puts the load on, beside this one.
+/// The executable that generates the load, in the same folder as this one.
 const LOAD_EXECUTABLE: &str = "macro-system";
 
 const DOCUMENTS: usize = 8_000;
@@ -32,7 +32,7 @@ const SECONDS_MAX: u64 = 60;
 const BODY_BYTES_MAX: usize = 16 << 20;
 
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
-    // Multi-threaded, one thread per CPU. This thread is none of them: it waits for the load.
+    // A multi-threaded runtime with one thread per CPU. This thread only waits for the load.
     let runtime = Runtime::new()?;
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
     let address = listener.local_addr()?;
@@ -52,7 +52,8 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     })
 }
 
-/// What the service holds. What it answered to single requests depends on their order.
+/// Returns the final state of the service. Individual answers depend on the order of requests, so
+/// they are not part of the checksum.
 async fn state(address: SocketAddr) -> anyhow::Result<String> {
     let mut connection = Connection::open(address).await?;
     let (status, stats) = connection.ask(Method::GET, "/stats", String::new()).await?;
@@ -73,7 +74,7 @@ fn load(address: SocketAddr, size: Size) -> anyhow::Result<Report> {
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The load: runs in a process of its own and prints its report.
+/// Generates the load in its own process, and prints the report.
 pub(crate) fn put_load(target: SocketAddr, size: Size) -> anyhow::Result<()> {
     let plan = Plan {
         target,

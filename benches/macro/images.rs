@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Threads take images through some operations. Each makes a new buffer, most of 64 KiB to 4 MiB.
+//! Threads apply operations to images. Each operation creates a new buffer, mostly of
+//! 64 KiB to 4 MiB.
 
 use std::collections::VecDeque;
 use std::thread;
@@ -16,7 +17,7 @@ const THREADS: usize = 2;
 const IMAGES_PER_THREAD: usize = 400;
 const SIDE_MIN: usize = 256;
 const SIDE_MAX: usize = 1200;
-/// Results that a thread keeps, the last ones.
+/// Number of recent results that a thread keeps.
 const KEPT: usize = 8;
 
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
@@ -50,14 +51,14 @@ fn edit(mut random: Rng, images: usize) -> u64 {
     sum
 }
 
-/// Red, green and blue of each pixel.
+/// Red, green and blue values of each pixel.
 struct Image {
     width: usize,
     pixels: Vec<[u8; 3]>,
 }
 
 impl Image {
-    /// Bands of colour.
+    /// Creates an image with bands of colour.
     fn new(random: &mut Rng) -> Self {
         let width = log_uniform(random, SIDE_MIN, SIDE_MAX + 1);
         let height = log_uniform(random, SIDE_MIN, SIDE_MAX + 1);
@@ -87,7 +88,8 @@ struct Grey {
 }
 
 impl Grey {
-    /// Each pixel is the mean of its neighbours in the row; the first and the last one are black.
+    /// Replaces each pixel by the mean of its neighbours in the row. The first and the last pixel
+    /// become black.
     fn smoothed(&self) -> Self {
         let mut levels = vec![0; self.levels.len()];
         let rows = self.levels.chunks_exact(self.width);
@@ -122,7 +124,7 @@ impl Grey {
         }
     }
 
-    /// Every second pixel of every second row.
+    /// Keeps every second pixel of every second row.
     fn halved(&self) -> Self {
         let rows = self.levels.chunks_exact(self.width).step_by(2);
         Self {
@@ -134,7 +136,7 @@ impl Grey {
         }
     }
 
-    /// Lengths of runs and their levels, as a file would have them. The buffer grows as it must.
+    /// Returns run lengths and their levels, as in a file. The buffer grows as needed.
     fn packed(&self) -> Vec<u8> {
         let mut packed = Vec::new();
         for run in self.levels.chunk_by(|a, b| a == b) {

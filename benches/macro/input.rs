@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Random inputs, the same in each process.
+//! Random inputs that are the same in each process.
 
 use fastrand::Rng;
 
-/// Different words that [`push_word`] knows. Their frequencies follow Zipf's law, as in texts.
+/// Number of different words of [`push_word`]. Their frequencies follow Zipf's law, as in texts.
 const VOCABULARY: usize = 30_000;
 
-/// Random numbers of a workload, or of one of its threads.
+/// Returns the random number generator of a workload, or of one of its threads.
 pub(crate) fn random(stream: u64) -> Rng {
     Rng::with_seed(0x9E37_79B9_7F4A_7C15 ^ stream)
 }
 
-/// A number from 0 to `count` - 1; the probability of one is about inverse to its successor (Zipf's
-/// law with the exponent 1).
+/// Returns a number from 0 to `count` - 1. The probability of n is about proportional to 1 / (n +
+/// 1) (Zipf's law with exponent 1).
 pub(crate) fn skewed(random: &mut Rng, count: usize) -> usize {
     log_uniform(random, 1, count + 1) - 1
 }
 
-/// A number from `low` on and less than `high`; all orders of magnitude are as likely.
+/// Returns a number from `low` to `high` - 1. All orders of magnitude are equally likely.
 pub(crate) fn log_uniform(random: &mut Rng, low: usize, high: usize) -> usize {
     let ratio = high as f64 / low as f64;
     let number = (low as f64 * ratio.powf(random.f64())) as usize;
@@ -38,14 +38,14 @@ pub(crate) fn push_word(random: &mut Rng, text: &mut String) {
     }
 }
 
-/// A word of its own.
+/// Returns a random word.
 pub(crate) fn word(random: &mut Rng) -> String {
     let mut word = String::new();
     push_word(random, &mut word);
     word
 }
 
-/// Appends so many words with spaces between them.
+/// Appends `count` words, separated by spaces.
 pub(crate) fn push_words(random: &mut Rng, count: usize, text: &mut String) {
     for index in 0..count {
         if index > 0 {

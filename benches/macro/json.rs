@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A large JSON document is parsed and written again: as a tree of values, and as typed structs.
+//! Parses a large JSON document and writes it again, as a tree of values and as typed structs.
 
 use std::collections::BTreeMap;
 
@@ -61,7 +61,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     })
 }
 
-/// Only one order at a time is in memory beside the document.
+/// Creates the document. Besides the document, only one order at a time is in memory.
 fn document(orders: usize) -> anyhow::Result<Vec<u8>> {
     let mut random = random(1);
     let mut document = vec![b'['];
@@ -84,7 +84,7 @@ fn order(random: &mut Rng, id: u64) -> Order {
             name,
             email,
             address: (0..3).map(|_| text(random, 2)).collect(),
-            // Exact in binary and in decimal.
+            // These numbers are exact in binary and in decimal.
             position: (quarter(random, 720), quarter(random, 1440)),
         },
         items: (0..random.usize(1..6))

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Work of the kinds that programs do, to be run on an allocator: the program's global one. Nothing
-//! in here chooses it: that is up to each executable, in `bin/`.
+//! Realistic workloads for the program's global allocator. Nothing in here chooses the allocator.
+//! Each executable in `bin/` chooses its own.
 //!
-//! A workload does the same work on every allocator, with inputs from fixed seeds, and shows it by
-//! a checksum of its results. The order of what threads do at the same time does not count in it.
+//! A workload does the same work on every allocator, with inputs from fixed seeds. A checksum of
+//! its results proves this. The checksum does not depend on the order in which threads run.
 
 mod cache;
 mod expressions;
@@ -27,19 +27,19 @@ use anyhow::{Context, bail};
 
 use measure::{Outcome, Usage};
 
-/// How much work to do.
+/// The amount of work.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Size {
-    /// One to four seconds.
+    /// Takes one to four seconds.
     Full,
-    /// Shows that it works and, roughly, how fast.
+    /// Tests the workload, and gives a rough idea of its speed.
     Quick,
-    /// Shows that it works, also in a debug build.
+    /// Tests the workload, even in a debug build.
     Tiny,
 }
 
 impl Size {
-    /// The argument that asks for it; there is none for [`Size::Full`].
+    /// Returns the command-line argument for this size. There is none for [`Size::Full`].
     fn argument(self) -> Option<&'static str> {
         match self {
             Self::Full => None,
@@ -55,7 +55,7 @@ impl Size {
             .with_context(|| format!("unknown argument {argument}; try --quick"))
     }
 
-    /// The part to do of what the full size does.
+    /// Scales `full`, the amount of work of the full size.
     fn of(self, full: usize) -> usize {
         let divisor = match self {
             Self::Full => 1,
@@ -83,8 +83,8 @@ const WORKLOADS: [(&str, Workload); 11] = [
     ("http", http::run),
 ];
 
-/// The main function of each executable: runs the workload that the arguments name and prints what
-/// it took; without arguments it prints the names of all.
+/// The main function of each executable. It runs the workload given in the arguments, and prints
+/// the time and memory used. Without arguments, it prints the names of all workloads.
 pub fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

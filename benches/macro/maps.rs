@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Strings are added to, changed in and removed from a hash map and a B-tree map.
+//! Adds, changes and removes strings in a hash map and a B-tree map.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
@@ -11,12 +11,12 @@ use crate::Size;
 use crate::input::{log_uniform, random};
 use crate::measure::{Outcome, hash, timed};
 
-/// Entries that a map can have; half of them are in it, once it is full.
+/// Number of possible keys. Once a map has reached its steady state, it holds half of them.
 const KEYS: usize = 200_000;
 const OPERATIONS: usize = 1_600_000;
 const VALUE_BYTES_MAX: usize = 256;
 
-/// Not that of the standard library: its keys are random.
+/// A hasher with fixed keys. The standard library's default hasher has random keys.
 type Hash = BuildHasherDefault<DefaultHasher>;
 
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
@@ -28,7 +28,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     })
 }
 
-/// What both maps can do.
+/// The common interface of both maps.
 trait Map: Default {
     fn get(&self, key: &str) -> Option<&String>;
     fn insert(&mut self, key: String, value: String);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a workload took.
+//! Measures the time and memory of a workload.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
@@ -14,7 +14,7 @@ use hakmem_examples::process::{Memory, Pid};
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) time: Duration,
-    /// Of the results: equal on all allocators.
+    /// Checksum of the results. It is the same on all allocators.
     pub(crate) checksum: u64,
 }
 
@@ -25,8 +25,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// Runs and times the work, which returns its checksum. Everything that it allocates it also frees,
-/// as a part of the work.
+/// Runs and times the work, which returns its checksum. The work includes freeing everything that
+/// it allocates.
 pub(crate) fn timed(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Result<Outcome> {
     let start = Instant::now();
     let checksum = work()?;
@@ -34,14 +34,14 @@ pub(crate) fn timed(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Resul
     Ok(Outcome { time, checksum })
 }
 
-/// A hash of bytes, the same in each process.
+/// Returns a hash of the bytes that is the same in each process.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
     hasher.write(bytes);
     hasher.finish()
 }
 
-/// What the process has used of the system so far, with the making of the inputs.
+/// Resource usage of the process so far, which includes the creation of the inputs.
 #[derive(Debug)]
 pub(crate) struct Usage {
     rss_peak_bytes: u64,
@@ -50,9 +50,9 @@ pub(crate) struct Usage {
 
 impl Usage {
     pub(crate) fn of_this_process() -> io::Result<Self> {
-        // SAFETY: a struct of numbers, for which zero is a value.
+        // SAFETY: rusage consists of numbers, for which zero is a valid value.
         let mut usage: libc::rusage = unsafe { mem::zeroed() };
-        // SAFETY: the pointer is to a variable of the type that getrusage fills.
+        // SAFETY: the pointer refers to a variable of the type that getrusage fills.
         if unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) } != 0 {
             return Err(io::Error::last_os_error());
         }

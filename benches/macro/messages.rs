@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Messages pass through threads: made in one, decoded in the next, freed in the last.
+//! Passes messages through a chain of threads. The first thread creates them, the second one
+//! decodes them, and the last one frees them.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
@@ -12,15 +13,15 @@ use crate::Size;
 use crate::input::{log_uniform, random};
 use crate::measure::{Outcome, timed};
 
-/// Each has a producer and a decoder of its own; one collector is for all.
+/// Number of chains. Each has its own producer and decoder, and all share one collector.
 const LINES: usize = 2;
 const MESSAGES_PER_LINE: usize = 450_000;
-/// Messages that wait for the next thread before the one that sends them does.
+/// Maximum number of messages in a channel. A sender blocks when it is full.
 const QUEUE: usize = 512;
 const FIELDS_MAX: usize = 6;
 const FIELD_BYTES_MAX: usize = 4096;
 
-/// Fields, each after its length.
+/// Fields, each preceded by its length.
 type Frame = Vec<u8>;
 
 struct Message {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Records of strings are parsed, sorted and grouped by all threads of a rayon pool.
+//! Parses, sorts and groups records of strings with all threads of a rayon pool.
 
 use std::collections::HashMap;
 
@@ -52,7 +52,7 @@ fn parse(line: &str) -> Option<Record> {
 
 type Groups = HashMap<String, Vec<Record>>;
 
-/// By interest; a record with several is in several groups.
+/// Groups records by interest. A record with several interests is in several groups.
 fn group(records: Vec<Record>) -> Groups {
     let add = |mut groups: Groups, record: Record| {
         for interest in &record.interests {
@@ -73,7 +73,7 @@ fn group(records: Vec<Record>) -> Groups {
         .reduce(Groups::new, merge)
 }
 
-/// A hash of a group, however its records are ordered.
+/// Returns a hash of a group that does not depend on the order of its records.
 fn summary((interest, records): (String, Vec<Record>)) -> u64 {
     let mut lines: Vec<String> = records
         .into_iter()

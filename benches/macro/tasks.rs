@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Clients on a tokio runtime send requests over channels; each is answered by a task of its own.
+//! Clients on a tokio runtime send requests over channels. A separate task answers each request.
 
 use anyhow::ensure;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use crate::measure::{Outcome, timed};
 
 const CLIENTS: usize = 64;
 const REQUESTS_PER_CLIENT: usize = 20_000;
-/// Requests that wait for the service before the clients do.
+/// Maximum number of queued requests. Clients wait when the queue is full.
 const QUEUE: usize = 256;
 const ANSWER_BYTES_MAX: usize = 4096;
 
@@ -25,7 +25,7 @@ struct Request {
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     let requests = size.of(REQUESTS_PER_CLIENT);
     timed(|| {
-        // Multi-threaded, one thread per CPU.
+        // A multi-threaded runtime with one thread per CPU.
         let runtime = tokio::runtime::Runtime::new()?;
         runtime.block_on(async {
             let (sender, receiver) = mpsc::channel(QUEUE);
@@ -48,7 +48,7 @@ async fn serve(mut requests: mpsc::Receiver<Request>) {
         tokio::spawn(async move {
             let mut answer = request.path.into_bytes();
             answer.resize(request.bytes, b' ');
-            // A client that does not wait any more has failed itself.
+            // A client that no longer waits reports its own failure.
             let _ = request.answer.send(answer);
         });
     }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Each workload runs on each allocator, and does the same work there.
+//! Each workload runs on each allocator, and gives the same results.
 
 use std::process::Command;
 
-/// The executables, the first on the system allocator.
+/// The executables. The first one uses the system allocator.
 const EXECUTABLES: &[&str] = &[
     env!("CARGO_BIN_EXE_macro-system"),
     env!("CARGO_BIN_EXE_macro-hakmem"),

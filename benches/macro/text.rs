@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A log is searched and rewritten with regular expressions, and cut into words that are sorted and
-//! joined.
+//! Searches and rewrites a log with regular expressions, and splits it into words, which it sorts
+//! and joins.
 
 use std::fmt::Write;
 
@@ -29,7 +29,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The whole log with each date rewritten.
+/// Returns the whole log with each date rewritten.
 fn dates_in_german(log: &str) -> anyhow::Result<String> {
     let date = Regex::new(r"(?<year>\d{4})-(?<month>\d\d)-(?<day>\d\d)")?;
     let replaced = date.replace_all(log, |found: &Captures<'_>| {
@@ -38,7 +38,7 @@ fn dates_in_german(log: &str) -> anyhow::Result<String> {
     Ok(replaced.into_owned())
 }
 
-/// Who asked for what, by name.
+/// Returns all requests, sorted by the name of the user.
 fn requests(log: &str) -> anyhow::Result<String> {
     let request = Regex::new(r"([a-z]+)\.([a-z]+)@example\.org (GET|POST) (/\S+)")?;
     let mut requests = Vec::new();
@@ -57,7 +57,7 @@ fn requests(log: &str) -> anyhow::Result<String> {
         .join("\n"))
 }
 
-/// The different words, each capitalised.
+/// Returns the distinct words, each capitalised.
 fn words(log: &str) -> String {
     let mut words: Vec<String> = log
         .split(|c: char| !c.is_ascii_alphabetic())
@@ -73,7 +73,7 @@ fn words(log: &str) -> String {
     capitalised.join(" ")
 }
 
-/// Each line in upper case, the last one first.
+/// Returns the lines in upper case and in reverse order.
 fn shouted(log: &str) -> String {
     let lines: Vec<String> = log.lines().rev().map(str::to_uppercase).collect();
     lines.join("\n")

@@ -15,14 +15,14 @@ static void fail(const char *what) {
     exit(EXIT_FAILURE);
 }
 
-/* A block that grows: the first bytes keep their contents, the block may move. */
+/* Growing a block keeps the contents of its first bytes, and may move it. */
 static void growing_block(void) {
     char *text = hak_malloc(16);
     if (text == NULL)
         fail("hak_malloc");
     strcpy(text, "hello, ");
 
-    /* A result of its own: on failure the old block is still there and still ours. */
+    /* Store the result in a new variable. On failure, we still own the old block. */
     char *longer = hak_realloc(text, 4096);
     if (longer == NULL) {
         hak_free(text);
@@ -42,7 +42,8 @@ static void aligned_block(void) {
     hak_free(page);
 }
 
-/* Who knows size and alignment when freeing says so: the layout forms are the fastest. */
+/* If the program knows the size and alignment when it frees a block, the layout functions are the
+ * fastest. */
 static void sized_block(void) {
     struct point {
         double x, y, z;
@@ -54,9 +55,9 @@ static void sized_block(void) {
     hak_dealloc(origin, sizeof *origin, _Alignof(struct point));
 }
 
-/* No memory is an answer, not an accident: NULL and errno, here for a product that overflows. */
+/* A failed allocation returns NULL and sets errno, here because the product overflows. */
 static void impossible_block(void) {
-    volatile size_t count = SIZE_MAX / 2; /* volatile: compilers warn of sizes they see through */
+    volatile size_t count = SIZE_MAX / 2; /* volatile prevents a compiler warning about the size */
     errno = 0;
     void *block = hak_calloc(count, 4);
     if (block != NULL) {

@@ -1,10 +1,10 @@
-/* producer_consumer.c - blocks that one thread allocates and another one frees.
+/* producer_consumer.c - one thread allocates blocks, another one frees them.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Producers pass messages through a bounded queue to consumers, which check and free them. The
- * consumers' thread caches overflow, and whole batches of blocks go back to the producers' heaps:
- * the statistics at the end count them.
+ * Producers pass messages through a bounded queue to consumers, which check and free them. When a
+ * consumer's thread cache is full, whole batches of blocks return to the producers' heaps. The
+ * statistics at the end count these batches.
  */
 #include <hakmem.h>
 #include <inttypes.h>
@@ -27,7 +27,7 @@ struct message {
     unsigned char body[];
 };
 
-/* Head and tail only ever grow; their difference is the number of messages inside. */
+/* Head and tail only grow. Their difference is the number of messages in the queue. */
 struct queue {
     pthread_mutex_t mutex;
     pthread_cond_t not_empty, not_full;
@@ -52,7 +52,7 @@ static void queue_push(struct queue *q, struct message *message) {
     pthread_cond_signal(&q->not_empty);
 }
 
-/* The next message; NULL when the queue is empty and all producers have finished. */
+/* Returns the next message, or NULL if the queue is empty and all producers have finished. */
 static struct message *queue_pop(struct queue *q) {
     struct message *message = NULL;
     pthread_mutex_lock(&q->mutex);

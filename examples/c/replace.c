@@ -1,5 +1,5 @@
-/* replace.c - a program that knows malloc and free only. Linked with libhakmem.a it runs on hakmem;
- * the header is here for the statistics that prove it.
+/* replace.c - a program that calls only malloc and free. Linked with libhakmem.a, it uses hakmem.
+ * It includes hakmem.h only for the statistics that prove this.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -49,7 +49,7 @@ static uint32_t hash(const char *word) {
     return h;
 }
 
-/* Counts `word`; returns the bytes that its entry requested, 0 for a word seen before. */
+/* Counts `word`. Returns the bytes requested for its entry, or 0 if the word already has one. */
 static size_t count_word(const char *word) {
     struct entry **slot = &table[hash(word) % TABLE_SLOTS];
     for (struct entry *e = *slot; e != NULL; e = e->next)
@@ -61,7 +61,7 @@ static size_t count_word(const char *word) {
     struct entry *e = malloc(sizeof *e);
     if (e == NULL)
         fail("malloc");
-    e->word = strdup(word); /* libc's own calls of malloc arrive at hakmem as well */
+    e->word = strdup(word); /* libc's own calls of malloc use hakmem, too */
     if (e->word == NULL)
         fail("strdup");
     e->count = 1;
@@ -70,7 +70,7 @@ static size_t count_word(const char *word) {
     return sizeof *e + strlen(word) + 1;
 }
 
-/* Frees everything; returns the sum of the counts. */
+/* Frees everything. Returns the sum of the counts. */
 static unsigned long empty_table(void) {
     unsigned long total = 0;
     for (size_t i = 0; i < TABLE_SLOTS; i++)
@@ -121,7 +121,7 @@ int main(int argc, char **argv) {
     printf("counted %lu words in %.2f s, %" PRIu64 " bytes requested\n", total, seconds, requested);
     printf("bytes live: %" PRIu64 " before, %" PRIu64 " with the table, %" PRIu64 " after\n",
            live_before, live_full, live_after);
-    fflush(stdout); /* the report goes past stdio, to standard error */
+    fflush(stdout); /* the report bypasses stdio and goes to standard error */
     hak_report(HAK_REPORT_TEXT, NULL, NULL);
 
     if (total != words) {

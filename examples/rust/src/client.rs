@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A client for one HTTP connection that stays open from one request to the next.
+//! A client for one persistent HTTP connection.
 
 use std::net::SocketAddr;
 
@@ -20,7 +20,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects to a service on this machine; any other address is refused.
+    /// Connects to a service on this machine. Other addresses are rejected.
     pub async fn open(target: SocketAddr) -> anyhow::Result<Self> {
         ensure!(
             target.ip().is_loopback(),
@@ -31,13 +31,13 @@ impl Connection {
             .with_context(|| format!("cannot connect to {target}"))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It does the reading and writing. Its errors also reach the request that waits for it.
+        // This task reads and writes. The waiting request also gets its errors.
         tokio::spawn(connection);
         let host = target.to_string();
         Ok(Self { sender, host })
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the whole answer.
     pub async fn ask(
         &mut self,
         method: Method,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The parts of the example programs. Nothing in here chooses an allocator: that is up to each
-//! executable, in `src/bin`.
+//! Shared code of the example programs. Nothing in here chooses an allocator. Each executable in
+//! `src/bin` chooses its own.
 
 pub mod client;
 pub mod load;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What Linux tells about processes: memory and CPU time, of running ones and of ended ones.
+//! Measures the memory and CPU time of running and finished processes.
 
 use std::fmt;
 use std::fs;
@@ -10,12 +10,12 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A process to look at.
+/// A process to measure.
 #[derive(Debug, Clone, Copy)]
 pub enum Pid {
     /// This process.
     This,
-    /// A child of this process, not waited for yet.
+    /// A child of this process that has not been waited for yet.
     Child(u32),
 }
 
@@ -31,9 +31,9 @@ impl fmt::Display for Pid {
 /// Resident memory of a process.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
-    /// Now.
+    /// Current size.
     pub rss_bytes: u64,
-    /// The most it ever was.
+    /// Peak size.
     pub rss_peak_bytes: u64,
 }
 
@@ -57,11 +57,11 @@ impl Memory {
     }
 }
 
-/// The CPU time that a process has used, in user and kernel mode.
+/// Returns the CPU time that a process has used, in user and kernel mode.
 pub fn cpu_time(pid: Pid) -> io::Result<Duration> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = parse_cpu_ticks(&stat).ok_or_else(|| unexpected(pid, "stat"))?;
-    // SAFETY: sysconf takes any name and touches no memory of ours.
+    // SAFETY: sysconf takes any name and does not access our memory.
     let ticks_per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
     Ok(Duration::from_secs_f64(
         ticks as f64 / ticks_per_second as f64,
@@ -74,31 +74,31 @@ pub fn terminate(child: &mut Child) -> io::Result<()> {
         return Ok(());
     }
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
-    // SAFETY: kill touches no memory of ours. The child has not been waited for, as the line above
-    // shows, so its number belongs to no other process yet.
+    // SAFETY: kill does not access our memory. The line above shows that the child has not been
+    // waited for, so its PID cannot belong to another process yet.
     match unsafe { libc::kill(pid, libc::SIGTERM) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
 }
 
-/// A process that ran to its end.
+/// A finished process.
 #[derive(Debug)]
 pub struct Run {
-    /// How it ended.
+    /// Exit status.
     pub status: ExitStatus,
-    /// The CPU time that it used, in user and kernel mode.
+    /// CPU time, in user and kernel mode.
     pub cpu: Duration,
-    /// Its peak; at least that of this process, from which it was forked.
+    /// Peak resident memory. It is at least that of this process, which forked it.
     pub rss_peak_bytes: u64,
-    /// What it wrote to standard output.
+    /// Standard output.
     pub stdout: Vec<u8>,
-    /// What it wrote to standard error.
+    /// Standard error.
     pub stderr: Vec<u8>,
 }
 
 impl Run {
-    /// Runs the command; one that takes longer than `time` is killed, and that is an error.
+    /// Runs the command. If it takes longer than `time`, kills it and returns an error.
     pub fn of(command: &mut Command, time: Duration) -> io::Result<Self> {
         let deadline = Instant::now() + time;
         let mut child = command
@@ -108,7 +108,7 @@ impl Run {
             .spawn()?;
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         thread::scope(|scope| {
-            // Read while it runs: it would stop at a full pipe.
+            // Read while it runs, because it would block on a full pipe.
             let stdout = scope.spawn(|| read_all(stdout));
             let stderr = scope.spawn(|| read_all(stderr));
             let (status, usage) = wait(&mut child, deadline)?;
@@ -138,14 +138,14 @@ fn read_all(pipe: Option<impl Read>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Waits for a child that nobody has waited for, and tells what it used.
+/// Waits for a child that has not been waited for, and returns its status and resource usage.
 fn wait(child: &mut Child, deadline: Instant) -> io::Result<(ExitStatus, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
     let mut status = 0;
-    // SAFETY: a struct of numbers, for which zero is a value.
+    // SAFETY: rusage consists of numbers, for which zero is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: both pointers are to variables of the types that wait4 fills.
+        // SAFETY: both pointers refer to variables of the types that wait4 fills.
         match unsafe { libc::wait4(pid, &mut status, libc::WNOHANG, &mut usage) } {
             0 if Instant::now() < deadline => thread::sleep(Duration::from_millis(1)),
             0 => {
@@ -165,8 +165,8 @@ fn duration(time: libc::timeval) -> io::Result<Duration> {
     Ok(Duration::from_secs(seconds) + Duration::from_micros(microseconds))
 }
 
-/// Fields 14 and 15 of proc_pid_stat(5). The second field is a name in parentheses that may
-/// itself contain spaces and parentheses.
+/// Returns the sum of fields 14 and 15 of proc_pid_stat(5). The second field is a name in
+/// parentheses, which may itself contain spaces and parentheses.
 fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     let (_, after_name) = stat.rsplit_once(')')?;
     let mut fields = after_name.split_ascii_whitespace().skip(11);

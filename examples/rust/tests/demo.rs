@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `make demo` runs to its end and its table has all rows. Needs what it needs: a C compiler, make.
+//! `make demo` completes, and its table has all rows. Like `make demo`, this test needs a C
+//! compiler and make.
 
 use std::process::Command;
 
@@ -9,7 +10,7 @@ fn the_demo_compares_all_programs() {
     let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../demo"))
         .args(["--rounds", "1", "--program-rounds", "1"])
         .args(["--documents", "300", "--requests", "500"])
-        .env("DEMO_PROFILE", "dev") // built already, for this test
+        .env("DEMO_PROFILE", "dev") // already built for this test
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the service on hakmem holds between two loads: little more than its documents.
+//! Between two loads, the memory of the service on hakmem is little more than its documents.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,9 +12,9 @@ use hakmem_examples::process::Memory;
 use hakmem_examples::service::child::ServiceProcess;
 use serde_json::Value;
 
-/// Of live bytes, what may be resident beyond the service's memory at its start.
+/// Maximum growth of resident memory since the start of the service, relative to live bytes.
 const RESIDENT_PERCENT: u64 = 130;
-/// Memory goes back a second after it came free; the machine may be busy.
+/// Memory is returned a second after it was freed, but the machine may be busy.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn put_load_on(service: &ServiceProcess) {

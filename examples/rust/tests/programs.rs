@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The small programs run and say what they should.
+//! The small programs run and print the expected output.
 
 use std::process::Command;
 
@@ -26,7 +26,7 @@ fn minimal_runs_on_hakmem() {
         text.starts_with("1000000 numbers under 1000 words\n"),
         "{text}"
     );
-    // Both copies of the numbers, in Vecs that may have room for up to twice as many.
+    // Both copies of the numbers are in Vecs, whose capacity may be up to twice as large.
     let live = number(&text, "live:");
     assert!((16_000_000..40_000_000).contains(&live), "{text}");
     assert!(number(&text, "mapped:") >= live, "{text}");
@@ -49,7 +49,7 @@ fn options_are_set_read_and_refused() {
         (8 << 10..2 << 20).contains(&number(&text, "prewarmed:")),
         "{text}"
     );
-    // A program without other threads has given back most of it already, and keeps at most 4 MiB.
+    // A single-threaded program has already returned most of it, and keeps at most 4 MiB.
     assert!(
         (1 << 20..=8 << 20).contains(&number(&text, "trimmed:")),
         "{text}"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The service as its clients see it, on either allocator.
+//! Tests the service from a client's point of view, on both allocators.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -59,7 +59,7 @@ impl Client {
         );
     }
 
-    /// The open connection is idle: it must not keep the service from ending.
+    /// Stops the service. The connection is still open and idle, which must not prevent the stop.
     fn stop(self) {
         let status = self.service.stop().unwrap();
         assert!(status.success(), "{status}");
@@ -206,7 +206,7 @@ async fn stands_the_load() {
         "{report}"
     );
 
-    // Documents are added about as often as deleted.
+    // The load adds about as many documents as it deletes.
     let documents = client.get("/stats").await.1["documents"].as_u64().unwrap();
     assert!((1500..2500).contains(&documents), "{documents}");
     client.stop();
@@ -244,7 +244,7 @@ fn a_request_in_progress_is_answered_before_the_end() {
     let length = body.len();
     let head = format!("POST /documents HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}");
     write!(stream, "{head}\r\nExpect: 100-continue\r\n\r\n").unwrap();
-    // The service says that it waits for the body.
+    // The service waits for the body.
     assert_eq!(lines.next().unwrap().unwrap(), "HTTP/1.1 100 Continue");
 
     let stopped = thread::spawn(|| service.stop());

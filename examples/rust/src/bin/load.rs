@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Puts load on a running service and prints what it measured: `load --target 127.0.0.1:8080`.
+//! Puts load on a running service and prints the measurements: `load --target 127.0.0.1:8080`.
 
 use anyhow::ensure;
 use clap::Parser;

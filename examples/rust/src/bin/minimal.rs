@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The two lines that put a program on hakmem, and a look at what they did.
+//! A minimal program with hakmem as its global allocator, which takes two lines. It prints
+//! statistics as proof.
 
 use std::collections::HashMap;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The same service on the system allocator, to compare.
+//! The same service on the system allocator, for comparison.
 
 use hakmem_examples::service::{self, Allocator};
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! An HTTP service on hakmem; see [`hakmem_examples::service`].
+//! An HTTP service on hakmem. See [`hakmem_examples::service`].
 
 use hakmem_examples::service::{self, Allocator};
 use serde_json::{Value, json};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Load on the service: documents are added, then a mix of requests runs over some connections,
-//! each of which sends its next request when it has the answer to the last one.
+//! Puts load on the service. It first adds documents, then sends a mix of requests over several
+//! connections. Each connection sends its next request after it has received the last answer.
 
 mod workload;
 
@@ -17,10 +17,10 @@ use tokio::task::JoinSet;
 use crate::client::Connection;
 use workload::{Request, Workload};
 
-/// What to do to which service.
+/// The amount of load, and the service to put it on.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Plan {
-    /// Address of the service; it must be one of this machine's loopback addresses.
+    /// Address of the service. It must be a loopback address of this machine.
     #[arg(long, value_parser = parse_loopback)]
     pub target: SocketAddr,
     /// Documents to add first.
@@ -55,29 +55,29 @@ fn parse_connections(text: &str) -> Result<usize, String> {
     }
 }
 
-/// What a run measured.
+/// The measurements of a run.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
-    /// Documents that were added first.
+    /// Number of documents added first.
     pub documents: usize,
     /// The time which that took.
     pub loading_seconds: f64,
-    /// Requests of the mix that were answered.
+    /// Number of answered requests of the mix.
     pub requests: usize,
     /// The time which that took.
     pub seconds: f64,
-    /// The median time from sending a request to the end of its answer.
+    /// Median time from sending a request to the end of its answer.
     pub p50_ms: f64,
-    /// The time that one request in a hundred exceeded.
+    /// 99th percentile of the same time.
     pub p99_ms: f64,
-    /// Answers with an unexpected status.
+    /// Number of answers with an unexpected status.
     pub failed: usize,
-    /// False when the time ended before the requests did.
+    /// False if the run exceeded its time limit before all requests were answered.
     pub complete: bool,
 }
 
 impl Report {
-    /// The throughput.
+    /// Returns the throughput.
     pub fn requests_per_second(&self) -> f64 {
         self.requests as f64 / self.seconds
     }
@@ -107,9 +107,9 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs the load to its end, or until its time is over.
+/// Runs the load until it is finished or its time is over.
 pub async fn run(plan: &Plan) -> anyhow::Result<Report> {
-    // All requests exist before the clock starts, so that making them is not measured.
+    // Create all requests before the clock starts, so that this is not measured.
     let mut loaders = Vec::new();
     let mut mixes = Vec::new();
     let share = |total: usize, connection: usize| {
@@ -157,7 +157,7 @@ struct Sent {
 
 impl Sent {
     fn nothing() -> Self {
-        // To three digits, up to an hour.
+        // Values up to an hour, with three significant digits.
         let latencies_us = Histogram::new_with_max(3_600_000_000, 3).expect("bounds are valid");
         Self {
             latencies_us,
@@ -168,7 +168,7 @@ impl Sent {
     }
 }
 
-/// Sends each list of requests over a connection of its own, all of them at the same time.
+/// Sends each list of requests over its own connection, all at the same time.
 async fn send_all(
     target: SocketAddr,
     lists: Vec<Vec<Request>>,

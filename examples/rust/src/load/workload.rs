@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What the load generator asks for: documents, and a mix of requests, the same for the same seed.
+//! The requests of the load generator: documents and a mix of requests. The same seed gives the
+//! same requests.
 
 use std::collections::VecDeque;
 
@@ -8,14 +9,15 @@ use axum::http::{Method, StatusCode};
 use fastrand::Rng;
 use serde_json::json;
 
-/// Words that documents are made of. Their frequencies follow Zipf's law, as in natural text.
+/// Number of different words in the documents. Their frequencies follow Zipf's law, as in natural
+/// text.
 const VOCABULARY: usize = 20_000;
-/// The most frequent words; nobody searches for those.
+/// Number of the most frequent words, which are never searched for.
 const STOP_WORDS: usize = 100;
-/// Documents in one request while loading.
+/// Documents per request while loading.
 const BATCH: usize = 100;
 
-/// A request, and the status that its answer must have.
+/// A request and the expected status of its answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Request {
     pub(super) method: Method,
@@ -24,8 +26,8 @@ pub(super) struct Request {
     pub(super) expected: StatusCode,
 }
 
-/// The requests of one connection. Connections do not share documents, so that each knows which of
-/// its own exist.
+/// Generates the requests of one connection. Connections do not share documents, so that each knows
+/// its own existing documents.
 pub(super) struct Workload {
     rng: Rng,
     connection: usize,
@@ -46,7 +48,7 @@ impl Workload {
         }
     }
 
-    /// Requests that add `documents` documents.
+    /// Returns requests that add `documents` documents.
     pub(super) fn loading(&mut self, documents: usize) -> Vec<Request> {
         (0..documents)
             .step_by(BATCH)
@@ -58,7 +60,7 @@ impl Workload {
             .collect()
     }
 
-    /// `count` requests, in hundredths: 60 search, 10 get, 15 add and 15 delete a document.
+    /// Returns `count` requests: 60 % search, 10 % get, 15 % add and 15 % delete a document.
     pub(super) fn mixed(&mut self, count: usize) -> Vec<Request> {
         (0..count)
             .map(|_| match self.rng.u32(0..100) {
@@ -73,7 +75,7 @@ impl Workload {
     fn new_document(&mut self) -> String {
         let id = format!("{}-{}", self.connection, self.next_id);
         self.next_id += 1;
-        // From 8 to 400 words, short ones more often.
+        // From 8 to 400 words. Short documents are more frequent.
         let length = 8.0 * 50f64.powf(self.rng.f64());
         let document = json!({
             "id": id,
@@ -120,7 +122,8 @@ impl Workload {
             .join(" ")
     }
 
-    /// A word of a rank from `first` on, with a probability inverse to the rank.
+    /// Returns a word with a rank of at least `first`. Its probability is inversely proportional to
+    /// the rank.
     fn word(&mut self, first: usize) -> String {
         let ratio = (VOCABULARY as f64) / (first + 1) as f64;
         let rank = (first + 1) as f64 * ratio.powf(self.rng.f64());
@@ -128,7 +131,7 @@ impl Workload {
     }
 }
 
-/// A pronounceable word for a number.
+/// Returns a pronounceable word for a number.
 fn spell(mut number: usize) -> String {
     const SYLLABLES: [&str; 16] = [
         "ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "xu",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The service as a child process, for programs that try it out.
+//! Runs the service as a child process, for programs that test it.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use super::GRACE_PERIOD;
 use crate::process::{self, Pid};
 
-/// A running service on a free port; killed when dropped.
+/// A running service on a free port. Dropping it kills the process.
 #[derive(Debug)]
 pub struct ServiceProcess {
     child: Child,
@@ -37,7 +37,7 @@ impl ServiceProcess {
         }
         let address = line.trim_end().strip_prefix("listening on http://");
         let Some(address) = address.and_then(|address| address.parse().ok()) else {
-            // It may have ended by itself: then there is nothing to kill.
+            // If it has already ended, there is nothing to kill.
             let _ = child.kill();
             let status = child.wait()?;
             bail!("{} did not start: {status}", executable.display());
@@ -45,12 +45,12 @@ impl ServiceProcess {
         Ok(Self { child, address })
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Its process, to look at.
+    /// Returns its process, to measure it.
     pub fn pid(&self) -> Pid {
         Pid::Child(self.child.id())
     }
@@ -71,7 +71,7 @@ impl ServiceProcess {
 
 impl Drop for ServiceProcess {
     fn drop(&mut self) {
-        // After stop() both fail or do nothing: the child is gone.
+        // After stop(), both fail or do nothing, because the child has ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

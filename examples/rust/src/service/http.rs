@@ -21,7 +21,8 @@ use crate::process;
 const LIMIT_DEFAULT: usize = 10;
 const LIMIT_MAX: usize = 1000;
 
-/// The routes of the service over an empty index. Larger bodies than `body_bytes_max` are refused.
+/// Returns the routes of the service, with an empty index. Bodies larger than `body_bytes_max` are
+/// rejected.
 pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
     let service = Service {
         index: Arc::default(),
@@ -46,8 +47,8 @@ pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
         .with_state(service)
 }
 
-/// What every handler sees. The lock is held for work on the index only: requests are read, and
-/// answers written, without it.
+/// The state of the handlers. They hold the lock only while they use the index, not while they read
+/// requests or write answers.
 #[derive(Clone)]
 struct Service {
     index: Arc<RwLock<Index>>,
@@ -55,7 +56,7 @@ struct Service {
 }
 
 impl Service {
-    // A handler that panicked lost its own request; the others go on.
+    // A panic in one handler must not affect other requests, so we ignore poisoning.
     fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -106,8 +107,7 @@ struct Added {
     replaced: usize,
 }
 
-/// `POST /documents`: one document, or any number one after another (JSON lines). All of them are
-/// added or, when one is bad, none.
+/// `POST /documents`: one or more documents (JSON lines). If one of them is invalid, none is added.
 async fn add_documents(
     State(service): State<Service>,
     body: Result<Bytes, BytesRejection>,
@@ -151,7 +151,7 @@ async fn get_document(
 /// `DELETE /documents`
 async fn remove_all_documents(State(service): State<Service>) -> StatusCode {
     let removed = std::mem::take(&mut *service.index_mut());
-    // Takes a while: neither the other requests nor this one's answer wait for it.
+    // This takes a while, so neither other requests nor the answer to this one wait for it.
     tokio::task::spawn_blocking(|| drop(removed));
     StatusCode::NO_CONTENT
 }

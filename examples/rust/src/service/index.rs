@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The index: the documents, and for each word the documents that it occurs in.
+//! The index: the documents, and for each word the documents that contain it.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -9,17 +9,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// A JSON object with an `id`; all strings in its other fields can be searched.
+/// A JSON object with an `id`. All strings in its other fields are searchable.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// What it is asked for by.
+    /// Unique key of the document.
     pub id: String,
     #[serde(flatten)]
-    /// Everything else.
+    /// All other fields.
     pub fields: Map<String, Value>,
 }
 
-/// A document whose words have been counted, ready for [`Index::insert`].
+/// A document with its word counts, ready for [`Index::insert`].
 #[derive(Debug)]
 pub struct Prepared {
     document: Document,
@@ -33,43 +33,44 @@ impl From<Document> for Prepared {
     }
 }
 
-/// A document that a search found.
+/// A search result.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Hit {
-    /// How often the words occur in it.
+    /// Number of occurrences of the words.
     pub score: u32,
     /// The document.
     pub document: Arc<Document>,
 }
 
-/// What a search found.
+/// The results of a search.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Found {
-    /// How many documents there are with all the words.
+    /// Number of documents with all the words.
     pub total: usize,
-    /// The best of them.
+    /// The best results.
     pub hits: Vec<Hit>,
 }
 
-/// A place in [`Index::slots`]; those of removed documents are used again.
+/// An index into [`Index::slots`]. The slots of removed documents are reused.
 type Slot = u32;
 
-/// Documents are shared, so that an answer can be written without holding up the index.
+/// An index of documents. The documents are reference-counted, so that an answer can be written
+/// without the lock of the index.
 #[derive(Debug, Default)]
 pub struct Index {
     slots: Vec<Option<Arc<Document>>>,
     free_slots: Vec<Slot>,
     slot_of_id: HashMap<String, Slot>,
-    /// For each word: where it occurs, and how often.
+    /// For each word, the documents that contain it and the number of occurrences.
     occurrences: HashMap<String, BTreeMap<Slot, u32>>,
 }
 
 impl Index {
-    /// Adds a document and returns the one that it replaces, if there is one of the same id.
+    /// Adds a document. Returns the replaced document, if there was one with the same id.
     ///
     /// # Panics
     ///
-    /// With more than `u32::MAX` documents.
+    /// If there are more than `u32::MAX` documents.
     pub fn insert(&mut self, prepared: Prepared) -> Option<Arc<Document>> {
         let Prepared { document, counts } = prepared;
         let replaced = self.remove(&document.id);
@@ -88,7 +89,7 @@ impl Index {
         replaced
     }
 
-    /// Removes and returns the document of this id.
+    /// Removes and returns the document with this id.
     pub fn remove(&mut self, id: &str) -> Option<Arc<Document>> {
         let slot = self.slot_of_id.remove(id)?;
         let document = self.slots[slot as usize].take()?;
@@ -104,14 +105,14 @@ impl Index {
         Some(document)
     }
 
-    /// The document of this id.
+    /// Returns the document with this id.
     pub fn get(&self, id: &str) -> Option<Arc<Document>> {
         let slot = *self.slot_of_id.get(id)?;
         self.slots[slot as usize].clone()
     }
 
-    /// The documents in which all words of `query` occur, best first, at most `limit`. A query
-    /// without a word finds nothing.
+    /// Returns at most `limit` documents that contain all words of `query`, best first. A query
+    /// without words finds nothing.
     pub fn search(&self, query: &str, limit: usize) -> Found {
         let mut lists = Vec::new();
         for word in words(query) {
@@ -125,7 +126,7 @@ impl Index {
                 }
             }
         }
-        // The rarest word leads, the others only confirm.
+        // Iterate over the documents of the rarest word, and look the other words up.
         lists.sort_unstable_by_key(|slots| slots.len());
         let Some((rarest, others)) = lists.split_first() else {
             return Found {
@@ -157,25 +158,25 @@ impl Index {
         Found { total, hits }
     }
 
-    /// How many documents there are.
+    /// Returns the number of documents.
     pub fn documents(&self) -> usize {
         self.slot_of_id.len()
     }
 
-    /// How many different words occur in them.
+    /// Returns the number of different words in the documents.
     pub fn words(&self) -> usize {
         self.occurrences.len()
     }
 }
 
-/// The words of a text: runs of letters and digits, in lower case.
+/// Returns the words of a text: sequences of letters and digits, in lower case.
 fn words(text: &str) -> impl Iterator<Item = String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .map(str::to_lowercase)
 }
 
-/// The words of a document, and how often each of them occurs.
+/// Returns the words of a document with their numbers of occurrences.
 fn word_counts(document: &Document) -> HashMap<String, u32> {
     let mut counts = HashMap::new();
     let mut values: Vec<&Value> = document.fields.values().collect();

@@ -4,11 +4,11 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `POST /documents`, body: a JSON object with an `id`, or many of them (JSON lines) | 201 and counts |
+//! | `POST /documents` with JSON objects that have an `id` (JSON lines) | 201 and counts |
 //! | `GET /documents/{id}` | the document |
 //! | `DELETE /documents/{id}` | 204 |
-//! | `DELETE /documents` | 204, and no document is left |
-//! | `GET /search?q=words&limit=10` | the documents in which all words occur, best first; `limit` at most 1000 |
+//! | `DELETE /documents` | 204, all documents are deleted |
+//! | `GET /search?q=words&limit=10` | up to `limit` (at most 1000) documents with all words |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
 
 pub mod child;
@@ -27,15 +27,15 @@ use tokio::sync::watch;
 
 pub use http::router;
 
-/// How long requests in progress may take once the service has been told to end.
+/// Maximum time for requests in progress after the service has received the signal to end.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
-/// The allocator that the program runs on: an executable chooses it, this library must not.
+/// The allocator of the program. The executable must choose it, not this library.
 #[derive(Debug, Clone, Copy)]
 pub struct Allocator {
-    /// As `/stats` names it.
+    /// Name in the answer to `/stats`.
     pub name: &'static str,
-    /// What the allocator tells about itself, null if it keeps no statistics.
+    /// Returns the allocator's statistics, or null if it has none.
     pub statistics: fn() -> serde_json::Value,
 }
 
@@ -43,18 +43,18 @@ pub struct Allocator {
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
-    /// Address to listen on; port 0 takes a free one, which is printed.
+    /// Address to listen on. With port 0, the system chooses a free port, which is printed.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
-    /// Threads that serve requests; by default one per CPU.
+    /// Number of threads that serve requests. The default is one per CPU.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// Largest body of a request, in bytes.
+    /// Maximum size of a request body, in bytes.
     #[arg(long, default_value_t = 16 << 20)]
     max_body_bytes: usize,
 }
 
-/// The main function of the service: reads the arguments and serves until SIGTERM or SIGINT.
+/// The main function of the service. It parses the arguments and serves until SIGTERM or SIGINT.
 pub fn main(allocator: Allocator) -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -86,7 +86,7 @@ async fn serve(arguments: Arguments, allocator: Allocator) -> anyhow::Result<()>
     }
 }
 
-/// A value that becomes true on the first SIGTERM or SIGINT.
+/// Returns a value that becomes true on the first SIGTERM or SIGINT.
 fn end_signal() -> anyhow::Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Runs real programs on the system allocator and on hakmem, in turn, and prints what changed:
-//! the HTTP service under load, a C program linked with the archive, and programs that nobody
-//! rebuilt, under LD_PRELOAD. `examples/demo` builds what it needs.
+//! Runs real programs alternately on the system allocator and on hakmem, and prints the
+//! differences. The programs are the HTTP service under load, a C program linked with the archive,
+//! and unmodified programs under LD_PRELOAD. `examples/demo` builds everything that it needs.
 
 mod programs;
 mod service;
@@ -28,13 +28,13 @@ struct Arguments {
     /// Runs of each other program on each allocator.
     #[arg(long, default_value_t = 3, value_parser = parse_rounds)]
     program_rounds: usize,
-    /// Documents that the service keeps.
+    /// Number of documents in the service.
     #[arg(long, default_value_t = 20_000)]
     documents: usize,
-    /// Requests of a round.
+    /// Requests per round.
     #[arg(long, default_value_t = 40_000)]
     requests: usize,
-    /// Seconds after which no further round of the service begins.
+    /// Seconds after which no further round of the service starts.
     #[arg(long, default_value_t = 90)]
     seconds: u64,
 }

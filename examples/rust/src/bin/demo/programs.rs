@@ -13,14 +13,14 @@ use hakmem_examples::process::Run;
 
 use crate::table::{Better, Row, grouped, median};
 
-/// Most programs to preload.
+/// Maximum number of programs to preload.
 const PRELOADED_MAX: usize = 2;
-/// No run takes longer than this.
+/// Maximum duration of a run.
 const TIME_MAX: Duration = Duration::from_secs(60);
 /// Arguments of bench_random_mixed: iterations, largest block, seed.
 const BENCH_ARGUMENTS: [&str; 3] = ["20000000", "1024", "42"];
 
-/// Programs that many machines have, the most telling first, each with work for about a second.
+/// Widely installed programs, the most interesting ones first, each with about a second of work.
 const PRELOADED: [(&str, &[&str]); 4] = [
     (
         "sqlite3",
@@ -59,7 +59,7 @@ print(sum(len(row['name']) for row in json.loads(json.dumps(rows))))",
     ),
 ];
 
-/// What `examples/demo` has built.
+/// The files that `examples/demo` has built.
 pub(crate) struct Build {
     library: PathBuf,
     replace: PathBuf,
@@ -68,7 +68,7 @@ pub(crate) struct Build {
 }
 
 impl Build {
-    /// Finds everything in the folder of the build.
+    /// Finds the files in the build folder.
     pub(crate) fn find(folder: &Path) -> anyhow::Result<Self> {
         let find = |name: &str| {
             let path = folder.join(name);
@@ -84,7 +84,7 @@ impl Build {
     }
 }
 
-/// A program that says that its malloc is hakmem's, and one that measures it.
+/// Compares linked programs. One checks that its malloc is hakmem's, and the other one measures it.
 pub(crate) fn compare_linked(build: &Build, rounds: usize) -> anyhow::Result<Vec<Row>> {
     for line in text(&run(&mut Command::new(&build.replace))?.stdout).lines() {
         println!("   {line}");
@@ -120,7 +120,7 @@ pub(crate) fn compare_linked(build: &Build, rounds: usize) -> anyhow::Result<Vec
     ])
 }
 
-/// The first programs of the list that are installed.
+/// Compares the first installed programs of the list.
 pub(crate) fn compare_preloaded(build: &Build, rounds: usize) -> anyhow::Result<Vec<Row>> {
     let installed = PRELOADED
         .iter()
@@ -153,7 +153,7 @@ fn compare_one_preloaded(
         command.envs(preload.map(|library| ("LD_PRELOAD", library)));
         command
     };
-    // Statistics at the end: hakmem really is in there. This also warms the page cache up.
+    // The statistics at exit prove that the program uses hakmem. This also warms up the page cache.
     let observed = run(command(Some(library)).env("HAKMEM_STATS", "1"))?;
     ensure!(
         text(&observed.stderr).contains("hakmem"),
@@ -184,7 +184,7 @@ fn compare_one_preloaded(
     ])
 }
 
-/// Runs the command, which must succeed.
+/// Runs the command and checks that it succeeds.
 fn run(command: &mut Command) -> anyhow::Result<Run> {
     let name = command.get_program().to_string_lossy().into_owned();
     let run = Run::of(command, TIME_MAX).with_context(|| format!("cannot run {name}"))?;

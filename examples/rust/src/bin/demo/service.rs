@@ -22,11 +22,11 @@ use crate::table::{Better, Row, grouped};
 
 /// Connections of the load generator.
 pub(crate) const CONNECTIONS: usize = 16;
-/// A load that takes longer than this is cut off.
+/// Maximum duration of a load, in seconds.
 const SECONDS_PER_LOAD: u64 = 15;
-/// From the deletion of all documents to the last look at the memory.
+/// Time from the deletion of all documents to the last memory measurement.
 const IDLE: Duration = Duration::from_secs(2);
-/// Executables, beside this one.
+/// Allocators and their executables, which are in the same folder as this one.
 const ALLOCATORS: [(&str, &str); 2] = [("system", "service-system"), ("hakmem", "service")];
 
 /// The load of one round.
@@ -35,17 +35,17 @@ pub(crate) struct Load {
     pub(crate) requests: usize,
 }
 
-/// What one round on one allocator measured.
+/// The measurements of one round on one allocator.
 struct Round {
     report: Report,
     cpu: Duration,
     memory: Memory,
     memory_idle: Memory,
-    /// What the allocator says; the system's says nothing.
+    /// The allocator's statistics. The system allocator has none.
     statistics: Option<Statistics>,
 }
 
-/// The part of hakmem's statistics that is shown, under their names in its JSON report.
+/// The part of hakmem's statistics that is printed, with the names of the JSON report.
 #[derive(Deserialize)]
 struct Statistics {
     bytes_live: u64,
@@ -66,10 +66,10 @@ struct Statistics {
     errors: u64,
 }
 
-/// All rounds, by allocator: system, hakmem.
+/// All rounds, grouped by allocator: system, hakmem.
 pub(crate) struct Rounds([Vec<Round>; 2]);
 
-/// Runs the rounds on both allocators in turn; none begins after `time`.
+/// Runs the rounds alternately on both allocators. No round starts after `time`.
 pub(crate) fn compare(load: &Load, count: usize, time: Duration) -> anyhow::Result<Rounds> {
     let folder = std::env::current_exe()?.with_file_name("");
     let start = Instant::now();
@@ -79,7 +79,7 @@ pub(crate) fn compare(load: &Load, count: usize, time: Duration) -> anyhow::Resu
             println!("   no time for more rounds");
             break;
         }
-        // The order alternates, so that neither allocator always has the machine as the other left it.
+        // Alternate the order, so that neither allocator always runs after the other one.
         let first = number % 2;
         for (turn, which) in [first, 1 - first].into_iter().enumerate() {
             let (allocator, executable) = ALLOCATORS[which];
@@ -178,7 +178,7 @@ fn parse_statistics(stats: &[u8]) -> anyhow::Result<Option<Statistics>> {
 }
 
 impl Rounds {
-    /// The lines of the table.
+    /// Returns the lines of the table.
     pub(crate) fn rows(&self) -> Vec<Row> {
         let [system, hakmem] = &self.0;
         let row = |name: &str, decimals, better, quantity: fn(&Round) -> f64| {
@@ -207,7 +207,7 @@ impl Rounds {
         ]
     }
 
-    /// Prints what hakmem said in the last round.
+    /// Prints hakmem's statistics of the last round.
     pub(crate) fn print_statistics(&self) -> anyhow::Result<()> {
         let last = self.0[1].last().and_then(|round| round.statistics.as_ref());
         let s = last.context("the service on hakmem gave no statistics")?;

@@ -5,7 +5,7 @@
 /// One line of the table.
 #[derive(Debug, Clone)]
 pub(crate) enum Row {
-    /// What the lines below are about.
+    /// A heading for the lines below.
     Title(String),
     /// A quantity, measured on both allocators.
     Quantity {
@@ -17,7 +17,7 @@ pub(crate) enum Row {
     },
 }
 
-/// Which values are the good ones.
+/// Whether larger or smaller values are better.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Better {
     More,
@@ -25,7 +25,7 @@ pub(crate) enum Better {
 }
 
 impl Row {
-    /// A quantity of which both allocators have several samples: their medians.
+    /// Returns the medians of a quantity with several samples per allocator.
     pub(crate) fn medians<S>(
         name: &str,
         decimals: usize,
@@ -43,7 +43,7 @@ impl Row {
     }
 }
 
-/// Prints the rows under a head.
+/// Prints the rows with a header.
 pub(crate) fn print(rows: &[Row]) {
     println!(
         "{:36}{:>12}{:>12}{:>16}",
@@ -75,7 +75,8 @@ pub(crate) fn print(rows: &[Row]) {
     }
 }
 
-/// The middle one of the values, the mean of both when there are two.
+/// Returns the median of the values. For an even number of values, this is the mean of the middle
+/// two.
 pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -87,7 +88,7 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// A number with commas between its thousands.
+/// Formats a number with commas as thousands separators.
 pub(crate) fn grouped(value: f64, decimals: usize) -> String {
     let text = format!("{value:.decimals$}");
     let integer_digits = text.find('.').unwrap_or(text.len());
