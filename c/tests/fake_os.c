@@ -1,4 +1,4 @@
-/* fake_os.c - an OS boundary for tests. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* fake_os.c - an OS layer for tests. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "fake_os.h"
 
 #include <errno.h>
@@ -23,14 +23,14 @@ struct fake_mapping {
     size_t bytes;
 };
 
-struct hk_os_counts hk_os_counts; /* relaxed: statistics; written under the mutex */
+struct hk_os_counts hk_os_counts; /* relaxed, for statistics. Written under the mutex. */
 struct fake_os fake_os = {.page_bytes = 4096,
                           .cpus = 1,
                           .now_ms = 1000000,
                           .huge_mode = HK_OS_HUGE_ON_REQUEST,
                           .mappings_max = 65530};
 
-static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* of all below */
+static pthread_mutex_t fake_mutex = PTHREAD_MUTEX_INITIALIZER; /* protects all data below */
 static struct fake_mapping fake_mappings[FAKE_OS_MAPPINGS_MAX];
 static size_t fake_count;
 static struct {
@@ -40,7 +40,7 @@ static struct {
 } fake_kinds[FAKE_OS_CALLS];
 static size_t fake_errors_bytes;
 
-/* ---- The contract ------------------------------------------------------------------------------ */
+/* ---- The contract ---------------------------------------------------------------------------- */
 
 static void fake_broken(const char *call, const char *what) {
     fprintf(stderr, "fake_os: %s: %s\n%s", call, what, fake_os.errors);
@@ -51,7 +51,7 @@ static bool fake_is_whole_pages(uintptr_t start, size_t bytes) {
     return bytes > 0 && ((start | bytes) & (fake_os.page_bytes - 1)) == 0;
 }
 
-/* Debug builds of the core know which locks a thread holds: taking a rank asserts that no lower one
+/* Debug builds of the core track the locks of each thread. Taking a rank asserts that no lower rank
  * is held. */
 static void fake_check_no_lock(void) {
     hk_lock_note_taken(HK_RANK_THREADS);
@@ -75,21 +75,22 @@ static void fake_leave(void) {
         fake_os.delay();
 }
 
-/* Counts a call; true if it is one that fails. Under the mutex. */
+/* Counts a call. Returns true if it should fail. Under the mutex. */
 static bool fake_fails(enum fake_os_call kind) {
     uint64_t call = ++fake_kinds[kind].calls;
     return fake_kinds[kind].fail_count != 0 &&
            call - fake_kinds[kind].fail_first < fake_kinds[kind].fail_count;
 }
 
-/* A fork waits for calls of other threads, whose mutex the child would find taken for ever. Registered
- * before the core's handlers, so taken after all locks of the core. */
+/* A fork waits for calls of other threads. Otherwise the mutex could stay locked in the child. This
+ * handler is registered before the core's handlers, so it takes the mutex after all locks of the
+ * core. */
 static void fake_fork_prepare(void) { pthread_mutex_lock(&fake_mutex); }
 __attribute__((constructor)) static void fake_fork_install(void) {
     pthread_atfork(fake_fork_prepare, fake_unlock, fake_unlock);
 }
 
-/* ---- The table of mappings (under the mutex) --------------------------------------------------- */
+/* ---- The table of mappings (under the mutex) ------------------------------------------------- */
 
 static void fake_add(uintptr_t start, size_t bytes) {
     if (fake_count == FAKE_OS_MAPPINGS_MAX)
@@ -99,7 +100,7 @@ static void fake_add(uintptr_t start, size_t bytes) {
                    hk_add_relaxed(&hk_os_counts.bytes_mapped, bytes));
 }
 
-/* The mapping that holds all of a range; NULL if there is none. */
+/* Returns the mapping that contains the whole range, or NULL if there is none. */
 static struct fake_mapping *fake_holder(uintptr_t start, size_t bytes) {
     for (size_t i = 0; i < fake_count; i++) {
         uintptr_t offset = start - fake_mappings[i].start;
@@ -109,7 +110,7 @@ static struct fake_mapping *fake_holder(uintptr_t start, size_t bytes) {
     return NULL;
 }
 
-/* Whether all of a range is mapped, by one mapping or several side by side. */
+/* Returns whether the whole range is mapped, by one or more adjacent mappings. */
 static bool fake_is_covered(uintptr_t start, size_t bytes) {
     for (uintptr_t end = start + bytes; start < end;) {
         const struct fake_mapping *holder = fake_holder(start, 1);
@@ -120,7 +121,7 @@ static bool fake_is_covered(uintptr_t start, size_t bytes) {
     return true;
 }
 
-/* Removes a range, which lies in one mapping; what is left of that on both sides stays. */
+/* Removes a range within one mapping. The rest of the mapping on both sides stays. */
 static void fake_remove(const char *call, uintptr_t start, size_t bytes) {
     struct fake_mapping *holder = fake_holder(start, bytes);
     if (holder == NULL)
@@ -134,7 +135,7 @@ static void fake_remove(const char *call, uintptr_t start, size_t bytes) {
         fake_add(start + bytes, whole.start + whole.bytes - (start + bytes));
 }
 
-/* Removes a range, which may lie in several mappings side by side. */
+/* Removes a range, which may span several adjacent mappings. */
 static void fake_remove_all(const char *call, uintptr_t start, size_t bytes) {
     while (bytes > 0) {
         const struct fake_mapping *holder = fake_holder(start, 1);
@@ -162,7 +163,7 @@ bool fake_os_is_mapped(const void *start, size_t bytes) {
     return mapped;
 }
 
-/* ---- Memory ------------------------------------------------------------------------------------ */
+/* ---- Memory ---------------------------------------------------------------------------------- */
 
 void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count) {
     pthread_mutex_lock(&fake_mutex);
@@ -180,7 +181,7 @@ uint64_t fake_os_calls(enum fake_os_call kind) {
     return calls;
 }
 
-/* Real memory at `at`, or, if that is 0, anywhere at a multiple of `align`. */
+/* Maps real memory at `at` or, if that is 0, at any multiple of `align`. */
 static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     if (at != 0) {
@@ -203,7 +204,7 @@ static char *fake_memory(uintptr_t at, size_t bytes, size_t align) {
     return start;
 }
 
-/* Counts a map call; true if it is one that fails. */
+/* Counts a map call. Returns true if it should fail. */
 static bool fake_map_fails(void) {
     fake_os.map_calls++;
     hk_add_relaxed(&hk_os_counts.map_calls, 1);
@@ -228,7 +229,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
     return p;
 }
 
-/* The table holds the accessible part only. */
+/* The table contains only the accessible part. */
 void *hk_os_map_guarded(size_t bytes) {
     fake_enter("map_guarded", NULL, bytes);
     char *p = NULL;
@@ -335,7 +336,7 @@ enum hk_os_huge_mode hk_os_huge_mode(void) { return fake_os.huge_mode; }
 size_t hk_os_mappings_max(void) { return fake_os.mappings_max; }
 bool hk_os_huge_pages_exist(void) { return fake_os.huge_mode != HK_OS_HUGE_NEVER; }
 
-/* ---- The rest ---------------------------------------------------------------------------------- */
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
@@ -394,10 +395,10 @@ void hk_os_abort(void) {
     abort();
 }
 
-/* ---- Processes and threads --------------------------------------------------------------------- */
+/* ---- Processes and threads ------------------------------------------------------------------- */
 
 uint32_t hk_os_generation(void) {
-    static uint64_t noticed; /* atomic: the generation, and below it the process */
+    static uint64_t noticed; /* atomic: the generation above the process */
     uint64_t seen = __atomic_load_n(&noticed, __ATOMIC_SEQ_CST);
     uint32_t process = (uint32_t)getpid();
     if ((uint32_t)seen == process)

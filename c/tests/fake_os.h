@@ -1,13 +1,13 @@
-/* fake_os.h - an OS boundary that tests command and look into.
+/* fake_os.h - an OS layer that tests can control and inspect.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: os/os.h over real memory, linked in place of the files for Linux. It fails when told to,
- * reports the CPUs, pages, time and environment it is given, keeps what is written to standard
- * error, and knows every mapping. A call that breaks the contract of os.h ends the program: memory
- * calls while a lock is held (other than PURGE and GROWTH, which are there for that), sizes that are not whole
- * pages, ranges that are not mapped.
- * Owns: the table of mappings. Threads: any; settings are changed while no other thread runs.
+ * Implements os/os.h with real memory, and is linked instead of the files for Linux. Tests can make
+ * calls fail, and set the reported CPUs, page size, time and environment. The fake OS captures
+ * standard error and tracks every mapping. A call that violates the contract of os.h ends the
+ * program. Examples are memory calls while a lock is held (except PURGE and GROWTH, which exist for
+ * this purpose), sizes that are not whole pages, and ranges that are not mapped.
+ * Owns: the table of mappings. Threads: any. Settings may change only while no other thread runs.
  * Boundary: libc.
  */
 #ifndef FAKE_OS_H
@@ -20,42 +20,43 @@
 enum { FAKE_OS_ERRORS_BYTES = 65536 };
 
 struct fake_os {
-    /* What it reports. */
+    /* Reported values, with their defaults. */
     size_t page_bytes;        /* 4096; any multiple of that */
     unsigned cpus;            /* 1 */
-    uint32_t cpu;             /* 0: on which all threads run */
-    bool threads_sleep;       /* what hk_os_thread_sleeps says of all threads */
+    uint32_t cpu;             /* 0: the CPU of all threads */
+    bool threads_sleep;       /* the result of hk_os_thread_sleeps for all threads */
     uint64_t memory_limit;    /* 0: none */
-    uint64_t now_ms;          /* atomic; 1000000; sleeps end when it has passed their time */
+    uint64_t now_ms;          /* atomic; 1000000; a sleep ends when this passes its deadline */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
     bool tree_is_marked; /* false; a mark sets it */
 
-    /* What goes wrong. */
+    /* Failures. */
     bool resize_fails;   /* there is no room */
     bool resize_refused; /* the range cannot be moved either */
     bool move_fails;
-    bool move_unmaps; /* a move that fails has unmapped its target, as older kernels do */
+    bool move_unmaps; /* a failed move unmaps its target, as on older kernels */
     bool purge_fails;
     bool thread_fails;
-    uint32_t barrier_fails; /* the barrier that is refused: 1 is the next one; 0: none */
+    uint32_t barrier_fails; /* number of the barrier that fails: 1 is the next one, 0 is none */
     bool unmap_fails;
 
-    /* Called before and after each call reaches the system, no mutex held; NULL: nothing. */
+    /* Called before and after each system call, without the mutex. May be NULL. */
     void (*delay)(void);
 
     enum hk_os_huge_mode huge_mode; /* HK_OS_HUGE_ON_REQUEST */
     size_t mappings_max;            /* 65530 */
 
-    /* Where the next mapping goes that is aligned to more than a page; moves up. 0: anywhere. */
+    /* The address of the next mapping that is aligned to more than a page. Moves up. 0: anywhere.
+     * */
     uintptr_t chunks_at;
 
-    /* What was seen. */
-    uint64_t map_calls;                /* failed ones too, as in fake_os_calls */
-    uint64_t huge_wanted_bytes;        /* for which huge pages were asked */
-    uint64_t huge_refused_bytes;       /* for which they were refused */
+    /* Observations. */
+    uint64_t map_calls;                /* including failed ones, as in fake_os_calls */
+    uint64_t huge_wanted_bytes;        /* with requested huge pages */
+    uint64_t huge_refused_bytes;       /* with refused huge pages */
     uint32_t sleepers;                 /* atomic; threads in hk_os_wait_ms */
-    char errors[FAKE_OS_ERRORS_BYTES]; /* written to standard error; ends in NUL */
+    char errors[FAKE_OS_ERRORS_BYTES]; /* text on standard error, ends with a NUL */
 
     jmp_buf aborted; /* see FAKE_OS_ABORTS */
     bool catches_abort;
@@ -73,25 +74,26 @@ enum fake_os_call {
     FAKE_OS_CALLS
 };
 
-/* From now on the calls of a kind number `first` to `first + count - 1` (the next one is 1) fail; a
- * count of 0 lets all succeed. */
+/* Makes calls `first` to `first + count - 1` of a kind fail. The next call has the number 1. A
+ * count of 0 makes all calls succeed. */
 void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count);
 void fake_os_fail_maps(uint64_t first, uint64_t count);
 
-/* Calls of a kind so far, failed ones too. */
+/* Returns the number of calls of a kind so far, including failed ones. */
 uint64_t fake_os_calls(enum fake_os_call kind);
 #define FAKE_OS_ALL UINT64_MAX
 
-/* Bytes mapped now. */
+/* Returns the number of mapped bytes. */
 size_t fake_os_mapped(void);
 
-/* Whether all of a range is mapped. */
+/* Returns whether the whole range is mapped. */
 bool fake_os_is_mapped(const void *start, size_t bytes);
 
-/* The text written to standard error since the last call; valid until the next. */
+/* Returns the text written to standard error since the last call. It is valid until the next call.
+ * */
 const char *fake_os_take_errors(void);
 
-/* Whether the statement ends in hk_os_abort. No other thread may run meanwhile. */
+/* Whether the statement calls hk_os_abort. No other thread may run meanwhile. */
 #define FAKE_OS_ABORTS(statement)                                                                  \
     __extension__({                                                                                \
         fake_os.catches_abort = true;                                                              \

@@ -1,4 +1,4 @@
-/* test.h - the frame of every C test program.
+/* test.h - the test framework for C.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -10,9 +10,9 @@
  *         free(NULL);
  *     }
  *
- * main is here. It runs the tests in the order of the file, prints "ok NAME", "not ok NAME" or
- * "skip NAME: reason" for each, and ends with "N passed, N failed". Nothing in this file allocates,
- * so that a test may count blocks exactly.
+ * This file defines main. It runs the tests in the order of the file, prints "ok NAME", "not ok
+ * NAME" or "skip NAME: reason" for each, and ends with "N passed, N failed". Nothing in this file
+ * allocates, so that a test may count blocks exactly.
  */
 #ifndef TEST_H
 #define TEST_H
@@ -46,7 +46,7 @@
 #define TEST_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 #define TEST_UNUSED __attribute__((unused))
 
-/* ---- Definition and outcome -------------------------------------------------------------------- */
+/* ---- Definition and outcome ------------------------------------------------------------------ */
 
 struct test_case {
     const char *name;
@@ -56,15 +56,15 @@ struct test_case {
 
 struct test_state {
     struct test_case *first, **last;
-    unsigned failures; /* atomic: checks that failed in the test that runs */
-    const char *skip;  /* the reason, when the test that runs was skipped */
-    jmp_buf end;       /* where REQUIRE and SKIP leave to */
+    unsigned failures; /* atomic: failed checks in the current test */
+    const char *skip;  /* the reason, if the current test was skipped */
+    jmp_buf end;       /* jump target of REQUIRE and SKIP */
     pthread_t runner;
     uint64_t seed;
     int seed_used;
 };
 
-/* What the innermost loop is at; printed with a failed check. */
+/* The position of the innermost loop. It is printed with a failed check. */
 struct test_place {
     const char *names;
     uint64_t values[4];
@@ -105,7 +105,8 @@ __attribute__((format(printf, 1, 2))) static TEST_UNUSED void test_print(const c
     }
 }
 
-/* Counts a failure; says whether it is to be printed: one wrong loop must not print a million lines. */
+/* Counts a failure. Returns whether it should be printed, because one wrong loop must not print a
+ * million lines. */
 static TEST_UNUSED int test_failed_and_prints(void) {
     enum { PRINTED = 8 };
     unsigned before = __atomic_fetch_add(&test_state.failures, 1, __ATOMIC_RELAXED);
@@ -184,7 +185,7 @@ __attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
         if (!strstr(check_a, check_b))                                                             \
             test_fail_strings(__FILE__, __LINE__, #a " contains " #b, check_a, check_b);           \
     } while (0)
-/* As CHECK, but the test cannot go on without it. */
+/* Like CHECK, but ends the test on failure. */
 #define REQUIRE(condition)                                                                         \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -198,7 +199,7 @@ __attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
         test_leave();                                                                              \
     } while (0)
 
-/* Says where a loop is, for the report of a failed check: AT("size align", size, align). */
+/* Sets the position of a loop for the report of a failed check: AT("size align", size, align). */
 #define AT_4(names_, a, b, c, d, ...)                                                              \
     do {                                                                                           \
         test_place.names = (names_);                                                               \
@@ -209,10 +210,10 @@ __attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
     } while (0)
 #define AT(...) AT_4(__VA_ARGS__, UINT64_MAX, UINT64_MAX, UINT64_MAX, UINT64_MAX)
 
-/* ---- Helpers ----------------------------------------------------------------------------------- */
+/* ---- Helpers --------------------------------------------------------------------------------- */
 
-/* Hides a value's origin from the compiler, which otherwise derives alignment and distinctness from
- * the attributes of malloc and drops the checks of them. */
+/* Hides a value's origin from the compiler. Otherwise the compiler derives alignment and
+ * distinctness from the attributes of malloc, and removes the checks of these. */
 #define HIDE(value)                                                                                \
     __extension__({                                                                                \
         __typeof__(1 ? (value) : (value)) hidden = (value);                                        \
@@ -220,7 +221,8 @@ __attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
         hidden;                                                                                    \
     })
 
-/* The seed of a test: HAKMEM_TEST_SEED, or else `usual`. Printed when the test fails. */
+/* Returns the seed of a test: HAKMEM_TEST_SEED, or `usual` by default. Printed when the test fails.
+ * */
 static TEST_UNUSED uint64_t test_seed(uint64_t usual) {
     const char *text = getenv("HAKMEM_TEST_SEED");
     if (!text)
@@ -250,7 +252,7 @@ static TEST_UNUSED void test_sleep_ms(unsigned ms) {
         ;
 }
 
-/* Field `index` of /proc/self/statm in bytes: 0 is address space, 1 is resident memory. */
+/* Returns field `index` of /proc/self/statm in bytes: 0 is address space, 1 is resident memory. */
 static TEST_UNUSED size_t test_statm(int index) {
     char text[256] = "";
     int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
@@ -269,7 +271,7 @@ static TEST_UNUSED size_t test_statm(int index) {
 
 static TEST_UNUSED size_t test_rss(void) { return test_statm(1); }
 
-/* A pattern that depends on the position, so that moved or mixed contents show. */
+/* A pattern that depends on the position, so that moved or mixed contents are detected. */
 static TEST_UNUSED unsigned char test_byte(uint64_t key, size_t at) {
     return (unsigned char)((key * 0x9e3779b97f4a7c15u >> 56) + at + (at >> 8) * 7 +
                            (at >> 16) * 13);
@@ -281,7 +283,7 @@ static TEST_UNUSED void test_fill(void *block, size_t bytes, uint64_t key) {
         p[i] = test_byte(key, i);
 }
 
-/* The first position where the pattern is broken, or `bytes`. */
+/* Returns the first position that does not match the pattern, or `bytes`. */
 static TEST_UNUSED size_t test_intact(const void *block, size_t bytes, uint64_t key) {
     const unsigned char *p = (const unsigned char *)block;
     for (size_t i = 0; i < bytes; i++)
@@ -290,7 +292,7 @@ static TEST_UNUSED size_t test_intact(const void *block, size_t bytes, uint64_t 
     return bytes;
 }
 
-/* The first position that is not zero, or `bytes`. */
+/* Returns the first position that is not zero, or `bytes`. */
 static TEST_UNUSED size_t test_zeros(const void *block, size_t bytes) {
     const unsigned char *p = (const unsigned char *)block;
     for (size_t i = 0; i < bytes; i++)
@@ -324,9 +326,8 @@ static TEST_UNUSED void *test_wait_at(void *barrier) {
     return TEST_NULL;
 }
 
-/* libc keeps the thread-local storage of ended threads for later ones, and it is of the heap under
- * test. A test that counts live blocks exactly first has as many threads alive at once as it will
- * need. */
+/* libc caches the thread-local storage of ended threads, and allocates it from the heap under test.
+ * A test that counts live blocks exactly must first run as many threads at once as it will need. */
 static TEST_UNUSED void test_let_libc_keep_threads(size_t count) {
     enum { THREADS_MOST = 64 };
     pthread_t threads[THREADS_MOST];
@@ -341,20 +342,20 @@ static TEST_UNUSED void test_let_libc_keep_threads(size_t count) {
     pthread_barrier_destroy(&barrier);
 }
 
-/* ---- Children, for tests of what a process dies from -------------------------------------------- */
+/* ---- Child processes that die ---------------------------------------------------------------- */
 
 struct test_child {
     int status;        /* of waitpid */
-    void *pointer;     /* what the child gave to test_tell */
+    void *pointer;     /* the argument of the child's test_tell */
     char errors[4096]; /* its standard error */
 };
 
 static void **test_told;
 
-/* Tells the parent a pointer, before the child dies from it. */
+/* Sends a pointer to the parent, before the child dies from it. */
 static TEST_UNUSED void test_tell(void *pointer) { *test_told = pointer; }
 
-/* Runs body(arg) in a forked child. Failed checks in it end in exit status 99. */
+/* Runs body(arg) in a forked child. With failed checks, its exit status is 99. */
 static TEST_UNUSED struct test_child test_in_child(void (*body)(void *), void *arg) {
     enum { SECONDS = 50, CHECKS_FAILED = 99 };
     struct test_child child;
@@ -414,7 +415,7 @@ static TEST_UNUSED struct test_child test_in_child(void (*body)(void *), void *a
                               #child " exited with 0; its standard error:", (child).errors, "");   \
     } while (0)
 
-/* ---- main -------------------------------------------------------------------------------------- */
+/* ---- main ------------------------------------------------------------------------------------ */
 
 #ifndef TEST_NO_MAIN
 int main(void) {

@@ -11,7 +11,7 @@
 #define KIB ((size_t)1024)
 #define MIB (1024 * KIB)
 
-/* The first, the last class; block size of a class by the library's own account. */
+/* The first and the last class, and the block size of a class as reported by the library. */
 enum { FIRST_CLASS = 1 };
 
 static TEST_UNUSED size_t class_bytes(unsigned index) {
@@ -26,7 +26,7 @@ static TEST_UNUSED unsigned class_last(void) {
     return index;
 }
 
-/* Sizes above the last class: its boundary, granules, chunk sizes, mappings of their own. */
+/* Sizes above the last class: its boundary, granules, chunk sizes, and separate mappings. */
 static const size_t large_sizes[] = {
     256 * KIB + 1, 300001,      320 * KIB - 1, 512 * KIB,    MIB - 1,         MIB, MIB + 1, 2 * MIB,
     3000007,       4 * MIB + 1, 8 * MIB - 16,  16 * MIB + 1, 32 * MIB + 4097,
@@ -34,7 +34,7 @@ static const size_t large_sizes[] = {
 
 enum { GRID_SIZES_MAX = 1024 };
 
-/* Every class boundary -1, 0, +1, and the large sizes, ascending by group. Returns their number. */
+/* Fills in every class boundary -1, 0, +1, and the large sizes. Returns the number of sizes. */
 static TEST_UNUSED size_t grid_sizes(size_t *sizes) {
     size_t n = 0;
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++) {
@@ -57,8 +57,8 @@ struct block {
     uint64_t key;
 };
 
-/* The pattern goes over the whole block, but of large blocks over both ends and a spot in each 16 KiB:
- * a grid at 2 MiB alignment would otherwise need gigabytes. */
+/* Small blocks are filled completely. In large blocks, only both ends and a spot in each 16 KiB are
+ * filled, because a grid at 2 MiB alignment would otherwise need gigabytes. */
 enum { WHOLE_BYTES = 64 * 1024, END_BYTES = 4096, SPOT_STEP = 16 * 1024, SPOT_BYTES = 8 };
 
 static TEST_UNUSED void block_fill(const struct block *b) {
@@ -87,7 +87,7 @@ static TEST_UNUSED int block_compare(const void *a, const void *b) {
     return left->start < right->start ? -1 : left->start > right->start;
 }
 
-/* Sorts by address (heap sort: qsort of libc may allocate). */
+/* Sorts by address. This is a heap sort, because qsort of libc may allocate. */
 static TEST_UNUSED void blocks_sort(struct block *blocks, size_t count) {
     for (size_t n = count, root = count / 2; n > 1;) {
         if (root > 0) {
@@ -110,7 +110,7 @@ static TEST_UNUSED void blocks_sort(struct block *blocks, size_t count) {
     }
 }
 
-/* Sorts the blocks and checks that no two of them share a byte. */
+/* Sorts the blocks and checks that they do not overlap. */
 static TEST_UNUSED void blocks_check_apart(struct block *blocks, size_t count) {
     blocks_sort(blocks, count);
     for (size_t i = 1; i < count; i++) {
@@ -119,7 +119,7 @@ static TEST_UNUSED void blocks_check_apart(struct block *blocks, size_t count) {
     }
 }
 
-/* Leaves memory of all classes and of many large sizes free and full of non-zero bytes. */
+/* Leaves free memory of all classes and of many large sizes, filled with non-zero bytes. */
 static TEST_UNUSED void dirty_free_memory(void) {
     enum { PER_CLASS = 24 };
     unsigned char *blocks[PER_CLASS];
@@ -156,7 +156,7 @@ static TEST_UNUSED uint64_t class_live(unsigned index) {
     return hak_class_stats(index, &stats, sizeof stats) == 0 ? stats.blocks_live : UINT64_MAX;
 }
 
-/* The class whose blocks have exactly `bytes`, 0 if there is none. */
+/* Returns the class with blocks of exactly `bytes`, or 0 if there is none. */
 static TEST_UNUSED unsigned class_of_bytes(size_t bytes) {
     for (unsigned index = FIRST_CLASS; class_bytes(index); index++)
         if (class_bytes(index) == bytes)

@@ -1,4 +1,4 @@
-/* grid.c - every way to allocate, at every class boundary and alignment.
+/* grid.c - all allocation functions, at every class boundary and alignment.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -81,8 +81,8 @@ static const struct way ways[] = {
 static size_t sizes[GRID_SIZES_MAX];
 static struct block blocks[GRID_SIZES_MAX];
 
-/* Holds a block of each size at once; checks them alone, against one another, and once more after all
- * are full. */
+/* Holds a block of each size at once. Checks each block, checks that blocks do not overlap, and
+ * checks all contents again after all blocks have been filled. */
 static void check_way(const struct way *way, size_t align) {
     size_t count = grid_sizes(sizes);
     for (size_t i = 0; i < count; i++) {

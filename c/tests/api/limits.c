@@ -9,7 +9,7 @@
 
 #include <malloc.h>
 
-/* The compiler must not see that the sizes are absurd. */
+/* Hides from the compiler that the sizes are absurd. */
 static size_t absurd(unsigned index) {
     const size_t sizes[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX,         SIZE_MAX - 15,
                             SIZE_MAX - 4095,         SIZE_MAX / 2 + 2, (size_t)PTRDIFF_MAX};

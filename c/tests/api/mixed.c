@@ -1,4 +1,4 @@
-/* mixed.c - hak_* functions and libc's names work on the same heap.
+/* mixed.c - hak_* functions and libc's functions use the same heap.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

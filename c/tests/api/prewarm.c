@@ -13,7 +13,7 @@ static const struct {
     {8 * KIB, 16}, {16 * KIB, 16}, {24 * KIB, 12}, {32 * KIB, 8},
     {40 * KIB, 8}, {48 * KIB, 4},  {52 * KIB, 4},
 };
-/* Tiny: 16 blocks a class; fewer above 512 B, so that all sets together stay below 2 MB. */
+/* Tiny: 16 blocks per class, and fewer above 512 B, so that all sets together stay below 2 MB. */
 enum { TINY_COUNT = 16, TINY_COUNT_UPPER = 6, TINY_BYTES_UPPER = 512, TINY_BYTES_LAST = 1024 };
 
 static size_t tiny_count(size_t bytes) {
@@ -31,14 +31,14 @@ static uint64_t class_refills(size_t bytes) {
     return hak_class_stats(class_of_bytes(bytes), &stats, sizeof stats) == 0 ? stats.refills : 0;
 }
 
-/* Each test prewarms in a thread of its own. After a trim there is no cache that an earlier thread left, so
- * the new one is empty. */
+/* Each test prewarms in its own thread. The trim removes caches of earlier threads, so the new
+ * thread starts with an empty cache. */
 static void in_new_thread(void *(*run)(void *), void *arg) {
     hak_trim();
     pthread_join(test_thread(run, arg), NULL);
 }
 
-/* Takes the promised blocks of a class and says whether a refill was needed. */
+/* Allocates the promised blocks of a class. Returns whether this needed a refill. */
 static void check_ready(size_t bytes, size_t count) {
     void *blocks[TINY_COUNT];
     uint64_t before = class_refills(bytes);
@@ -139,7 +139,7 @@ TEST(prewarming_does_not_touch_the_blocks) {
 static void *prewarm_accounts(void *arg) {
     uint64_t live = bytes_live();
     struct hak_stats before, after;
-    hak_trim(); /* blocks in transfer caches are cached already */
+    hak_trim(); /* blocks in transfer caches already count as cached */
     hak_stats(&before, sizeof before);
     size_t added = hak_prewarm(HAK_PREWARM_ALL);
     hak_stats(&after, sizeof after);
@@ -164,7 +164,7 @@ TEST(prewarmed_blocks_go_home_with_the_thread) {
     CHECK_LE(after.bytes_mapped, before.bytes_mapped + 64 * MIB);
 }
 
-/* A thread that held many blocks of a class teaches adaptive prewarming of later ones. */
+/* Adaptive prewarming learns from an earlier thread that held many blocks of a class. */
 static void *teach(void *arg) {
     enum { HELD = 64 };
     void *blocks[HELD];

@@ -1,4 +1,4 @@
-/* realloc.c - contents, alignment and accounts over every kind of resizing.
+/* realloc.c - contents, alignment and statistics with all kinds of resizing.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -9,7 +9,7 @@
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-/* Resizes a block of `from` bytes to `to`, and checks what was kept. */
+/* Resizes a block of `from` bytes to `to`, and checks the preserved contents. */
 static void check_realloc(size_t from, size_t to) {
     AT("from to", from, to);
     unsigned char *p = hak_malloc(from);
@@ -97,7 +97,8 @@ TEST(hak_realloc_layout_keeps_contents_around_each_boundary) {
                     check_realloc_layout(sizes[i], sizes[j], align);
 }
 
-/* The class after a realloc must be that of the new size, or a sized free goes to a wrong class. */
+/* After a realloc, the class must match the new size. Otherwise a sized free uses the wrong class.
+ * */
 TEST(hak_realloc_in_place_leaves_the_block_in_the_class_of_its_new_size) {
     for (size_t from = 1; from <= 2 * KIB; from += 5)
         for (size_t to = 1; to <= from; to += 97) {

@@ -107,7 +107,7 @@ static int json_valid(const char *text) {
     return at && *at == '\0';
 }
 
-/* The number after "name": in the text, UINT64_MAX if there is none. */
+/* Returns the number after "name": in the text, or UINT64_MAX if there is none. */
 static uint64_t json_field(const char *text, const char *name) {
     char key[64];
     snprintf(key, sizeof key, "\"%s\"", name);

@@ -1,4 +1,4 @@
-/* sized_free.c - frees that say the size put the block back where it came from.
+/* sized_free.c - sized frees return the block to its class.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -27,8 +27,8 @@ static void check_live_as_before(void) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* Many rounds, so that blocks go home and come back: a block in a wrong bin would come back with a
- * wrong size, and overlap. */
+/* Many rounds, so that blocks return to their slabs and are reused. A block in the wrong bin would
+ * be reused with the wrong size, and overlap another block. */
 enum { ROUNDS = 3, BLOCKS = 64 };
 
 static size_t blocks_of(size_t size) { return size <= 64 * KIB ? BLOCKS : size <= MIB ? 4 : 1; }
@@ -105,7 +105,7 @@ TEST(hak_dealloc_after_hak_realloc_layout_finds_the_class_of_the_new_size) {
     check_live_as_before();
 }
 
-/* Rust frees with the layout, C with the pointer alone: both must agree on where a block belongs. */
+/* Rust passes the layout to a free, C only the pointer. Both must find the same class. */
 TEST(layout_blocks_may_be_freed_without_their_layout) {
     size_t count = grid_sizes(sizes);
     remember_live();

@@ -1,9 +1,9 @@
-/* stack.c - how much stack the functions need: coroutines give them little.
+/* stack.c - stack usage of the functions, because coroutines have small stacks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Functions of libc are bound at start, as the loader needs 2 KiB of stack for that, and no thread is created,
- * for which libc needs as much.
+ * Functions of libc are bound at start, because the loader needs 2 KiB of stack to bind them later.
+ * No thread is created, because libc needs as much stack for that.
  */
 // flags: -Wl,-z,now
 // env: HAKMEM_PURGE_THREAD_MB=0
@@ -25,7 +25,7 @@ enum {
 
 static ucontext_t outside, inside;
 
-/* The stack that `work` needs, on a stack of its own that is filled with a pattern. */
+/* Returns the stack usage of `work`. Runs it on a separate stack that is filled with a pattern. */
 static size_t stack_needed(void (*work)(void)) {
     unsigned char *stack = test_map(STACK_BYTES);
     memset(stack, PATTERN, STACK_BYTES);

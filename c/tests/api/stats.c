@@ -1,4 +1,4 @@
-/* stats.c - the statistics say what the program did.
+/* stats.c - the statistics match the actions of the program.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -225,7 +225,7 @@ TEST(bytes_live_is_exact_after_producers_and_consumers) {
 
 static int stop; /* atomic */
 
-/* One block at a time, without a cache: each call takes the lock of the class. */
+/* One block at a time, without a cache, so that each call takes the lock of the class. */
 static void *disturb(void *arg) {
     while (!__atomic_load_n(&stop, __ATOMIC_RELAXED))
         hak_free(hak_malloc(5000));

@@ -1,4 +1,4 @@
-/* trim.c - hak_trim gives memory back.
+/* trim.c - hak_trim returns memory.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -81,7 +81,7 @@ TEST(memory_is_usable_and_zeroed_after_trim) {
 
 static pthread_barrier_t barrier;
 
-/* A thread that sleeps with a full cache, then runs on. */
+/* A thread sleeps with a full cache, then continues. */
 static void *fill_cache_and_sleep(void *arg) {
     void *held[64];
     for (size_t i = 0; i < TEST_COUNT(held); i++)

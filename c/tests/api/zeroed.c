@@ -1,4 +1,4 @@
-/* zeroed.c - calloc and hak_alloc_zeroed on memory that was used and dirtied before.
+/* zeroed.c - calloc and hak_alloc_zeroed on memory that was used before.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -10,7 +10,7 @@
 
 static size_t sizes[GRID_SIZES_MAX];
 
-/* Enough blocks of a size that fresh, cached and recycled ones are all among them. */
+/* Enough blocks of one size to include fresh, cached and recycled ones. */
 enum { COUNT = 40 };
 
 static size_t count_for(size_t size) { return size <= 64 * KIB ? COUNT : size <= MIB ? 6 : 2; }
@@ -63,7 +63,8 @@ TEST(calloc_zeroes_after_trim) {
         check_zeroed(sizes[i], 0);
 }
 
-/* A large block knows what the OS zeroed; memory that a neighbour shrank away from is not among it. */
+/* A large block records which of its memory the OS has zeroed. This excludes memory that a shrunk
+ * neighbour has left. */
 TEST(calloc_zeroes_large_memory_given_up_by_realloc) {
     for (size_t size = 300 * KIB; size <= 40 * MIB; size = size * 3 / 2) {
         AT("size", size);
@@ -81,7 +82,7 @@ TEST(calloc_zeroes_large_memory_given_up_by_realloc) {
     }
 }
 
-/* A block may be zeroed lazily only while nobody could write to it. */
+/* A block may be zeroed lazily only as long as nothing could write to it. */
 TEST(calloc_zeroes_memory_that_a_large_block_grew_into_and_left) {
     for (unsigned round = 0; round < 3; round++) {
         unsigned char *p = calloc(1, 300 * KIB);

@@ -1,4 +1,4 @@
-/* alien_pointer.c - a pointer to memory that never came from here.
+/* alien_pointer.c - a pointer to memory that hakmem did not allocate.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -1,5 +1,5 @@
-/* death.h - what happens after a bad pointer: the line that is printed, and the end of the process,
- * or, with on_error=continue, its sound continuation.
+/* death.h - checks the reaction to a bad pointer: a line is printed and the process ends or, with
+ * on_error=continue, continues in a sound state.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -9,21 +9,21 @@
 #include "hakmem.h"
 #include "test.h"
 
-/* Of a large block that was freed nothing is left to know it by. */
+/* A freed large block leaves no trace to recognize it by. */
 #define NOT_OURS "not a block of this allocator, or already free"
 #define INSIDE "inside a block, not its start"
 #define TWICE "already free (double free)"
 #define OTHER_LAYOUT "size or alignment differ from the allocation's"
 
-/* When a mistake is seen. */
+/* When a mistake is detected. */
 enum seen {
     AT_ONCE,  /* by the call itself */
-    AT_FLUSH, /* by the call itself with checks, else when the block returns to its slab */
+    AT_FLUSH, /* by the call itself with checks, otherwise when the block returns to its slab */
 };
 
 struct mistake {
-    void (*make)(void); /* tells the pointer, then makes the mistake */
-    /* Of a hak_* form of libc's functions, libc's name: they are the same function. */
+    void (*make)(void); /* reports the pointer to the parent, then makes the mistake */
+    /* The libc name of a hak_* function. Both names are the same function. */
     const char *function, *cause;
     enum seen seen;
 };
@@ -70,7 +70,7 @@ static TEST_UNUSED void mistake_continue(void *arg) {
 static TEST_UNUSED void check_line(const struct mistake *mistake, const struct test_child *child) {
     char line[256];
     CHECK(child->pointer);
-    /* When the cache is flushed, the function that does it is named. */
+    /* The report names the function that flushes the cache. */
     if (mistake->seen == AT_FLUSH && !with_checks())
         snprintf(line, sizeof line, "(): %p: %s\n", child->pointer, mistake->cause);
     else

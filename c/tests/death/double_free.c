@@ -27,7 +27,7 @@ TEST(of_a_large_block) { check_mistake(twice_large, "free", NOT_OURS, AT_ONCE); 
 
 TEST(of_a_huge_block) { check_mistake(twice_huge, "free", NOT_OURS, AT_ONCE); }
 
-/* One other block is freed in between, at each size. */
+/* Frees one other block in between, for each size. */
 static size_t between_size;
 
 static void twice_around_another(void) {
@@ -77,7 +77,7 @@ TEST(of_a_large_block_with_one_other_free_between) {
     check_mistake(twice_large_around_another, "free", NOT_OURS, AT_ONCE);
 }
 
-/* Others are freed in between, so that the block is not on top of the cache. */
+/* Frees others in between, so that the block is not at the top of the cache. */
 static void twice_with_others_between(void) {
     void *p = malloc(100), *others[5];
     for (size_t i = 0; i < TEST_COUNT(others); i++)
@@ -93,7 +93,7 @@ TEST(with_other_frees_between) {
     check_mistake(twice_with_others_between, "free", TWICE, AT_FLUSH);
 }
 
-/* The first free has gone home to its slab, where its bit is set. */
+/* The first free has returned the block to its slab, where its bit is set. */
 static void twice_after_flush(void) {
     enum { COUNT = 5000 };
     static void *others[COUNT];
@@ -105,7 +105,7 @@ static void twice_after_flush(void) {
     for (size_t i = 0; i < COUNT; i++)
         free(others[i]);
     hak_trim();
-    /* One block keeps the slab. */
+    /* One live block keeps the slab alive. */
     void *kept = malloc(100);
     void *again = HIDE(p) == kept ? others[0] : p;
     test_tell(again);

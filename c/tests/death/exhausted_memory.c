@@ -1,4 +1,4 @@
-/* exhausted_memory.c - the address space ends: NULL and ENOMEM, nothing is lost, life goes on.
+/* exhausted_memory.c - exhausted address space gives NULL and ENOMEM, and loses no memory.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -10,7 +10,7 @@
 
 enum { MIB = 1024 * 1024, ROOM = 96 * MIB };
 
-/* Lets the process map `room` more bytes. */
+/* Limits the process to `room` more bytes of mappings. */
 static void limit_address_space(size_t room) {
     struct rlimit limit;
     CHECK_EQ(getrlimit(RLIMIT_AS, &limit), 0);
@@ -23,7 +23,8 @@ struct node {
     size_t bytes;
 };
 
-/* Holds blocks of `bytes` until there are no more; each knows its size and has a pattern. */
+/* Allocates blocks of `bytes` until memory is exhausted. Each block stores its size and a pattern.
+ * */
 static struct node *allocate_all(size_t bytes, size_t *count) {
     struct node *list = NULL;
     *count = 0;
@@ -84,7 +85,7 @@ TEST(by_blocks_of_one_size) {
     }
 }
 
-/* Memory freed in one size is there for another. */
+/* Memory freed in one size can be reused for another. */
 static void exhaust_by_turns(void *arg) {
     (void)arg;
     limit_address_space(ROOM);
@@ -166,7 +167,7 @@ TEST(in_several_threads_at_once) {
     CHECK_EXITED(child);
 }
 
-/* A thread whose cache cannot be made works without one. */
+/* A thread works without a cache if its cache cannot be created. */
 static void *allocate_in_new_thread(void *arg) {
     void *p = malloc(100);
     *(int *)arg = p != NULL || errno == ENOMEM;
@@ -182,7 +183,7 @@ static void start_thread_when_exhausted(void *arg) {
     limit_address_space(ROOM);
     struct node *list = allocate_all(64, &count);
     pthread_t thread;
-    /* libc itself may be unable to make a stack. */
+    /* libc itself may fail to allocate a stack. */
     if (pthread_create(&thread, NULL, allocate_in_new_thread, &answered) == 0) {
         pthread_join(thread, NULL);
         CHECK(answered);

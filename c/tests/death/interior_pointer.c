@@ -1,4 +1,4 @@
-/* interior_pointer.c - a pointer into a block is given instead of its start.
+/* interior_pointer.c - a pointer into a block is passed instead of its start.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -42,7 +42,7 @@ TEST(into_a_block_of_several_granules) {
     check_mistake(inside_class_of_several_granules, "free", INSIDE, AT_FLUSH);
 }
 TEST(into_a_large_block) { check_mistake(inside_large, "free", INSIDE, AT_ONCE); }
-/* Of a large block only the beginning is registered. */
+/* The pagemap has an entry only for the start of a large block. */
 TEST(far_into_a_large_block) {
     check_mistake(inside_large_at_a_granule, "free", NOT_OURS, AT_ONCE);
 }
@@ -92,7 +92,7 @@ TEST(by_hak_realloc_layout) {
 }
 TEST(by_hak_dealloc_misaligned) { check_mistake(dealloc_inside, "hak_dealloc", INSIDE, AT_ONCE); }
 
-/* Blocks of 8 bytes lie at odd multiples of 8, where malloc's never do. */
+/* Blocks of 8 bytes may start at odd multiples of 8. Blocks from malloc never do. */
 TEST(a_free_of_a_block_of_8_bytes_is_no_mistake) {
     enum { COUNT = 3000 };
     static void *blocks[COUNT];

@@ -1,4 +1,4 @@
-/* use_after_free.c - a freed block is given to functions that do not free it again.
+/* use_after_free.c - a freed block is passed to functions other than free.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -1,4 +1,4 @@
-/* wrong_layout.c - a block is freed with a size or an alignment that it was not allocated with.
+/* wrong_layout.c - a block is freed with the wrong size or alignment.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -27,7 +27,7 @@ TEST(free_sized_of_a_larger_class) {
     check_mistake(larger_for_mid, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
 
-/* Without checks most calls accept a smaller size, as it can do no harm. */
+/* Without checks, most calls accept a smaller size, because it does no harm. */
 TEST(free_sized_of_a_smaller_class) {
     if (!with_checks())
         SKIP("seen with checks only");

@@ -1,4 +1,4 @@
-/* chunks.c - the three variables of the arena decide how large the chunks of a heap are.
+/* chunks.c - the three variables of the arena determine the chunk sizes of a heap.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -8,7 +8,7 @@
 
 #define MIB ((uint64_t)1024 * 1024)
 
-/* Maps by chunks: what the heap's address space grew by at each map call, in order. */
+/* The growth of the heap's address space at each map call, in order. */
 enum { CHUNKS_MOST = 12 };
 
 struct growth {
@@ -18,11 +18,11 @@ struct growth {
 
 static struct growth *growth; /* shared with the child */
 
-/* In a thread of its own, whose heap has no chunk yet. */
+/* Runs in a new thread, so that its heap has no chunk yet. */
 static void *allocate_64_mib(void *arg) {
     struct hak_stats before, after;
     hak_stats(&before, sizeof before);
-    /* Spans of 32 KiB come from chunks, whatever the limit of mappings is. */
+    /* Spans of 32 KiB come from chunks, regardless of the limit of mappings. */
     for (uint64_t bytes = 0; bytes < 64 * MIB && growth->count < CHUNKS_MOST; bytes += 32768) {
         CHECK(hak_malloc(32768));
         hak_stats(&after, sizeof after);

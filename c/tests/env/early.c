@@ -1,4 +1,4 @@
-/* env/early.c - options apply where memory is allocated before `environ` is set.
+/* env/early.c - options apply even if memory is allocated before `environ` is set.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -9,7 +9,7 @@
 
 extern char **environ;
 
-/* Before the library's constructor, and perhaps the first allocation of all. */
+/* Runs before the library's constructor, and may be the first allocation. */
 __attribute__((constructor(101))) static void allocate_without_environ(void) {
     char **saved = environ;
     environ = NULL;

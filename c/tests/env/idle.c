@@ -1,4 +1,4 @@
-/* idle.c - memory goes back to the OS while the program is idle, after the delay and not before.
+/* idle.c - memory is returned to the OS while the program is idle, after the delay and not before.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -25,7 +25,7 @@ static void drop(void) {
         free(large[i]);
 }
 
-/* Waits, in the calling thread without a call of the allocator, until RSS is at most `bytes`. */
+/* Waits until RSS is at most `bytes`. The calling thread does not call the allocator meanwhile. */
 static int rss_falls_to(size_t bytes, unsigned within_ms) {
     enum { LOOK_MS = 20 };
     for (unsigned ms = 0; ms < within_ms; ms += LOOK_MS) {
@@ -53,7 +53,8 @@ TEST(memory_that_is_used_again_at_once_is_not_given_back_meanwhile) {
     drop();
 }
 
-/* A third of the blocks stays: no slab is free, but whole pages are where the kept ones lie together. */
+/* A third of the blocks stays. The remaining blocks are in groups, so no slab is free, but whole
+ * pages are. */
 TEST(an_idle_program_gives_free_pages_of_slabs_in_use_back) {
     enum { TOGETHER = 600 };
     hold();

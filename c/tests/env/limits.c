@@ -1,4 +1,4 @@
-/* limits.c - a hard limit makes allocations fail; below it all is as before.
+/* limits.c - a hard limit makes allocations fail, and has no effect below it.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -11,7 +11,8 @@ enum { LIMIT = 64 * 1024 * 1024, BLOCKS_MOST = 1 << 20 };
 
 static void *blocks[BLOCKS_MOST];
 
-/* Allocates and touches until there is no more; frees all; returns the bytes that were there. */
+/* Allocates and touches memory until it is exhausted, then frees it all. Returns its size in bytes.
+ * */
 static size_t use_all(size_t size) {
     size_t count = 0;
     errno = 0;

@@ -1,4 +1,4 @@
-/* moments.c - allocation before main, after it, and while threads and libraries come and go.
+/* moments.c - allocation before and after main, at thread exit, and as libraries load and unload.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -16,9 +16,11 @@ static unsigned key_destructions;
 
 /* ---- Before main ----------------------------------------------------------------------------- */
 
-/* A key that exists before the library makes its own, so that its destructor runs first or last. */
+/* A key that exists before the library creates its own, so that its destructor runs first or last.
+ * */
 static void early_key_destroy(void *value) {
-    /* Again, until libc gives up: the last rounds come after the library's own destructor. */
+    /* Sets the key again until libc gives up. The last rounds run after the library's own
+     * destructor. */
     __atomic_fetch_add(&key_destructions, 1, __ATOMIC_RELAXED);
     free(value);
     pthread_setspecific(early_key, memset(malloc(333), 3, 333));

@@ -1,4 +1,4 @@
-/* names.c - every allocation function that glibc has is the library's, and behaves as documented.
+/* names.c - the library replaces all allocation functions of glibc, and they behave as documented.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -12,9 +12,9 @@
 void cfree(void *ptr) __attribute__((weak));
 void free_sized(void *ptr, size_t size) __attribute__((weak));
 void free_aligned_sized(void *ptr, size_t alignment, size_t size) __attribute__((weak));
-/* Not declared by old headers. */
+/* Old headers do not declare it. */
 struct mallinfo2 mallinfo2(void) __attribute__((weak));
-/* Of the library, if it is linked; a program that only preloads it has to look it up. */
+/* Defined if the library is linked. If it is only preloaded, the program has to look it up. */
 void *hak_malloc(size_t size) __attribute__((weak));
 
 #define NAME(name)                                                                                 \
@@ -56,7 +56,7 @@ TEST(memalign_aligns) {
         }
 }
 
-/* glibc rounds such an alignment up; a refusal would break programs that it serves. */
+/* glibc rounds such an alignment up. An error would break programs that rely on this. */
 TEST(memalign_takes_alignments_that_are_no_power_of_two) {
     unsigned char *p = HIDE(memalign(HIDE((size_t)48), 100));
     CHECK(p);
@@ -189,7 +189,7 @@ TEST(malloc_info_writes_xml) {
     REQUIRE(file);
     CHECK_EQ(malloc_info(0, file), 0);
     fclose(file);
-    /* What readers of glibc's document look for. */
+    /* Elements that readers of glibc's document expect. */
     static const char *const parts[] = {
         "<malloc version=\"1\">",
         "<heap nr=\"0\">",
@@ -214,7 +214,7 @@ TEST(malloc_info_writes_xml) {
 static int after_statistics;
 static FILE *statistics;
 
-/* Cancelled before it starts, so at its first cancellation point. */
+/* The thread is cancelled before it starts, so it ends at its first cancellation point. */
 static void *print_all_statistics(void *arg) {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_barrier_wait(arg);

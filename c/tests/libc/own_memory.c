@@ -1,4 +1,4 @@
-/* own_memory.c - memory that libc's own functions allocate comes from the library and can be freed.
+/* own_memory.c - memory allocated by libc's own functions comes from the library and can be freed.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -77,7 +77,7 @@ static int compare_longs(const void *a, const void *b) {
     return left < right ? -1 : left > right;
 }
 
-/* qsort of glibc allocates where the array is large. */
+/* qsort of glibc allocates if the array is large. */
 TEST(qsort_of_a_large_array_sorts) {
     enum { COUNT = 500000 };
     long *numbers = malloc(COUNT * sizeof *numbers);
@@ -138,7 +138,8 @@ TEST(the_environment_can_be_changed) {
 
 static void *nothing(void *arg) { return arg; }
 
-/* Stacks and thread-local storage of threads are libc's; what hangs off them is ours. */
+/* libc owns the stacks and thread-local storage of threads. Data that these refer to is on our
+ * heap. */
 TEST(threads_come_and_go) {
     for (uintptr_t i = 1; i <= 500; i++) {
         void *result = NULL;

@@ -1,4 +1,4 @@
-/* standard_error.c - messages go to standard error, and never into a file that got its number.
+/* standard_error.c - messages go to standard error, and never to a file that reuses its descriptor.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -44,7 +44,7 @@ static const char *text_of(const char *path) {
 
 /* ---- What the child does --------------------------------------------------------------------- */
 
-/* A constructor, before main of the test: what this process does instead, if it was started for that. */
+/* A constructor that runs before main. In a child process it does the work of the child. */
 enum what { RESTARTED_OPENS_DATA = 'o', RESTARTED_CLOSES = 'c', RESTARTED_LOGS = 'l' };
 
 static void write_data(int flags) {
@@ -81,7 +81,7 @@ struct restart {
     bool stats;  /* with HAKMEM_STATS=1 */
 };
 
-/* The process's program anew, with standard error at the log unless it is closed. */
+/* Executes this program again, with standard error redirected to the log or closed. */
 static int restart(struct restart start) {
     empty_files();
     pid_t pid = fork();

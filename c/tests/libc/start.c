@@ -1,4 +1,4 @@
-/* start.c - a small program stays small: address space, memory, and all of it locked.
+/* start.c - a small program takes little address space and memory, even if all of it is locked.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -22,7 +22,7 @@ static void use_a_little(void) {
         free(blocks[i]);
 }
 
-/* Everything before main, libc included, needs some 5 MiB. */
+/* The startup before main, including libc, takes about 5 MiB. */
 TEST(the_address_space_is_that_of_a_small_program) {
     use_a_little();
     CHECK_LE(mapped(), 10 * MIB);

@@ -1,4 +1,4 @@
-/* huge.c - large heaps lie in huge pages, small ones do not, and free memory leaves them.
+/* huge.c - large heaps use huge pages, small heaps do not, and huge pages return free memory.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -15,7 +15,7 @@ enum { BLOCKS = 200000 };
 
 static void *blocks[BLOCKS];
 
-/* A figure of /proc/self/smaps_rollup, in bytes. Reads without malloc. */
+/* Returns a value from /proc/self/smaps_rollup, in bytes. Does not call malloc. */
 static size_t smaps(const char *name) {
     char text[8192];
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
@@ -48,7 +48,7 @@ static void require_huge_pages(void) {
         SKIP("the kernel has no huge pages left");
 }
 
-/* About 64 MiB of blocks that are used throughout. */
+/* Allocates about 64 MiB of blocks and touches all of their pages. */
 static void fill(uint64_t seed) {
     for (size_t i = 0; i < BLOCKS; i++) {
         size_t size = test_random(&seed) % 640 + 8;
@@ -61,7 +61,7 @@ static void free_all(void) {
         hak_free(blocks[i]);
 }
 
-/* Slow calls, in which a program with one thread gives memory back. */
+/* Makes slow calls, in which a single-threaded program returns memory. */
 static void wait_for_decay(void) {
     for (int i = 0; i < 60; i++) {
         test_sleep_ms(20);
@@ -115,7 +115,7 @@ TEST(blocks_that_stay_do_not_keep_the_huge_pages_around_them) {
     size_t start = test_rss();
     fill(test_seed(4));
     for (size_t i = 0; i < BLOCKS; i++)
-        if (i / 500 % 16 != 0) /* every 16th run of 500 stays, 4 MiB in all */
+        if (i / 500 % 16 != 0) /* every 16th run of 500 stays, in total 4 MiB */
             hak_free(blocks[i]);
     wait_for_decay();
     CHECK_LE(test_rss(), start + 24 * MIB);

@@ -1,4 +1,4 @@
-/* limits.c - limit_soft gives everything free back, limit_hard refuses.
+/* limits.c - limit_soft returns all free memory, limit_hard makes allocations fail.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -20,7 +20,7 @@ static struct hak_stats stats(void) {
     return now;
 }
 
-/* Allocates touched blocks until `bytes` are reached or there is no memory; returns their number. */
+/* Allocates and touches blocks up to `bytes` or until memory is exhausted. Returns their number. */
 static size_t hold(size_t block_bytes, size_t bytes) {
     size_t count = 0;
     while (count < BLOCKS_MAX && (count + 1) * block_bytes <= bytes) {
@@ -47,16 +47,18 @@ TEST(statistics_and_report_show_the_limits) {
     CHECK_STR(value, "200000000");
 }
 
-/* Below the soft limit nothing goes back (the delay is an hour), above it all that is free does. */
+/* Below the soft limit, no memory is returned (the delay is an hour). Above it, all free memory is.
+ * */
 TEST(above_the_soft_limit_everything_free_goes_back) {
     size_t start = test_rss();
     release(hold(4096, SOFT * 8 / 10));
     CHECK_GE(test_rss(), start + SOFT * 7 / 10);
-    /* Other blocks, which what is free cannot serve: it is in slabs and runs of 64 KiB. */
+    /* Allocate blocks that do not fit into the free memory, which consists of slabs and runs of 64
+     * KiB. */
     void *large = malloc(40 * MIB);
     REQUIRE(large);
     memset(large, 1, 40 * MIB);
-    test_sleep_ms(20); /* not twice in a millisecond */
+    test_sleep_ms(20); /* at most once per millisecond */
     for (int i = 0; i < 200; i++)
         free(HIDE(malloc(300000)));
     CHECK_LE(test_rss(), start + 40 * MIB + 16 * MIB);
@@ -73,7 +75,7 @@ static void refused(size_t block_bytes) {
     CHECK_GE(count * block_bytes, HARD * 8 / 10);
     CHECK_EQ(error, ENOMEM);
     CHECK_LE(stats().bytes_used, HARD);
-    /* It is not the end: what is freed may be had again. */
+    /* The program can continue. Freed memory can be allocated again. */
     release(count);
     hak_trim();
     void *again = malloc(block_bytes);
@@ -104,7 +106,7 @@ TEST(a_block_beyond_the_hard_limit_is_refused_at_once) {
     free(small);
 }
 
-/* What is free in the wrong place is given back before anything is refused. */
+/* Free memory that cannot serve the request is returned before an allocation fails. */
 TEST(what_is_free_makes_room_below_the_hard_limit) {
     size_t count = hold(4096, HARD * 7 / 10);
     CHECK_GE(count * 4096, HARD * 6 / 10);

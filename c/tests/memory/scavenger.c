@@ -1,9 +1,9 @@
-/* scavenger.c - the thread that gives memory back while the program is idle.
+/* scavenger.c - the background thread returns memory while the program is idle.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Each test has a child process of its own: there is one such thread a process, and a process that
- * was large once differs from one that never was.
+ * Each test runs in its own child process, because there is one scavenger per process, and a
+ * process that was once large behaves differently.
  */
 // env: HAKMEM_PURGE_DELAY_MS=200 HAKMEM_BACKGROUND=always
 #include "../process/process.h"
@@ -27,14 +27,14 @@ static void release(size_t mib) {
         free(blocks[i]);
 }
 
-/* Waits until there are `count`; says whether that came to be. */
+/* Waits until there are `count` threads. Returns whether that happened. */
 static int scavengers_become(unsigned count) {
     for (int ms = 0; ms < PATIENCE_MS && scavengers() != count; ms += 10)
         test_sleep_ms(10);
     return scavengers() == count;
 }
 
-/* Whether the resident memory falls to `bytes`, while this thread does nothing but look. */
+/* Returns whether resident memory falls to `bytes` while this thread only polls it. */
 static int rss_falls_to(size_t bytes) {
     for (int ms = 0; ms < PATIENCE_MS && test_rss() > bytes; ms += 10)
         test_sleep_ms(10);
@@ -75,7 +75,8 @@ static void grow_with_threads(void *unused) {
     (void)unused;
     pthread_barrier_t barrier;
     pthread_barrier_init(&barrier, NULL, 2);
-    /* Its stack and the like are allocated here; it allocates nothing. */
+    /* libc allocates its stack and other data in this thread. The scavenger itself allocates
+     * nothing. */
     pthread_t thread = test_thread(sleep_until_woken, &barrier);
     hold(100);
     CHECK(scavengers_become(1));
@@ -94,9 +95,9 @@ static void look_at_mask(void *unused) {
     const char *line = strstr(status, "SigBlk:");
     REQUIRE(line);
     uint64_t blocked = strtoull(line + strlen("SigBlk:"), NULL, 16);
-    /* A bit for each signal from 1. */
+    /* One bit per signal, starting with signal 1. */
     for (int signal = 1; signal <= SIGRTMAX; signal++) {
-        /* The kernel and libc keep these for themselves. */
+        /* The kernel and libc reserve these. */
         if (signal == SIGKILL || signal == SIGSTOP || (signal > SIGSYS && signal < SIGRTMIN))
             continue;
         AT("signal", signal);
@@ -129,7 +130,7 @@ static void fork_large(void *unused) {
     if (child == 0) {
         CHECK_EQ(scavengers(), 0);
         size_t large = test_rss();
-        /* Blocks of the parent count, too: the next slow path finds a large process. */
+        /* Blocks of the parent count, too, so the next slow path finds a large process. */
         void *more[1000];
         for (size_t i = 0; i < TEST_COUNT(more); i++) {
             more[i] = malloc(BLOCK_BYTES);
@@ -160,7 +161,7 @@ static void switch_off(void *unused) {
     hold(100);
     test_sleep_ms(500);
     CHECK_EQ(scavengers(), 0);
-    /* Then slow paths do what they can. */
+    /* Slow paths then return as much memory as they can. */
     release(100);
     size_t full = test_rss();
     for (int i = 0; i < 10; i++) {

@@ -1,4 +1,4 @@
-/* sleepers.c - threads that worked hard and then sleep give their memory back.
+/* sleepers.c - the memory of threads that sleep after heavy work is returned.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -1,4 +1,5 @@
-/* trim.c - malloc_trim reaches what other threads freed, and bounds what sleeping threads keep.
+/* trim.c - malloc_trim returns blocks freed by other threads, and limits caches of sleeping
+ * threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -49,7 +50,8 @@ static void *run(void *arg) {
         free(blocks[i]);
     pthread_barrier_wait(worker->freed);
     pthread_barrier_wait(worker->trimmed);
-    /* Each of these misses the cache, which the trim asked it to empty at such a call. */
+    /* Each of these calls misses the cache. The trim has requested to empty the cache at such a
+     * call. */
     for (int i = 0; worker->works_on && i < 4; i++)
         free(HIDE(malloc(300 * KIB)));
     pthread_barrier_wait(worker->done);
@@ -63,7 +65,8 @@ static size_t cached_bytes(void) {
     return now.bytes_cached;
 }
 
-/* Bytes still cached after threads freed everything and the main thread trimmed. */
+/* Returns the bytes still cached after threads have freed everything and the main thread has
+ * trimmed. */
 static size_t cached_after_trim(bool works_on, size_t *rss_above_start) {
     pthread_barrier_t freed, trimmed, done;
     pthread_t threads[THREADS];
@@ -90,7 +93,7 @@ static size_t cached_after_trim(bool works_on, size_t *rss_above_start) {
     return cached;
 }
 
-/* What the option says, or 8 MiB for each CPU that the process may use. */
+/* Returns the value of the option, or 8 MiB per CPU that the process may use. */
 static size_t total_bytes(void) {
     char text[32];
     REQUIRE(hak_option_get("cache_total_mb", text, sizeof text) == 0);
@@ -100,7 +103,7 @@ static size_t total_bytes(void) {
     return total ? total : (size_t)CPU_COUNT(&cpus) * 8 * MIB;
 }
 
-/* A sleeping thread keeps its cache: at most thread_cache_kb, and all together cache_total_mb. */
+/* A sleeping thread keeps its cache: at most thread_cache_kb each, and cache_total_mb in total. */
 TEST(sleeping_threads_keep_no_more_than_the_documented_bound) {
     char text[32];
     REQUIRE(hak_option_get("thread_cache_kb", text, sizeof text) == 0);
@@ -111,7 +114,8 @@ TEST(sleeping_threads_keep_no_more_than_the_documented_bound) {
         "    %d sleeping threads: %zu KiB cached after a trim, RSS %zu KiB above the start\n",
         THREADS, cached / KIB, rss / KIB);
     CHECK_LE(cached, bound);
-    /* A block in a cache holds at most one page more than itself; classes and bins are few. */
+    /* A cached block holds at most one page more than its own size, and there are few classes and
+     * bins. */
     CHECK_LE(rss, bound + 8 * MIB);
 }
 
@@ -137,7 +141,7 @@ static void *fill(void *unused) {
         memset(handed[i], 1, 4096);
     }
     pthread_barrier_wait(&filled);
-    pthread_barrier_wait(&freed_here); /* alive, asleep, and owner of the heap */
+    pthread_barrier_wait(&freed_here); /* alive, asleep, and owns the heap */
     return NULL;
 }
 

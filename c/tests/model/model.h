@@ -1,11 +1,11 @@
-/* model.h - the allocator against a shadow model, driven by bytes.
+/* model.h - compares the allocator with a shadow model, driven by a byte stream.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * model_run reads operations from a byte stream: a fuzzer may make the stream, or a seeded generator.
- * The model knows of each block where it is, how large, how aligned and what its contents are, keeps
- * the blocks in address order, and checks each answer: alignment, no block over another, zeros where
- * zeros were promised, contents kept. A wrong answer is a failed check of test.h.
+ * model_run reads operations from a byte stream, which comes from a fuzzer or a seeded generator.
+ * The model records the address, size, alignment and contents of each block, and keeps the blocks
+ * in address order. It checks each result: blocks are aligned and do not overlap, zeroed blocks are
+ * zeroed, and contents are preserved. A wrong result is a failed check of test.h.
  */
 #ifndef TEST_MODEL_H
 #define TEST_MODEL_H
@@ -18,7 +18,7 @@ enum {
     MODEL_BYTES_MOST = 64 * 1024 * 1024, /* live at once */
 };
 
-/* How a block was made decides how it may be freed. */
+/* The allocation function of a block determines how it may be freed. */
 enum model_kind { MODEL_EMPTY, MODEL_MALLOC, MODEL_ALIGNED, MODEL_LAYOUT };
 
 struct model_slot {
@@ -30,7 +30,7 @@ struct model_slot {
 
 struct model {
     struct model_slot slots[MODEL_SLOTS];
-    unsigned short by_address[MODEL_SLOTS]; /* the slots in use, ascending by start */
+    unsigned short by_address[MODEL_SLOTS]; /* used slots, in ascending address order */
     size_t used;
     size_t bytes;
     uint64_t next_key;
@@ -46,7 +46,7 @@ static inline unsigned model_word(struct model *m) {
     return high << 8 | model_byte(m);
 }
 
-/* Mostly small sizes, all tiers, class boundaries often. */
+/* Mostly small sizes, but all tiers, and often class boundaries. */
 static inline size_t model_size(struct model *m) {
     unsigned kind = model_byte(m), word = model_word(m);
     if (kind < 120)
@@ -81,7 +81,7 @@ static inline void model_fill(const struct model_slot *s) {
     test_fill(s->start + s->size - MODEL_END, MODEL_END, s->key);
 }
 
-/* Checks the first `size` bytes, of which the block once had all. */
+/* Checks the first `size` bytes, which have all been filled before. */
 static inline void model_check(const struct model_slot *s, size_t size) {
     AT("size align kept", s->size, s->align, size);
     if (s->size <= MODEL_WHOLE) {
@@ -94,7 +94,7 @@ static inline void model_check(const struct model_slot *s, size_t size) {
         CHECK_EQ(test_intact(s->start + size - MODEL_END, MODEL_END, s->key), MODEL_END);
 }
 
-/* The position in by_address of the first block at or after `start`. */
+/* Returns the position in by_address of the first block at or after `start`. */
 static inline size_t model_rank(const struct model *m, const unsigned char *start) {
     size_t low = 0, high = m->used;
     while (low < high) {
@@ -135,7 +135,8 @@ static inline void model_remove(struct model *m, struct model_slot *s) {
             (m->used - rank) * sizeof m->by_address[0]);
 }
 
-/* All blocks of the model are free again. With a helper thread, libc holds some for it. */
+/* All blocks of the model are free again. If there is a scavenger, libc still holds blocks for it.
+ * */
 static inline void model_check_live(uint64_t before, uint64_t after) {
     enum { OF_HELPER = 4096 };
     const char *helper = getenv("HAKMEM_PURGE_THREAD_MB");
@@ -240,7 +241,7 @@ static inline void model_resize(struct model *m, struct model_slot *s) {
     model_add(m, s);
 }
 
-/* Failing requests change nothing. */
+/* Failed requests change nothing. */
 static inline void model_ask_too_much(struct model *m, struct model_slot *s) {
     CHECK(!hak_malloc(HIDE((size_t)PTRDIFF_MAX + 1 + model_word(m))));
     CHECK(!hak_calloc(HIDE(SIZE_MAX / 2), 3));
@@ -250,7 +251,7 @@ static inline void model_ask_too_much(struct model *m, struct model_slot *s) {
     model_check(s, s->size);
 }
 
-/* Runs the operations of data[0 .. size), then frees all blocks. */
+/* Runs the operations in data[0 .. size), then frees all blocks. */
 static inline void model_run(const uint8_t *data, size_t size) {
     static __thread struct model model;
     struct model *m = &model;

@@ -33,7 +33,7 @@ TEST(the_allocator_agrees_with_the_model_for_fixed_seeds) {
         run_seed(seed);
 }
 
-/* Its seed is printed when it fails. */
+/* Prints its seed when it fails. */
 TEST(the_allocator_agrees_with_the_model_for_a_new_seed) { run_seed(test_now_ns()); }
 
 TEST(the_allocator_agrees_with_the_model_for_short_streams) {

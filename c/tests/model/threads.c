@@ -1,4 +1,4 @@
-/* threads.c - the model in several threads, and blocks that travel between threads.
+/* threads.c - the model in several threads, and blocks that move between threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -18,7 +18,7 @@ static uint64_t bytes_live(void) {
     return stats.bytes_live;
 }
 
-/* ---- Each thread with a model of its own ----------------------------------------------------- */
+/* ---- One model per thread -------------------------------------------------------------------- */
 
 enum { MODELS = 4, STREAM_BYTES = 200000 };
 
@@ -43,16 +43,16 @@ TEST(models_in_several_threads_do_not_disturb_one_another) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* ---- Blocks that travel ---------------------------------------------------------------------- */
+/* ---- Blocks that move between threads -------------------------------------------------------- */
 
-/* A block on its way: the parcel itself is a block too. */
+/* A block in transit. The parcel itself is a block, too. */
 struct parcel {
     unsigned char *block;
     size_t size;
     uint64_t key;
 };
 
-/* Any thread puts parcels into any slot and takes out what another has put there. */
+/* All threads put parcels into random slots, and take out parcels of other threads. */
 enum { SHELF = 512 };
 static struct parcel *shelf[SHELF];
 
@@ -139,7 +139,7 @@ TEST(blocks_freed_by_other_threads_are_intact_and_counted) {
     CHECK_EQ(hak_validate(), 0);
 }
 
-/* ---- Threads that come and go ---------------------------------------------------------------- */
+/* ---- Threads that start and exit ------------------------------------------------------------- */
 
 enum { SHORT_THREADS = 600, AT_ONCE = 6, SHORT_STEPS = 300 };
 

@@ -1,4 +1,4 @@
-/* background.c - when the scavenger exists, and what a program without one gives back by itself.
+/* background.c - when the scavenger exists, and how a program without one returns memory.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -145,7 +145,7 @@ static void *sleep_with_heap(void *arg) {
     return arg;
 }
 
-/* With a thread that sleeps, so that there is a scavenger. */
+/* The process has a sleeping thread, so that there is a scavenger. */
 static void keep_every_60th(void *unused) {
     (void)unused;
     enum { COUNT = 60000, BYTES = 1024 };
@@ -155,7 +155,7 @@ static void keep_every_60th(void *unused) {
     size_t before = test_rss();
     for (size_t i = 0; i < COUNT; i++)
         memset(list[i] = malloc(BYTES), 1, BYTES);
-    test_sleep_ms(1000); /* a scavenger sleeps by now */
+    test_sleep_ms(1000); /* the scavenger sleeps after this */
     for (size_t i = 0; i < COUNT; i++)
         if (i % 60 != 0)
             free(list[i]);
@@ -193,7 +193,7 @@ static void loop(void *arg) {
             start = faults();
         struct load load = load_make(60 * MIB, bytes);
         for (size_t i = 0; i < load.count; i++)
-            free(load.list[i]); /* the list stays: its faults are not of interest */
+            free(load.list[i]); /* the list stays, because its page faults are not relevant */
     }
     long list = (long)(60 * MIB / bytes * sizeof(void *) / 4096 + 2) * 10;
     AT("bytes", bytes);
@@ -256,7 +256,7 @@ static void *work_shortly(void *arg) {
 
 static int exit_status_fd;
 
-/* An ordinary exit handler: it uses the stack, and it has the rights of the program. */
+/* An ordinary exit handler, which uses the stack and has the privileges of the program. */
 static void exit_handler(void) {
     volatile char room[512 * 1024];
     for (size_t i = 0; i < sizeof room; i += 4096)
@@ -287,7 +287,7 @@ static void leave_main(void *arg) {
     pthread_exit(NULL);
 }
 
-/* A thread that makes its cache in its last round of destructors, which ours then misses. */
+/* A thread creates its cache in its last round of destructors, so that ours does not run again. */
 static pthread_key_t late_key;
 static __thread int late_round;
 
@@ -425,7 +425,7 @@ TEST(allocating_and_freeing_keep_errno) { CHECK_EXITED(in_child(keep_errno, NULL
 
 static void allocate_in_handler(int signal) {
     (void)signal;
-    load_free(load_make(40 * MIB, 3000)); /* sigaction's mask blocks this signal meanwhile */
+    load_free(load_make(40 * MIB, 3000)); /* sigaction's mask blocks this signal in the handler */
 }
 
 static void handle_signal(void *unused) {
@@ -436,7 +436,7 @@ static void handle_signal(void *unused) {
     signal(SIGUSR1, allocate_in_handler);
     raise(SIGUSR1);
     CHECK_EQ(scavengers(), 0);
-    test_sleep_ms(150); /* past the pause after a refusal */
+    test_sleep_ms(150); /* longer than the pause after a failure */
     load_free(load_make(60 * MIB, 3000));
     CHECK(BECOMES(scavengers() == 1, 1000));
     stop_hands();
@@ -461,7 +461,7 @@ static void vfork_child(void *background) {
     CHECK_EQ(scavengers(), before);
     struct hak_stats stats;
     hak_stats(&stats, sizeof stats);
-    CHECK_EQ(stats.threads, 2); /* those of the parent were not taken for ended ones */
+    CHECK_EQ(stats.threads, 2); /* the parent's threads were not mistaken for ended threads */
     stop_hands();
 }
 

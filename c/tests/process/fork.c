@@ -1,4 +1,4 @@
-/* fork.c - fork in every place where a program may call it, while other threads allocate.
+/* fork.c - fork at every point where a program may call it, while other threads allocate.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -20,7 +20,7 @@ static int with_checks(void) {
     return hak_option_get("checks", value, sizeof value) == 0 && strcmp(value, "1") == 0;
 }
 
-/* What a child does with a heap that it found in the middle of other threads' work. */
+/* The work of a child on a heap that other threads were using at the fork. */
 static void live(void) {
     churn(77, 500);
     void *large = malloc(3 * MIB);
@@ -132,7 +132,7 @@ TEST(name_service_time_zones_and_locales_do_not_wait_for_fork) {
 
 /* ---- Handlers of others ---------------------------------------------------------------------- */
 
-static int handlers_work; /* of tests that want them */
+static int handlers_work; /* for tests that need them */
 static void *from_prepare;
 static unsigned handler_calls;
 
@@ -198,7 +198,7 @@ static void fork_in_handler(int signal) {
         }
         alarm(10);
         in_signal_child = 1;
-        return; /* goes on where the parent was interrupted */
+        return; /* continues where the parent was interrupted */
     }
     signal_forks++;
     signal_bad += !ended_well(child);
@@ -378,7 +378,7 @@ TEST(exit_handlers_may_fork) { CHECK_EXITED(in_child(exit_by_forking, NULL)); }
 
 static void nest(void *arg) {
     int left = *(int *)arg - 1;
-    hands.count = 0; /* those of the parent do not exist here */
+    hands.count = 0; /* the parent's threads do not exist here */
     start_hand(churn_until_stopped, (void *)(uintptr_t)left);
     start_hand(churn_until_stopped, (void *)(uintptr_t)(left + 100));
     test_sleep_ms(10);
@@ -421,7 +421,7 @@ static void *keep_parents_caches(void *arg) {
 
 static void recover_caches(void *unused) {
     keep_parents_caches(NULL);
-    /* So does a child of the child. */
+    /* The same holds for a child of the child. */
     pid_t child = fork();
     if (child == 0) {
         keep_parents_caches(unused);

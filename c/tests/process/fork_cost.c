@@ -9,7 +9,8 @@ enum { THREADS = 64, FORKS = 20, IN_CHILD = 400, IN_PARENT = 84 };
 
 static pthread_barrier_t ready, done;
 
-/* Then waits without ever waking up: a thread that does writes to its stack, which a fork makes a page fault. */
+/* Then waits forever, because a thread that wakes up writes to its stack. After a fork, this would
+ * cause a page fault. */
 static void *fill_heap(void *arg) {
     static __thread char *blocks[2000];
     uint64_t seed = (uint64_t)(uintptr_t)&seed;

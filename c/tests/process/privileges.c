@@ -1,4 +1,4 @@
-/* privileges.c - the scavenger's scheduling and rights, and programs that give rights up.
+/* privileges.c - scheduling and privileges of the scavenger, and programs that drop privileges.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -15,7 +15,7 @@ enum { NOBODY = 65534 };
 
 static void *barrier_then_sleep(void *arg) { return sleep_until_stopped(arg); }
 
-/* A second thread of the program, which has its cache. */
+/* A second thread of the program, with its own cache. */
 static void start_second(void) {
     static pthread_barrier_t ready; /* the other thread may leave it later */
     pthread_barrier_init(&ready, NULL, 2);
@@ -163,7 +163,7 @@ static void change_users(void *way) {
     each_task(check_no_capabilities, NULL);
     CHECK_EQ(scavengers(), 1);
     errno = 0;
-    CHECK_EQ(setuid(0), -1); /* refused in each thread alike */
+    CHECK_EQ(setuid(0), -1); /* fails in each thread */
     CHECK_EQ(errno, EPERM);
     CHECK_EQ(seteuid(0), -1);
     load_free(load);
@@ -227,7 +227,7 @@ TEST(a_large_single_threaded_program_may_enter_a_user_namespace) {
     CHECK_EXITED(in_child(unshare_large, (void *)1));
 }
 
-/* Lets every system call pass, but gives clone and clone3 `action`. */
+/* Allows every system call except clone and clone3, which get `action`. */
 static void filter_clone(uint32_t action) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
@@ -250,7 +250,7 @@ static void sandbox(void *action) {
     load_free(load);
     load_free(load_make(60 * MIB, 200000));
     CHECK_EQ(scavengers(), 0);
-    CHECK_LE(test_rss(), full - 80 * MIB); /* given back all the same */
+    CHECK_LE(test_rss(), full - 80 * MIB); /* memory is still returned */
     stop_hands();
 }
 
@@ -260,8 +260,8 @@ TEST(a_program_with_a_seccomp_filter_gets_no_scavenger) {
     CHECK_EXITED(in_child(sandbox, (void *)(uintptr_t)(SECCOMP_RET_ERRNO | EAGAIN)));
 }
 
-/* Kills at every system call but a few: those of memory, waiting, output, and a thread's questions about
- * itself. */
+/* Kills the process at all system calls, except those for memory, waiting, output, and information
+ * on the calling thread. */
 static void filter_all_but_usual(void) {
     static const int allowed[] = {
         SYS_mmap,      SYS_munmap,          SYS_mremap,         SYS_madvise,

@@ -1,8 +1,8 @@
-/* process.h - helpers of the tests that look at the whole process: its threads, memory and page faults.
+/* process.h - helpers for tests of the whole process: its threads, memory and page faults.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Nothing here allocates, except for load_make.
+ * Nothing here allocates, except load_make.
  */
 #ifndef TEST_PROCESS_H
 #define TEST_PROCESS_H
@@ -17,7 +17,8 @@
 
 enum { PATIENCE_MS = 8000 };
 
-/* Polls until the condition holds or `ms` have passed. The value is the condition's at the end. */
+/* Polls until the condition holds or `ms` have passed. The result is the final value of the
+ * condition. */
 #define BECOMES(condition, ms)                                                                     \
     __extension__({                                                                                \
         uint64_t becomes_end = test_now_ns() + (uint64_t)(ms)*1000000u;                            \
@@ -28,7 +29,7 @@ enum { PATIENCE_MS = 8000 };
 
 /* ---- Children -------------------------------------------------------------------------------- */
 
-/* As test_in_child, but a child that hangs is killed after a few seconds. */
+/* Like test_in_child, but kills a child that hangs after a few seconds. */
 struct soon {
     void (*body)(void *);
     void *arg;
@@ -45,7 +46,7 @@ static TEST_UNUSED struct test_child in_child(void (*body)(void *), void *arg) {
     return test_in_child(run_soon, &soon);
 }
 
-/* Waits for a child and says whether it exited with 0. */
+/* Waits for a child. Returns whether its exit status was 0. */
 static TEST_UNUSED int ended_well(pid_t child) {
     int status = -1;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR)
@@ -63,13 +64,13 @@ static TEST_UNUSED long faults(void) {
     return usage.ru_minflt;
 }
 
-/* Threads of this process, as the kernel counts them. */
+/* Returns the kernel's count of threads of this process. */
 static TEST_UNUSED unsigned tasks(void) {
     struct stat info;
     return stat("/proc/self/task", &info) == 0 ? (unsigned)info.st_nlink - 2 : 0;
 }
 
-/* Reads a small file of /proc/self/task/TASK/; empty if it is not there. */
+/* Reads a small file in /proc/self/task/TASK/. The text is empty if the file does not exist. */
 static TEST_UNUSED void read_of_task(long task, const char *file, char *text, size_t bytes) {
     char path[128];
     snprintf(path, sizeof path, "/proc/self/task/%ld/%s", task, file);
@@ -80,7 +81,7 @@ static TEST_UNUSED void read_of_task(long task, const char *file, char *text, si
     text[n > 0 ? n : 0] = 0;
 }
 
-/* A line of a task's status file, without its name and the tabs; empty if there is none. */
+/* Reads a line of a task's status file, without its name and the tabs. Empty if there is none. */
 static TEST_UNUSED void status_of_task(long task, const char *key, char *value, size_t bytes) {
     char text[8192];
     read_of_task(task, "status", text, sizeof text);
@@ -142,7 +143,7 @@ static TEST_UNUSED unsigned scavengers(void) { return find_scavengers().count; }
 
 /* ---- Load ------------------------------------------------------------------------------------ */
 
-/* Blocks that were written to. The list is not of the allocator under test. */
+/* Blocks that were written to. The list does not come from the allocator under test. */
 struct load {
     char **list;
     size_t count, bytes;
@@ -168,7 +169,7 @@ static TEST_UNUSED void load_free(struct load load) {
     munmap(load.list, load.count * sizeof *load.list);
 }
 
-/* Random work in `SLOTS` slots: `steps` pairs of free and malloc. */
+/* Does random work in `SLOTS` slots: `steps` pairs of free and malloc. */
 static TEST_UNUSED void churn(uint64_t seed, size_t steps) {
     enum { SLOTS = 300 };
     void *slots[SLOTS] = {0};
@@ -221,7 +222,7 @@ static TEST_UNUSED void *sleep_until_stopped(void *arg) {
     return NULL;
 }
 
-/* Starts a hand that sleeps, and returns when it has allocated. */
+/* Starts a thread that sleeps, and returns after it has allocated. */
 static TEST_UNUSED void start_sleeper(void) {
     pthread_barrier_t ready;
     pthread_barrier_init(&ready, NULL, 2);

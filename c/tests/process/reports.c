@@ -1,14 +1,14 @@
-/* reports.c - bad pointers that are found far from the program's call, and handlers that do much.
+/* reports.c - bad pointers that are detected long after the program's call, and complex handlers.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // env: HAKMEM_PURGE_DELAY_MS=100
 #include "process.h"
 
-/* ---- A double free that is found late -------------------------------------------------------- */
+/* ---- A double free that is detected late ----------------------------------------------------- */
 
-/* Frees a block in two threads. Each has it in its cache then, which nobody notices before the second
- * cache is emptied. */
+/* Frees a block in two threads, so that both have it in their caches. This is not detected before
+ * the second cache is emptied. */
 static void *free_it(void *block) {
     free(HIDE(malloc(200))); /* has a cache now */
     for (int i = 0; i < 40; i++)
@@ -52,7 +52,7 @@ static void find_late(void *arg) {
         load = load_make(40 * MIB, 1000);
         CHECK(BECOMES(scavengers() == 1, 1000));
     }
-    pthread_join(test_thread(free_it, block), NULL); /* its end brings the block home */
+    pthread_join(test_thread(free_it, block), NULL); /* its exit returns the block to its slab */
     if (finder == BY_THREAD_END) {
         pthread_join(test_thread(free_it, block), NULL);
     } else {
@@ -164,7 +164,7 @@ TEST(forks_statistics_and_allocations_get_in_between_a_scan_of_75000_holes) {
 struct failing {
     size_t bytes;  /* of the attempts */
     size_t around; /* of the small work in between */
-    int hard;      /* by the option limit_hard instead of RLIMIT_AS */
+    int hard;      /* with the option limit_hard instead of RLIMIT_AS */
 };
 
 static void fail_often(void *arg) {

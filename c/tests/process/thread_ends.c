@@ -1,4 +1,4 @@
-/* thread_ends.c - allocation in the last moments of a thread.
+/* thread_ends.c - allocation during thread exit.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -12,7 +12,7 @@
 
 /* ---- Wrappers of the functions for thread keys ----------------------------------------------- */
 
-static int wrapping = 1;       /* until a test looks at threads that do not allocate */
+static int wrapping = 1;       /* until a test examines threads that do not allocate */
 static unsigned wrapped_calls; /* atomic */
 
 static void wrap(void) {
@@ -77,7 +77,7 @@ static void make_late_key(void) {
         REQUIRE(pthread_key_create(&late_key, replace_block) == 0);
 }
 
-/* Uses few pages of the stack, so that memory is that of the allocator. */
+/* Uses few pages of the stack, so that most memory is the allocator's. */
 static void run_threads(unsigned count, unsigned at_once, void *(*run)(void *)) {
     enum { AT_ONCE_MOST = 16 };
     pthread_t threads[AT_ONCE_MOST];
@@ -125,7 +125,7 @@ static void end_threads(void *arg) {
     run_threads(1600, end.at_once, end.run);
     AT("first_round at_once", end.first_round, end.at_once);
     CHECK_LE(test_rss(), before + 4 * MIB);              /* a huge page more or less */
-    CHECK_LE(threads_with_cache(), 8 + 2 * end.at_once); /* lost caches are looked for from 8 on */
+    CHECK_LE(threads_with_cache(), 8 + 2 * end.at_once); /* the search for lost caches needs 8 */
     CHECK_EQ(hak_validate(), 0);
 }
 
@@ -154,7 +154,7 @@ static void stay_single(void *unused) {
     first_round_to_allocate = PTHREAD_DESTRUCTOR_ITERATIONS;
     free(HIDE(malloc(1)));
     run_threads(16, 16, end_with_early_key);
-    CHECK(BECOMES(tasks() == 1, 1000)); /* a thread that was joined exists for a moment longer */
+    CHECK(BECOMES(tasks() == 1, 1000)); /* a joined thread still exists for a moment */
     load_free(load_make(100 * MIB, 1000));
     CHECK_EQ(tasks(), 1);
 }
@@ -174,7 +174,7 @@ TEST(caches_of_ended_threads_do_not_count_as_threads_of_the_program) {
 
 TEST(wrappers_of_the_functions_for_keys_may_allocate) { CHECK_EXITED(in_child(end_wrapped, NULL)); }
 
-/* ---- Threads that do not end ----------------------------------------------------------------- */
+/* ---- Threads that do not exit ---------------------------------------------------------------- */
 
 static void *churn_for_ever(void *arg) {
     for (uint64_t seed = 1;; seed++)

@@ -21,7 +21,7 @@ static void *next_function(const char *name) {
     return found;
 }
 
-/* Allocates much under the lock, so that a scavenger may be started here. */
+/* Allocates much memory under the lock, so that a scavenger may be started here. */
 static void note_call(void) {
     if (!__atomic_load_n(&wrapping, __ATOMIC_RELAXED))
         return;
@@ -103,7 +103,7 @@ TEST(malloc_calls_no_wrapper_of_the_functions_for_threads) {
     CHECK_EXITED(in_child(use_tool, NULL));
 }
 
-/* A thread that is created under the tool's lock while its wrapper allocates. */
+/* A thread is created under the tool's lock while its wrapper allocates. */
 static void *create_and_join(void *arg) {
     for (int i = 0; i < 30; i++)
         pthread_join(test_thread(touch_heap, NULL), NULL);

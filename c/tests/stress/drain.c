@@ -19,7 +19,7 @@ struct stamp {
     uint64_t owner;
 };
 
-/* A block belongs to whoever stamped it last, so a block that two threads got shows. */
+/* Each thread stamps its blocks, so a block that was given to two threads is detected. */
 static void *stamp(uint64_t owner, uint64_t *random) {
     struct stamp *block;
     size_t bytes = sizeof *block + test_random(random) % BYTES_MAX;
@@ -35,7 +35,7 @@ static void check_stamp(const struct stamp *block, uint64_t owner) {
              block->bytes > sizeof *block ? (unsigned char)owner : owner >> 56);
 }
 
-/* Works in bursts of its own length, so that drains meet threads at work and asleep. */
+/* Works in bursts of different length, so that drains find threads both running and asleep. */
 static void *work(void *arg) {
     uint64_t owner = (uint64_t)(uintptr_t)arg, random = owner;
     struct stamp *blocks[SLOTS] = {NULL};

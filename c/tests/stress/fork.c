@@ -38,7 +38,7 @@ static void *work_a_little(void *arg) {
     return NULL;
 }
 
-/* The child has one thread and a heap in the middle of other threads' work. */
+/* The child has one thread, and a heap that other threads were using at the fork. */
 static void live_as_a_child(void *arg) {
     unsigned char *inherited = arg;
     CHECK_EQ(test_intact(inherited, 5000, 3), 5000);

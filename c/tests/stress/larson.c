@@ -1,4 +1,4 @@
-/* larson.c - a server: blocks of random sizes replaced at random, inherited by the next thread.
+/* larson.c - a server workload: replaces random blocks, and passes them to the next thread.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -39,7 +39,7 @@ static void *serve(void *arg) {
     return NULL;
 }
 
-/* Each generation works on the blocks that the last one left. */
+/* Each generation of threads works on the blocks of the previous one. */
 static void *serve_for_generations(void *arg) {
     for (unsigned generation = 0; generation < GENERATIONS; generation++)
         pthread_join(test_thread(serve, arg), NULL);

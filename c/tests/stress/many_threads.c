@@ -27,7 +27,7 @@ static void *hold_some(void *arg) {
     return NULL;
 }
 
-/* Starts threads with small stacks; returns how many the system allowed. */
+/* Starts threads with small stacks. Returns the number of threads that the system allowed. */
 static size_t start(pthread_t *threads, size_t count, void *(*run)(void *)) {
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
@@ -43,7 +43,7 @@ static size_t start(pthread_t *threads, size_t count, void *(*run)(void *)) {
 TEST(a_thousand_threads_hold_blocks_at_once) {
     static pthread_t threads[THREADS];
     struct hak_stats before, with, after;
-    free(malloc(1)); /* this thread has a cache too */
+    free(malloc(1)); /* this thread has a cache, too */
     hak_stats(&before, sizeof before);
     pthread_barrier_init(&all_hold, NULL, THREADS + 1);
     pthread_barrier_init(&all_free, NULL, THREADS + 1);

@@ -12,7 +12,7 @@
 
 enum { PRODUCERS = 3, ITEMS = 60000, QUEUE = 4096 };
 
-/* One producer, one consumer that serves all the queues in turn. */
+/* One producer per queue, and one consumer that serves all queues in turn. */
 struct queue {
     void *items[QUEUE];
 };
@@ -48,7 +48,8 @@ static void *consume_all(void *arg) {
     return arg;
 }
 
-/* Blocks must find their way back: the consumer may not pile up what producers ask the OS for. */
+/* Blocks must return to the producers. Otherwise the consumer would accumulate free blocks while
+ * producers map new memory. */
 TEST(one_thread_frees_what_others_allocate_in_bounded_memory) {
     struct hak_stats before, after;
     test_let_libc_keep_threads(PRODUCERS);

@@ -1,4 +1,4 @@
-/* prewarmed_threads.c - what threads cost whose caches were filled before they asked.
+/* prewarmed_threads.c - the memory cost of threads with prewarmed caches.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -17,9 +17,9 @@ static void *prewarm(void *arg) {
     return arg;
 }
 
-/* Of RSS everything counts: stack, cache, the library's own structures. Of address space, the blocks
- * that the caches hold; the slabs and chunks that they are cut from are shared by the threads of a heap,
- * and other blocks fit into them. */
+/* RSS includes everything: stack, cache, and the library's own structures. Address space includes
+ * only the cached blocks, because the slabs and chunks are shared by the threads of a heap and have
+ * room for other blocks. */
 TEST(a_prewarmed_thread_costs_less_than_2_mb_and_128_kib_of_rss) {
     pthread_t threads[THREADS];
     struct hak_stats before, after;

@@ -1,4 +1,4 @@
-/* unit/arena.c - granules: taken, given, extended, aged, purged, unmapped.
+/* unit/arena.c - allocating, freeing, extending, decaying, purging and unmapping granules.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -36,10 +36,10 @@ static size_t purge_arena(enum hk_purge which) {
     return hk_arena_purge(&arena, which, &budget);
 }
 
-/* Counted against limits, without the core's own structures. */
+/* Bytes counted against limits, without the core's own structures. */
 static uint64_t used_by_chunks(void) { return hk_usage_bytes() - hk_meta_bytes(); }
 
-/* Mapped bytes that are not the core's own structures. */
+/* Mapped bytes, without the core's own structures. */
 static size_t mapped_for_chunks(void) { return fake_os_mapped() - hk_meta_bytes(); }
 
 TEST_FRESH(granules_are_aligned_zero_and_inside_their_chunk) {
@@ -58,7 +58,7 @@ TEST_FRESH(granules_are_aligned_zero_and_inside_their_chunk) {
     }
 }
 
-/* The sizes in MiB of the first six chunks, filled one after another. */
+/* The sizes of the first six chunks in MiB, which are filled one after another. */
 static void check_chunks(const char *init, const char *max, const char *levels,
                          const uint32_t expected[6]) {
     CHECK_EQ(hk_option_set("pool_tls_arena_mb_init", init), 0);
@@ -91,7 +91,7 @@ TEST_FRESH(the_largest_chunk_limits_the_first_too) {
 
 TEST_FRESH(a_chunk_is_as_large_as_the_run_it_was_mapped_for) {
     CHECK_EQ(take(HK_ARENA_GRANULES_MAX).chunk->granules, HK_ARENA_GRANULES_MAX);
-    /* Its turn would be 1 MiB. */
+    /* The next chunk in sequence would have 1 MiB. */
     CHECK_EQ(take(33).chunk->granules, 3 * MIB / HK_GRANULE_BYTES);
 }
 
@@ -103,7 +103,7 @@ TEST_FRESH(given_granules_are_taken_again_before_fresh_ones) {
     CHECK(!again.zero);
     give(second, 1);
     give(again, 3);
-    CHECK_EQ(take(4).base, first.base); /* free runs side by side are one */
+    CHECK_EQ(take(4).base, first.base); /* adjacent free runs are merged */
     CHECK_EQ(fake_os.map_calls, 2);     /* a chunk and its descriptor */
 }
 
@@ -214,7 +214,7 @@ TEST_FRESH(random_takes_gives_extensions_and_purges_keep_runs_apart_and_contents
     CHECK_EQ(used_by_chunks(), 0);
 }
 
-/* ---- Giving back ----------------------------------------------------------------------------- */
+/* ---- Returning memory ------------------------------------------------------------------------ */
 
 TEST_FRESH(granules_are_purged_at_the_second_look_that_finds_them_free) {
     struct hk_granules kept = take(1), freed = take(4);
@@ -300,7 +300,7 @@ TEST_FRESH(a_visit_sees_every_granule_in_use) {
 
 /* ---- Huge pages and limits ------------------------------------------------------------------- */
 
-/* Fills the chunks that never ask, of 4 MiB together. */
+/* Fills the chunks that never ask for huge pages, in total 4 MiB. */
 static void fill_small_chunks(void) {
     for (int i = 0; i < 64; i++)
         take(1);
@@ -354,7 +354,7 @@ TEST_FRESH(with_the_option_at_zero_no_chunk_asks_for_huge_pages) {
     CHECK_EQ(fake_os.huge_wanted_bytes, 0);
 }
 
-/* A chunk of two huge pages that ask, in use throughout; its base. */
+/* Returns the base of a fully used chunk of two huge pages that ask. */
 static struct hk_granules take_huge(void) {
     fill_small_chunks();
     struct hk_granules run = take(64);
@@ -404,7 +404,7 @@ TEST_FRESH(a_broken_huge_page_asks_again_when_all_of_it_has_gone_back) {
     give(run, 31);
     CHECK_EQ(purge_arena(HK_PURGE_FREE), 31 * HK_GRANULE_BYTES);
     CHECK_EQ(run.chunk->asks, 2);
-    struct hk_granules small = take(1); /* of a broken page: alone */
+    struct hk_granules small = take(1); /* in a broken page, it is purged alone */
     CHECK_EQ(small.base, run.base);
     CHECK_EQ(hk_arena_dirty_bytes(), 0);
     give(small, 1);
@@ -430,7 +430,7 @@ TEST_FRESH(granules_in_use_can_lose_pages_after_their_huge_page_was_broken_up) {
 TEST_FRESH(the_unused_end_of_a_huge_page_goes_back_once_its_arena_rests) {
     fill_small_chunks();
     struct hk_granules last;
-    for (int i = 0; i < 5; i++) { /* it grows between two scans */
+    for (int i = 0; i < 5; i++) { /* the heap grows between two scans */
         last = take(1);
         CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     }
@@ -476,7 +476,7 @@ TEST_FRESH(beyond_the_hard_limit_only_committed_granules_are_handed_out) {
     CHECK_EQ(used_by_chunks(), MIB);
     CHECK(try_take(1).chunk == NULL);
     give(run, 16);
-    CHECK_EQ(used_by_chunks(), MIB); /* dirty: it is still there */
+    CHECK_EQ(used_by_chunks(), MIB); /* dirty, but still committed */
     CHECK_EQ(take(16).base, run.base);
     CHECK_EQ(fake_os.map_calls, 2);
 }
@@ -509,10 +509,10 @@ TEST_FRESH(when_a_chunk_of_full_size_is_refused_the_smallest_that_serves_is_trie
 TEST_FRESH(broken_bits_of_a_chunk_are_noticed) {
     struct hk_chunk *chunk = take(3).chunk;
     CHECK(hk_arena_valid(&arena));
-    chunk->written[0] &= ~(uint64_t)1; /* in use, but said to be zero */
+    chunk->written[0] &= ~(uint64_t)1; /* in use, but marked as zero */
     CHECK(!hk_arena_valid(&arena));
     chunk->written[0] |= 1;
-    chunk->committed[0] &= ~(uint64_t)2; /* written, but said to have no memory */
+    chunk->committed[0] &= ~(uint64_t)2; /* written, but marked as uncommitted */
     CHECK(!hk_arena_valid(&arena));
     chunk->committed[0] |= 2;
     chunk->longest--;
@@ -564,7 +564,7 @@ TEST_FRESH(an_aligned_run_is_found_again_when_the_granules_around_it_are_in_use)
 
 /* ---- Budgets --------------------------------------------------------------------------------- */
 
-/* Chunks with every second granule dirty; returns the number of dirty granules. */
+/* Creates chunks with every second granule dirty. Returns the number of dirty granules. */
 static uint32_t make_holes(uint32_t granules) {
     only_small_pages();
     static struct hk_granules runs[2048];
@@ -599,7 +599,7 @@ TEST_FRESH(a_purge_stops_after_so_many_bytes) {
 
 TEST_FRESH(a_scan_that_was_interrupted_ages_no_granule_twice) {
     uint32_t holes = make_holes(600);
-    purge_arena(HK_PURGE_DECAYED); /* all are aged */
+    purge_arena(HK_PURGE_DECAYED); /* all have decayed */
     uint32_t calls = 0;
     for (;; calls++) {
         struct hk_purge_budget budget = {1, SIZE_MAX};
@@ -608,7 +608,7 @@ TEST_FRESH(a_scan_that_was_interrupted_ages_no_granule_twice) {
         if (hk_arena_purge(&arena, HK_PURGE_DECAYED, &budget) == 0)
             break;
     }
-    /* What was dirty for two scans is gone; the granule that was used again is not. */
+    /* Granules that were dirty for two scans are purged. The granule that was used again is not. */
     CHECK(calls >= holes - 1 && calls <= holes);
     CHECK(hk_arena_dirty_bytes() <= 2 * HK_GRANULE_BYTES);
 }
@@ -663,7 +663,7 @@ TEST_FRESH(where_nothing_can_be_mapped_chunks_come_from_freed_large_ranges) {
     fake_os_fail_maps(1, FAKE_OS_ALL);
     struct hk_granules run = take(3);
     CHECK(!run.zero);
-    CHECK_EQ(used_by_chunks(), 9 * MIB); /* the pages are the same, counted once */
+    CHECK_EQ(used_by_chunks(), 9 * MIB); /* these are the same pages, counted once */
     for (uint32_t granules = 3; granules < 9 * 16; granules++)
         take(1);
     CHECK(try_take(1).chunk == NULL);
@@ -723,7 +723,7 @@ static void repair(void) {
     CHECK(hk_arena_valid(&arena));
 }
 
-/* An arena with runs in use and dirty ones, in several chunks. */
+/* An arena with used and dirty runs in several chunks. */
 static void make_mixed(void) {
     uint64_t seed = test_seed(7);
     for (int i = 0; i < 120; i++) {
@@ -751,7 +751,7 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
     CHECK_EQ(arena.committed, whole.committed);
     CHECK_EQ(arena.dirty, whole.dirty);
     CHECK_EQ(used_by_chunks(), used);
-    CHECK_EQ(hk_arena_dirty_bytes(), dirty + 2 * HK_GRANULE_BYTES); /* the test took none from it */
+    CHECK_EQ(hk_arena_dirty_bytes(), dirty + 2 * HK_GRANULE_BYTES); /* nothing was allocated */
     for (int side = 0; side < HK_GRANULES_USES; side++)
         CHECK_EQ(arena.sides[side].filled, whole.sides[side].filled);
     uint64_t maps = fake_os.map_calls;
@@ -794,7 +794,7 @@ TEST_FRESH(a_purge_under_way_keeps_its_run_until_the_repair_of_the_purge) {
 
 TEST_FRESH(granules_that_were_half_taken_stay_in_use_and_are_committed) {
     struct hk_granules run = take(2);
-    run.chunk->used[0] |= 0xf0; /* and the thread stopped here */
+    run.chunk->used[0] |= 0xf0; /* the thread stopped here */
     repair();
     CHECK_EQ(run.chunk->committed[0] & 0xf0, 0xf0);
     CHECK_EQ(run.chunk->longest, 8);

@@ -1,4 +1,4 @@
-/* unit/barrier_linux.c - whether a thread sleeps is told for certain or not at all.
+/* unit/barrier_linux.c - a thread is reported as asleep only if this is certain.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -132,7 +132,7 @@ TEST(a_barrier_passes_where_the_kernel_knows_it) {
     CHECK_EQ(answer, 1);
 }
 
-/* A filter that kills the process for the call. */
+/* A filter that kills the process at this call. */
 static void enter_sandbox_and_ask(void *unused) {
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),

@@ -15,7 +15,7 @@ static struct hk_cache cache;
 
 static void make_bin(void) {
     memset(array, 0, sizeof array);
-    array[HK_BIN_BELOW + CAPACITY] = &array; /* behind the end: must stay */
+    array[HK_BIN_BELOW + CAPACITY] = &array; /* after the end, must not change */
     cache.bins[CLASS].top = array + HK_BIN_BELOW;
     cache.bins[CLASS].ceil = array + HK_BIN_BELOW + CAPACITY;
 }
@@ -76,6 +76,6 @@ TEST(a_bin_without_an_array_is_empty_and_full) {
 }
 
 TEST(null_is_not_taken_by_an_empty_bin) {
-    make_bin(); /* a free of NULL then needs no test of its own */
+    make_bin(); /* a free of NULL then needs no separate test */
     CHECK(!hk_bin_push(&cache.bins[CLASS], NULL));
 }

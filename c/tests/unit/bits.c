@@ -1,4 +1,4 @@
-/* unit/bits.c - rounding and bitmaps, against a model of one bool a bit.
+/* unit/bits.c - rounding and bitmaps, compared with a model of one bool per bit.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -8,7 +8,7 @@
 #include "fresh.h"
 #include "os/check.h"
 
-/* What one call adds to a text of `bytes` bytes that already says "ab". */
+/* Returns the addition of one call to a text of `bytes` bytes that already contains "ab". */
 #define ADDED(bytes, call)                                                                         \
     __extension__({                                                                                \
         static char line[128];                                                                     \

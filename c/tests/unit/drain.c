@@ -1,4 +1,4 @@
-/* unit/drain.c - blocks are taken out of the caches of other threads.
+/* unit/drain.c - taking blocks out of the caches of other threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -26,7 +26,8 @@ static struct hk_thread *own(void) {
 
 static uint32_t cached(size_t class) { return hk_bins_count(own(), class); }
 
-/* Fills the bin for 112 bytes with blocks that are in no order, and has one block of 5 KiB in a bin. */
+/* Fills the bin for 112 bytes with blocks in random order, and puts one block of 5 KiB into a bin.
+ * */
 static void fill_bins(void) {
     for (size_t i = 0; i < BLOCKS; i++)
         blocks[i] = hak_malloc(100);
@@ -36,7 +37,7 @@ static void fill_bins(void) {
     CHECK(cached(HK_CLASS_112) >= BLOCKS / 2);
 }
 
-/* Runs `sleeper` until it is at the barrier the second time; drains in between. */
+/* Runs `sleeper` until it reaches the barrier the second time, and drains in between. */
 static void drain_during(void *(*sleeper)(void *)) {
     pthread_barrier_init(&step, NULL, 2);
     pthread_t thread = test_thread(sleeper, NULL);
@@ -188,10 +189,10 @@ TEST_FRESH(the_second_look_at_a_thread_that_did_nothing_drains_it) {
     pthread_barrier_wait(&step);
     struct hak_stats before, looked, drained;
     hak_stats(&before, sizeof before);
-    CHECK(hk_drain_idle()); /* it was at work */
+    CHECK(hk_drain_idle()); /* the thread was running */
     hak_stats(&looked, sizeof looked);
     CHECK_EQ(looked.bytes_cached, before.bytes_cached);
-    CHECK(hk_drain_idle()); /* it took something */
+    CHECK(hk_drain_idle()); /* it took blocks */
     hak_stats(&drained, sizeof drained);
     CHECK(drained.bytes_cached < before.bytes_cached);
     CHECK(!hk_drain_idle());

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What the large blocks see of it (cache limit, merging, ages) is in unit/large.c.
+ * The effects on large blocks (cache limit, merging, decay) are in unit/large.c.
  */
 // link: fake_os
 #include "core/extent.h"
@@ -24,7 +24,7 @@ static struct hk_range take(size_t bytes) {
     return range;
 }
 
-/* As a large block that was written to. */
+/* Like a large block that was written to. */
 static void give(struct hk_range range) {
     void *node = hk_meta_alloc(HK_EXTENT_NODE_BYTES);
     REQUIRE(node != NULL);
@@ -41,7 +41,7 @@ static size_t purge(uint64_t before_ms) {
 static uint64_t used(void) { return hk_usage_bytes() - hk_meta_bytes(); }
 static size_t mapped(void) { return fake_os_mapped() - hk_meta_bytes(); }
 
-/* Several ranges that the OS refuses to unmap, each `bytes` long, side by side from FAR on. */
+/* Several adjacent ranges that the OS refuses to unmap, each `bytes` long, starting at FAR. */
 static void refuse(size_t count, size_t bytes) {
     struct hk_range ranges[16];
     REQUIRE(count <= TEST_COUNT(ranges));

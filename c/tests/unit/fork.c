@@ -1,4 +1,4 @@
-/* unit/fork.c - what a child finds after a fork of a process with threads.
+/* unit/fork.c - the state of a child after a fork in a multi-threaded process.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

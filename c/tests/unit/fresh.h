@@ -4,8 +4,8 @@
  *
  *     TEST_FRESH(first_block_comes_from_first_chunk) { ... }
  *
- * Such a test runs in a forked child, so that nothing of it stays behind. Text on standard error that
- * it does not take (fake_os_take_errors) is a failure.
+ * Such a test runs in a forked child, so that it has no effect on later tests. The test fails if it
+ * leaves text on standard error, that is, does not take it with fake_os_take_errors.
  */
 #ifndef UNIT_FRESH_H
 #define UNIT_FRESH_H

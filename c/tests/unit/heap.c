@@ -1,4 +1,4 @@
-/* unit/heap.c - batches between heaps and threads: slabs, ageing, bad pointers.
+/* unit/heap.c - batches between heaps and threads: slabs, decay, bad pointers.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -17,13 +17,13 @@
 enum { CLASS = HK_CLASS_64 };
 #define IN_A_SLAB (HK_GRANULE_BYTES / 64)
 
-/* A heap with a number of its own. */
+/* A heap with a new number. */
 static struct hk_heap *make_heap(void) {
     hk_heaps_start(HK_HEAPS_MAX);
     struct hk_heap *fresh = hk_heap_create();
     struct hk_heap *heap = fresh != NULL ? hk_heaps_choose(&fresh) : NULL;
     REQUIRE(heap != NULL && fresh == NULL);
-    heap->threads = 1; /* so the next one is made, too */
+    heap->threads = 1; /* so that the next one is created, too */
     return heap;
 }
 
@@ -46,7 +46,7 @@ static void give_singly(size_t class, void *const *blocks, uint32_t count) {
         hk_heap_give_one("free", class, blocks[i]);
 }
 
-/* A whole scan, in steps of `calls` system calls. */
+/* A complete scan, in steps of `calls` system calls. */
 static struct hk_scan scan_in_steps(struct hk_heap *heap, enum hk_purge which, uint32_t calls) {
     struct hk_scan scan = {.which = which};
     do
@@ -337,7 +337,7 @@ TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {
     take(heap, HK_CLASS_65536, &block, 1);
     CHECK(!EXTEND(small, 32768, 65536, 65536));
     CHECK(!EXTEND(block, 65536, 53248, 53248));
-    CHECK(!EXTEND(block, 65536, 114688, 114688)); /* its slabs hold several */
+    CHECK(!EXTEND(block, 65536, 114688, 114688)); /* its slabs have several */
     CHECK(!EXTEND((char *)block + 4096, 65536, 131072, 131072));
     CHECK(!EXTEND(block, 65536, NONE, (4 << 20) + 1));
     CHECK(!EXTEND(block, 65536, NONE, SIZE_MAX));
@@ -347,7 +347,7 @@ TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {
     CHECK(hk_arena_valid(&heap->arena));
 }
 
-/* ---- Ageing ---------------------------------------------------------------------------------- */
+/* ---- Decay ----------------------------------------------------------------------------------- */
 
 TEST_FRESH(blocks_that_a_scan_returns_are_no_use_of_their_class) {
     struct hk_heap *heap = make_heap();
@@ -358,7 +358,7 @@ TEST_FRESH(blocks_that_a_scan_returns_are_no_use_of_their_class) {
     struct hk_mistakes mistakes = {0};
     hk_heap_give_idle(CLASS, blocks, IN_A_SLAB, &mistakes);
     CHECK_EQ(hc->empty, 1);
-    look(heap, HK_PURGE_DECAYED); /* the class rests, so its empty slab goes */
+    look(heap, HK_PURGE_DECAYED); /* the class is idle, so its empty slab is freed */
     CHECK_EQ(hc->empty, 0);
     give(CLASS, blocks + IN_A_SLAB, IN_A_SLAB);
     look(heap, HK_PURGE_DECAYED); /* it was used in between */
@@ -380,7 +380,7 @@ TEST_FRESH(a_heap_at_rest_comes_to_have_nothing_left_to_give_back) {
     CHECK_EQ(hk_os_counts.purge_calls, purges);
 }
 
-/* Frees the blocks `from` to `end` of a full slab of 64 blocks of 1 KiB and ages it. */
+/* Frees the blocks `from` to `end` of a full slab of 64 blocks of 1 KiB, and makes it decay. */
 static void check_pages_purged(uint32_t from, uint32_t end, size_t purged) {
     struct hk_heap *heap = make_heap();
     void *blocks[64];
@@ -479,7 +479,7 @@ TEST_FRESH(threads_that_share_heaps_with_ageing_never_share_blocks) {
 enum { MANY = 5000 };
 static void *many[MANY];
 
-/* Takes blocks from several slabs and returns every third. */
+/* Takes blocks from several slabs, and frees every third block. */
 static struct hk_heap *make_worn_heap(void) {
     struct hk_heap *heap = make_heap();
     take(heap, CLASS, many, MANY);
@@ -488,7 +488,7 @@ static struct hk_heap *make_worn_heap(void) {
     return heap;
 }
 
-/* Takes all free blocks again: none may be one that is allocated. */
+/* Takes all free blocks again. None of them may be allocated. */
 static void check_worn_heap(struct hk_heap *heap) {
     for (uint32_t i = 0; i < MANY; i++)
         if (i % 3 != 0)
@@ -510,7 +510,7 @@ TEST_FRESH(a_class_is_rebuilt_from_the_bits_of_its_slabs) {
     struct hk_heap_class *hc = &heap->classes[CLASS], before = *hc;
     for (struct hk_span *slab = hc->first; slab != NULL; slab = slab->next)
         slab->free = 77;
-    hc->first->next = hc->first; /* a list in the middle of a change */
+    hc->first->next = hc->first; /* a list during an update */
     hc->slabs = hc->listed = hc->empty = 1234;
     hc->blocks_allocated = 5;
     hk_lock(&hc->lock, HK_RANK_CLASS);
@@ -530,7 +530,7 @@ TEST_FRESH(a_purge_of_a_vanished_thread_is_undone) {
     uint32_t taken = hk_slab_take_all(slab, heap->purging_bits);
     CHECK(taken > 0);
     heap->purging = slab;
-    hc->first = slab->next; /* and gone out of the list */
+    hc->first = slab->next; /* and not in the list any more */
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_heap_repair_class(heap, CLASS);
     CHECK_EQ(hc->blocks_purging, taken);
@@ -547,7 +547,7 @@ TEST_FRESH(a_purge_whose_end_had_begun_is_ended_before_its_blocks_are_used) {
     struct hk_span *slab = hc->first;
     CHECK(hk_slab_take_all(slab, heap->purging_bits) > 0);
     heap->purging = slab;
-    slab->bits[0] |= heap->purging_bits[0]; /* the first word was given back */
+    slab->bits[0] |= heap->purging_bits[0]; /* the first word was returned */
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_heap_repair_class(heap, CLASS);
     hk_unlock(&hc->lock, HK_RANK_CLASS);
@@ -569,14 +569,14 @@ TEST_FRESH(a_scan_in_small_steps_gives_back_as_much_as_one_in_a_large_step) {
             hk_heap_give_one("free", HK_CLASS_4096, many[i]);
         uint32_t calls = small ? 1 : 100000;
         size_t first = scan_in_steps(heap, HK_PURGE_DECAYED, calls).purged_bytes;
-        CHECK_EQ(first, 0); /* nothing is old enough: no step ages it twice */
+        CHECK_EQ(first, 0); /* nothing has decayed, because a step does not count twice */
         purged[small] = scan_in_steps(heap, HK_PURGE_DECAYED, calls).purged_bytes;
     }
     CHECK_GE(purged[0], (size_t)MANY / 20 * 4096);
     CHECK_EQ(purged[1], purged[0]);
 }
 
-/* ---- Orphaned locks in the middle of a purge ------------------------------------------------- */
+/* ---- Orphaned locks during a purge ----------------------------------------------------------- */
 
 static struct hk_heap *orphaned;
 static pthread_barrier_t step;
@@ -597,8 +597,7 @@ static void *hold_class_until_the_end(void *arg) {
 
 static void repair_purge_in_child(void *unused) {
     (void)unused;
-    hk_heap_repair_purge(NULL,
-                         orphaned); /* finds the class lock orphaned, and the purge ended by that */
+    hk_heap_repair_purge(NULL, orphaned); /* finds the class lock orphaned, ends the purge */
     CHECK(orphaned->purging == NULL);
     CHECK_EQ(orphaned->classes[CLASS].blocks_purging, 0);
     check_worn_heap(orphaned);

@@ -1,4 +1,4 @@
-/* unit/large.c - blocks above the largest class: where they lie, how they are resized and reused.
+/* unit/large.c - blocks above the largest class: placement, resizing and reuse.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -116,12 +116,12 @@ TEST_FRESH(absurd_sizes_are_refused) {
     CHECK(hk_arena_valid(&arena));
 }
 
-/* ---- Kept mappings --------------------------------------------------------------------------- */
+/* ---- Cached mappings ------------------------------------------------------------------------- */
 
-/* Mappings lie side by side, whatever their sizes. */
+/* Mappings are adjacent, regardless of their sizes. */
 static void without_huge_pages(void) { CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); }
 
-/* Two mappings side by side, freed. */
+/* Frees two adjacent mappings. */
 static char *free_neighbours(size_t first, size_t second) {
     without_huge_pages();
     fake_os.chunks_at = FAR;
@@ -181,7 +181,7 @@ TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
     CHECK(fake_os_is_mapped(block, 20 * MIB) && !fake_os_is_mapped(block + 20 * MIB, 4096));
 }
 
-/* Frees `count` blocks of 8 MiB and allocates as many. Returns how many bytes were mapped anew. */
+/* Frees `count` blocks of 8 MiB and allocates as many. Returns the number of newly mapped bytes. */
 static size_t replace(void **list, size_t count) {
     for (size_t i = 0; i < count; i++)
         release(list[i]);
@@ -211,7 +211,8 @@ TEST_FRESH(the_limit_does_not_rise_where_nothing_is_missed_and_falls_again) {
         for (size_t i = 0; i < TEST_COUNT(list); i++)
             release(list[i]);
         CHECK_EQ(hk_extent_cached_bytes(), round == 1 ? 56 * MIB : 16 * MIB);
-        /* The second round misses what the first one evicted. Then much time passes. */
+        /* The second round misses the mappings that the first one evicted. Then a long time passes.
+         * */
         for (int i = 0; round == 1 && i < 40; i++) {
             fake_os.now_ms += 10000;
             release(allocate(8 * MIB));
@@ -382,7 +383,7 @@ TEST_FRESH(a_mapping_that_shrinks_gives_its_end_back) {
     size_t before = fake_os_mapped();
     check_resized(block, 40 * MIB, 10 * MIB, true);
     CHECK_EQ(fake_os_mapped(), before - 30 * MIB);
-    CHECK(hk_large_resize(span_of(block), 300 * KIB, 16) == NULL); /* for an arena: is copied */
+    CHECK(hk_large_resize(span_of(block), 300 * KIB, 16) == NULL); /* copied to an arena */
     CHECK_EQ(span_of(block)->bytes, 10 * MIB);
 }
 
@@ -401,7 +402,7 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     size_t mapped = fake_os_mapped();
     fake_os_fail_maps(1, FAKE_OS_ALL); /* no room to move to */
     check_cannot_grow(block);
-    fake_os.chunks_at = FAR; /* room, but no leaf of the pagemap for it; then no room */
+    fake_os.chunks_at = FAR; /* room, but no pagemap leaf for it, then no room */
     fake_os_fail_maps(2, 2);
     check_cannot_grow(block);
     CHECK_EQ(fake_os_mapped(), mapped);
@@ -578,7 +579,7 @@ TEST_FRESH(without_memory_there_is_no_block_and_nothing_is_lost) {
 
 /* ---- The order of publication ---------------------------------------------------------------- */
 
-/* A call that returns late, or begins late: other threads map and unmap meanwhile. */
+/* A call that returns late or starts late. Other threads map and unmap meanwhile. */
 static void delay(void) {
     static _Thread_local uint64_t seed = 11;
     if (test_random(&seed) % 4 == 0)

@@ -1,4 +1,4 @@
-/* unit/large_cache.c - large blocks that a thread keeps after their free.
+/* unit/large_cache.c - the large-block cache of a thread.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -29,7 +29,7 @@ static struct hak_stats stats(void) {
     return now;
 }
 
-/* Moves so many bytes that the thread has earned all that one may cache. */
+/* Moves enough bytes to raise the thread's budget to the maximum. */
 static void earn(void) {
     for (int i = 0; i < 1000; i++)
         hak_free(hak_malloc(MIB));
@@ -111,7 +111,7 @@ TEST_FRESH(where_all_places_are_taken_another_block_gives_way) {
     for (size_t i = 0; i < HK_LARGE_CACHE_MAX; i++)
         hak_free(blocks[i]);
     CHECK_EQ(kept->bytes, HK_LARGE_CACHE_MAX * 512 * 1024);
-    CHECK(hak_malloc(MIB) != NULL); /* it asks for blocks, so it may free more */
+    CHECK(hak_malloc(MIB) != NULL); /* it allocates blocks, so it may cache more frees */
     hak_free(blocks[HK_LARGE_CACHE_MAX]);
     CHECK_EQ(kept->bytes, HK_LARGE_CACHE_MAX * 512 * 1024);
     size_t gone = 0;

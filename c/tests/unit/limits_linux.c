@@ -1,4 +1,5 @@
-/* unit/limits_linux.c - limits of control groups, and lines of files, from files that look like the kernel's.
+/* unit/limits_linux.c - limits of control groups and lines of files, read from simulated kernel
+ * files.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -7,7 +8,7 @@
 #define HK_OS_ROOT "." /* the folder of each test */
 #include "os/check.c"
 #include "os/limits_linux.c"
-/* After the file under test, which brings the headers in its own order. */
+/* Included after the file under test, which includes the headers in its own order. */
 #include "test.h"
 
 #include <sys/stat.h>
@@ -17,7 +18,7 @@
 void hk_os_write_error(const char *text, size_t bytes) { test_print("%.*s", (int)bytes, text); }
 void hk_os_abort(void) { abort(); }
 
-/* Writes a file below the folder of the test, making the folders above it. */
+/* Writes a file below the folder of the test, and creates parent folders. */
 static void put(const char *path, const char *text) {
     char folder[OS_PATH_BYTES];
     for (const char *at = path; (at = strchr(at + 1, '/')) != NULL;) {
@@ -38,7 +39,7 @@ static void enter(void *body) {
     ((void (*)(void))body)();
 }
 
-/* A test in a child, in a folder of its own. */
+/* Runs a test in a child process, in its own folder. */
 #define TEST_IN_FOLDER(name_)                                                                      \
     static void body_##name_(void);                                                                \
     TEST(name_) {                                                                                  \

@@ -9,7 +9,7 @@
 enum { THREADS = 4, ROUNDS = 20000 };
 
 static struct hk_lock lock;
-static uint64_t counter; /* under the lock; two fields, so that a torn update shows */
+static uint64_t counter; /* under the lock; two fields, so that a torn update is visible */
 static uint64_t counter_twice;
 
 static void *count_up(void *arg) {
@@ -54,8 +54,8 @@ TEST(a_thread_that_has_to_wait_sleeps_and_is_counted) {
     CHECK_EQ(held.word, 0);
 }
 
-/* Takes and releases a lock that is held, through `take`, until it sleeps; says how often locks of each
- * rank were found taken meanwhile. */
+/* Takes a held lock with `take` and releases it, until the thread sleeps. Reports the number of
+ * contended acquisitions of each rank meanwhile. */
 static void find_taken(void *(*take)(void *), uint64_t found[HK_RANK_COUNT]) {
     struct hk_lock held = {0};
     uint64_t before = hk_load_relaxed(&hk_lock_counts.sleeps);
@@ -127,7 +127,7 @@ static void fork_with_orphan(void (*run)(void *)) {
     pthread_barrier_wait(&step);
     struct test_child child = test_in_child(run, NULL);
     CHECK_EXITED(child);
-    CHECK_EQ(repairs, 0); /* in the parent nothing happened */
+    CHECK_EQ(repairs, 0); /* nothing has happened in the parent */
     pthread_barrier_wait(&step);
     pthread_join(thread, NULL);
 }

@@ -1,4 +1,4 @@
-/* unit/options.c - where options come from, and what is wrong with them.
+/* unit/options.c - sources of options, and errors in options.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -23,7 +23,7 @@ static uint64_t fallback(enum hk_option option) {
     return fallbacks[option];
 }
 
-/* Reads hak_conf and an environment of these entries. */
+/* Reads hak_conf and an environment with these entries. */
 #define READ(conf, ...)                                                                            \
     do {                                                                                           \
         char *environment[] = {__VA_ARGS__};                                                       \

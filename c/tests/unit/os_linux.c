@@ -1,4 +1,4 @@
-/* unit/os_linux.c - the real OS boundary keeps the promises of os.h.
+/* unit/os_linux.c - the real OS layer meets the contract of os.h.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -77,7 +77,7 @@ TEST(a_purged_range_reads_as_zero_and_its_neighbours_do_not) {
     hk_os_unmap(p, 256 * KIB);
 }
 
-/* Whether the page at `page` can be read: a pipe takes its first byte. */
+/* Returns whether the page at `page` is readable. Writes its first byte to a pipe to find out. */
 static bool is_readable(const void *page) {
     int ends[2];
     REQUIRE(pipe(ends) == 0);
@@ -174,7 +174,7 @@ static unsigned char *reserve_mappings(void) {
     return own;
 }
 
-/* Uses up vm.max_map_count with mappings of a page each. */
+/* Uses up vm.max_map_count with mappings of one page each. */
 static void fill_mappings(unsigned char *own) {
     size_t bytes = FILL_BYTES;
     for (size_t at = 4096; at < bytes; at += 8192)
@@ -201,9 +201,9 @@ TEST(where_no_mapping_is_left_a_hole_is_refused_and_nothing_changes) {
     CHECK_EXITED(child);
 }
 
-/* Address space beside aligned mappings that could not be unmapped goes later. The place below the last
- * aligned mapping is taken, so the next one is cut out of a larger mapping, which is one with the
- * mapping above it. */
+/* If address space beside an aligned mapping cannot be unmapped, it is unmapped later. The space
+ * below the last aligned mapping is in use, so the next one is cut out of a larger mapping. The
+ * kernel has merged that one with the mapping above it. */
 static void map_aligned_without_mappings(void *unused) {
     (void)unused;
     const size_t align = 16 * MIB;
@@ -274,7 +274,7 @@ TEST(cpus_are_those_that_the_process_may_use) {
 
 TEST(pages_are_those_of_the_system) { CHECK_EQ(hk_os_page_bytes(), sysconf(_SC_PAGESIZE)); }
 
-/* Two threads of a child that ask at the same time which process this is. */
+/* Two threads of a child call the function for the process identity at the same time. */
 struct first_look {
     uint32_t arrived, seen[2]; /* atomic */
     pid_t other;               /* atomic; the kernel clears it when the other thread has ended */
@@ -290,7 +290,7 @@ static int look(struct first_look *first, int number) {
 
 static int look_as_other(void *first) { return look(first, 1); }
 
-/* A child of the system call, where no handler of fork has looked before the threads do. */
+/* A child created by the system call, so that no fork handler runs before the threads do. */
 static void look_together_in_child(struct first_look *first) {
     static char stack[64 * KIB] __attribute__((aligned(16)));
     enum {
@@ -339,7 +339,7 @@ static void *wake_later(void *arg) {
 }
 
 TEST(a_thread_sleeps_on_a_word_until_it_is_woken) {
-    hk_os_wait(&word, 1); /* another value: returns at once */
+    hk_os_wait(&word, 1); /* the value differs, so it returns at once */
     pthread_t thread = test_thread(wake_later, NULL);
     while (__atomic_load_n(&word, __ATOMIC_SEQ_CST) == 0)
         hk_os_wait(&word, 0);

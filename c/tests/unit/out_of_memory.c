@@ -1,10 +1,9 @@
-/* unit/out_of_memory.c - one scenario, with every call of each kind failing once, and from there on for
- * ever.
+/* unit/out_of_memory.c - runs a scenario in which each system call fails once, or from there on.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Whatever fails: calls that get no memory return NULL and say ENOMEM, what was allocated before is
- * intact, all invariants hold, and afterwards nothing stays mapped that nobody holds.
+ * In all cases, calls that get no memory return NULL and set ENOMEM, existing blocks are intact,
+ * all invariants hold, and no unused memory stays mapped afterwards.
  */
 // link: fake_os
 // timeout: 300
@@ -19,7 +18,7 @@
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
-#define LEAF_BYTES (((size_t)1 << 16) * sizeof(void *)) /* of the pagemap; leaves stay for ever */
+#define LEAF_BYTES (((size_t)1 << 16) * sizeof(void *)) /* the pagemap never frees leaves */
 
 enum { SLOTS = 400 };
 
@@ -36,13 +35,13 @@ static struct hak_stats stats(void) {
     return now;
 }
 
-/* A call that returned NULL must have said why. */
+/* A call that returned NULL must have set errno. */
 static void note_failure(void) {
     CHECK_EQ(errno, ENOMEM);
     failures_seen++;
 }
 
-/* The bytes of a block that hold a pattern. */
+/* The number of bytes of a block that contain a pattern. */
 static size_t patterned(size_t size) { return size < 8 * KIB ? size : 8 * KIB; }
 
 static void fill(size_t i, unsigned char *block, size_t size) {
@@ -112,7 +111,7 @@ static void release(size_t i) {
     slots[i] = (struct slot){NULL, 0};
 }
 
-/* Slots 0 to 99. Frees half of them to the cache of a thread that then ends. */
+/* Slots 0 to 99. Frees half of them to the cache of a thread, which then exits. */
 static void *work_in_thread(void *arg) {
     for (size_t i = 0; i < 100; i++)
         allocate(i, 16 + i * 97);
@@ -121,7 +120,8 @@ static void *work_in_thread(void *arg) {
     return arg;
 }
 
-/* Slots 250 to 279: large blocks that grow in place and by moves, shrink, and go; with trims between. */
+/* Slots 250 to 279: large blocks grow in place and by moving, shrink, and are freed, with trims in
+ * between. */
 static void work_with_large_blocks(void) {
     for (size_t i = 250; i < 280; i++) {
         fake_os.resize_fails = i % 2 == 0;
@@ -168,7 +168,7 @@ static void scenario(void) {
         allocate(i, i * 7919 % 60000 + 1);
 }
 
-/* The scenario with `count` calls of a kind failing from the `first` on. */
+/* Runs the scenario. `count` calls of a kind fail, starting with number `first`. */
 struct failing {
     enum fake_os_call kind;
     uint64_t first;
@@ -178,14 +178,14 @@ struct failing {
 static uint32_t leaves_mapped(void) {
     static const uintptr_t leaf_reach = (uintptr_t)1 << 32;
     uint32_t leaves = 0;
-    fake_os_fail_maps(1, FAKE_OS_ALL); /* where a leaf is there already, none is mapped */
+    fake_os_fail_maps(1, FAKE_OS_ALL); /* if a leaf already exists, none is mapped */
     for (uintptr_t at = 0; at < (uintptr_t)1 << 47; at += leaf_reach)
         leaves += hk_pagemap_reserve(at);
     fake_os_fail_maps(0, 0);
     return leaves;
 }
 
-/* The class map has one generation here, or none if it could not be mapped. */
+/* The class map has one generation, or none if it could not be mapped. */
 static size_t class_map_bytes(void) {
     return hk_class_map_get()->limit_1 != 0 ? 256 * KIB + 4 * KIB : 0;
 }
@@ -230,7 +230,7 @@ static void run_failing(void *arg) {
     CHECK_STR(fake_os_take_errors(), "");
 }
 
-/* Calls of a kind that the scenario makes when all succeed. */
+/* The number of calls of a kind in the scenario if all calls succeed. */
 static uint64_t count_calls(enum fake_os_call kind) {
     struct failing none = {kind, 0, 0};
     struct test_child child = test_in_child(run_failing, &none);
@@ -238,7 +238,7 @@ static uint64_t count_calls(enum fake_os_call kind) {
     return (uintptr_t)child.pointer;
 }
 
-/* Every `step`th call of a kind is the first one that fails. */
+/* Runs the scenario with every `step`th call of a kind as the first failure. */
 static void check_all(enum fake_os_call kind, uint64_t step, uint64_t count) {
     uint64_t calls = count_calls(kind);
     CHECK(calls >= 4);
@@ -263,7 +263,7 @@ TEST(any_purge_may_fail) { check_all(FAKE_OS_PURGE, 7, 2); }
 TEST(from_any_purge_on_all_may_fail) { check_all(FAKE_OS_PURGE, 40, FAKE_OS_ALL); }
 TEST(any_advice_about_huge_pages_may_fail) { check_all(FAKE_OS_HUGE, 1, 1); }
 
-/* Nothing is unmapped and nothing goes back at the same time. */
+/* Both unmapping and purging fail. */
 static void run_with_both_failing(void *arg) {
     fake_os.unmap_fails = true;
     fake_os.purge_fails = true;

@@ -1,8 +1,8 @@
-/* unit/pagemap.c - what is at an address, inside and outside of the class map.
+/* unit/pagemap.c - the owner of an address, inside and outside of the class map.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Spans are entered at addresses that nothing is mapped at: the pagemap looks at numbers only.
+ * Spans are registered at unmapped addresses, because the pagemap never accesses their memory.
  */
 // link: fake_os
 #include "core/pagemap.h"
@@ -25,7 +25,7 @@ static struct hk_span *make_span(size_t class, uintptr_t base, uint32_t granules
     return span;
 }
 
-/* The class that a sized free finds. */
+/* The class found by a sized free. */
 static size_t class_8(uintptr_t address) {
     return hk_class_of_row(hk_class_map_find_8(hk_class_map_get(), (void *)address));
 }
@@ -43,7 +43,7 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
     }
 }
 
-/* Makes the class map by a first slab at 4 GiB above 16 TiB. */
+/* Creates the class map with a first slab at 4 GiB above 16 TiB. */
 static void make_map(void) {
     CHECK(hk_pagemap_enter(make_span(HK_CLASS_16, AT_16_TIB + 4 * GIB, 1)));
 }
@@ -216,7 +216,7 @@ TEST_FRESH(without_memory_for_a_leaf_nothing_is_entered) {
     for (uint64_t nth = 1; nth <= 2; nth++) {
         fake_os_fail_maps(1, 1);
         AT("failed leaf", nth);
-        CHECK(!hk_pagemap_enter(slab)); /* the second time the first leaf is there already */
+        CHECK(!hk_pagemap_enter(slab)); /* the second time, the first leaf already exists */
         check_found(slab->base, slab->bytes, NULL, HK_CLASS_NONE);
         CHECK(hk_pagemap_reserve(nth == 1 ? slab->base : slab->base + 4 * HK_GRANULE_BYTES));
     }

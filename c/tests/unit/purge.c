@@ -1,8 +1,8 @@
-/* unit/purge.c - when memory goes back: ticks, the scavenger, trim.
+/* unit/purge.c - when memory is returned: ticks, the scavenger, trim.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The clock stands still unless a test moves it.
+ * The clock stands still unless a test advances it.
  */
 // link: fake_os
 #include "purge/tick.h"
@@ -31,7 +31,7 @@ static struct hak_stats stats(void) {
 
 static void pass_ms(uint64_t ms) { __atomic_add_fetch(&fake_os.now_ms, ms, __ATOMIC_SEQ_CST); }
 
-/* Leaves `mib` MiB of arena granules behind that were used and are free. */
+/* Leaves `mib` MiB of dirty arena granules. */
 static void leave_dirty(size_t mib) {
     enum { MAX = 64 };
     void *blocks[MAX];
@@ -48,11 +48,11 @@ TEST_FRESH(memory_goes_back_after_half_a_delay_to_a_whole_one) {
     hk_purge_tick(hk_os_now_ms());
     leave_dirty(8);
     pass_ms(501);
-    hk_purge_tick(hk_os_now_ms()); /* sees it for the first time */
+    hk_purge_tick(hk_os_now_ms()); /* the first scan that finds it */
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
     hk_purge_tick(hk_os_now_ms());
     pass_ms(500);
-    hk_purge_tick(hk_os_now_ms()); /* too early for another look */
+    hk_purge_tick(hk_os_now_ms()); /* too early for another scan */
     CHECK_EQ(hk_os_counts.bytes_purged, 0);
     pass_ms(1);
     hk_purge_tick(hk_os_now_ms());
@@ -130,7 +130,7 @@ TEST_FRESH(a_scavenger_gives_memory_back_while_the_program_is_idle) {
         pass_ms(100);
         test_sleep_ms(1);
     }
-    CHECK_GE(stats().bytes_purged, 19 * MIB); /* but for what the live block took again */
+    CHECK_GE(stats().bytes_purged, 19 * MIB); /* except for the part that the live block reused */
     hak_free(live);
 }
 
@@ -215,7 +215,7 @@ TEST_FRESH(beyond_the_hard_limit_allocations_fail_and_succeed_again_after_frees)
     CHECK((blocks[count++] = hak_malloc(MIB)) != NULL);
     while (count > 0)
         hak_free(blocks[--count]);
-    void *other = hak_malloc(12 * MIB); /* needs what the others left behind */
+    void *other = hak_malloc(12 * MIB); /* needs the memory that the others freed */
     CHECK(other != NULL);
     hak_free(other);
     CHECK_EQ(hk_validate(), 0);

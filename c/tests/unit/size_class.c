@@ -1,4 +1,4 @@
-/* unit/size_class.c - the table and its formulas, against a naive search.
+/* unit/size_class.c - compares the table and its formulas with a naive search.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -8,8 +8,8 @@
 
 #include "test.h"
 
-/* The smallest class that holds the size in blocks of that alignment; the 8-byte one only for those
- * who state an alignment that small. */
+/* Returns the smallest class for the size and alignment. The 8-byte class is used only if the
+ * caller requests an alignment that small. */
 static size_t model_class(size_t size, size_t align) {
     size_t best = HK_CLASS_NONE;
     size_t wanted = align > HK_MALLOC_ALIGN ? align : HK_MALLOC_ALIGN;
@@ -110,7 +110,8 @@ TEST(classes_but_the_last_rise_by_at_most_an_eighth_above_128_bytes) {
         uint32_t bytes = hk_classes[class].block_bytes, below = hk_classes[class - 1].block_bytes;
         AT("block_bytes", bytes);
         CHECK(bytes > below);
-        /* The steps to 12, 16 and 20 KiB, and those above 52 KiB, are wider: whole pages. */
+        /* The steps to 12, 16 and 20 KiB, and those above 52 KiB, are wider, because they are whole
+         * pages. */
         if (bytes > 128 && bytes <= HK_MID_MAX)
             CHECK_LE(bytes - below, below / 8);
     }

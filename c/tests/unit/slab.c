@@ -1,8 +1,9 @@
-/* unit/slab.c - taking blocks from a slab and giving them back, against a model of one state a block.
+/* unit/slab.c - allocating and freeing blocks of a slab, compared with a model of one state per
+ * block.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The memory of these slabs is never touched: any address serves.
+ * The memory of these slabs is never accessed, so any address will do.
  */
 // link: fake_os
 #include "core/slab.h"
@@ -26,10 +27,11 @@ static char *block_at(const struct hk_span *slab, size_t index) {
     return (char *)slab->base + index * hk_classes[slab->class].block_bytes;
 }
 
-/* The blocks that a slab would hand out next, lowest first, those used before ahead of the others. */
+/* The blocks that a slab allocates next: previously used blocks first, each group in address order.
+ * */
 struct model {
     bool out[BLOCKS_MAX];
-    uint32_t used; /* blocks below this were out at some time */
+    uint32_t used; /* blocks below this have been allocated before */
 };
 
 static uint32_t model_next(const struct model *model) {
@@ -58,7 +60,7 @@ static uint32_t count_out(const struct hk_span *slab, const struct model *model)
     return out;
 }
 
-/* As a heap does: looks, then gives. */
+/* Checks a block and then frees it, like a heap. */
 static enum hk_slab_result give(struct hk_span *slab, const void *block) {
     enum hk_slab_result result = hk_slab_look(slab, block);
     if (result == HK_SLAB_DONE) {
@@ -137,7 +139,7 @@ TEST(giving_anything_but_a_block_that_is_out_says_what_it_is_and_changes_nothing
         {47, HK_SLAB_INSIDE_BLOCK},       {2 * 48 + 8, HK_SLAB_INSIDE_BLOCK},
         {48, HK_SLAB_ALREADY_FREE},       {3 * 48, HK_SLAB_NOT_A_BLOCK},
         {100 * 48, HK_SLAB_NOT_A_BLOCK},  {-48, HK_SLAB_NOT_A_BLOCK},
-        {1365 * 48, HK_SLAB_NOT_A_BLOCK}, /* the tail, which holds no block */
+        {1365 * 48, HK_SLAB_NOT_A_BLOCK}, /* the tail, which contains no block */
         {65536, HK_SLAB_NOT_A_BLOCK},     {-(ptrdiff_t)0x7000000000, HK_SLAB_NOT_A_BLOCK},
     };
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {
@@ -171,7 +173,7 @@ TEST(all_free_blocks_can_be_taken_as_bits_and_come_back) {
     hk_slab_take(slab, taken, 40);
     for (int i = 0; i < 40; i += 2)
         give(slab, taken[i]);
-    CHECK_EQ(hk_slab_take_all(slab, bits), 20); /* those never used hold zero: nothing to do */
+    CHECK_EQ(hk_slab_take_all(slab, bits), 20); /* unused blocks are zero, nothing to do */
     CHECK_EQ(bits[0], 0x5555555555);
     CHECK(hk_slab_valid(slab) && slab->free == 0);
     CHECK_EQ(give(slab, taken[1]), HK_SLAB_DONE); /* meanwhile, by its owner */
@@ -204,13 +206,13 @@ TEST(broken_counts_and_bits_are_noticed) {
     slab->free++;
     CHECK(!hk_slab_valid(slab));
     slab->free--;
-    slab->bits[1] ^= 2; /* one block more that is free */
+    slab->bits[1] ^= 2; /* one more free block */
     CHECK(!hk_slab_valid(slab));
     slab->bits[1] ^= 2;
     slab->bits[1] ^= 1; /* one less */
     CHECK(!hk_slab_valid(slab));
     slab->bits[1] ^= 1;
-    slab->bits[1] ^= 1, slab->bits[10] ^= 1; /* the count holds, but block 640 was never used */
+    slab->bits[1] ^= 1, slab->bits[10] ^= 1; /* the count is right, but block 640 was never used */
     CHECK(!hk_slab_valid(slab));
     slab->bits[1] ^= 1, slab->bits[10] ^= 1;
     slab->low = 2; /* words 0 and 1 have free blocks */

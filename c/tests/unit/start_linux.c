@@ -1,4 +1,4 @@
-/* unit/start_linux.c - what is known at the start, also where the kernel tells less.
+/* unit/start_linux.c - system information at start, also with incomplete kernel interfaces.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -6,7 +6,7 @@
 // flags: -Wno-unused-function
 #include "os/syscall_linux.h"
 
-/* The system call that fails with EINVAL, if this is its first argument. */
+/* The first argument of the system call that fails with EINVAL. */
 static long refused_call, refused_argument;
 static inline long enter(long number, const long arguments[6]) {
     if (number == refused_call && arguments[0] == refused_argument)
@@ -16,15 +16,15 @@ static inline long enter(long number, const long arguments[6]) {
 #undef os_syscall
 #define os_syscall(number, ...) enter((number), (const long[6]){__VA_ARGS__})
 
-/* The folder of a test, in which there is no /proc unless the test makes one. */
+/* The folder of a test. It contains no /proc unless the test creates one. */
 #define HK_OS_ROOT "/tmp/hakmem-no-such-folder"
 #include "os/start_linux.c"
-/* After the file under test, which brings the headers in its own order. */
+/* Included after the file under test, which includes the headers in its own order. */
 #include "test.h"
 
 #include <sched.h>
 
-/* Neither the auxiliary vector nor, with the root above, /proc. */
+/* Neither the auxiliary vector nor, with the root folder above, /proc is available. */
 static void refuse_auxv(void) {
     refused_call = SYS_prctl;
     refused_argument = OS_GET_AUXV;
@@ -59,7 +59,7 @@ static void read_clock_of_kernel(void *arg) {
     (void)arg;
     uint64_t entries[OS_AUXV_ENTRIES][2];
     if (os_read_auxv(entries) == 0)
-        return; /* before Linux 6.4 only /proc has the vector */
+        return; /* before Linux 6.4, only /proc provides the vector */
     hk_os_now_ms();
     CHECK(os_start.clock > 4096);
 }

@@ -1,4 +1,4 @@
-/* unit/stats.c - the statistics, and the reports of them, against what was done.
+/* unit/stats.c - compares the statistics and reports with the operations of the test.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -34,7 +34,7 @@ TEST_FRESH(before_the_first_allocation_everything_is_zero) {
 }
 
 TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
-    CHECK_EQ(hak_option_set("purge_thread_mb", "0"), 0); /* nothing goes back by itself */
+    CHECK_EQ(hak_option_set("purge_thread_mb", "0"), 0); /* no memory is returned automatically */
     enum { PER_CLASS = 5 };
     void *blocks[HK_CLASS_COUNT][PER_CLASS];
     size_t expected = 0;
@@ -228,7 +228,7 @@ TEST_FRESH(without_a_writer_the_report_goes_to_standard_error) {
     CHECK_CONTAINS(fake_os_take_errors(), "in live blocks\n");
 }
 
-/* The number behind "name": in the report; counts how often the name occurs. */
+/* Returns the number after "name": in the report, and counts occurrences of the name. */
 static uint64_t json_number(const char *json, const char *name, int *count) {
     char key[100];
     uint64_t number = UINT64_MAX;
@@ -240,7 +240,7 @@ static uint64_t json_number(const char *json, const char *name, int *count) {
     return number;
 }
 
-/* Skips a JSON value; NULL if it is none. */
+/* Skips a JSON value. Returns NULL if it is invalid. */
 static const char *json_skip(const char *at) {
     if (*at == '"') {
         at = strchr(at + 1, '"');

@@ -1,10 +1,10 @@
-/* unit/stopped.c - a forked child takes over the locks of threads that stopped anywhere.
+/* unit/stopped.c - a forked child takes over the locks of threads that stopped at any point.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Threads take and give granules, large blocks and metadata, and purge, while the main thread forks and
- * takes no lock. The child takes their locks over and repairs. What the threads held is intact there,
- * and no memory is handed out twice.
+ * Threads allocate and free granules, large blocks and metadata, and purge. Meanwhile the main
+ * thread forks without taking a lock. The child takes over the locks and repairs the structures.
+ * The blocks of the threads must be intact there, and no memory may be allocated twice.
  */
 // link: fake_os
 // timeout: 120
@@ -21,7 +21,8 @@
 
 enum { THREADS = 3, HELD = 16, FORKS = 100, CHILD_BLOCKS = 60, STAMP = 32 };
 
-/* A block that its thread holds: published once it is stamped, and withdrawn before it is given. */
+/* A live block of a thread. It is published after it has been stamped, and withdrawn before the
+ * free. */
 struct held {
     unsigned char *block; /* atomic */
     size_t bytes;
@@ -118,7 +119,7 @@ static void purge_all_once(void) {
     hk_extent_purge(UINT64_MAX, &budget);
 }
 
-/* Uses the heap, so that anything that is free twice is handed out over something that is held. */
+/* Uses the heap, so that memory that is free twice would overlap a live block. */
 static void use_heap(uint64_t seed) {
     static struct held own[CHILD_BLOCKS];
     for (int i = 0; i < CHILD_BLOCKS; i++)
@@ -133,7 +134,7 @@ static void use_heap(uint64_t seed) {
 }
 
 static void child(void *seed) {
-    hk_arena_repair_purge(&arena); /* as the next holder of PURGE does */
+    hk_arena_repair_purge(&arena); /* like the next holder of PURGE */
     CHECK(hk_arena_valid(&arena));
     CHECK(hk_extent_valid());
     check_all_held();
@@ -144,7 +145,7 @@ static void child(void *seed) {
 
 static void fork_while_threads_work(void) {
     pthread_t threads[THREADS + 1];
-    hk_os_generation(); /* as the start of the process: forks count from here */
+    hk_os_generation(); /* like the start of the process, forks count from here */
     hk_lock_set_repair(HK_RANK_ARENA, repair_arena);
     hk_lock_set_repair(HK_RANK_EXTENT, repair_extents);
     for (uintptr_t i = 0; i < THREADS; i++)

@@ -1,4 +1,4 @@
-/* unit/surroundings.c - the same random work on page sizes, addresses and settings that are rare.
+/* unit/surroundings.c - the same random work with unusual page sizes, addresses and settings.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -21,7 +21,7 @@ static struct {
 } slots[SLOTS];
 
 static size_t random_size(uint64_t *seed) {
-    size_t bits = test_random(seed) % 24; /* to 8 MiB, most small */
+    size_t bits = test_random(seed) % 24; /* up to 8 MiB, mostly small */
     bits = bits > 16 && test_random(seed) % 8 ? bits - 12 : bits;
     return test_random(seed) % ((size_t)2 << bits) + 1;
 }
@@ -109,10 +109,10 @@ TEST_FRESH(memory_far_above_the_class_map) {
     hak_free(hak_malloc(1));
     CHECK(hk_class_map_get()->limit_1 != 0);
     work(jump_far);
-    CHECK(fake_os.chunks_at > FIRST_CHUNK + 2 * TIB); /* some mappings were placed there */
+    CHECK(fake_os.chunks_at > FIRST_CHUNK + 2 * TIB); /* some mappings are there */
 }
 
-/* As where the program reserves 2 TiB of addresses, again and again. */
+/* As if the program repeatedly reserved 2 TiB of address space. */
 static void jump_far_down(int round) {
     fake_os.chunks_at = FIRST_CHUNK + (uintptr_t)(30 - round) * 2 * TIB;
 }

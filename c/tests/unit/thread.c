@@ -1,4 +1,4 @@
-/* unit/thread.c - the cache of a thread from birth to death.
+/* unit/thread.c - the cache of a thread, from thread start to thread exit.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -36,7 +36,7 @@ static uint32_t cached(size_t class) { return hk_bins_count(record(), class); }
 
 static void run(void *(*body)(void *)) { pthread_join(test_thread(body, NULL), NULL); }
 
-/* ---- Birth ----------------------------------------------------------------------------------- */
+/* ---- Thread start ---------------------------------------------------------------------------- */
 
 TEST_FRESH(the_first_call_gives_a_thread_its_cache) {
     CHECK_EQ(stats().threads, 0);
@@ -86,13 +86,13 @@ TEST_FRESH(each_thread_has_a_heap_of_its_own_while_there_are_cpus) {
     check_heaps(1, 1);
     check_heaps(5, 5);
     check_heaps(12, 8);
-    check_heaps(3, 8); /* heaps wait for the next threads */
+    check_heaps(3, 8); /* heaps are available for the next threads */
 }
 
 TEST_FRESH(the_number_of_heaps_is_an_option) {
     char *environment[] = {"HAKMEM_HEAPS=3", NULL};
     fake_os.environment = environment;
-    check_heaps(1, 1); /* while the first thread starts the process, others have no cache */
+    check_heaps(1, 1); /* while the first thread initializes the process, others have no cache */
     check_heaps(7, 3);
 }
 
@@ -139,7 +139,7 @@ TEST_FRESH(a_bin_doubles_with_each_refill_up_to_the_depth_of_its_class) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* Uses many blocks of every class; the most that was cached at any time. */
+/* Uses many blocks of every class. Returns the peak of cached bytes. */
 static size_t use_all_classes(void) {
     static void *blocks[600];
     size_t most = 0;
@@ -233,7 +233,7 @@ static void *free_given_and_wait(void *arg) {
     return arg;
 }
 
-/* A second thread frees what this one allocated, and lives on. */
+/* A second thread frees the blocks of this one, and stays alive. */
 static pthread_t give_to_thread(size_t bytes) {
     pthread_barrier_init(&given.step, NULL, 2);
     for (int i = 0; i < GIVEN; i++)
@@ -259,7 +259,7 @@ TEST_FRESH(blocks_freed_by_another_thread_serve_the_next_allocations) {
         again[i] = hak_malloc(16384);
     CHECK(stats().transfer_takes > takes);
     CHECK_EQ(stats().bytes_live, GIVEN * 16384);
-    CHECK_LE(stats().bytes_slabs, slabs + GIVEN * 16384 / 2); /* most were at hand */
+    CHECK_LE(stats().bytes_slabs, slabs + GIVEN * 16384 / 2); /* most were in the cache */
     end_thread(thread);
     for (int i = 0; i < GIVEN; i++)
         hak_free(again[i]);
@@ -427,7 +427,7 @@ TEST_FRESH(without_memory_no_bin_makes_room_for_another_and_the_call_returns) {
     CHECK_EQ(stats().bytes_live, 0);
 }
 
-/* ---- Death ----------------------------------------------------------------------------------- */
+/* ---- Thread exit ----------------------------------------------------------------------------- */
 
 static void *use_and_free(void *arg) {
     (void)arg;
@@ -440,7 +440,7 @@ TEST_FRESH(a_thread_that_ends_returns_all_that_it_cached) {
     struct hak_stats after = stats();
     CHECK_EQ(after.threads, 0);
     CHECK_EQ(after.bytes_live, 0);
-    hak_trim(); /* this thread's own cache is empty; transfer caches go too */
+    hak_trim(); /* this thread's own cache is empty, and transfer caches are emptied, too */
     after = stats();
     CHECK_EQ(after.bytes_cached, 0);
     CHECK_EQ(after.bytes_slabs, 0);
@@ -467,7 +467,7 @@ static pthread_key_t late_key;
 
 static void free_late(void *block) {
     pthread_setspecific(late_key, NULL);
-    if (hk_thread_get() != NULL) { /* its cache exists: come again in the next round */
+    if (hk_thread_get() != NULL) { /* its cache exists, so run again in the next round */
         pthread_setspecific(late_key, block);
         return;
     }
@@ -483,7 +483,7 @@ static void *leave_late_block(void *arg) {
 
 TEST_FRESH(destructors_that_run_after_the_cache_is_gone_may_allocate_and_free) {
     hak_free(
-        hak_malloc(1)); /* the core's key comes first, and so do its destructors in each round */
+        hak_malloc(1)); /* the core's key comes first, so its destructor runs first in each round */
     pthread_key_create(&late_key, free_late);
     run(leave_late_block);
     CHECK_EQ(stats().bytes_live, 0);

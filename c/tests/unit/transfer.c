@@ -11,7 +11,7 @@
 
 enum { CLASS = HK_CLASS_64, MOST = 1024 };
 
-/* Blocks are pointers here: nothing reads or writes what they point to. */
+/* Blocks are only pointers in this test. Nothing accesses the memory that they point to. */
 static void *block(uintptr_t number) { return (void *)(number * 64); }
 
 static uint32_t put(size_t class, uintptr_t first, uint32_t count) {
@@ -52,7 +52,7 @@ TEST_FRESH(a_cpu_serves_the_threads_that_run_on_it) {
     CHECK_EQ(put(CLASS, 1, 4), 4);
     fake_os.cpu = 2;
     CHECK_EQ(hk_transfer_take(CLASS, to, 4), 0);
-    fake_os.cpu = 7; /* numbers may have gaps: caches are shared then */
+    fake_os.cpu = 7; /* numbers may have gaps, caches are then shared */
     CHECK_EQ(hk_transfer_take(CLASS, to, 4), 4);
 }
 
@@ -103,7 +103,7 @@ TEST_FRESH(the_freed_block_is_compared_with_the_two_newest) {
     CHECK(put.freed_is_there && put.count == 0);
     put = hk_transfer_put(CLASS, others, 2, block(7));
     CHECK(!put.freed_is_there && put.count == 2);
-    CHECK(!put_one(CLASS, block(1)).freed_is_there); /* it is not among the newest any more */
+    CHECK(!put_one(CLASS, block(1)).freed_is_there); /* it is no longer among the newest */
 }
 
 TEST_FRESH(a_scan_takes_what_nobody_needed_since_the_last_one) {
@@ -130,7 +130,7 @@ TEST_FRESH(a_trim_takes_all_blocks_and_their_arrays) {
     CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 40), 40);
     CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 40), 10);
     uint64_t before = hk_meta_bytes();
-    for (int i = 0; i < 1000; i++) { /* an array that was lost would show */
+    for (int i = 0; i < 1000; i++) { /* a lost array would be detected */
         put(CLASS, 1, 1000);
         while (hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_ALL, to, 100) == 100) {
         }
@@ -147,8 +147,7 @@ TEST_FRESH(the_older_half_goes_and_the_newest_blocks_stay) {
         CHECK(to[i] == block(1 + i));
     CHECK_EQ(hk_transfer_take(CLASS, to, 100), 10);
     put(CLASS, 1, 1);
-    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_HALF, to, 100),
-             1); /* so it comes to an end */
+    CHECK_EQ(hk_transfer_take_oldest(0, CLASS, HK_TRANSFER_HALF, to, 100), 1); /* so that it ends */
 }
 
 static void *take_and_put(void *arg) {
@@ -189,12 +188,12 @@ TEST_FRESH(a_cpu_that_only_allocates_takes_from_one_that_only_frees) {
     put(CLASS, 1, 16);
     fake_os.cpu = 0;
     CHECK_EQ(hk_transfer_take(CLASS, to, 8), 8);
-    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 0); /* half of its array is left to its own threads */
+    CHECK_EQ(hk_transfer_take(CLASS, to, 8), 0); /* half of its array remains for its own threads */
     fake_os.cpu = 2;
     put(CLASS, 21, 8);
     fake_os.cpu = 0;
     int looks = 0;
-    while (looks < 100 && hk_transfer_take(CLASS, to, 8) == 0) /* after a look in vain, a pause */
+    while (looks < 100 && hk_transfer_take(CLASS, to, 8) == 0) /* a miss is followed by a pause */
         looks++;
     CHECK(looks > 4 && looks < 32);
 }

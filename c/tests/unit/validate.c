@@ -1,4 +1,4 @@
-/* unit/validate.c - each invariant that is broken on purpose is reported.
+/* unit/validate.c - each invariant that a test violates is reported.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -14,7 +14,7 @@ enum { CLASS = HK_CLASS_64 };
 
 static void *blocks[9000];
 
-/* Some slabs of one class: exhausted, partly free, empty; a large block. */
+/* Some slabs of one class (exhausted, partly free, empty), and a large block. */
 static struct hk_heap_class *make_state(void) {
     struct hk_thread *thread = hk_thread_get();
     REQUIRE(thread != NULL);
@@ -28,7 +28,7 @@ static struct hk_heap_class *make_state(void) {
     return &thread->heap->classes[CLASS];
 }
 
-/* Some slab of the list, with free blocks and blocks that are out. */
+/* A slab of the list with both free and allocated blocks. */
 static struct hk_span *some_slab(const struct hk_heap_class *hc) {
     struct hk_span *slab = hc->first;
     while (slab != NULL && (hk_slab_is_empty(slab) || slab->free == 0 || slab->bits[0] == 0))
@@ -46,7 +46,7 @@ static void check_fault(const char *words) {
     CHECK_EQ(line[strlen(line) - 1], '\n');
 }
 
-/* Changes a field for the time of one validation. */
+/* Changes a field during one validation. */
 #define CHECK_FAULT_WITH(field, value, words)                                                      \
     do {                                                                                           \
         __typeof__(field) before = (field);                                                        \

@@ -1,4 +1,4 @@
-/* probe.c - prints the values of the options named by its arguments, one a line.
+/* probe.c - prints the values of the options named by its arguments, one per line.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -1,4 +1,4 @@
-/* plugin.c - a library for moments.c to load: allocates, when it is loaded and later.
+/* plugin.c - a library for moments.c, which allocates when it is loaded and later.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */

@@ -8,7 +8,7 @@
 
 static pthread_key_t plugin_key;
 
-/* Runs at the end of a thread that used the plugin, before or after hakmem's own. */
+/* Runs at the exit of a thread that used the plugin, before or after hakmem's own destructor. */
 static void plugin_thread_end(void *value) {
     hak_free(value);
     hak_free(memset(hak_malloc(5000), 1, 5000));
