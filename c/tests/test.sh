@@ -1,8 +1,8 @@
-# test.sh - the frame of the tests that are scripts; they source it. As test.h, for bash.
+# test.sh - the test framework for scripts, which source this file. Like test.h, for bash.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# In the environment, from c/tests/run: TEST_ROOT, TEST_BUILD, TEST_CC, TEST_CXX.
+# c/tests/run sets TEST_ROOT, TEST_BUILD, TEST_CC and TEST_CXX in the environment.
 
 set -u
 : "${TEST_ROOT:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
@@ -11,7 +11,7 @@ library=$TEST_BUILD/libhakmem.so
 archive=$TEST_BUILD/libhakmem.a
 test_passed=0 test_failed=0 test_skipped=0
 
-# A folder of the test's own, gone when it ends.
+# A temporary folder for the test, which is removed at the end.
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 
@@ -20,7 +20,7 @@ ok() {
     test_passed=$((test_passed + 1))
 }
 
-# not_ok NAME [TEXT]: a failure, with what explains it.
+# not_ok NAME [TEXT]: reports a failure, with an explanation.
 not_ok() {
     [[ -n ${2:-} ]] && printf '%s\n' "$2" | tail -n 40 | sed 's/^/    /'
     echo "not ok $1"
@@ -32,7 +32,7 @@ skip() {
     test_skipped=$((test_skipped + 1))
 }
 
-# check NAME COMMAND...: passes when the command succeeds.
+# check NAME COMMAND...: passes if the command succeeds.
 check() {
     local name=$1 output
     shift
@@ -54,7 +54,7 @@ right: $3"
     fi
 }
 
-# check_match NAME TEXT REGEX: some line of the text matches.
+# check_match NAME TEXT REGEX: passes if a line of the text matches.
 check_match() {
     if grep -Eq -- "$3" <<<"$2"; then
         ok "$1"
@@ -77,18 +77,18 @@ installed() {
     command -v "$1" >/dev/null
 }
 
-# The loader only warns of a library that it cannot preload; the test would be of libc then.
+# The loader only warns if it cannot preload a library. The test would then run on libc.
 if env LD_PRELOAD="$library" true 2>&1 | grep -q .; then
     echo "$library cannot be preloaded" >&2
     exit 1
 fi
 
-# preloaded COMMAND...: runs it with libhakmem.so preloaded, and no other process.
+# preloaded COMMAND...: runs it, and no other process, with libhakmem.so preloaded.
 preloaded() {
     env LD_PRELOAD="$library" "$@"
 }
 
-# finish: the last line of every test.
+# finish: prints the last line of every test.
 finish() {
     if ((test_skipped)); then
         echo "$test_passed passed, $test_failed failed, $test_skipped skipped"

@@ -9,11 +9,11 @@
 cd "$TEST_ROOT" || exit 1
 
 cross=aarch64-linux-gnu-gcc
-# Command-line variables of a make that runs the tests (CC, DEBUG) are not for this build.
+# Ignore command-line variables of the make that runs the tests (CC, DEBUG).
 check library_compiles env -u MAKEFLAGS make --no-print-directory -s BUILD="$scratch" CC=$cross \
     CFLAGS=-Werror "$scratch/libhakmem.a"
 
-# The helper thread is off (see env above): what it makes libc allocate would be counted.
+# The scavenger is off (see env above), because libc's allocations for it would be counted.
 # runs NAME SOURCE LAST-LINE: compiles the program against the library and runs it.
 runs() {
     check "$1_compiles" $cross -g -O1 -fno-builtin -pthread -D_GNU_SOURCE -I c/include -I c/src \
@@ -27,7 +27,7 @@ runs producer_consumer examples/c/producer_consumer.c '^400000 messages received
 runs grid c/tests/api/grid.c '^[0-9]+ passed, 0 failed'
 runs threads c/tests/model/threads.c '^[0-9]+ passed, 0 failed'
 
-# A C program that throws as C++ does: the compiler for C++ need not be installed.
+# A C program that throws an exception like C++, so that no C++ compiler is needed.
 cat >"$scratch/throws.c" <<'END_C'
 #include <stdio.h>
 void *throws_allocate(unsigned long bytes) __asm__("__cxa_allocate_exception");

@@ -12,7 +12,7 @@ if [[ ! -f build/libhakmem.so ]]; then
 fi
 export CC=$TEST_CC QUICK=1
 
-# table TITLE: the lines below the head of the table whose title begins so.
+# table TITLE: prints the lines below the header of the table with this title prefix.
 table() {
     awk -v title="$1" '
         index($0, title) == 1 { found = 1 }

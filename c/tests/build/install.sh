@@ -1,4 +1,4 @@
-# install.sh - an installed hakmem serves strangers: pkg-config, CMake, the manual page, exports.
+# install.sh - an installed hakmem works for other projects: pkg-config, CMake, manual page, exports.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 120
@@ -9,7 +9,7 @@ cd "$TEST_ROOT" || exit 1
 prefix=/opt/hakmem stage=$scratch/stage
 place=$stage$prefix
 built=${TEST_BUILD#"$TEST_ROOT"/}
-# -o: what is installed is what the other tests use at this moment, never built anew.
+# -o prevents a rebuild, because other tests are using these files.
 make_quietly() {
     make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX=$prefix \
         LIBDIR=$prefix/lib/arch DESTDIR="$stage" "$@"
@@ -29,7 +29,7 @@ check_equal installed_files \
 ./share/man/man3/hakmem.3"
 check_equal no_placeholder_remains "$(grep -rIl '@[A-Z]' "$place/lib" "$place/share")" ""
 
-# A program that succeeds only when its malloc is hakmem's.
+# A program that succeeds only if its malloc is hakmem's.
 cat >"$scratch/program.c" <<'SOURCE'
 #include <hakmem.h>
 #include <stdio.h>
@@ -82,7 +82,7 @@ if installed pkg-config; then
 fi
 check_equal a_staged_installation_prints_no_notes "$(make_quietly install 2>&1 | grep "^hakmem:")" ""
 
-# With an ldconfig that searches the folder, but has not been run since.
+# With an ldconfig that searches the folder but has not been run since the installation.
 mkdir "$scratch/bin"
 cat >"$scratch/bin/ldconfig" <<SOURCE
 #!/bin/sh
@@ -132,7 +132,7 @@ else
     skip manual "not installed"
 fi
 
-# What the shared library adds to a process: the interface, the C library's names, C++'s operators.
+# The exports of the shared library: the interface, the C library's functions, C++'s operators.
 exported=$(nm -D --defined-only "$place/lib/arch/libhakmem.so" | awk '{ print $3 }')
 check_equal no_other_name_is_exported "$(grep -Ev '^(hak_|_Z(nw|na|dlPv|daPv))' <<<"$exported" |
     sort | tr '\n' ' ')" "aligned_alloc calloc cfree dlopen free free_aligned_sized free_sized mallinfo \
@@ -143,7 +143,7 @@ check_equal every_declared_function_is_exported \
     "$(comm -23 <(echo "$declared") <(sort <<<"$exported"))" ""
 check_equal every_exported_hak_name_is_declared \
     "$(comm -13 <(echo "$declared") <(grep '^hak_' <<<"$exported" | sort))" ""
-# Every name that hides nothing: a linked program may use all others itself.
+# All public names of the archive. A linked program may define all other names itself.
 check_equal global_names_of_the_archive_are_ours \
     "$(nm -g --defined-only "$place/lib/arch/libhakmem.a" | awk 'NF == 3 { print $3 }' |
         grep -Ev '^(hak_|hk_)' | grep -vxF "$exported")" ""

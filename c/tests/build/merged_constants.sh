@@ -1,4 +1,4 @@
-# merged_constants.sh - the library works when equal constants have one address.
+# merged_constants.sh - the library works if equal constants share one address.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 120
@@ -12,7 +12,7 @@ check test_compiles "$TEST_CC" -g -O1 -fno-builtin -pthread -D_GNU_SOURCE -I c/i
     c/tests/stress/many_threads.c "$scratch/libhakmem.a" -o "$scratch/threads"
 check_match threads_start_and_end "$("$scratch/threads" 2>&1 | tail -n 1)" '^[0-9]+ passed, 0 failed'
 
-# The objects that the code tells apart by address or content.
+# The objects that the code distinguishes by address or content.
 sentinels=$(nm "$scratch/libhakmem.a" 2>/dev/null | awk '$3 ~ /^tcache_(uninitialized|disabled)$/ { print $1 }')
 check_equal the_sentinel_caches_are_two "$(sort -u <<<"$sentinels" | wc -l)" 2
 

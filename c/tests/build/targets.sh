@@ -1,4 +1,4 @@
-# targets.sh - the core builds for other C libraries than the usual one, and says so where it does not.
+# targets.sh - the core builds for other C libraries, or fails with a clear error message.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 300
@@ -8,7 +8,7 @@ cd "$TEST_ROOT" || exit 1
 
 flags=(-std=gnu11 -O1 -fPIC -pthread -Wall -Wextra -Werror -I c/include -I c/src)
 
-# Succeeds when the block comes from here, in this thread and in another.
+# Succeeds if blocks come from hakmem, in this thread and in another one.
 cat >"$scratch/program.c" <<'END_C'
 #include <hakmem.h>
 #include <pthread.h>
@@ -93,7 +93,7 @@ fi
 
 # ---- 32 bits ---------------------------------------------------------------------------------------
 
-# Headers for 32 bits need not be there: the sentence comes first.
+# No headers for 32 bits are needed, because the error message comes first.
 for arguments in "-m32" "-mx32"; do
     result=$("$TEST_CC" $arguments "${flags[@]}" -DHAK_OVERRIDE -fsyntax-only c/src/hakmem.c 2>&1)
     if [[ $result == *unrecognized* ]]; then

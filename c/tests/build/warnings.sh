@@ -1,5 +1,5 @@
-# warnings.sh - everything of the core compiles without a warning: each file alone, the unity file in
-# its variants, the header as C and as C++; by each compiler that is installed.
+# warnings.sh - the core compiles without warnings with each installed compiler: each file alone, the
+# unity file in its variants, and the header as C and as C++.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 180
@@ -7,7 +7,7 @@
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
 
-# The flags of the libraries, from the Makefile itself.
+# The flags of the libraries, read from the Makefile.
 flags=$(make --no-print-directory -s print-flags) && [[ -n $flags ]] || exit 1
 
 compiles() {

@@ -1,11 +1,11 @@
-# link_time.sh - exceptions pass through operator new where all is optimised at link time.
+# link_time.sh - exceptions pass through operator new with link-time optimisation.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 180
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 cd "$TEST_ROOT" || exit 1
 
-# The flags of the libraries, from the Makefile itself.
+# The flags of the libraries, read from the Makefile.
 flags=$(make --no-print-directory -s print-flags) && [[ -n $flags ]] || exit 1
 
 cat >"$scratch/program.cpp" <<'END_C'
@@ -31,7 +31,7 @@ int main() {
 }
 END_C
 
-# caught C-COMPILER C++-COMPILER: how many of the three failures the program sees.
+# caught C-COMPILER C++-COMPILER: prints how many of the three failures the program catches.
 caught() {
     $1 $flags -flto -c c/src/hakmem.c -o "$scratch/hakmem.o" &&
         $2 -std=c++17 -O2 -flto -fno-builtin -pthread "$scratch/program.cpp" "$scratch/hakmem.o" \

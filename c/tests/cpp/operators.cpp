@@ -4,7 +4,7 @@
  */
 // link: archive preload shared static
 // flags: -Wno-alloc-size-larger-than -Wno-use-after-free -fsized-deallocation
-// A static executable takes from libstdc++ only what it is asked for: the archive's references are weak.
+// A static executable links only referenced parts of libstdc++, and the archive's references are weak.
 // libs: -Wl,-u,_ZSt17__throw_bad_allocv -Wl,-u,_ZSt15get_new_handlerv
 // variant: HAKMEM_CHECKS=1
 #include "test.h"
@@ -13,7 +13,7 @@
 #include <malloc.h>
 #include <new>
 
-/* Of the library, if it is linked; preloaded, it is not declared to the program. */
+/* Defined if the library is linked, but not if it is only preloaded. */
 extern "C" size_t hak_usable_size(const void *ptr) noexcept __attribute__((weak));
 
 static const size_t sizes[] = {0, 1, 8, 16, 17, 100, 1024, 5000, 60000, 300000, 5000000};
@@ -23,7 +23,7 @@ static void use(void *p, size_t size, size_t align) {
     AT("size align", size, align);
     REQUIRE(p);
     CHECK_EQ((uintptr_t)HIDE(p) % align, 0);
-    /* libstdc++'s operators would be of malloc too, but a foreign heap would not know the block. */
+    /* libstdc++'s operators would use malloc, too, but then hakmem would not know the block. */
     if (hak_usable_size)
         CHECK_GE(hak_usable_size(p), size);
     CHECK_GE(malloc_usable_size(p), size);
@@ -117,7 +117,7 @@ TEST(absurd_sizes_give_null_from_nothrow_forms) {
 
 static unsigned handled;
 
-/* Gives up at the third call: without a handler, new throws. */
+/* Gives up at the third call. Without a handler, new throws. */
 static void count_and_give_up() {
     if (++handled == 3)
         std::set_new_handler(nullptr);
@@ -161,7 +161,7 @@ static void throw_through_frames() {
         throw out_of_patience();
 }
 
-/* An exception that escaped here would end the program. */
+/* An exception that escapes from here would end the program. */
 static void *new_noexcept(size_t size) noexcept { return ::operator new(size, std::nothrow); }
 
 TEST(nothrow_forms_give_null_when_the_new_handler_throws) {

@@ -34,7 +34,7 @@ void work(bool early) {
         first.lines.assign(50, std::string(100, 'y'));
         second.assign(5000, 'z');
     } else {
-        (void)&first; // made, but nothing is allocated before the end of the thread
+        (void)&first; // creates it, but nothing is allocated before thread exit
         first.large.reset();
     }
 }

@@ -1,4 +1,4 @@
-# without_libstdcxx.sh - the libraries need no C++ runtime, and serve programs that have none.
+# without_libstdcxx.sh - the libraries need no C++ runtime, and work in programs without one.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
@@ -29,7 +29,7 @@ if ! installed "$TEST_CXX"; then
     finish
 fi
 
-# New and delete, no exceptions, no runtime: as in a kernel or a plugin.
+# New and delete without exceptions and runtime, as in a kernel or a plugin.
 cat >"$scratch/bare.cpp" <<'END'
 #include <cstddef>
 struct item { int values[100]; };
@@ -48,7 +48,7 @@ int main() {
     return 0;
 }
 END
-# link_without_runtime NAME: the C compiler links, so that no C++ library is.
+# link_without_runtime NAME: links with the C compiler, so that no C++ library is linked.
 link_without_runtime() {
     "$TEST_CXX" -std=c++17 -fno-exceptions -fno-rtti -c "$scratch/$1.cpp" -o "$scratch/$1.o" &&
         "$TEST_CC" "$scratch/$1.o" "$archive" -pthread -o "$scratch/$1"
@@ -58,7 +58,7 @@ link_bare() {
 }
 check a_cxx_program_without_its_runtime_has_the_operators link_bare
 
-# Out of memory without a runtime: nobody could catch an exception.
+# Out of memory without a runtime, where nothing could catch an exception.
 cat >"$scratch/absurd.cpp" <<'END'
 #include <cstddef>
 #include <cstdint>

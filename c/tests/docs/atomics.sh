@@ -33,7 +33,7 @@ variables_in_use() {
         }' | sort -u
 }
 
-# The names of the table: the first cells of its rows, `a.b` also as ".b", `a.*` as "a.*".
+# The names in the table, from the first cells of its rows: `a.b` also as ".b", `a.*` as "a.*".
 rows=$(sed -n '/^## Atomic variables/,/^## /s/^| \(`[^|]*`\).*/\1/p' "$document" | grep -oE '`[^`]+`\)?' |
     tr -d '`)')
 
@@ -66,7 +66,7 @@ check_equal the_source_uses_atomic_variables "$( (($(wc -l <<<"$used") > 10)) &&
 check_equal every_atomic_variable_has_a_row "$(undocumented <<<"$used")" ""
 check_equal every_row_is_an_atomic_variable "$(not_in_use "$used")" ""
 
-# A declaration with the tag atomic: its name is a row, or the end of one.
+# The name of each declaration with the tag atomic must be a row, or the end of one.
 declared=$(grep -rhoE '[a-z_]+(\[[^]]*\])?; +/\* atomic' c/src | sed -E 's/[^a-z_].*//' | sort -u)
 check_equal every_declaration_tagged_atomic_has_a_row "$(
     for name in $declared; do

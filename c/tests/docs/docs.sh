@@ -1,4 +1,4 @@
-# docs.sh - the documentation says what the code says.
+# docs.sh - the documentation matches the code.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -11,7 +11,7 @@ check_equal readme_table_of_options_is_current \
 check_equal every_option_is_listed "$(c/tools/options readme | wc -l)" \
     "$(grep -c '^OPTION(' c/src/core/options.def)"
 
-# Names that a text does not mention.
+# Prints the names that a text does not mention.
 missing() {
     local text=$1 name
     while read -r name; do
@@ -29,7 +29,7 @@ check_equal manual_names_every_statistic \
     "$(sed -n '/^struct hak_stats {/,/^}/s/^ *uint64_t \([a-z_]*\);.*/\1/p' c/include/hakmem.h |
         missing "$manual")" ""
 
-# Everything of this project that a document links to exists.
+# All link targets within this project exist.
 check_equal links_of_documents_lead_somewhere "$(
     for document in ./*.md c/docs/*.md c/src/*.md */README.md */*/README.md; do
         [[ -e $document ]] || continue

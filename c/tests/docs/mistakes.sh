@@ -1,4 +1,4 @@
-# mistakes.sh - the table of c/docs/mistakes.md is what the library does.
+# mistakes.sh - the table in c/docs/mistakes.md matches the behaviour of the library.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 

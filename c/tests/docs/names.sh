@@ -1,12 +1,12 @@
-# names.sh - the files and functions that the documents of the core name are in the source.
+# names.sh - files and functions named in the documents of the core exist in the source.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
 
-# names_in DOCUMENT: its words in code style that look like our names, `box/file.c` or `word_word`. The
-# table of the earlier design's names is about what is gone.
+# names_in DOCUMENT: prints its words in code style that look like our names, `module/file.c` or
+# `word_word`. The table of the earlier design's names is excluded, because these no longer exist.
 names_in() {
     sed '/^Names of the earlier design/,/^## /d; /^```/,/^```/d' "$1" | grep -oE '`[^`]+`' |
         grep -oE '\b(([a-z]+/)+[a-z_]+(\.[a-z]+)?|[a-z]+_[a-z_]+)\b' | sort -u

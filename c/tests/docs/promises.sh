@@ -5,7 +5,7 @@
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
 
-# The rows: situation, promise, test. Rows of headings have empty cells.
+# The columns are situation, promise and test. Heading rows have empty cells.
 rows=$(grep -E '^\| [^*|-]' c/docs/promises.md | grep -v '^| situation')
 check_equal there_are_many_promises "$( (($(wc -l <<<"$rows") > 30)) && echo yes)" yes
 

@@ -1,4 +1,4 @@
-# thread_sanitizer.sh - the commands of c/docs/concurrency.md run, and ThreadSanitizer reports nothing.
+# thread_sanitizer.sh - the commands in c/docs/concurrency.md work, and ThreadSanitizer reports nothing.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
@@ -10,7 +10,7 @@ cd "$scratch" || exit 1
 commands=$(sed -n '/^```sh$/,/^```$/p' "$TEST_ROOT/c/docs/concurrency.md" | grep -v '^```')
 check_match the_document_has_the_commands "$commands" fsanitize=thread
 
-# Needs the sanitizer's library, and a kernel whose address layout it understands.
+# Needs the sanitizer's library, and a kernel with an address layout that it supports.
 if ! { "$TEST_CC" -fsanitize=thread -x c -o probe - <<<'int main(void) { return 0; }' && ./probe; } 2>/dev/null; then
     skip no_data_race_is_seen "ThreadSanitizer does not work here"
     finish

@@ -14,7 +14,7 @@ check the_probe_with_hak_conf_compiles build_probe probe_conf \
 check the_probe_with_a_bad_hak_conf_compiles build_probe probe_bad_conf \
     '-DCONF="purge_delay_ms=x,no_such=1,,thread_cache_kb=44"'
 
-# probe ENVIRONMENT... -- OPTION...: standard error and output of the probe.
+# probe ENVIRONMENT... -- OPTION...: prints standard error and output of the probe.
 probe() {
     local -a assigned=()
     while [[ $1 != -- ]]; do
@@ -25,9 +25,9 @@ probe() {
     env "${assigned[@]}" "$scratch/${program:-probe}" "$@" 2>&1
 }
 
-# ---- Every option parses; the list is the program's own: the table in options.def. -----------------
+# ---- Every option in options.def parses --------------------------------------------------------------
 
-# check_takes VARIABLE NAME VALUE: read back as given, and no warning.
+# check_takes VARIABLE NAME VALUE: checks that the value is read back, without a warning.
 check_takes() {
     local taken
     taken=$(env "$1=$3" "$scratch/probe" "$2" 2>"$scratch/errors")
@@ -37,7 +37,7 @@ check_takes() {
 while read -r name usual least most choices; do
     variable=HAKMEM_${name^^}
     if [[ $choices == % ]]; then
-        # Bytes, or a part of the cgroup's memory, which may have no limit.
+        # Bytes, or a percentage of the cgroup's memory, which may be unlimited.
         check_takes "$variable" "$name" 1048576000
         check_match "${variable}_takes_50%_without_a_warning" "$(probe "$variable=50%" -- "$name")" '^[0-9]+$'
         bad=(x "" -1 1.5 % 101% 5%% 99999999999999999999999999)
@@ -77,7 +77,7 @@ check_match a_misspelt_name_gives_a_warning_that_names_it "$result" '^hakmem: HA
 check_equal a_misspelt_name_changes_nothing "$(tail -n 1 <<<"$result")" 0
 check_equal a_variable_of_another_tool_gives_no_warning "$(probe HAKMEM_DIR=/opt/x HAKMEM_ROOT=1 -- checks)" 0
 
-# The shell, its children, theirs, and the program that replaces it.
+# The shell, its children, their children, and the program that replaces the shell.
 tree=$(env HAKMEM_STAT=1 LD_PRELOAD="$library" bash -c '/bin/true; (/bin/true; sh -c "/bin/true; :"); exec /bin/true' 2>&1)
 check_equal a_tree_of_processes_warns_once "$(wc -l <<<"$tree") $(grep -c HAKMEM_STAT <<<"$tree")" "1 1"
 check_equal a_name_without_the_prefix_is_not_looked_at "$(probe CHECKS=1 -- checks)" 0
@@ -125,7 +125,7 @@ else
     chmod 711 "$scratch"
     cp "$scratch/probe" "$scratch/probe_suid"
     chmod 4755 "$scratch/probe_suid"
-    # As the same user first: the environment counts, so that the difference is set-uid alone.
+    # First as the same user, where the environment applies, so that set-uid is the only difference.
     check_equal the_same_program_run_by_its_owner_reads_the_environment \
         "$(HAKMEM_PURGE_DELAY_MS=55 "$scratch/probe_suid" purge_delay_ms 2>&1)" 55
     check_equal $name "$(HAKMEM_PURGE_DELAY_MS=55 HAKMEM_CHECKS=x setpriv --reuid 65534 --regid 65534 \

@@ -1,4 +1,4 @@
-# front.sh - the hot functions have as few instructions as promised, and as many as yesterday.
+# front.sh - the hot functions have as few instructions as promised, and no more or less than before.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
@@ -14,7 +14,7 @@ elif ((status != 0)); then
     finish
 fi
 
-# within CASE INSTRUCTIONS: at most so many, no call, no taken branch.
+# within CASE INSTRUCTIONS: at most that many instructions, no call, and no taken branch.
 within() {
     local row
     row=$(grep "^$1 " <<<"$counts")
@@ -26,7 +26,7 @@ within() {
 for size in 16 100 1024; do
     within malloc_$size 14
 done
-# The reasons for more than 20 are in the head of the golden file.
+# The header of the golden file gives the reasons for more than 20.
 for size in 16 1024 40000; do
     within free_$size 22
 done

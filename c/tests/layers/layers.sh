@@ -1,4 +1,4 @@
-# layers.sh - c/src keeps to its layers, and check_layers sees when it does not.
+# layers.sh - c/src obeys its layers, and check_layers detects violations.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # needs: nm make
@@ -8,7 +8,7 @@ export CC=$TEST_CC
 
 check the_core_keeps_to_its_layers "$TEST_ROOT/c/tools/check_layers"
 
-# A copy of the core that is spoilt in every way at once.
+# A copy of the core with all kinds of violations.
 mkdir -p "$scratch/copy/c"
 cp -r "$TEST_ROOT/c/src" "$TEST_ROOT/c/include" "$scratch/copy/c/"
 spoil() {

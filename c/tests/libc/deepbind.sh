@@ -4,7 +4,7 @@
 # needs: readelf
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
-# The plugin frees blocks of the host and of libc, and hands blocks of its own to the host.
+# The plugin frees blocks of the host and of libc, and passes its own blocks to the host.
 cat >"$scratch/plugin.c" <<'END_C'
 #include <stdlib.h>
 #include <string.h>
@@ -49,10 +49,10 @@ check_equal a_deeply_bound_plugin_exchanges_blocks_with_the_host \
 check_equal a_host_that_links_the_library_exchanges_blocks_too \
     "$("$scratch/linked" "$scratch/beside/plugin.so" 2>&1)" exchanged
 
-# The name without a path is found by the RUNPATH of the program that calls dlopen.
+# A name without a path is found with the RUNPATH of the program that calls dlopen.
 check_equal the_runpath_of_the_caller_is_searched "$(preloaded "$scratch/host" plugin.so 2>&1)" exchanged
 
-# With the flag, the plugin has libc's malloc: the first free of a foreign block ends the program.
+# With the flag, the plugin uses libc's malloc, so the first free of a foreign block ends the program.
 result=$(HAKMEM_DEEPBIND=keep preloaded "$scratch/host" "$scratch/beside/plugin.so" 2>&1)
 check the_option_passes_the_flag_on test "$result" != exchanged
 

@@ -5,7 +5,7 @@
 # needs: nm
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
-# Each replacement allocates in the usual ways and then calls the function that it replaces.
+# Each replacement allocates with the usual functions, and then calls the original function.
 cat >"$scratch/hooks.c" <<'END_C'
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -27,7 +27,7 @@ static void use(void) {
     inside--;
 }
 
-/* Registers and return values are wide enough for the arguments of all of them. */
+/* Registers and return values are wide enough for all of these functions. */
 #define HOOK(name)                                                                                 \
     long hook_##name(long, long, long, long, long, long, long) __asm__(#name);                     \
     long hook_##name(long a, long b, long c, long d, long e, long f, long g) {                     \
@@ -71,7 +71,7 @@ int main(void) {
 END_C
 check the_program_compiles "$TEST_CC" -fno-builtin -pthread "$scratch/program.c" -o "$scratch/program"
 
-# hooked NAME...: the program's output with replacements of these functions.
+# hooked NAME...: prints the program's output with replacements of these functions.
 hooked() {
     sed "s/^NAMES/$(printf 'HOOK(%s) ' "$@")/" "$scratch/hooks.c" >"$scratch/hooked.c"
     "$TEST_CC" -w -fno-builtin -shared -fPIC "$scratch/hooked.c" -o "$scratch/hooked.so" -ldl &&
@@ -89,7 +89,7 @@ check_equal replacements_of_all_of_them_may_allocate "$(hooked $names)" ok
 stats=1
 check_equal replacements_may_allocate_while_statistics_are_printed "$(hooked $names)" ok
 
-# Every such function that the archive calls would be one more.
+# The archive itself must call none of these functions.
 called=$(nm -u "$archive" | awk '{ print $2 }' | grep -xF -f <(printf '%s\n' $names) | xargs)
 check_equal the_core_calls_none_of_them "$called" ""
 

@@ -25,11 +25,11 @@ check_equal a_preloaded_shell_runs_pipelines \
 check_equal preloading_twice_changes_nothing \
     "$(env LD_PRELOAD="$library $library" /bin/echo hello 2>&1)" hello
 
-# A program with little address space still starts: the class map must not need gigabytes.
+# A program with little address space still starts, because the class map must not need gigabytes.
 check_equal a_program_with_512_mib_of_address_space_runs \
     "$(ulimit -v 524288 && preloaded /bin/echo hello 2>&1)" hello
 
-# Valgrind hides the kernel's shared object (vDSO), whose clock is used elsewhere.
+# Valgrind hides the kernel's shared object (vDSO), which provides the clock otherwise.
 if installed valgrind; then
     check_equal a_program_runs_under_valgrind \
         "$(preloaded valgrind --tool=none -q --trace-children=yes /bin/echo hello 2>&1)" hello

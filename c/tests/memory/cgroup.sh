@@ -1,4 +1,4 @@
-# cgroup.sh - limits in per cent of the cgroup's.
+# cgroup.sh - limits in per cent of the cgroup's limit.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
@@ -36,9 +36,9 @@ else
     rmdir "$group"
 fi
 
-# ---- With files that look like one -------------------------------------------------------------------
+# ---- With simulated files ----------------------------------------------------------------------------
 
-# seen TOP OWN: the limits where the top group and the group of the process have these memory.max.
+# seen TOP OWN: prints the limits if the top group and the process's group have these memory.max values.
 seen() {
     unshare --mount "${user[@]}" bash -c '
         set -e

@@ -1,4 +1,4 @@
-# scenarios.sh - short versions of the scenarios of `make memory`, held against their limits.
+# scenarios.sh - short versions of the scenarios of `make memory`, compared with their limits.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 120
@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
 programs=$TEST_ROOT/build/memory
 
-# scenario NAME PROGRAM ARGUMENT...: runs it, and checks each figure that has a limit.
+# scenario NAME PROGRAM ARGUMENT...: runs it, and checks each value that has a limit.
 scenario() {
     local name=$1 lines word figure value limit unit
     shift
@@ -19,7 +19,7 @@ scenario() {
         echo "    $name: $figure $value $unit, at most $limit"
         [[ $limit == - ]] || check_at_most "${name}_$figure" "$value" "$limit"
     done <<<"$lines"
-    # A scenario without figures would pass unseen.
+    # A scenario without values must not pass.
     check_match "${name}_has_figures" "$lines" '^figure .* [0-9]+ [^-]* *$'
 }
 
@@ -34,7 +34,7 @@ scenario a_small_program_stays_small idle 1500
 
 # ---- Huge pages ------------------------------------------------------------------------------------
 
-# asks_for_huge_pages ARGUMENT...: how often the scenario `dense` asks the kernel for huge pages.
+# asks_for_huge_pages ARGUMENT...: counts how often the scenario `dense` requests huge pages.
 asks_for_huge_pages() {
     strace -f -qq -e trace=madvise -o "$scratch/trace" -E "LD_PRELOAD=$library" \
         "$programs/dense" "$@" >/dev/null 2>"$scratch/errors" || return

@@ -1,4 +1,4 @@
-# plugins.sh - libraries that contain the archive come and go.
+# plugins.sh - loading and unloading libraries that contain the archive.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # env: HAKMEM_PURGE_DELAY_MS=200
@@ -19,7 +19,7 @@ check a_library_may_be_closed_while_its_scavenger_exists "$host" "$plugin" scave
 check a_library_works_in_another_namespace "$host" "$plugin" another_namespace
 check a_library_may_be_opened_again_in_a_forked_child "$host" "$plugin" child
 
-# The archive in a program: nothing of its start is left behind for dlerror.
+# The archive in a program. Its start must leave no error for dlerror.
 cat >"$scratch/clean.c" <<'END'
 #include <dlfcn.h>
 #include <hakmem.h>

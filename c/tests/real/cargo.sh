@@ -10,7 +10,7 @@ if ! [[ -f $TEST_ROOT/hakmem/Cargo.toml ]]; then
     skip $name "the crate is not here"
     finish
 fi
-# The tests need no network: what the crate depends on must be on this machine already.
+# The tests need no network, so the dependencies of the crate must already be on this machine.
 export CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=$scratch/target
 build() {
     (cd "$TEST_ROOT" && "$@" cargo build -q -j 2 -p hakmem-alloc --locked 2>&1 || "$@" cargo build -q -j 2 -p hakmem-alloc 2>&1)

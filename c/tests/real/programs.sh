@@ -1,10 +1,10 @@
-# programs.sh - perl, sqlite3, a shell and a compiler give the same results on hakmem as on libc.
+# programs.sh - perl, sqlite3, a shell and a compiler give the same results with hakmem and with libc.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 180
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
-# same NAME COMMAND...: the command prints the same, and succeeds, with and without the library.
+# same NAME COMMAND...: the command succeeds with the same output with and without the library.
 same() {
     local name=$1 expected actual
     shift
@@ -72,8 +72,8 @@ same_if_installed awk awk_fills_arrays awk 'BEGIN { for (i = 0; i < 300000; i++)
 same_if_installed xz xz_compresses_with_threads \
     bash -c 'set -o pipefail; cat "$1"/c/*/*/*.[ch] "$1"/c/src/*/*.c | xz -T2 | md5sum' - "$TEST_ROOT"
 
-# compiled COMMAND: an object file by that compiler, of sources that nobody changes meanwhile. The
-# file's name is the same each time, as it is in the debug information.
+# compiled COMMAND: creates an object file with that compiler, from sources that do not change
+# meanwhile. The file's name is always the same, because it is in the debug information.
 cp -r "$TEST_ROOT/c/src" "$TEST_ROOT/c/include" "$scratch/"
 compiled() {
     (cd "$scratch" && "$@" -std=gnu11 -O2 -g -I include -I src -DHAK_OVERRIDE -c src/hakmem.c -o core.o) &&

@@ -5,16 +5,16 @@
 # timeout: 300
 source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
-# The interpreter itself: what is called python3 may be a script that chooses one.
+# The interpreter itself, because python3 may be a script that selects one.
 python=$(python3 -c 'import sys; print(sys.executable)')
 
 
-# What failed, and how many tests there were.
+# Prints the failures and the number of tests.
 summary() {
     grep -E '^(FAIL|ERROR): |^Total tests: ' <<<"$1" | sort
 }
 
-# python_test MODULE ASSIGNMENT...: with the environment. A test that fails on libc must fail alike.
+# python_test MODULE ASSIGNMENT...: runs tests with the environment. The same tests must fail on libc.
 python_test() {
     local module=$1 name=python_passes_$1 actual expected
     shift
@@ -33,11 +33,11 @@ python_test() {
     fi
 }
 
-# The tests of str were called test_unicode before python 3.12.
+# The tests of str had the name test_unicode before python 3.12.
 strings=test_str
 "$python" -c "import test.test_str" 2>/dev/null || strings=test_unicode
 
-# Without its own allocator every object of python is a block.
+# Without Python's own allocator, every object is a block.
 for module in test_json test_dict test_list $strings test_threading; do
     python_test $module PYTHONMALLOC=malloc
 done

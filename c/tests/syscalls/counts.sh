@@ -1,4 +1,4 @@
-# counts.sh - memory system calls of the benchmark programs, and what an idle process holds.
+# counts.sh - memory system calls of the benchmark programs, and the memory of an idle process.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 120
@@ -6,7 +6,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/../test.sh"
 
 # ---- mmap + munmap + madvise -----------------------------------------------------------------------
 
-# calls PROGRAM...: of the program and its threads, the loader's own work included.
+# calls PROGRAM...: counts the calls of the program and its threads, including those of the loader.
 calls() {
     strace -f -qq -e trace=mmap,munmap,madvise -o "$scratch/trace" -E "LD_PRELOAD=$library" "$@" \
         >/dev/null 2>"$scratch/errors" && ! grep -q 'cannot be preloaded' "$scratch/errors" || return
@@ -35,9 +35,9 @@ limit() {
 if [[ -f $TEST_ROOT/benches/c/Makefile ]]; then
     check the_benchmark_programs_build make -s -C "$TEST_ROOT/benches/c" CC="$TEST_CC"
 fi
-# Of these, three are for what was in .bss before: the class map, and the page that notices a fork.
+# Three of these are for the class map and the page that detects a fork, which were in .bss before.
 limit 21 bench_random_mixed 100000 256 42
-# Of these, 17 give back what the thread freed last: no scavenger will.
+# 17 of these return the memory that the thread freed last, because there is no scavenger.
 limit 46 bench_pool_tls 1 100000 256 42
 limit 120 bench_pool_tls 4 50000 256 42
 
@@ -54,7 +54,7 @@ int main(void) {
 }
 END
 
-# idle_once COMMAND...: its resident KiB and the anonymous ones of them, once it idles.
+# idle_once COMMAND...: prints its resident and anonymous KiB when it is idle.
 idle_once() {
     coproc idle { exec "$@"; }
     local pid=$idle_PID
@@ -64,8 +64,8 @@ idle_once() {
     wait "$pid" 2>/dev/null
 }
 
-# idle_kib COMMAND...: the medians of five runs. The kernel maps pages of files in groups that depend on
-# where they lie, so the resident ones differ by 150 KiB from run to run.
+# idle_kib COMMAND...: prints the medians of five runs. The kernel maps file pages in groups that depend
+# on their addresses, so the resident sizes differ by 150 KiB from run to run.
 idle_kib() {
     local runs
     runs=$(for _ in 1 2 3 4 5; do idle_once "$@"; done)
