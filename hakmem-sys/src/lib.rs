@@ -158,7 +158,7 @@ pub const HAK_PREWARM_TINY: hak_prewarm_set = 1;
 pub const HAK_PREWARM_POOL: hak_prewarm_set = 2;
 /// Both.
 pub const HAK_PREWARM_ALL: hak_prewarm_set = 3;
-/// As many blocks as the caches of earlier threads held.
+/// As many blocks as ended threads held on average.
 pub const HAK_PREWARM_ADAPTIVE: hak_prewarm_set = 4;
 
 // Control.
@@ -202,7 +202,7 @@ pub struct hak_stats {
     pub bytes_cached: u64,
     /// Bytes in slabs, including free blocks.
     pub bytes_slabs: u64,
-    /// Bytes in blocks above the largest size class. Part of `bytes_live`.
+    /// Bytes in live blocks above the largest size class. Part of `bytes_live`.
     pub bytes_large: u64,
     /// Bytes in freed large blocks that are cached for reuse.
     pub bytes_large_cached: u64,
@@ -220,13 +220,13 @@ pub struct hak_stats {
     pub threads: u64,
     /// Heaps that exist.
     pub heaps: u64,
-    /// Refills of a thread cache from slabs.
+    /// Refills of thread caches, from transfer caches or from slabs.
     pub refills: u64,
-    /// Batches flushed from a thread cache to the owner heap.
+    /// Batches flushed from thread caches, to transfer caches or to owner heaps.
     pub flushes: u64,
-    /// Batches put into a transfer cache.
+    /// Batches flushed to transfer caches.
     pub transfer_puts: u64,
-    /// Transfer-cache hits: refills that needed no slab.
+    /// Transfer-cache hits: refills from transfer caches.
     pub transfer_takes: u64,
     /// Calls of mmap.
     pub map_calls: u64,

@@ -18,7 +18,7 @@ pub enum Prewarm {
     Pool,
     /// Both.
     All,
-    /// As many blocks as the caches of earlier threads held.
+    /// As many blocks as ended threads held on average.
     Adaptive,
 }
 

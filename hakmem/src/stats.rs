@@ -44,7 +44,7 @@ snapshot! {
     bytes_cached,
     /// Bytes in slabs, including free blocks.
     bytes_slabs,
-    /// Bytes in blocks above the largest size class. Part of `bytes_live`.
+    /// Bytes in live blocks above the largest size class. Part of `bytes_live`.
     bytes_large,
     /// Bytes in freed large blocks that are cached for reuse.
     bytes_large_cached,
@@ -62,13 +62,13 @@ snapshot! {
     threads,
     /// Heaps that exist.
     heaps,
-    /// Refills of a thread cache from slabs.
+    /// Refills of thread caches, from transfer caches or from slabs.
     refills,
-    /// Batches flushed from a thread cache to the owner heap.
+    /// Batches flushed from thread caches, to transfer caches or to owner heaps.
     flushes,
-    /// Batches put into a transfer cache.
+    /// Batches flushed to transfer caches.
     transfer_puts,
-    /// Transfer-cache hits: refills that needed no slab.
+    /// Transfer-cache hits: refills from transfer caches.
     transfer_takes,
     /// Calls of mmap.
     map_calls,
@@ -116,13 +116,13 @@ snapshot! {
     blocks_cached,
     /// Free blocks in slabs.
     blocks_free,
-    /// Refills of a thread cache from slabs.
+    /// Refills of thread caches, from transfer caches or from slabs.
     refills,
-    /// Batches flushed from a thread cache to the owner heap.
+    /// Batches flushed from thread caches, to transfer caches or to owner heaps.
     flushes,
-    /// Batches put into a transfer cache.
+    /// Batches flushed to transfer caches.
     transfer_puts,
-    /// Transfer-cache hits: refills that needed no slab.
+    /// Transfer-cache hits: refills from transfer caches.
     transfer_takes,
 }
 
