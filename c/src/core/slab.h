@@ -32,10 +32,6 @@ static inline bool hk_slab_is_exhausted(const struct hk_span *slab) {
 }
 /* No block is allocated. */
 static inline bool hk_slab_is_empty(const struct hk_span *slab) { return slab->free == slab->bump; }
-/* Blocks that can be taken. */
-static inline uint32_t hk_slab_available(const struct hk_span *slab) {
-    return (uint32_t)slab->free + slab->blocks - slab->bump;
-}
 
 /* The block at `index`. */
 HK_FAST void *hk_slab_block(const struct hk_span *slab, size_t index) {
