@@ -47,8 +47,8 @@ struct fake_os {
     enum hk_os_huge_mode huge_mode; /* HK_OS_HUGE_ON_REQUEST */
     size_t mappings_max;            /* 65530 */
 
-    /* The address of the next mapping that is aligned to more than a page. Moves up. 0: anywhere.
-     * */
+    /* The address of the next mapping that is aligned to more than a page. Moves up.
+     * 0: anywhere. */
     uintptr_t chunks_at;
 
     /* Observations. */
@@ -89,8 +89,8 @@ size_t fake_os_mapped(void);
 /* Returns whether the whole range is mapped. */
 bool fake_os_is_mapped(const void *start, size_t bytes);
 
-/* Returns the text written to standard error since the last call. It is valid until the next call.
- * */
+/* Returns the text written to standard error since the last call. It is valid until the
+ * next call. */
 const char *fake_os_take_errors(void);
 
 /* Whether the statement calls hk_os_abort. No other thread may run meanwhile. */

@@ -221,8 +221,8 @@ __attribute__((noreturn)) static TEST_UNUSED void test_leave(void) {
         hidden;                                                                                    \
     })
 
-/* Returns the seed of a test: HAKMEM_TEST_SEED, or `usual` by default. Printed when the test fails.
- * */
+/* Returns the seed of a test: HAKMEM_TEST_SEED, or `usual` by default. Printed when the
+ * test fails. */
 static TEST_UNUSED uint64_t test_seed(uint64_t usual) {
     const char *text = getenv("HAKMEM_TEST_SEED");
     if (!text)

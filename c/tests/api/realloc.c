@@ -97,8 +97,8 @@ TEST(hak_realloc_layout_keeps_contents_around_each_boundary) {
                     check_realloc_layout(sizes[i], sizes[j], align);
 }
 
-/* After a realloc, the class must match the new size. Otherwise a sized free uses the wrong class.
- * */
+/* After a realloc, the class must match the new size. Otherwise a sized free uses the
+ * wrong class. */
 TEST(hak_realloc_in_place_leaves_the_block_in_the_class_of_its_new_size) {
     for (size_t from = 1; from <= 2 * KIB; from += 5)
         for (size_t to = 1; to <= from; to += 97) {

@@ -23,8 +23,8 @@ struct node {
     size_t bytes;
 };
 
-/* Allocates blocks of `bytes` until memory is exhausted. Each block stores its size and a pattern.
- * */
+/* Allocates blocks of `bytes` until memory is exhausted. Each block stores its size and
+ * a pattern. */
 static struct node *allocate_all(size_t bytes, size_t *count) {
     struct node *list = NULL;
     *count = 0;

@@ -11,8 +11,8 @@ enum { LIMIT = 64 * 1024 * 1024, BLOCKS_MOST = 1 << 20 };
 
 static void *blocks[BLOCKS_MOST];
 
-/* Allocates and touches memory until it is exhausted, then frees it all. Returns its size in bytes.
- * */
+/* Allocates and touches memory until it is exhausted, then frees it all. Returns its size
+ * in bytes. */
 static size_t use_all(size_t size) {
     size_t count = 0;
     errno = 0;

@@ -16,8 +16,8 @@ static unsigned key_destructions;
 
 /* ---- Before main ----------------------------------------------------------------------------- */
 
-/* A key that exists before the library creates its own, so that its destructor runs first or last.
- * */
+/* A key that exists before the library creates its own, so that its destructor runs first
+ * or last. */
 static void early_key_destroy(void *value) {
     /* Sets the key again until libc gives up. The last rounds run after the library's own
      * destructor. */

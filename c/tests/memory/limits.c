@@ -47,8 +47,8 @@ TEST(statistics_and_report_show_the_limits) {
     CHECK_STR(value, "200000000");
 }
 
-/* Below the soft limit, no memory is returned (the delay is an hour). Above it, all free memory is.
- * */
+/* Below the soft limit, no memory is returned (the delay is an hour). Above it, all free
+ * memory is. */
 TEST(above_the_soft_limit_everything_free_goes_back) {
     size_t start = test_rss();
     release(hold(4096, SOFT * 8 / 10));

@@ -135,8 +135,8 @@ static inline void model_remove(struct model *m, struct model_slot *s) {
             (m->used - rank) * sizeof m->by_address[0]);
 }
 
-/* All blocks of the model are free again. If there is a scavenger, libc still holds blocks for it.
- * */
+/* All blocks of the model are free again. If there is a scavenger, libc still holds blocks
+ * for it. */
 static inline void model_check_live(uint64_t before, uint64_t after) {
     enum { OF_HELPER = 4096 };
     const char *helper = getenv("HAKMEM_PURGE_THREAD_MB");

@@ -26,8 +26,8 @@ static struct hk_thread *own(void) {
 
 static uint32_t cached(size_t class) { return hk_bins_count(own(), class); }
 
-/* Fills the bin for 112 bytes with blocks in random order, and puts one block of 5 KiB into a bin.
- * */
+/* Fills the bin for 112 bytes with blocks in random order, and puts one block of 5 KiB into
+ * a bin. */
 static void fill_bins(void) {
     for (size_t i = 0; i < BLOCKS; i++)
         blocks[i] = hak_malloc(100);

@@ -211,8 +211,8 @@ TEST_FRESH(the_limit_does_not_rise_where_nothing_is_missed_and_falls_again) {
         for (size_t i = 0; i < TEST_COUNT(list); i++)
             release(list[i]);
         CHECK_EQ(hk_extent_cached_bytes(), round == 1 ? 56 * MIB : 16 * MIB);
-        /* The second round misses the mappings that the first one evicted. Then a long time passes.
-         * */
+        /* The second round misses the mappings that the first one evicted. Then a long
+         * time passes. */
         for (int i = 0; round == 1 && i < 40; i++) {
             fake_os.now_ms += 10000;
             release(allocate(8 * MIB));
