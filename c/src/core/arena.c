@@ -12,7 +12,6 @@
 
 enum {
     ARENA_MIB = 1 << 20,
-    ARENA_SPARSE_PART = 16,     /* see arena_next_sparse_chunk */
     ARENA_ALIGNED_SEARCH = 256, /* chunks that a search for an aligned run looks at */
 };
 
@@ -30,14 +29,10 @@ static unsigned arena_bucket(uint32_t granules) {
     return (log - 3) * 4 + ((granules - 1) >> (log - 2)) % 4 + 8;
 }
 
-static struct hk_arena_side *arena_side(const struct hk_chunk *chunk) {
-    return &chunk->arena->sides[chunk->may_ask ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE];
-}
-
-static void arena_unlink(struct hk_chunk *chunk) {
+void hk_arena_unlink(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena_side *side = arena_side(chunk);
+    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
     unsigned bucket = arena_bucket(chunk->longest);
     if (chunk->prev != NULL)
         chunk->prev->next = chunk->next;
@@ -52,7 +47,7 @@ static void arena_unlink(struct hk_chunk *chunk) {
 static void arena_link(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
-    struct hk_arena_side *side = arena_side(chunk);
+    struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
     unsigned bucket = arena_bucket(chunk->longest);
     chunk->prev = NULL;
     chunk->next = side->buckets[bucket];
@@ -60,16 +55,6 @@ static void arena_link(struct hk_chunk *chunk) {
         chunk->next->prev = chunk;
     side->buckets[bucket] = chunk;
     side->filled |= UINT64_C(1) << bucket;
-}
-
-static void arena_insert(struct hk_chunk *chunk) {
-    arena_side(chunk)->granules += chunk->granules;
-    arena_link(chunk);
-}
-
-void hk_arena_remove(struct hk_chunk *chunk) {
-    arena_side(chunk)->granules -= chunk->granules;
-    arena_unlink(chunk);
 }
 
 /* Only if a run breaks up the longest free one are all the others looked at. */
@@ -85,7 +70,7 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     }
     if (longest == chunk->longest)
         return;
-    arena_unlink(chunk);
+    hk_arena_unlink(chunk);
     chunk->longest = longest;
     arena_link(chunk);
 }
@@ -102,11 +87,11 @@ static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t gra
     return longer == 0 ? NULL : side->buckets[__builtin_ctzll(longer)];
 }
 
-/* Dense use goes to chunks with huge pages first; sparse use goes only to the others. */
+/* A chunk of the two sides of a use. */
 static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granules,
                                    enum hk_granules_use use) {
     struct hk_chunk *chunk = NULL;
-    for (unsigned side = use; side < HK_GRANULES_USES && chunk == NULL; side++)
+    for (unsigned side = use; side <= use + 1 && chunk == NULL; side++)
         chunk = side_find(&arena->sides[side], granules);
     return chunk;
 }
@@ -168,7 +153,7 @@ static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t g
 static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t granules,
                                              size_t align, enum hk_granules_use use) {
     uint32_t tries = ARENA_ALIGNED_SEARCH;
-    for (unsigned side = use; side < HK_GRANULES_USES; side++) {
+    for (unsigned side = use; side <= use + 1; side++) {
         unsigned bucket = arena_bucket(granules);
         for (; bucket < HK_ARENA_BUCKETS && tries > 0; bucket++) {
             struct hk_chunk *chunk = arena->sides[side].buckets[bucket];
@@ -198,16 +183,6 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     return (uint32_t)(mib * (ARENA_MIB / HK_GRANULE_BYTES));
 }
 
-/* The same for sparse use beside chunks with huge pages: a part of what there is, because dense use
- * would fill the rest of it. */
-static uint32_t arena_next_sparse_chunk(const struct hk_arena *arena, uint32_t granules) {
-    uint64_t part = arena->sides[HK_GRANULES_SPARSE].granules / ARENA_SPARSE_PART;
-    uint32_t least = arena_next_chunk(0, granules);
-    uint32_t most = arena_next_chunk(arena->chunks_mapped, granules);
-    part = hk_round_up(hk_min(part, most), ARENA_MIB / HK_GRANULE_BYTES);
-    return part > least ? (uint32_t)part : least;
-}
-
 /* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come
  * first, as a process that has them is short of mappings. Where nothing can be mapped, any kept
  * range of `least` granules will do, and then a mapping of the smallest size. */
@@ -235,9 +210,8 @@ struct arena_want {
     uint32_t granules;
     size_t align;
     enum hk_granules_use use;
-    uint32_t size;        /* granules of the next chunk, should there be no run */
-    uint32_t sparse_size; /* the same, if it is for sparse use beside chunks with huge pages */
-    uint64_t bytes;       /* that the arena then has committed */
+    uint32_t size;  /* granules of the next chunk, should there be no run */
+    uint64_t bytes; /* that the arena then has committed */
 };
 
 /* Granules of a run that holds an aligned one wherever it begins. */
@@ -246,29 +220,40 @@ static uint32_t want_granules(const struct arena_want *want) {
 }
 
 /* Asks for huge pages, or refuses those that the system gives to all memory. */
-static void chunk_choose_pages(struct hk_chunk *chunk, bool huge) {
+static void chunk_choose_pages(struct hk_chunk *chunk, enum hk_chunk_side side) {
     struct hk_run all = {0, chunk->granules};
-    if (!huge) {
-        if (hk_os_huge_mode() == HK_OS_HUGE_ALWAYS)
-            hk_chunk_advise(chunk, all, HK_OS_HUGE_REFUSED);
-        return;
-    }
-    chunk->may_ask = true;
-    hk_chunk_advise(chunk, hk_chunk_ask_again(chunk, all), HK_OS_HUGE_WANTED);
+    chunk->side = side;
+    if (side == HK_CHUNK_HUGE)
+        hk_chunk_advise(chunk, hk_chunk_ask_again(chunk, all), HK_OS_HUGE_WANTED);
+    else if (hk_os_huge_mode() == HK_OS_HUGE_ALWAYS)
+        hk_chunk_advise(chunk, all, HK_OS_HUGE_REFUSED);
 }
 
-/* A chunk of want->size granules, or smaller if there is no room for so many. Beside chunks with
- * huge pages, those for sparse use stay small. */
+/* The side of the next chunk, and its granules. The first one for sparse use beside huge pages has the
+ * initial size, because many programs need no more, and dense use may fill the rest of it. */
+static enum hk_chunk_side arena_choose_side(struct hk_arena *arena, const struct arena_want *want,
+                                            uint32_t *size) {
+    *size = want->size;
+    if (!hk_huge_is_wanted(want->bytes))
+        return HK_CHUNK_SHARED;
+    if (want->use == HK_GRANULES_DENSE)
+        return want->size % HK_HUGE_GRANULES == 0 ? HK_CHUNK_HUGE : HK_CHUNK_SHARED;
+    if (arena->has_sparse)
+        return HK_CHUNK_SPARSE;
+    arena->has_sparse = true;
+    *size = arena_next_chunk(0, want_granules(want));
+    return HK_CHUNK_SHARED;
+}
+
+/* A chunk for a run, or a smaller one if there is no room for the chosen size. Under GROWTH. */
 static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_want *want) {
-    bool wanted = hk_huge_is_wanted(want->bytes);
-    bool sparse = want->use == HK_GRANULES_SPARSE;
-    bool huge = wanted && !sparse && want->size % HK_HUGE_GRANULES == 0;
-    uint32_t size = wanted && sparse ? want->sparse_size : want->size;
+    uint32_t size;
+    enum hk_chunk_side side = arena_choose_side(arena, want, &size);
     size_t descriptor_bytes = hk_chunk_descriptor_bytes(size);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
         return NULL;
-    size_t align = huge ? HK_HUGE_BYTES : HK_GRANULE_BYTES;
+    size_t align = side == HK_CHUNK_HUGE ? HK_HUGE_BYTES : HK_GRANULE_BYTES;
     struct hk_range range = chunk_map(want_granules(want), size, align);
     if (range.base == 0) {
         hk_meta_free(chunk, descriptor_bytes);
@@ -278,8 +263,9 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_
     chunk->arena = arena;
     chunk->descriptor_bytes = (uint32_t)descriptor_bytes;
     chunk->mapping = range.mapping;
-    huge = huge && !range.dirty && ((range.base | range.bytes) & (align - 1)) == 0;
-    chunk_choose_pages(chunk, huge);
+    if (range.dirty || ((range.base | range.bytes) & (align - 1)) != 0)
+        side = HK_CHUNK_SHARED; /* a kept range, or a smaller one */
+    chunk_choose_pages(chunk, side);
     return chunk;
 }
 
@@ -290,7 +276,7 @@ static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
     chunk->older = arena->chunks;
     hk_fence_stores();
     arena->chunks = chunk;
-    arena_insert(chunk);
+    arena_link(chunk);
     arena->committed += committed;
     hk_arena_count_dirty(arena, committed, 0);
 }
@@ -316,7 +302,6 @@ static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_wa
             ? arena_take_existing(arena, want->granules, want->use)
             : arena_take_aligned(arena, want->granules, want->align, want->use);
     want->size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
-    want->sparse_size = arena_next_sparse_chunk(arena, want_granules(want));
     want->bytes = (arena->committed + want->granules) * HK_GRANULE_BYTES;
     bool more_dirty = arena->dirty > dirty; /* the rest of a huge page */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
@@ -343,7 +328,7 @@ static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *
 
 struct hk_granules hk_arena_take_aligned(struct hk_arena *arena, uint32_t granules, size_t align,
                                          enum hk_granules_use use) {
-    struct arena_want want = {granules, align, use, 0, 0, 0};
+    struct arena_want want = {granules, align, use, 0, 0};
     hk_assert(granules >= 1 && want_granules(&want) <= HK_ARENA_GRANULES_MAX);
     struct hk_granules taken = arena_try_take(arena, &want, NULL);
     return hk_likely(taken.chunk != NULL) ? taken : arena_grow(arena, &want);
@@ -393,7 +378,7 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
         chunk->arena->committed += (uint32_t)__builtin_popcountll(chunk->committed[i]);
     }
     chunk->longest = hk_chunk_longest(chunk);
-    arena_insert(chunk);
+    arena_link(chunk);
     return dirty;
 }
 

@@ -23,9 +23,9 @@
 
 enum { HK_ARENA_BUCKETS = 36 }; /* see arena_bucket */
 
-/* What a run is for. Dense: nearly every page of it will soon be used, so it may lie in huge pages.
- * Sparse: maybe not, so it lies in small ones. */
-enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE, HK_GRANULES_USES };
+/* The use of a run. In dense use, nearly every page will soon be used, so the run may lie in huge
+ * pages. In sparse use, maybe not, so it lies in small ones. */
+enum hk_granules_use { HK_GRANULES_DENSE, HK_GRANULES_SPARSE };
 
 /* Which dirty granules to give back: those that the last scan found free as well; all but those in
  * a huge page that is partly in use, or that is mostly in use; all, and the address space of chunks
@@ -53,11 +53,11 @@ struct hk_arena {
         uint32_t page;          /* in the chunk, the one that `wanted` is of */
         uint32_t wanted;        /* bits: granules of that page that are to go back */
     } place;
+    bool has_sparse; /* lock:GROWTH; it has mapped a chunk for sparse use beside huge pages */
     struct hk_arena_side {
-        uint64_t granules;                          /* lock:ARENA; of all its chunks */
         uint64_t filled;                            /* lock:ARENA; bit b: bucket b has a chunk */
         struct hk_chunk *buckets[HK_ARENA_BUCKETS]; /* lock:ARENA; by their longest free run */
-    } sides[HK_GRANULES_USES]; /* chunks that may ask for huge pages, and the others */
+    } sides[HK_CHUNK_SIDES];
 };
 
 /* A run of granules as handed out. `chunk` NULL: there is no memory. */
@@ -121,7 +121,7 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used);
 /* Counts dirty granules that came and that went. */
 void hk_arena_count_dirty(struct hk_arena *arena, uint64_t more, uint64_t less);
 
-/* Takes a chunk out of the arena's side. */
-void hk_arena_remove(struct hk_chunk *chunk);
+/* Takes a chunk out of its bucket. */
+void hk_arena_unlink(struct hk_chunk *chunk);
 
 #endif

@@ -38,37 +38,44 @@ static uint32_t purge_wanted(struct hk_chunk *chunk, uint32_t page,
     return hk_chunk_asks_at(chunk, run.start) && spared ? 0 : wanted;
 }
 
+/* Whether a run may go on in the next huge page, of which `bits` go back. Parts of a page that asks
+ * stay alone, because they break it up. */
+static bool purge_goes_on(const struct hk_chunk *chunk, struct hk_run run, uint32_t bits,
+                          const struct hk_purge_budget *budget) {
+    if ((bits & 1) == 0 || run.count >= ARENA_PURGE_GRANULES ||
+        run.count * HK_GRANULE_BYTES >= budget->bytes)
+        return false;
+    bool whole = bits == UINT32_MAX && run.count % HK_HUGE_GRANULES == 0;
+    return whole || chunk->side != HK_CHUNK_HUGE;
+}
+
 /* The next run of the place's chunk that is to go back, and moves the place behind it; count 0 at
- * the end of the chunk. It is a part of one huge page, or consists of whole ones. Under the lock.
- */
+ * the end of the chunk. In a huge chunk it is a part of one huge page, or consists of whole ones.
+ * Under the lock. */
 static struct hk_run purge_next(struct hk_arena_place *at, const struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = at->chunk;
     struct hk_run run = {0, 0};
     while (at->granule < chunk->granules) {
         uint32_t page = at->granule / HK_HUGE_GRANULES;
-        uint32_t bit = at->granule % HK_HUGE_GRANULES;
         if (page != at->page)
             at->wanted = purge_wanted(chunk, page, at);
         at->page = page;
         uint32_t dirty = hk_page_bits(chunk->committed, page) & ~hk_page_bits(chunk->used, page);
-        uint32_t bits = (at->wanted & dirty) >> bit;
-        bool whole = bits == UINT32_MAX;
+        uint32_t bits = (at->wanted & dirty) >> (at->granule % HK_HUGE_GRANULES);
 
-        if (run.count > 0 && (!whole || run.count >= ARENA_PURGE_GRANULES ||
-                              run.count * HK_GRANULE_BYTES >= budget->bytes))
+        if (run.count > 0 && !purge_goes_on(chunk, run, bits, budget))
             break;
-        if (whole) {
-            run.start = run.count == 0 ? at->granule : run.start;
-            run.count += HK_HUGE_GRANULES;
-            at->granule += HK_HUGE_GRANULES;
-        } else if (bits == 0) {
+        if (bits == 0) {
             at->granule = (page + 1) * HK_HUGE_GRANULES;
-        } else {
-            run.start = at->granule + (uint32_t)__builtin_ctz(bits);
-            run.count = (uint32_t)__builtin_ctz(~(bits >> __builtin_ctz(bits)));
-            at->granule = run.start + run.count;
-            break;
+            continue;
         }
+        if (run.count == 0)
+            run.start = at->granule + (uint32_t)__builtin_ctz(bits);
+        bits >>= __builtin_ctz(bits);
+        run.count += bits == UINT32_MAX ? HK_HUGE_GRANULES : (uint32_t)__builtin_ctz(~bits);
+        at->granule = run.start + run.count;
+        if (at->granule % HK_HUGE_GRANULES != 0)
+            break;
     }
     return run;
 }
@@ -166,7 +173,7 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
         hk_fence_stores(); /* a forked child never finds a chunk there that is in no list */
         *at = chunk->older;
         hk_fence_stores();
-        hk_arena_remove(chunk);
+        hk_arena_unlink(chunk);
         arena->committed -= committed;
         hk_arena_count_dirty(arena, 0, committed);
     }

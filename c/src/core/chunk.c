@@ -137,7 +137,7 @@ static struct hk_run chunk_pages_to_advise(const struct hk_chunk *chunk, struct 
 struct hk_run hk_chunk_stop_asking(struct hk_chunk *chunk, struct hk_run run) {
     struct hk_run pages = chunk_pages_to_advise(chunk, run);
     uint32_t bits = chunk->asks & chunk_ask_bits(pages);
-    if (!chunk->may_ask || bits == 0)
+    if (bits == 0)
         return (struct hk_run){0, 0};
     chunk_set_asks(chunk, chunk->asks & ~bits);
     return pages;
@@ -145,7 +145,7 @@ struct hk_run hk_chunk_stop_asking(struct hk_chunk *chunk, struct hk_run run) {
 
 struct hk_run hk_chunk_ask_again(struct hk_chunk *chunk, struct hk_run run) {
     struct hk_run pages = chunk_pages_to_advise(chunk, run);
-    uint32_t bits = chunk->may_ask ? chunk_ask_bits(pages) & ~chunk->asks : 0;
+    uint32_t bits = chunk->side == HK_CHUNK_HUGE ? chunk_ask_bits(pages) & ~chunk->asks : 0;
     if (bits == 0 || hk_chunk_committed(chunk, pages) != 0 || !hk_os_huge_pages_exist())
         return (struct hk_run){0, 0};
     chunk_set_asks(chunk, chunk->asks | bits);

@@ -27,13 +27,18 @@
 
 struct hk_arena;
 
+/* The use of a chunk. A huge one consists of aligned huge pages that may ask, and is for dense use.
+ * The others have small pages, for both uses or for sparse use only. A use takes from the side of
+ * its own number first, and then from the next one. */
+enum hk_chunk_side { HK_CHUNK_HUGE, HK_CHUNK_SHARED, HK_CHUNK_SPARSE, HK_CHUNK_SIDES };
+
 struct hk_chunk {
     uintptr_t base;            /* const */
     struct hk_arena *arena;    /* const */
     uint32_t granules;         /* const */
     uint32_t descriptor_bytes; /* const; metadata of this structure */
     uint32_t mapping;          /* const; as in core/extent.h */
-    bool may_ask;              /* const; it consists of aligned huge pages */
+    enum hk_chunk_side side;   /* const */
     uint32_t asks;             /* atomic, stored under ARENA; bit p: huge page p is asked for */
     uint32_t longest;          /* lock:ARENA; granules of the longest free run */
     struct hk_chunk *next;     /* lock:ARENA; the bucket's list */

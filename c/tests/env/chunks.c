@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-// env: HAKMEM_HEAPS=2
+// env: HAKMEM_HEAPS=2 HAKMEM_HUGE_PAGE_MB=0
 #include "hakmem.h"
 #include "test.h"
 
@@ -54,19 +54,19 @@ static void check_growth(const char *init, const char *most, const char *levels,
     }
 }
 
-TEST(chunks_grow_1_2_4_8_by_default) {
-    check_growth("1", "8", "3", (uint64_t[]){1, 2, 4, 8, 8, 8, 0});
+TEST(chunks_are_as_large_as_all_before_them_up_to_8_by_default) {
+    check_growth("1", "8", "3", (uint64_t[]){1, 1, 2, 4, 8, 8, 0});
 }
 TEST(the_first_chunk_is_of_the_initial_size) {
-    check_growth("4", "8", "3", (uint64_t[]){4, 8, 8, 8, 0});
+    check_growth("4", "8", "3", (uint64_t[]){4, 4, 8, 8, 0});
 }
-TEST(no_chunk_is_above_the_maximum) { check_growth("1", "2", "3", (uint64_t[]){1, 2, 2, 2, 2, 0}); }
+TEST(no_chunk_is_above_the_maximum) { check_growth("1", "2", "3", (uint64_t[]){1, 1, 2, 2, 2, 0}); }
 TEST(chunks_double_as_often_as_there_are_levels) {
-    check_growth("1", "64", "1", (uint64_t[]){1, 2, 2, 2, 0});
+    check_growth("1", "64", "1", (uint64_t[]){1, 1, 2, 2, 0});
 }
 TEST(chunks_of_zero_levels_do_not_grow) {
     check_growth("2", "64", "0", (uint64_t[]){2, 2, 2, 2, 0});
 }
 TEST(many_levels_reach_large_chunks) {
-    check_growth("1", "64", "6", (uint64_t[]){1, 2, 4, 8, 16, 32, 0});
+    check_growth("1", "64", "6", (uint64_t[]){1, 1, 2, 4, 8, 16, 0});
 }

@@ -330,14 +330,32 @@ TEST_FRESH(from_4_mib_on_chunks_ask_for_huge_pages_whose_granules_are_committed_
 TEST_FRESH(sparse_use_never_gets_huge_pages_and_dense_use_gets_them_first) {
     fill_small_chunks();
     struct hk_granules huge = take(1);
+    CHECK_EQ(huge.chunk->side, HK_CHUNK_HUGE);
     struct hk_granules sparse = hk_arena_take(&arena, 1, HK_GRANULES_SPARSE);
-    CHECK(huge.chunk->may_ask && !sparse.chunk->may_ask);
+    CHECK_EQ(sparse.chunk->side, HK_CHUNK_SHARED);
     CHECK_EQ(sparse.chunk->granules * HK_GRANULE_BYTES, MIB);
     CHECK(take(1).chunk == huge.chunk);
     CHECK(hk_arena_take(&arena, 1, HK_GRANULES_SPARSE).chunk == sparse.chunk);
     while (huge.chunk->longest > 0)
         take(1);
     CHECK(take(1).chunk == sparse.chunk); /* rather than a new chunk */
+}
+
+TEST_FRESH(sparse_use_beside_huge_pages_has_chunks_that_dense_use_does_not_fill_but_the_first) {
+    static const uint32_t expected[] = {1, 8, 8};
+    fill_small_chunks();
+    take(1);
+    struct hk_chunk *chunk = NULL;
+    for (size_t i = 0; i < TEST_COUNT(expected); i++) {
+        AT("chunk", i);
+        chunk = hk_arena_take(&arena, 1, HK_GRANULES_SPARSE).chunk;
+        CHECK_EQ(chunk->granules * HK_GRANULE_BYTES, expected[i] * MIB);
+        CHECK_EQ(chunk->side, expected[i] > 1 ? HK_CHUNK_SPARSE : HK_CHUNK_SHARED);
+        while (i + 1 < TEST_COUNT(expected) && chunk->longest > 0)
+            hk_arena_take(&arena, 1, HK_GRANULES_SPARSE);
+    }
+    for (int i = 0; i < 300; i++)
+        CHECK(take(1).chunk != chunk);
 }
 
 TEST_FRESH(where_pages_have_16_kib_no_chunk_asks_for_huge_pages) {
@@ -625,6 +643,18 @@ TEST_FRESH(no_single_purge_call_is_longer_than_8_mib) {
     CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), 8 * MIB);
 }
 
+TEST_FRESH(a_run_over_the_end_of_a_huge_page_goes_back_in_one_call_where_none_is_asked_for) {
+    CHECK_EQ(hk_option_set("pool_tls_arena_mb_init", "8"), 0);
+    only_small_pages();
+    take(20);
+    struct hk_granules run = take(60);
+    take(1);
+    give(run, 60);
+    struct hk_purge_budget budget = {1, SIZE_MAX};
+    CHECK_EQ(hk_arena_purge(&arena, HK_PURGE_FREE, &budget), 60 * HK_GRANULE_BYTES);
+    CHECK_EQ(hk_arena_dirty_bytes(), 0);
+}
+
 TEST_FRESH(a_purge_of_free_granules_leaves_chunks_mapped_whatever_the_age) {
     give(take(16), 16);
     take(32);
@@ -709,7 +739,7 @@ TEST_FRESH(a_process_without_huge_pages_asks_for_none_and_keeps_nothing_for_them
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 0);
     CHECK_EQ(purge_arena(HK_PURGE_DECAYED), 4 * HK_GRANULE_BYTES);
     uint64_t wanted = fake_os.huge_wanted_bytes;
-    CHECK(!take(64).chunk->may_ask);
+    CHECK_EQ(take(64).chunk->side, HK_CHUNK_SHARED);
     CHECK_EQ(fake_os.huge_wanted_bytes, wanted);
 }
 
@@ -752,7 +782,7 @@ TEST_FRESH(a_repair_derives_everything_from_the_bits) {
     CHECK_EQ(arena.dirty, whole.dirty);
     CHECK_EQ(used_by_chunks(), used);
     CHECK_EQ(hk_arena_dirty_bytes(), dirty + 2 * HK_GRANULE_BYTES); /* nothing was allocated */
-    for (int side = 0; side < HK_GRANULES_USES; side++)
+    for (int side = 0; side < HK_CHUNK_SIDES; side++)
         CHECK_EQ(arena.sides[side].filled, whole.sides[side].filled);
     uint64_t maps = fake_os.map_calls;
     for (uint32_t granules = 8; granules > 0; granules--)
