@@ -120,14 +120,19 @@ static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     }
 }
 
-/* Checks the blocks in the calling thread's bins and in transfer caches. */
-static void validate_caches(struct validation *validation, const struct hk_thread *thread) {
+/* Checks the blocks in the calling thread's bins and in transfer caches. No other thread may take
+ * blocks out of the bins meanwhile, as a trim does. */
+static void validate_caches(struct validation *validation, struct hk_thread *thread) {
+    if (thread != NULL)
+        hk_tcache_enter(thread);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         validation->class = class;
         if (thread != NULL)
             validate_cached(validation, thread->floor[class], hk_bins_count(thread, class));
         hk_transfer_each(class, validate_cached, validation);
     }
+    if (thread != NULL)
+        hk_tcache_leave(thread);
 }
 
 size_t hk_validate(void) {

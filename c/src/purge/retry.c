@@ -11,22 +11,22 @@ enum {
     RETRY_ADDRESS_BITS = 47, /* No address space holds a block of more bytes. */
     RETRY_MS = 100,          /* Pause after a purge that did not help. It doubles each time */
     RETRY_MAX_MS = 1 << 14,  /* and ends here. */
-    RETRY_BYTES = 1 << 20,   /* This much more spare address space is worth a purge. */
+    RETRY_BYTES =
+        1 << 20, /* A purge is worth it when this much less is in use. No slab is larger. */
 };
 
 static struct {
-    uint64_t ms;    /* atomic: time of the next purge for a failed allocation */
-    uint64_t wait;  /* atomic: the pause after the next vain purge */
-    uint64_t spare; /* atomic: spare address space after the last purge */
+    uint64_t ms;   /* atomic: time of the next purge for a failed allocation */
+    uint64_t wait; /* atomic: the pause after the next vain purge */
+    uint64_t used; /* atomic: bytes in use after the last purge */
 } retry;
 
-/* Address space that is mapped, but not in use. Only a purge unmaps it. */
-static uint64_t retry_spare_bytes(void) {
-    uint64_t mapped = hk_stat_get(&hk_os_counts.bytes_mapped);
+/* Bytes in use, without free ones. Chunks that were mapped since the last purge do not count:
+ * another purge would only unmap them again. */
+static uint64_t retry_used_bytes(void) {
     uint64_t usage = hk_usage_bytes();
     uint64_t dirty = hk_decay_dirty_bytes();
-    uint64_t used = usage > dirty ? usage - dirty : 0;
-    return mapped > used ? mapped - used : 0;
+    return usage > dirty ? usage - dirty : 0;
 }
 
 /* Bytes in the calling thread's large-block cache, which a purge gives back. */
@@ -36,15 +36,15 @@ static uint64_t retry_kept_bytes(void) {
 }
 
 /* Whether another purge may help after a vain one, because it would bring the usage below the hard
- * limit, or because the program has freed address space. */
+ * limit, or the program has freed memory since. */
 static bool retry_may_help(size_t bytes) {
     uint64_t hard = hk_option(HK_OPTION_limit_hard);
     uint64_t usage = hk_usage_bytes();
-    if (hard != 0 && usage + bytes > hard)
+    if (hard != 0 && usage + bytes + RETRY_BYTES > hard) /* a slab is larger than its block */
         return usage + bytes <= hard + hk_decay_dirty_bytes() + retry_kept_bytes();
 
-    uint64_t failed = hk_load_relaxed(&retry.spare); /* relaxed: a number */
-    return retry_spare_bytes() >= failed + RETRY_BYTES;
+    uint64_t failed = hk_load_relaxed(&retry.used); /* relaxed: a number */
+    return retry_used_bytes() + RETRY_BYTES <= failed;
 }
 
 /* A program that continues after a failure may fail a thousand times a second. Each purge costs it
@@ -62,8 +62,8 @@ bool hk_purge_for(size_t bytes) {
     hk_store_relaxed(&retry.wait, wait); /* relaxed: as above */
 
     hk_decay_all();
-    hk_store_relaxed(&retry.ms, now + wait); /* relaxed: as above */
-    hk_store_relaxed(&retry.spare, retry_spare_bytes());
+    hk_store_relaxed(&retry.ms, now + wait);           /* relaxed: as above */
+    hk_store_relaxed(&retry.used, retry_used_bytes()); /* relaxed: as above */
     return true;
 }
 
