@@ -662,20 +662,20 @@ mod tests {
         assert_eq!(fast.hakmem_to("jemalloc", Quantity::Time), None);
     }
 
+    /// The words of the first line that begins so.
+    fn words_of<'a>(text: &'a str, start: &str) -> Vec<&'a str> {
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(start));
+        line.unwrap_or_default().split_whitespace().collect()
+    }
+
     #[test]
     fn summary_has_means_counts_slow_rows_and_failures() {
         let causes = read_causes("# comment\nslow: because it is\n");
         let text = to_text(&summary(&comparison(), &causes));
-        let line = |start: &str| {
-            let line = text
-                .lines()
-                .find(|line| line.trim_start().starts_with(start));
-            line.unwrap_or_default()
-                .split_whitespace()
-                .collect::<Vec<_>>()
-        };
         assert_eq!(
-            line("programs"),
+            words_of(&text, "programs"),
             ["programs", "2", "1.00", "1", "0", "1", "1.00", "–"]
         );
         assert!(
@@ -701,12 +701,8 @@ mod tests {
         let text = to_text(&summary(&comparison, &BTreeMap::new()));
         let table = text.split_once("Instructions per operation, counted");
         let (_, table) = table.expect("the summary has the table");
-        let line = table
-            .lines()
-            .find(|line| line.trim_start().starts_with("fast"));
-        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
         assert_eq!(
-            words,
+            words_of(table, "fast"),
             [
                 "fast",
                 "0.88",
@@ -733,12 +729,8 @@ mod tests {
         let text = to_text(&summary(&comparison(), &BTreeMap::new()));
         let table = text.split_once("Memory of hakmem and the fastest peer: programs");
         let (_, table) = table.expect("the summary has the table");
-        let line = table
-            .lines()
-            .find(|line| line.trim_start().starts_with("slow"));
-        let words: Vec<_> = line.unwrap_or_default().split_whitespace().collect();
         let expected = ["slow", "mimalloc", "2.0", "2.0", "10", "10", "12", "12"];
-        assert_eq!(words, expected);
+        assert_eq!(words_of(table, "slow"), expected);
     }
 
     #[test]
