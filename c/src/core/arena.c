@@ -339,13 +339,9 @@ struct hk_granules hk_arena_take(struct hk_arena *arena, uint32_t granules,
     return hk_arena_take_aligned(arena, granules, HK_GRANULE_BYTES, use);
 }
 
-static struct hk_run chunk_run(const struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
-    return (struct hk_run){(uint32_t)((base - chunk->base) >> HK_GRANULE_SHIFT), granules};
-}
-
 void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
     struct hk_arena *arena = chunk->arena;
-    struct hk_run run = chunk_run(chunk, base, granules);
+    struct hk_run run = hk_chunk_run(chunk, base, granules);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     hk_arena_mark(chunk, run, false);
     hk_arena_count_dirty(arena, granules, 0);
@@ -355,7 +351,7 @@ void hk_arena_give(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
 
 bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, uint32_t more) {
     struct hk_arena *arena = chunk->arena;
-    struct hk_run run = chunk_run(chunk, base + granules * HK_GRANULE_BYTES, more);
+    struct hk_run run = hk_chunk_run(chunk, base + granules * HK_GRANULE_BYTES, more);
     hk_lock(&arena->lock, HK_RANK_ARENA);
     uint32_t end = run.start + run.count;
     bool taken = end <= chunk->granules && hk_bits_find(chunk->used, end, run.start, true) == end &&

@@ -99,29 +99,34 @@ static void arena_unhold(struct hk_arena *arena) {
     arena->purging = NULL;
 }
 
-/* Gives back the pages of a run that is held. Returns their granules; 0 if the OS refuses. Called
- * and returns under the lock. */
-static uint32_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
-    struct hk_chunk *chunk = arena->purging;
+/* Gives back the pages of the run that is held, and frees it. Its huge pages ask again if nothing is
+ * left of them. Returns the bytes given back, 0 if the OS refuses. */
+static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
+    struct hk_chunk *chunk = arena->purging; /* this thread's, under PURGE */
     struct hk_run run = arena->purging_run;
+    struct hk_run again = {0, 0};
     size_t bytes = run.count * HK_GRANULE_BYTES;
-    hk_unlock(&arena->lock, HK_RANK_ARENA);
     bool done = hk_os_purge((void *)hk_chunk_address(chunk, run.start), bytes);
     hk_purge_spend(budget, 1, done ? bytes : 0);
+
     hk_lock(&arena->lock, HK_RANK_ARENA);
-    if (!done)
-        return 0;
-    hk_bits_fill(chunk->committed, run, false);
-    hk_bits_fill(chunk->written, run, false);
-    hk_bits_fill(chunk->decayed, run, false);
-    hk_usage_sub(bytes);
-    arena->committed -= run.count;
-    hk_arena_count_dirty(arena, 0, run.count);
-    return run.count;
+    if (done) {
+        hk_bits_fill(chunk->committed, run, false);
+        hk_bits_fill(chunk->written, run, false);
+        hk_bits_fill(chunk->decayed, run, false);
+        hk_usage_sub(bytes);
+        arena->committed -= run.count;
+        hk_arena_count_dirty(arena, 0, run.count);
+        again = hk_chunk_ask_again(chunk, run);
+    }
+    arena_unhold(arena);
+    hk_unlock(&arena->lock, HK_RANK_ARENA);
+    hk_chunk_advise(chunk, again, HK_OS_HUGE_WANTED);
+    return done ? bytes : 0;
 }
 
 void hk_arena_break_huge(struct hk_chunk *chunk, uintptr_t base, uint32_t granules) {
-    struct hk_run run = {(uint32_t)((base - chunk->base) >> HK_GRANULE_SHIFT), granules};
+    struct hk_run run = hk_chunk_run(chunk, base, granules);
     if (hk_peek(&chunk->asks) == 0)
         return;
     hk_lock(&chunk->arena->lock, HK_RANK_ARENA);
@@ -147,13 +152,7 @@ static size_t arena_purge_chunk(struct hk_arena *arena, struct hk_purge_budget *
             return bytes;
 
         hk_chunk_advise(chunk, broken, HK_OS_HUGE_REFUSED);
-        hk_lock(&arena->lock, HK_RANK_ARENA);
-        uint32_t purged = arena_purge_held(arena, budget);
-        bytes += purged * HK_GRANULE_BYTES;
-        struct hk_run again = hk_chunk_ask_again(chunk, run);
-        arena_unhold(arena);
-        hk_unlock(&arena->lock, HK_RANK_ARENA);
-        hk_chunk_advise(chunk, again, HK_OS_HUGE_WANTED);
+        bytes += arena_purge_held(arena, budget);
     }
     return bytes;
 }

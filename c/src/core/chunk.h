@@ -63,6 +63,12 @@ HK_FAST uintptr_t hk_chunk_address(const struct hk_chunk *chunk, uint32_t granul
     return chunk->base + granule * HK_GRANULE_BYTES;
 }
 
+/* The place of granules that begin at an address in the chunk. */
+HK_FAST struct hk_run hk_chunk_run(const struct hk_chunk *chunk, uintptr_t base,
+                                   uint32_t granules) {
+    return (struct hk_run){(uint32_t)((base - chunk->base) >> HK_GRANULE_SHIFT), granules};
+}
+
 /* Granules of the longest free run. */
 uint32_t hk_chunk_longest(const struct hk_chunk *chunk);
 

@@ -46,7 +46,7 @@ static void scan_rest(struct hk_heap_class *hc, struct hk_scan *scan) {
 /* Whether a slab lies in a huge page and is mostly in use. We do not break up a huge page for a few
  * free pages. */
 static bool scan_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
-    uint32_t granule = (uint32_t)((slab->base - slab->chunk->base) >> HK_GRANULE_SHIFT);
+    uint32_t granule = hk_chunk_run(slab->chunk, slab->base, slab->granules).start;
     return which == HK_PURGE_DECAYED && hk_chunk_asks_at(slab->chunk, granule) &&
            slab->free < slab->blocks / SCAN_SPARSE_PART;
 }
