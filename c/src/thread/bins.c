@@ -92,6 +92,13 @@ uint32_t hk_bins_count(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(hk_stat_get(&thread->cache.bins[class].top) - thread->floor[class]);
 }
 
+size_t hk_bins_bytes(const struct hk_thread *thread) {
+    size_t bytes = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+        bytes += hk_bins_count(thread, class) * (size_t)hk_classes[class].block_bytes;
+    return bytes;
+}
+
 /* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No
  * lock: a locked instruction would wait for all stores that the program has under way, at every
  * flush. */

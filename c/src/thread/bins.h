@@ -33,6 +33,9 @@ HK_FAST void hk_bins_rebase(struct hk_thread *thread, size_t class) {
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);
 
+/* The bytes of the blocks in all bins. The owner's call. */
+size_t hk_bins_bytes(const struct hk_thread *thread);
+
 /* Takes the `count` oldest blocks out of a bin and gives them away: to the transfer cache of this
  * CPU, and those that do not fit to their owner heaps. False if `freed`, the block that the program
  * frees meanwhile (or NULL), is one of the newest there; it was reported. */

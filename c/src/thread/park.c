@@ -29,9 +29,10 @@ bool hk_park(struct hk_thread *thread) {
     park_note_usual(thread);
     hk_large_cache_drop_all(&thread->large);
     thread->parked_ms = hk_os_now_ms();
+    thread->parked_bytes = hk_bins_bytes(thread);
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    bool parks = hk_threads.parked_bytes + thread->capacity_bytes <= most;
+    bool parks = hk_threads.parked_bytes + thread->parked_bytes <= most;
 
     if (parks) {
         hk_store_relaxed(&thread->id, 0); /* relaxed: as in hk_recover_identify */

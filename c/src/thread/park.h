@@ -21,7 +21,7 @@ struct hk_thread *hk_park_adopt(void);
 /* Empties the caches that were parked at or before a time. True if there are others. */
 bool hk_park_release(uint64_t before_ms);
 
-/* Empties parked caches until the others have room for at most `bytes`. */
+/* Empties parked caches until the others hold at most `bytes`. */
 void hk_park_shrink(size_t bytes);
 
 /* A moving average of the blocks of a class that threads held when they ended. */

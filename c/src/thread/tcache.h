@@ -51,6 +51,7 @@ struct hk_thread {
     uint32_t end_rounds;     /* owner; calls of the key's destructor so far */
     bool is_parked;          /* lock:THREADS; its thread has ended */
     uint64_t parked_ms;      /* owner; time of its end */
+    size_t parked_bytes;     /* owner; of its blocks at that time */
     struct hk_thread *parked_next; /* lock:THREADS */
     bool drains;                   /* lock:THREADS; marked for a drain */
     bool drained;                  /* lock:THREADS; it did nothing since its last drain */

@@ -88,7 +88,7 @@ void hk_threads_park_locked(struct hk_thread *thread) {
     thread->is_parked = true;
     thread->parked_next = hk_threads.parked;
     hk_store_locked(&hk_threads.parked, thread);
-    hk_add_locked(&hk_threads.parked_bytes, thread->capacity_bytes);
+    hk_add_locked(&hk_threads.parked_bytes, thread->parked_bytes);
     thread->heap->threads--;
     hk_sub_locked(&hk_threads.count, 1);
 }
@@ -103,7 +103,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
         before->parked_next = thread->parked_next;
 
     thread->is_parked = false;
-    hk_sub_locked(&hk_threads.parked_bytes, thread->capacity_bytes);
+    hk_sub_locked(&hk_threads.parked_bytes, thread->parked_bytes);
     thread->heap->threads++;
     hk_add_locked(&hk_threads.count, 1);
 }

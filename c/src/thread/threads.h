@@ -18,7 +18,7 @@ struct hk_threads {
     struct hk_lock lock;      /* rank THREADS */
     struct hk_thread *first;  /* lock:THREADS; all caches */
     struct hk_thread *parked; /* atomic, stored under THREADS; the newest one */
-    size_t parked_bytes;      /* atomic, stored under THREADS; their capacity */
+    size_t parked_bytes;      /* atomic, stored under THREADS; of their blocks */
     uint32_t count;           /* atomic, stored under THREADS; caches that are not parked */
     uint32_t trims;           /* atomic; number of trim requests */
     uint32_t vanished;        /* atomic; 1 if there may be caches of a parent's threads */

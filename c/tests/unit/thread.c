@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
+#include <semaphore.h>
+
 #include "thread/bins.h"
 #include "thread/park.h"
 #include "thread/slow.h"
@@ -331,20 +333,73 @@ TEST_FRESH(a_parked_cache_is_emptied_after_its_time) {
     CHECK_EQ(stats().bytes_cached, 0);
 }
 
-static void *fill_cache(void *arg) {
-    CHECK(hak_prewarm(HAK_PREWARM_ALL) > 0);
-    *(size_t *)arg = record()->capacity_bytes;
+static void *fill_cache_and_wait(void *barrier) {
+    CHECK(hak_prewarm(HAK_PREWARM_ALL) > 1 << 20);
+    pthread_barrier_wait(barrier);
     return NULL;
 }
 
-TEST_FRESH(a_cache_that_is_larger_than_all_parked_ones_may_be_is_emptied) {
+TEST_FRESH(parked_caches_keep_to_one_limit_beside_other_threads_and_to_another_for_one) {
+    enum { FILLED = 12, LIMIT = 4 << 20, LIMIT_ALONE = 2 << 20 };
+    fake_os.cpus = 1;
     hak_free(hak_malloc(100));
-    size_t bytes = 0;
-    pthread_join(test_thread(fill_cache, &bytes), NULL);
-    CHECK(bytes > 1 << 20); /* of one CPU */
-    CHECK(!hk_park_release(0));
-    CHECK_EQ(stats().bytes_live, 0);
+    pthread_barrier_t filled;
+    pthread_barrier_init(&filled, NULL, FILLED + 1);
+    pthread_t other = give_to_thread(100);
+    pthread_t threads[FILLED];
+    for (int i = 0; i < FILLED; i++)
+        threads[i] = test_thread(fill_cache_and_wait, &filled);
+    pthread_barrier_wait(&filled);
+    for (int i = 0; i < FILLED; i++)
+        pthread_join(threads[i], NULL);
+
+    CHECK_EQ(stats().threads, 2);
+    CHECK(hk_threads.parked_bytes > LIMIT / 2);
+    CHECK_LE(hk_threads.parked_bytes, LIMIT);
+    end_thread(other);
     CHECK_EQ(stats().threads, 1);
+    CHECK(hk_threads.parked_bytes > 0);
+    CHECK_LE(hk_threads.parked_bytes, LIMIT_ALONE);
+    CHECK_EQ(stats().bytes_live, 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* Threads of which each starts the next one, as a server does that hands a connection on. */
+struct chain {
+    void *blocks[1000];
+    uint64_t seed;
+    uint64_t refills; /* until the middle of the chain */
+    int left;
+    sem_t ended;
+};
+
+static void *replace_and_start_next(void *arg) {
+    enum { REPLACED = 5000, MIDDLE = 50 };
+    struct chain *chain = arg;
+    for (int i = 0; i < REPLACED; i++) {
+        void **block = &chain->blocks[test_random(&chain->seed) % 1000];
+        hak_free(*block);
+        *block = hak_malloc(16 + test_random(&chain->seed) % 1000);
+    }
+    if (chain->left == MIDDLE)
+        chain->refills = stats().refills;
+    if (chain->left-- > 0)
+        pthread_detach(test_thread(replace_and_start_next, chain));
+    else
+        sem_post(&chain->ended);
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_starts_the_next_one_and_ends_leaves_it_a_warm_cache) {
+    static struct chain chain = {.seed = 42, .left = 100};
+    sem_init(&chain.ended, 0, 0);
+    pthread_detach(test_thread(replace_and_start_next, &chain));
+    while (sem_wait(&chain.ended) != 0) {
+    }
+    CHECK_LE(stats().refills - chain.refills, 50 * 40); /* a cold cache needs 150 for each */
+    for (int i = 0; i < 1000; i++)
+        hak_free(chain.blocks[i]);
+    CHECK_EQ(stats().bytes_live, 0);
     CHECK_EQ(hk_validate(), 0);
 }
 
