@@ -38,6 +38,7 @@ struct hk_arena {
     uint32_t chunks_mapped;  /* lock:ARENA; how often it grew: the next size */
     struct hk_chunk *chunks; /* lock:ARENA; all of them, newest first */
     uint64_t committed;      /* lock:ARENA; granules with their bit set, in all chunks */
+    uint64_t dense;          /* lock:ARENA; granules taken for dense use, ever */
     uint64_t dirty;          /* atomic, stored under ARENA; of these, free ones */
     bool grew;               /* lock:ARENA; unwritten granules were taken since the last scan */
     /* The run that is marked used while its pages are given back. `purging` is set first and

@@ -87,6 +87,23 @@ TEST(a_heap_below_the_threshold_has_no_huge_page) {
     CHECK_EXITED(test_in_child(in_small_program, NULL));
 }
 
+static void with_blocks_of_many_sizes(void *unused) {
+    (void)unused;
+    for (size_t size = 16; size <= 64 * KIB; size += size / 16 / 16 * 16 + 16)
+        memset(hak_malloc(size), 1, size);
+    for (size_t i = 0; i < 256; i++)
+        memset(hak_malloc(KIB), 1, KIB); /* four slabs */
+    struct hak_stats stats;
+    hak_stats(&stats, sizeof stats);
+    CHECK_GE(stats.bytes_slabs, 5 * MIB);
+    CHECK_EQ(stats.bytes_huge, 0);
+    CHECK_EQ(huge_bytes(), 0);
+}
+
+TEST(a_heap_of_many_slabs_that_hold_little_has_no_huge_page) {
+    CHECK_EXITED(test_in_child(with_blocks_of_many_sizes, NULL));
+}
+
 TEST(a_large_heap_lies_in_huge_pages) {
     require_huge_pages();
     long before = faults();
