@@ -6,25 +6,14 @@
 #include "../purge/retry.h"
 #include "front.h"
 
-/* Takes a block from the bin, or from the layers below if the bin is empty. */
-static inline void *alloc_small(size_t class) {
-    void *block = hk_bin_pop(&hk_cache->bins[class]);
-    return hk_likely(block != NULL) ? block : hk_slow_refill(class);
-}
-
-/* Allocates a block that may be known to be zero. From Pool on, where zeroing costs much, blocks
- * that do not come from a bin carry that knowledge. */
+/* Takes a block from the layers below. It may be known to be zero: from Pool on, where zeroing costs
+ * much, blocks that do not come from a bin carry that knowledge. */
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
-    struct hk_block block = {NULL, false};
     if (class == HK_CLASS_NONE)
         return hk_slow_take_large(size, align);
-
-    block.start = hk_bin_pop(&hk_cache->bins[class]);
-    if (block.start == NULL && size > HK_MID_MAX)
+    if (size > HK_MID_MAX)
         return hk_slow_take_one(class);
-    if (block.start == NULL)
-        block.start = hk_slow_refill(class);
-    return block;
+    return (struct hk_block){hk_slow_refill(class), false};
 }
 
 /* There is no memory. Gives back cached and free memory, and tries again. */
@@ -39,11 +28,17 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
     return block;
 }
 
-/* Serves every allocation that the front could not serve. */
-static inline void *alloc_any(size_t class, size_t size, size_t align) {
-    void *block = hk_likely(class != HK_CLASS_NONE) ? alloc_small(class)
+/* Serves an allocation that found its bin empty. */
+static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
+    void *block = hk_likely(class != HK_CLASS_NONE) ? hk_slow_refill(class)
                                                     : hk_slow_take_large(size, align).start;
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
+}
+
+/* Serves every allocation that the front could not serve. */
+static inline void *alloc_any(size_t class, size_t size, size_t align) {
+    void *block = hk_bin_pop(&hk_cache->bins[class]); /* HK_CLASS_NONE has an empty bin */
+    return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size) {
@@ -54,8 +49,8 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
     return alloc_any(hk_class_of_layout(size, align), size, align);
 }
 
-/* Allocates a block and zeroes its first `size` bytes. */
-static void *alloc_zeroed(size_t class, size_t size, size_t align) {
+/* As alloc_below. Zeroes the first `size` bytes. */
+static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
     struct hk_block block = alloc_block(class, size, align);
     if (hk_unlikely(block.start == NULL))
         block = alloc_again(class, size, align);
@@ -64,7 +59,17 @@ static void *alloc_zeroed(size_t class, size_t size, size_t align) {
     return block.start;
 }
 
-HK_NOINLINE void *hk_calloc_slow(size_t count, size_t size) {
+/* Allocates a block and zeroes its first `size` bytes. */
+static inline void *alloc_zeroed(size_t class, size_t size, size_t align) {
+    void *block = hk_bin_pop(&hk_cache->bins[class]);
+    return hk_likely(block != NULL) ? memset(block, 0, size)
+                                    : alloc_zeroed_below(class, size, align);
+}
+
+void *hak_malloc(size_t size) { return hk_front_malloc(size); }
+void *hak_alloc(size_t size, size_t align) { return hk_front_alloc(size, align); }
+
+void *hak_calloc(size_t count, size_t size) {
     size_t bytes;
     if (hk_unlikely(__builtin_mul_overflow(count, size, &bytes))) {
         errno = ENOMEM;
@@ -72,10 +77,6 @@ HK_NOINLINE void *hk_calloc_slow(size_t count, size_t size) {
     }
     return alloc_zeroed(hk_class_of(bytes), bytes, HK_MALLOC_ALIGN);
 }
-
-void *hak_malloc(size_t size) { return hk_front_malloc(size); }
-void *hak_calloc(size_t count, size_t size) { return hk_calloc_slow(count, size); }
-void *hak_alloc(size_t size, size_t align) { return hk_front_alloc(size, align); }
 
 void *hak_alloc_zeroed(size_t size, size_t align) {
     return alloc_zeroed(hk_class_of_layout(size, align), size, align);

@@ -21,7 +21,6 @@
 #include "../thread/slow.h"
 
 void *hk_malloc_slow(size_t size);                            /* alloc.c: larger, or bin empty */
-void *hk_calloc_slow(size_t count, size_t size);              /* alloc.c */
 void *hk_alloc_slow(size_t size, size_t align);               /* alloc.c */
 void hk_free_slow(void *block);                               /* free.c: bin full, or no class */
 void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the same, or wrong size */
