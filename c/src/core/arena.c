@@ -234,25 +234,31 @@ static void chunk_choose_pages(struct hk_chunk *chunk, enum hk_chunk_side side) 
         hk_chunk_advise(chunk, all, HK_OS_HUGE_REFUSED);
 }
 
-/* The side of the next chunk, and its granules. Chunks have the initial size while little has been
- * taken for dense use. So has the first one for sparse use beside huge pages, because many programs
- * need no more, and dense use may fill the rest of it. */
+/* The next chunk has the initial size: its use may not go on. */
+static enum hk_chunk_side arena_choose_initial(const struct arena_want *want, uint32_t *size) {
+    *size = arena_next_chunk(0, want_granules(want));
+    return HK_CHUNK_SHARED;
+}
+
+/* The side of the next chunk, and its granules. In a large arena, chunks for dense use have the
+ * initial size until there was enough of it for huge pages. So has the first one for sparse use,
+ * because many programs need no more, and dense use may fill the rest of it. */
 static enum hk_chunk_side arena_choose_side(struct hk_arena *arena, const struct arena_want *want,
                                             uint32_t *size) {
     *size = want->size;
     if (!hk_huge_is_wanted(want->bytes))
         return HK_CHUNK_SHARED;
-    if (!hk_huge_is_wanted(want->dense * ARENA_DENSE_PART)) {
-        *size = arena_next_chunk(0, want_granules(want));
-        return HK_CHUNK_SHARED;
-    }
-    if (want->use == HK_GRANULES_DENSE)
+
+    if (want->use == HK_GRANULES_DENSE) {
+        if (!hk_huge_is_wanted(want->dense * ARENA_DENSE_PART))
+            return arena_choose_initial(want, size);
         return want->size % HK_HUGE_GRANULES == 0 ? HK_CHUNK_HUGE : HK_CHUNK_SHARED;
+    }
+
     if (arena->has_sparse)
         return HK_CHUNK_SPARSE;
     arena->has_sparse = true;
-    *size = arena_next_chunk(0, want_granules(want));
-    return HK_CHUNK_SHARED;
+    return arena_choose_initial(want, size);
 }
 
 /* A chunk for a run, or a smaller one if there is no room for the chosen size. Under GROWTH. */
