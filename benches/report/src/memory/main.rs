@@ -97,6 +97,11 @@ fn main() -> Result<ExitCode> {
     machine.extend(found.describe());
     fs::write(&path, page::render(&machine, &done))?;
     println!("\n{}\npage: {}", machine.join("\n"), path.display());
+    for scenario in done.iter().filter(|scenario| page::has_plot(scenario)) {
+        let path = plan.root.join(format!("build/memory-{}.svg", scenario.name));
+        fs::write(&path, page::picture(scenario))?;
+        println!("picture: {}", path.display());
+    }
     Ok(judge(&done))
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The page: for each scenario a plot of the resident memory over time and the table of its figures.
+//! The page: for each scenario a plot of the resident memory over time and the table of its figures. A plot is
+//! also a picture of its own.
 
 use hakmem_reports::allocators::HAKMEM;
 use hakmem_reports::page::{colour, document, escape};
@@ -32,8 +33,8 @@ pub(crate) fn render(machine: &[String], scenarios: &[Scenario]) -> String {
             scenario.name,
             escape(&scenario.title)
         );
-        if scenario.runs.iter().any(|run| run.samples.len() > 1) {
-            page += &plot(scenario);
+        if has_plot(scenario) {
+            page += &format!("<svg {}>\n{}</svg>\n", attributes(), plot(scenario));
         }
         page += &table(scenario);
     }
@@ -118,6 +119,33 @@ fn ticks(max: f64) -> (f64, usize) {
     (step, (max / step) as usize)
 }
 
+pub(crate) fn has_plot(scenario: &Scenario) -> bool {
+    scenario.runs.iter().any(|run| run.samples.len() > 1)
+}
+
+/// The plot as a file of its own, which follows the light or dark scheme of its reader.
+pub(crate) fn picture(scenario: &Scenario) -> String {
+    const STYLE: &str = "<style>
+text { font: 13px system-ui, sans-serif; fill: #1f2328 }
+@media (prefers-color-scheme: dark) {
+  text { fill: #e6edf3 }
+  [stroke='#000000'] { stroke: #e6edf3 }
+  [stroke='#ddd'] { stroke: #333a44 }
+}
+</style>
+";
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" {}>\n{STYLE}{}</svg>\n",
+        attributes(),
+        plot(scenario)
+    )
+}
+
+fn attributes() -> String {
+    format!("viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"resident memory over time\"")
+}
+
+/// The content of the svg element.
 fn plot(scenario: &Scenario) -> String {
     let samples = || scenario.runs.iter().flat_map(|run| &run.samples);
     let most = |values: &mut dyn Iterator<Item = u64>| values.max().unwrap_or(0).max(1) as f64;
@@ -125,10 +153,7 @@ fn plot(scenario: &Scenario) -> String {
         ms_max: most(&mut samples().map(|sample| sample.ms)),
         mib_max: most(&mut samples().map(|sample| sample.rss_kb)) / 1024.0 * 1.05,
     };
-    let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"resident memory over time\">\n"
-    );
-    svg += &axes(&scale);
+    let mut svg = axes(&scale);
     // The live bytes of the first run: those of the others are the same, but for their speed.
     let live = |run: &Run| run.samples.iter().any(|sample| sample.live_kb > 0);
     if let Some(run) = scenario.runs.first().filter(|run| live(run)) {
@@ -149,8 +174,7 @@ fn plot(scenario: &Scenario) -> String {
         let points = points(&scale, run, |sample| sample.rss_kb);
         svg += &line(&points, colour(&run.name), &run.name, width);
     }
-    svg += &legend(scenario, scenario.runs.first().is_some_and(live));
-    svg + "</svg>\n"
+    svg + &legend(scenario, scenario.runs.first().is_some_and(live))
 }
 
 fn axes(scale: &Scale) -> String {
