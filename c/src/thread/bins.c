@@ -61,6 +61,7 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
     size_t blocks = (size_t)(thread->cache.bins[class].top - old_floor);
     void **floor = HK_BIN_WITHOUT_ARRAY;
     hk_assert(blocks <= capacity);
+
     bool same_array = old_capacity > 0 && capacity > 0 &&
                       bins_array_bytes(capacity) == bins_array_bytes(old_capacity);
     if (same_array) {
@@ -74,6 +75,7 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
         floor = array + HK_BIN_BELOW;
         memcpy(floor, old_floor, blocks * sizeof *floor);
     }
+
     hk_lock(&thread->lock, HK_RANK_THREAD);
     bins_begin_move(thread, class);
     thread->floor[class] = floor;
@@ -82,6 +84,7 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
     thread->cache.bins[class].ceil = floor + capacity;
     bins_end_move(thread);
     hk_unlock(&thread->lock, HK_RANK_THREAD);
+
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
     if (old_capacity > 0 && !same_array)
         hk_meta_free(old_floor - HK_BIN_BELOW, bins_array_bytes(old_capacity));
@@ -105,6 +108,7 @@ size_t hk_bins_bytes(const struct hk_thread *thread) {
 static void **bins_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
     size_t left = (size_t)(thread->cache.bins[class].top - floor) - count;
+
     bins_begin_move(thread, class);
     for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
         void *oldest = floor[i];
@@ -124,15 +128,18 @@ static bool bins_give(const char *function, size_t class, void **blocks, uint32_
     struct hk_mistakes mistakes;
     mistakes.count = 0;
     struct hk_transfer_put put = {0, false};
+
     if (hk_threads_are_many()) {
         count = hk_heap_check_batch(class, blocks, count, &mistakes);
         put = hk_transfer_put(class, blocks, count, freed);
         hk_dirty_signal();
     }
+
     if (put.count < count) {
         hk_heap_give(class, blocks + put.count, count - put.count, &mistakes);
         hk_thread_hooks.freed();
     }
+
     if (hk_unlikely(mistakes.count > 0))
         hk_mistakes_report(function, &mistakes);
     if (hk_unlikely(put.freed_is_there))
@@ -267,6 +274,7 @@ void hk_bins_grow_now(struct hk_thread *thread, size_t class) {
     uint32_t old = thread->capacity[class];
     if (old >= depth)
         return;
+
     uint32_t capacity =
         old == 0 ? row->initial : 2 * old + HK_BIN_BELOW; /* arrays are powers of two */
     capacity = capacity < depth ? capacity : depth;
@@ -278,6 +286,7 @@ void hk_bins_grow_now(struct hk_thread *thread, size_t class) {
         }
         bins_make_room(thread, (capacity - old) * (size_t)row->block_bytes);
     }
+
     bins_raise_capacity(thread, class, capacity, thread->budget);
 }
 
@@ -286,9 +295,11 @@ uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count) {
     uint32_t depth = hk_budget_depth(thread, class);
     uint32_t have = hk_bins_count(thread, class);
     uint32_t want = have + count < depth ? have + count : depth;
+
     if (want > thread->capacity[class])
         bins_raise_capacity(thread, class, want, hk_budget_limit());
     want = want < thread->capacity[class] ? want : thread->capacity[class];
+
     uint32_t added = 0;
     while (have + added < want) {
         void **top = thread->cache.bins[class].top;
@@ -298,5 +309,6 @@ uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count) {
         hk_bin_set_top(&thread->cache.bins[class], top + got);
         added += got;
     }
+
     return added;
 }

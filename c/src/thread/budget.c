@@ -47,6 +47,7 @@ void hk_budget_set(struct hk_thread *thread) {
 
     thread->budget = hk_min(hk_min(start + bonus, most), hk_budget_limit());
     thread->no_room = SIZE_MAX;
+
     thread->depth_shift = 0;
     while (most << thread->depth_shift < THREAD_DEEP_BYTES)
         thread->depth_shift++;

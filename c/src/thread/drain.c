@@ -43,6 +43,7 @@ static bool drain_is_idle(struct hk_thread *thread, bool *works) {
     uintptr_t tops = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         tops += (uintptr_t)hk_peek(&thread->cache.bins[class].top);
+
     uint32_t calls = hk_peek(&thread->slow_calls);
     *works = calls != thread->drain_calls;
 
@@ -74,6 +75,7 @@ static bool drain_mark(bool all, bool *works) {
         hk_unlock(&thread->lock, HK_RANK_THREAD);
         *works |= at_work && !drain_is_own(thread);
     }
+
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     return found;
 }
@@ -85,7 +87,6 @@ static void drain_bound(struct hk_thread *thread, struct drain *drain) {
     uint32_t room = DRAIN_BLOCKS;
     void **to = drain->blocks;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-
         uint32_t blocks = hk_bins_count(thread, class);
         blocks -= !drain->whole && blocks > 0;
         uint32_t count = (uint32_t)hk_min(blocks, room);
@@ -133,6 +134,7 @@ static bool drain_take(struct hk_thread *thread, size_t class, const struct drai
 static bool drain_collect(struct hk_thread *thread, struct drain *drain) {
     void **from = drain->blocks;
     void **to = drain->blocks;
+
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         uint32_t count = drain->counts[class];
         if (count > 0 && !drain_take(thread, class, drain, from))
@@ -159,6 +161,7 @@ static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     bool taken = false;
     hk_store_relaxed(&hk_tcache_drained, thread); /* relaxed: the barrier orders it */
     hk_lock(&thread->lock, HK_RANK_THREAD);
+
     /* acquire: the owner's last slow call. It pairs with the release in hk_tcache_leave. */
     if (hk_os_barrier() && hk_load_acquire(&thread->busy) == 0) {
         drain->whole = drain_sleeps(thread, drain);

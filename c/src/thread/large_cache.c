@@ -17,6 +17,7 @@ static struct hk_span *large_cache_remove(struct hk_large_cache *cache, uint32_t
 struct hk_span *hk_large_cache_take(struct hk_large_cache *cache, size_t size, size_t align) {
     cache->puts = 0;
     cache->wanted[cache->next_wanted++ % HK_LARGE_CACHE_WANTED] = size;
+
     for (uint32_t place = 0; place < HK_LARGE_CACHE_MAX; place++) {
         struct hk_span *span = cache->spans[place];
         if (span != NULL && hk_large_suits(span, size, align)) {

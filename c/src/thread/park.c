@@ -33,12 +33,12 @@ bool hk_park(struct hk_thread *thread) {
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     bool parks = hk_threads.parked_bytes + thread->parked_bytes <= most;
-
     if (parks) {
         hk_store_relaxed(&thread->id, 0); /* relaxed: as in hk_recover_identify */
         hk_threads_park_locked(thread);
     }
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+
     if (parks)
         hk_dirty_signal();
     return parks;
@@ -47,6 +47,7 @@ bool hk_park(struct hk_thread *thread) {
 struct hk_thread *hk_park_adopt(void) {
     if (hk_peek(&hk_threads.parked) == NULL)
         return NULL;
+
     uint32_t number = hk_lock_self();
     struct hk_heap *no_spare = NULL;
 

@@ -20,6 +20,7 @@ static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
 size_t hk_prewarm_thread(struct hk_thread *thread, enum hak_prewarm_set set) {
     size_t bytes = 0;
     hk_tcache_enter(thread);
+
     for (size_t class = 1; set != HAK_PREWARM_OFF && class < HK_CLASS_COUNT; ++class) {
         uint32_t want = prewarm_count(class, set);
         uint32_t have = hk_bins_count(thread, class);

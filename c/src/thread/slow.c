@@ -66,6 +66,7 @@ static void *slow_refill(struct hk_thread *thread, size_t class) {
     hk_budget_note_refill(thread, class,
                           slow_batch(thread, thread->capacity[class]) *
                               (size_t)hk_classes[class].block_bytes);
+
     bool first = thread->seen[class] != NULL; /* slow call since the last scan */
     thread->seen[class] = NULL;
     thread->frees_in_a_row = 0;
@@ -77,6 +78,7 @@ static void *slow_refill(struct hk_thread *thread, size_t class) {
 
     if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
         hk_bins_grow(thread, class);
+
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0)
         return slow_take_one(thread->heap, class).start;
@@ -89,6 +91,7 @@ static void *slow_refill(struct hk_thread *thread, size_t class) {
         got = hk_heap_take(thread->heap, class, top, batch);
     if (hk_unlikely(got == 0))
         return NULL;
+
     hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
     return top[got - 1];
 }
@@ -133,6 +136,7 @@ static bool slow_check(const struct hk_thread *thread, const char *function, siz
             return false;
         }
     }
+
     bool few =
         thread->capacity[class] <= HK_BIN_BELOW && hk_classes[class].block_bytes > HK_TINY_MAX;
     return (exact || few) ? hk_heap_check_fast(function, block) : true;
@@ -145,6 +149,7 @@ static void slow_give_one(const char *function, size_t class, void *block) {
         put = hk_transfer_put(class, &block, 1, block);
         hk_dirty_signal();
     }
+
     if (hk_unlikely(put.freed_is_there)) {
         hk_bad_pointer(function, block, HK_CAUSE_FREE);
     } else if (put.count == 0) {
@@ -163,15 +168,18 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
         return;
     if (hk_bin_push(&thread->cache.bins[class], block)) /* HK_CHECKS_FAST, or pre-warmed just now */
         return;
+
     slow_tick(thread);
     thread->seen[class] = NULL;
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
         hk_bins_halve_all(thread);
+
     if (slow_is_full(thread, class) &&
         (!only_frees ||
          thread->capacity[class] * (size_t)hk_classes[class].block_bytes < THREAD_ONLY_FREES_BYTES))
         hk_bins_grow(thread, class);
+
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
         hk_bit_set(thread->flushed, (uint32_t) class);
@@ -183,6 +191,7 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
     uint32_t batch = only_frees ? capacity : (capacity + 1) / 2;
     if (slow_is_full(thread, class) && !hk_bins_flush(thread, function, class, batch, block))
         return;
+
     bool pushed = hk_bin_push(&thread->cache.bins[class], block);
     hk_assert(pushed);
     (void)pushed;
@@ -237,6 +246,7 @@ static bool slow_cache_large(struct hk_thread *thread, struct hk_span *span) {
     if (thread->capacity_bytes + span->bytes > thread->budget ||
         !hk_large_cache_wants(&thread->large, span))
         return false;
+
     while (hk_budget_held(thread) + span->bytes > thread->budget)
         hk_large_cache_drop(&thread->large);
     hk_large_cache_put(&thread->large, span);
@@ -254,6 +264,7 @@ void hk_slow_free_large(struct hk_span *span) {
             hk_bit_set(thread->flushed, HK_CLASS_NONE);
         hk_tcache_leave(thread);
     }
+
     if (cached)
         return;
     hk_large_free(span);

@@ -98,6 +98,7 @@ static HK_SLOW bool process_start(void) {
     hk_thread_hooks.process_started();
     process.options_pending = hk_os_environment_is_early();
     process_read_options();
+
     /* This reads a file, which a sandbox that the program enters later may forbid. */
     hk_os_mappings_max();
     process.has_key = pthread_key_create(&process.key, thread_end) == 0;

@@ -32,6 +32,7 @@ struct hk_heap *hk_thread_any_heap(void) {
 
 bool hk_threads_attach(struct hk_thread *thread) {
     struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count));
+
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     thread->heap = hk_heaps_choose(&spare);
     if (thread->heap != NULL) {
@@ -52,6 +53,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
 void hk_threads_unlink_locked(struct hk_thread *thread) {
     if (thread->is_parked)
         hk_threads_unpark_locked(thread);
+
     if (thread->prev != NULL)
         thread->prev->next = thread->next;
     else
@@ -97,6 +99,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
     struct hk_thread *before = hk_threads.parked;
     while (before != thread && before->parked_next != thread)
         before = before->parked_next;
+
     if (before == thread)
         hk_store_locked(&hk_threads.parked, thread->parked_next);
     else
