@@ -7,6 +7,7 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
                              struct hk_mistakes *mistakes) {
     struct hk_span *slab = NULL;
     uint32_t good = 0;
+
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         uint32_t index;
@@ -15,11 +16,13 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
         enum hk_slab_result result = hk_slabs_locate(class, slab, block, &index);
         if (hk_likely(result == HK_SLAB_DONE))
             result = hk_slab_guess(slab, index);
+
         if (hk_likely(result == HK_SLAB_DONE))
             blocks[good++] = block;
         else
             hk_mistakes_add(mistakes, block, hk_slab_causes[result]);
     }
+
     return good;
 }
 

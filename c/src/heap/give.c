@@ -143,6 +143,7 @@ static void heap_give(size_t class, void *const *blocks, uint32_t count,
         blocks += n;
         count -= n;
     }
+
     hk_dirty_signal(); /* for pages between blocks that are still allocated */
 }
 

@@ -47,6 +47,7 @@ uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t co
 struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_block block = {NULL, false};
+
     do {
         hk_lock(&hc->lock, HK_RANK_CLASS);
         hk_slabs_note_use(hc);

@@ -20,6 +20,7 @@ struct hk_heap *hk_heaps_spare(uint32_t threads) {
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: stored under this lock */
     struct hk_heap *best = NULL;
+
     for (uint32_t i = 0; i < count; i++) {
         if (best == NULL || heaps.heaps[i]->threads < best->threads)
             best = heaps.heaps[i];

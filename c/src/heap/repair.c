@@ -27,12 +27,14 @@ static uint32_t repair_slab(void *arg, uintptr_t base) {
     struct hk_span *slab = hk_pagemap_find((const void *)base);
     if (slab == NULL)
         return 1;
+
     uint32_t left = slab->granules - (uint32_t)((base - slab->base) >> HK_GRANULE_SHIFT);
     if (!repair_is_ours(repair, slab))
         return left;
 
     struct hk_run unused = {slab->bump, (uint32_t)(slab->blocks - slab->bump)};
     hk_bits_fill(slab->bits, unused, false);
+
     slab->low = 0;
     slab->free = 0;
     for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++)
@@ -78,6 +80,7 @@ void hk_heap_repair_class(struct hk_heap *heap, size_t class) {
     const struct hk_span *purging = hk_heap_purging(heap);
     if (purging == NULL || purging->class != class)
         return;
+
     for (uint32_t i = 0; i < HK_WORDS(purging->blocks); i++)
         hc->blocks_purging += (unsigned)__builtin_popcountll(heap->purging_bits[i]);
     hc->blocks_allocated -= hc->blocks_purging;
@@ -87,6 +90,7 @@ void hk_heap_repair_purge(void *unused, struct hk_heap *heap) {
     (void)unused;
     struct hk_span *released = NULL;
     hk_arena_repair_purge(&heap->arena);
+
     const struct hk_span *purging = hk_heap_purging(heap);
     if (purging == NULL)
         return;

@@ -56,6 +56,7 @@ static void scan_purge_pages(const struct hk_span *slab, const uint64_t *bits,
                              struct hk_scan *scan) {
     size_t block_bytes = hk_classes[slab->class].block_bytes;
     size_t page = hk_os_page_bytes();
+
     for (uint32_t at = 0; at < slab->blocks;) {
         struct hk_run run = hk_bits_run(bits, slab->blocks, at, true);
         at = run.start + run.count;
@@ -130,6 +131,7 @@ static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan)
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
     hk_lock(&hc->lock, HK_RANK_CLASS);
+
     while (scan->left > 0 && hc->scan != NULL && !hk_purge_is_spent(&scan->budget)) {
         struct hk_span *slab = hc->scan;
         hc->scan = slab->next;
@@ -178,6 +180,7 @@ bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
                 continue;
             scan_rest(&heap->classes[scan->class], scan);
         }
+
         scan_class(heap, scan);
         if (hk_purge_is_spent(&scan->budget))
             return false;
@@ -186,6 +189,7 @@ bool hk_heap_scan(struct hk_heap *heap, struct hk_scan *scan) {
     scan->purged_bytes += hk_arena_purge(&heap->arena, scan->which, &scan->budget);
     if (hk_purge_is_spent(&scan->budget))
         return false;
+
     scan->class = 0;
     return true;
 }

@@ -46,6 +46,7 @@ void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab) {
 void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab) {
     if (hk_unlikely(hc->scan == slab))
         hc->scan = slab->next;
+
     if (slab->prev != NULL)
         slab->prev->next = slab->next;
     else
@@ -54,6 +55,7 @@ void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab) {
         slab->next->prev = slab->prev;
     else
         hc->last = slab->prev;
+
     hc->listed--;
 }
 
@@ -63,6 +65,7 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
         hk_slabs_push_last(hc, slab);
     if (!hk_slab_is_empty(slab))
         return;
+
     if (hc->empty < SLABS_EMPTY_KEPT) {
         hc->empty++;
         return;
@@ -91,7 +94,6 @@ static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
         return NULL;
 
     uint32_t granules = hk_classes[class].granules;
-
     struct hk_granules run =
         hk_arena_take(&heap->arena, granules, slabs_use(&heap->classes[class], class));
     if (run.chunk == NULL) {
@@ -111,6 +113,7 @@ static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
         hk_span_destroy(slab);
         return NULL;
     }
+
     return slab;
 }
 
