@@ -36,6 +36,7 @@ static unsigned arena_bucket(uint32_t granules) {
 void hk_arena_unlink(struct hk_chunk *chunk) {
     if (chunk->longest == 0)
         return;
+
     struct hk_arena_side *side = &chunk->arena->sides[chunk->side];
     unsigned bucket = arena_bucket(chunk->longest);
     if (chunk->prev != NULL)
@@ -44,6 +45,7 @@ void hk_arena_unlink(struct hk_chunk *chunk) {
         side->buckets[bucket] = chunk->next;
     if (chunk->next != NULL)
         chunk->next->prev = chunk->prev;
+
     if (side->buckets[bucket] == NULL)
         side->filled &= ~(UINT64_C(1) << bucket);
 }
@@ -66,12 +68,14 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     uint32_t longest = chunk->longest;
     bool broken = used && hk_chunk_free_around(chunk, run) == longest;
     hk_bits_fill(chunk->used, run, used);
+
     if (broken) {
         longest = hk_chunk_longest(chunk);
     } else if (!used) {
         uint32_t merged = hk_chunk_free_around(chunk, run);
         longest = merged > longest ? merged : longest;
     }
+
     if (longest == chunk->longest)
         return;
     hk_arena_unlink(chunk);
@@ -168,6 +172,7 @@ static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t gr
             }
         }
     }
+
     return (struct hk_granules){0, NULL, false};
 }
 
@@ -193,6 +198,7 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
 static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
     size_t bytes = most * HK_GRANULE_BYTES;
     struct hk_range range = {0, bytes, HK_EXTENT_MAPPINGS, false};
+
     if (align == HK_GRANULE_BYTES && hk_extent_refused_bytes() != 0)
         range = hk_extent_take_kept(bytes, bytes);
     if (range.base != 0)
@@ -202,9 +208,11 @@ static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
     range.base = (uintptr_t)hak_os_map_boundary(bytes, align);
     if (range.base != 0)
         return range;
+
     struct hk_range kept = hk_extent_take_kept(least * HK_GRANULE_BYTES, bytes);
     if (kept.base != 0)
         return kept;
+
     range.bytes = arena_next_chunk(0, least) * HK_GRANULE_BYTES;
     range.base = (uintptr_t)hak_os_map_boundary(range.bytes, HK_GRANULE_BYTES);
     return range;
@@ -265,20 +273,24 @@ static enum hk_chunk_side arena_choose_side(struct hk_arena *arena, const struct
 static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_want *want) {
     uint32_t size;
     enum hk_chunk_side side = arena_choose_side(arena, want, &size);
+
     size_t descriptor_bytes = hk_chunk_descriptor_bytes(size);
     struct hk_chunk *chunk = hk_meta_alloc(descriptor_bytes);
     if (chunk == NULL)
         return NULL;
+
     size_t align = side == HK_CHUNK_HUGE ? HK_HUGE_BYTES : HK_GRANULE_BYTES;
     struct hk_range range = chunk_map(want_granules(want), size, align);
     if (range.base == 0) {
         hk_meta_free(chunk, descriptor_bytes);
         return NULL;
     }
+
     hk_chunk_init(chunk, range.base, (uint32_t)(range.bytes >> HK_GRANULE_SHIFT), range.dirty);
     chunk->arena = arena;
     chunk->descriptor_bytes = (uint32_t)descriptor_bytes;
     chunk->mapping = range.mapping;
+
     if (range.dirty || ((range.base | range.bytes) & (align - 1)) != 0)
         side = HK_CHUNK_SHARED; /* a kept range, or a smaller one */
     chunk_choose_pages(chunk, side);
@@ -312,11 +324,13 @@ static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_wa
     hk_lock(&arena->lock, HK_RANK_ARENA);
     if (added != NULL)
         arena_add_chunk(arena, added);
+
     uint64_t dirty = arena->dirty;
     struct hk_granules taken =
         want->align == HK_GRANULE_BYTES
             ? arena_take_existing(arena, want->granules, want->use)
             : arena_take_aligned(arena, want->granules, want->align, want->use);
+
     want->size = arena_next_chunk(arena->chunks_mapped, want_granules(want));
     want->bytes = (arena->committed + want->granules) * HK_GRANULE_BYTES;
     want->dense = arena->dense * HK_GRANULE_BYTES;
@@ -324,6 +338,7 @@ static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_wa
         arena->dense += want->granules;
     bool more_dirty = arena->dirty > dirty; /* the rest of a huge page */
     hk_unlock(&arena->lock, HK_RANK_ARENA);
+
     if (more_dirty)
         hk_dirty_signal();
     return taken;
@@ -341,6 +356,7 @@ static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *
         /* An aligned run may have been used up by threads that take shorter ones. */
         taken = arena_try_take(arena, want, added);
     }
+
     hk_unlock(&arena->growth, HK_RANK_GROWTH);
     return taken;
 }
@@ -392,6 +408,7 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
         dirty += (uint32_t)__builtin_popcountll(chunk->committed[i] & ~chunk->used[i]);
         chunk->arena->committed += (uint32_t)__builtin_popcountll(chunk->committed[i]);
     }
+
     chunk->longest = hk_chunk_longest(chunk);
     arena_link(chunk);
     return dirty;

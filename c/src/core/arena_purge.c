@@ -28,12 +28,14 @@ static uint32_t purge_wanted(struct hk_chunk *chunk, uint32_t page,
     uint32_t used = hk_page_bits(chunk->used, page);
     uint32_t dirty = hk_page_bits(chunk->committed, page) & ~used;
     uint32_t wanted = dirty;
+
     if (at->which == HK_PURGE_DECAYED) {
         uint32_t ages = at->grows ? dirty & hk_page_bits(chunk->written, page) : dirty;
         wanted &= hk_page_bits(chunk->decayed, page);
         hk_bits_fill(chunk->decayed, run, false);
         chunk->decayed[page / 2] |= (uint64_t)ages << (page % 2 * HK_HUGE_GRANULES);
     }
+
     bool spared = wanted != dirty || (uint32_t)__builtin_popcount(used) >= purge_spares[at->which];
     return hk_chunk_asks_at(chunk, run.start) && spared ? 0 : wanted;
 }
@@ -55,6 +57,7 @@ static bool purge_goes_on(const struct hk_chunk *chunk, struct hk_run run, uint3
 static struct hk_run purge_next(struct hk_arena_place *at, const struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = at->chunk;
     struct hk_run run = {0, 0};
+
     while (at->granule < chunk->granules) {
         uint32_t page = at->granule / HK_HUGE_GRANULES;
         if (page != at->page)
@@ -69,6 +72,7 @@ static struct hk_run purge_next(struct hk_arena_place *at, const struct hk_purge
             at->granule = (page + 1) * HK_HUGE_GRANULES;
             continue;
         }
+
         if (run.count == 0)
             run.start = at->granule + (uint32_t)__builtin_ctz(bits);
         bits >>= __builtin_ctz(bits);
@@ -77,6 +81,7 @@ static struct hk_run purge_next(struct hk_arena_place *at, const struct hk_purge
         if (at->granule % HK_HUGE_GRANULES != 0)
             break;
     }
+
     return run;
 }
 
@@ -106,6 +111,7 @@ static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *b
     struct hk_run run = arena->purging_run;
     struct hk_run again = {0, 0};
     size_t bytes = run.count * HK_GRANULE_BYTES;
+
     bool done = hk_os_purge((void *)hk_chunk_address(chunk, run.start), bytes);
     hk_purge_spend(budget, 1, done ? bytes : 0);
 
@@ -121,6 +127,7 @@ static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *b
     }
     arena_unhold(arena);
     hk_unlock(&arena->lock, HK_RANK_ARENA);
+
     hk_chunk_advise(chunk, again, HK_OS_HUGE_WANTED);
     return done ? bytes : 0;
 }
@@ -139,6 +146,7 @@ void hk_arena_break_huge(struct hk_chunk *chunk, uintptr_t base, uint32_t granul
 static size_t arena_purge_chunk(struct hk_arena *arena, struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = arena->place.chunk;
     size_t bytes = 0;
+
     while (!hk_purge_is_spent(budget)) {
         struct hk_run broken = {0, 0};
         hk_lock(&arena->lock, HK_RANK_ARENA);
@@ -166,6 +174,7 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     while (*at != NULL && (*at)->longest < (*at)->granules)
         at = &(*at)->older;
     struct hk_chunk *chunk = *at;
+
     if (chunk != NULL) {
         uint32_t committed = hk_chunk_committed(chunk, (struct hk_run){0, chunk->granules});
         arena->place.chunk = chunk == arena->place.chunk ? NULL : arena->place.chunk;
@@ -176,6 +185,7 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
         arena->committed -= committed;
         hk_arena_count_dirty(arena, 0, committed);
     }
+
     hk_unlock(&arena->lock, HK_RANK_ARENA);
     return chunk;
 }
@@ -187,6 +197,7 @@ static size_t chunk_unmap(struct hk_chunk *chunk) {
     size_t committed =
         hk_chunk_committed(chunk, (struct hk_run){0, chunk->granules}) * HK_GRANULE_BYTES;
     struct hk_range range = {chunk->base, bytes, chunk->mapping, false};
+
     hk_chunk_forget_huge(chunk);
     if (hk_os_unmap((void *)chunk->base, bytes)) {
         hk_usage_sub(committed);
@@ -199,6 +210,7 @@ static size_t chunk_unmap(struct hk_chunk *chunk) {
         hk_usage_note(bytes - committed);
     else
         hk_usage_sub(committed);
+
     hk_extent_keep(range, chunk, chunk->descriptor_bytes);
     return range.dirty ? 0 : committed;
 }
@@ -248,6 +260,7 @@ static void arena_begin_scan(struct hk_arena *arena, enum hk_purge which) {
 size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_purge_budget *budget) {
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
     struct hk_arena_place *at = &arena->place;
+
     /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do
      * not write to the memory of heaps that rest. */
     if (hk_purge_is_spent(budget) || (hk_load_relaxed(&arena->dirty) == 0 && at->chunk == NULL))

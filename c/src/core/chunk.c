@@ -26,9 +26,11 @@ void hk_chunk_init(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, bo
     struct hk_run all = {0, granules};
     memset(chunk, 0, hk_chunk_descriptor_bytes(granules));
     hk_assert(granules <= HK_CHUNK_GRANULES_MAX);
+
     chunk->base = base;
     chunk->granules = granules;
     chunk->longest = granules;
+
     chunk->used = chunk->bits;
     chunk->committed = chunk->used + HK_WORDS(granules);
     chunk->written = chunk->committed + HK_WORDS(granules);

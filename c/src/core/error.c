@@ -16,6 +16,7 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
 
     char line[ERROR_LINE_BYTES];
     struct hk_text text = {line, line + sizeof line - 1};
+
     hk_text_add(&text, "hakmem: ");
     hk_text_add(&text, function);
     hk_text_add(&text, "(): ");
@@ -23,6 +24,7 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
     hk_text_add(&text, ": ");
     hk_text_add(&text, cause);
     *text.at++ = '\n';
+
     hk_os_write_error(line, (size_t)(text.at - line));
 
     hk_stat_add(&hk_errors, 1);

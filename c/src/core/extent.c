@@ -107,6 +107,7 @@ static uint32_t list_count(const struct hk_extent_list *list) {
 static struct hk_extent *list_merge(struct hk_extent_list *list, struct hk_extent *extent) {
     struct hk_extent *merged = NULL;
     struct hk_extent **link = &list->first;
+
     for (uint32_t seen = 0; *link != NULL && seen < EXTENT_SEARCH; seen++) {
         struct hk_extent *near = *link;
         bool before = near->base + near->bytes == extent->base;
@@ -115,6 +116,7 @@ static struct hk_extent *list_merge(struct hk_extent_list *list, struct hk_exten
             link = &near->next;
             continue;
         }
+
         list_remove(list, link);
         extent->base = before ? near->base : extent->base;
         extent->bytes += near->bytes;
@@ -123,6 +125,7 @@ static struct hk_extent *list_merge(struct hk_extent_list *list, struct hk_exten
         near->next = merged;
         merged = near;
     }
+
     return merged;
 }
 
@@ -225,6 +228,7 @@ static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struc
         *spare = extent;
         return true;
     }
+
     if (front == 0) {
         extent->bytes = back;
         hk_fence_stores();
@@ -244,6 +248,7 @@ static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struc
         hk_fence_stores();
         extent->next = behind;
     }
+
     hk_sub_locked(&list->bytes, range.bytes);
     return true;
 }
@@ -255,6 +260,7 @@ static struct hk_range list_take(struct hk_extent_list *list, struct hk_extent *
     struct hk_range none = {0, 0, 0, false};
     struct hk_range range = {extent_place(extent, want), want->bytes, extent->mapping,
                              extent->dirty};
+
     size_t count = want->counted && !range.dirty ? range.bytes : 0;
     if (count != 0 && !hk_usage_add(count))
         return none;
@@ -273,6 +279,7 @@ static struct hk_range extents_take(const struct extent_want *want) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
+
     struct hk_extent *spare = NULL;
     if (want->align > HK_GRANULE_BYTES && (spare = hk_meta_alloc(sizeof *spare)) != NULL)
         extent_create(range, spare, sizeof *spare);
@@ -303,6 +310,7 @@ struct hk_range hk_extent_take(size_t bytes, size_t align) {
     struct hk_range range = extents_take(&want);
     if (range.base != 0 || !hk_usage_add(bytes))
         return range;
+
     cache_note_miss(bytes);
     range.base = hk_extent_map(bytes, align);
     range.bytes = bytes;
@@ -328,6 +336,7 @@ struct hk_range hk_extent_take_at(uintptr_t base, size_t bytes) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
+
     struct hk_extent *spare = NULL;
     hk_lock(&extents_lock, HK_RANK_EXTENT);
     range = list_take_at(&hk_extents[HK_EXTENTS_CACHED], base, bytes, &spare);
@@ -353,10 +362,12 @@ struct hk_range hk_extent_take_kept(size_t least, size_t most) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
         return range;
+
     hk_lock(&extents_lock, HK_RANK_EXTENT);
     size_t cached = list_longest(&hk_extents[HK_EXTENTS_CACHED], most);
     size_t refused = list_longest(&hk_extents[HK_EXTENTS_REFUSED], most);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
+
     size_t bytes = cached > refused ? cached : refused;
     if (bytes < least)
         return range;
@@ -481,8 +492,10 @@ static bool cache_fit(struct hk_extent *extent) {
     if (limit > 0)
         hk_add_locked(&cache_limit.evicted, over);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
+
     if (over == 0)
         return true;
+
     struct hk_range rest = {extent->base + limit, over, extent->mapping, extent->dirty};
     if (limit == 0 || !hk_extent_drop(rest))
         return false;
@@ -495,6 +508,7 @@ static bool cache_fit(struct hk_extent *extent) {
 static struct hk_extent *cache_append(struct hk_extent *extent, struct hk_extent **merged) {
     struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     struct hk_extent *evicted = NULL;
+
     hk_lock(&extents_lock, HK_RANK_EXTENT);
     while (hk_unlikely(cache_is_full(extent->bytes))) {
         struct hk_extent *oldest = list_remove(list, &list->first);
@@ -502,6 +516,7 @@ static struct hk_extent *cache_append(struct hk_extent *extent, struct hk_extent
         oldest->next = evicted;
         evicted = oldest;
     }
+
     *merged = list_merge(list, extent);
     list_append(list, extent);
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
@@ -525,6 +540,7 @@ void hk_extent_give(struct hk_range range, void *node, size_t node_bytes) {
         extent_release(evicted, &budget);
         evicted = next;
     }
+
     hk_dirty_signal();
 }
 
@@ -545,6 +561,7 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
     size_t bytes = 0;
     uint32_t refusals = 0;
     struct hk_extent *extent;
+
     while (refusals < EXTENT_RETRIES && !hk_purge_is_spent(budget) &&
            (extent = refused_remove_first()) != NULL) {
         size_t given = extent->dirty ? extent->bytes : 0;
@@ -553,11 +570,13 @@ static size_t refused_retry(struct hk_purge_budget *budget) {
             extent_destroy(extent);
             continue;
         }
+
         refusals++;
         hk_lock(&extents_lock, HK_RANK_EXTENT);
         list_append(&hk_extents[HK_EXTENTS_REFUSED], extent);
         hk_unlock(&extents_lock, HK_RANK_EXTENT);
     }
+
     return bytes;
 }
 

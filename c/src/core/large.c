@@ -235,6 +235,7 @@ static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
     size_t more = bytes - span->bytes;
     if (!hk_usage_add(more))
         return false;
+
     int error = hk_os_resize((void *)span->base, span->bytes, bytes);
     /* After any other error the range cannot be moved either, because it has become several
      * mappings or the call is forbidden. */
@@ -242,6 +243,7 @@ static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
         span->bytes = bytes;
         return true;
     }
+
     hk_usage_sub(more);
     return false;
 }
@@ -268,11 +270,11 @@ static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
     if (size > PTRDIFF_MAX)
         return NULL;
+
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
     size_t old_bytes = span->bytes;
     bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
                                     : large_resize_mapping_best(span, bytes, align);
-
     if (!done)
         return NULL;
     large_count(span, span->bytes - old_bytes, 0);

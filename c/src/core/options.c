@@ -133,6 +133,7 @@ static bool option_parse_bytes(const char *text, size_t bytes, uint64_t *value) 
     uint64_t number, part = 0, ten = 1;
     if (unit == 0 || !option_parse_number(text, whole, &number) || number > INT64_MAX / unit - 1)
         return false;
+
     for (size_t i = 0; i < digits; i++, ten *= 10)
         part = part * 10 + (uint64_t)(fraction[i] - '0');
     *value = number * unit + part * unit / ten;
@@ -219,6 +220,7 @@ static void option_warn(int option, const char *given, size_t bytes) {
         hk_text_add(&line.text, " to ");
         hk_text_add_number(&line.text, row->most);
     }
+
     option_line_end_used(&line, option);
 }
 
@@ -281,6 +283,7 @@ static uint32_t option_distance(const char *row, const char *name, size_t bytes)
             costs[k] = option_least(replaced, option_least(costs[k], costs[k - 1]) + 1);
         }
     }
+
     return costs[bytes];
 }
 
@@ -298,6 +301,7 @@ static void option_warn_misspelt(const char *given, size_t bytes) {
             meant = option_rows[i].name;
         }
     }
+
     if (meant == NULL || !options_warn_in_tree())
         return;
 
@@ -375,11 +379,13 @@ int hk_option_set(const char *name, const char *value) {
     int option = option_find(name, strlen(name));
     if (option < 0)
         return ENOENT;
+
     uint64_t parsed;
     if (!option_parse(&option_rows[option], value, strlen(value), &parsed))
         return EINVAL;
     if (option_rows[option].when == START)
         return EBUSY;
+
     option_store(option, parsed);
     option_warn_unlimited(option, value, strlen(value));
     return 0;

@@ -137,6 +137,7 @@ static bool class_map_publish(struct hk_class_map *fresh) {
         /* release: publishes the generation. It pairs with the acquire in hk_class_map_get. */
         hk_store_release(&hk_class_map, (const struct hk_class_map *)fresh);
     }
+
     hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
     return wanted;
 }
@@ -164,6 +165,7 @@ static void class_map_reach(uintptr_t granule) {
     uintptr_t top = map->top_1 + 1;
     if (map->limit_1 == 0)
         top = (granule << HK_GRANULE_SHIFT) + CLASS_MAP_ABOVE;
+
     if (hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return;
     if (class_map_covers(map, granule) || granule >= top >> HK_GRANULE_SHIFT)
