@@ -110,6 +110,7 @@ bool hk_purge_balance(void) {
             balance.limit_ms = hk_os_now_ms();
         }
     }
+
     hk_decay_unlock();
     return given_back > 0;
 }

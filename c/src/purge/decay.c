@@ -49,6 +49,7 @@ static size_t decay_extents(struct hk_purge_budget *budget) {
  * up. */
 static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
     void *blocks[DECAY_TRANSFER_BATCH];
+
     for (; scan->transfer_class < HK_CLASS_COUNT; scan->transfer_class++) {
         size_t class = scan->transfer_class;
         for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
@@ -68,6 +69,7 @@ static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
         hk_transfer_count(class, &left);
         scan->waiting += left.blocks;
     }
+
     return true;
 }
 

@@ -53,6 +53,7 @@ static bool retry_may_help(size_t bytes) {
 bool hk_purge_for(size_t bytes) {
     if (bytes >> RETRY_ADDRESS_BITS != 0)
         return false;
+
     uint64_t now = hk_os_now_ms();
     if (now < hk_load_relaxed(&retry.ms) && !retry_may_help(bytes)) /* relaxed: a time */
         return false;

@@ -92,6 +92,7 @@ static void *scavenger_run(void *arg) {
 
     /* For memory that became dirty while there was no scavenger, also in a parent process. */
     hk_dirty_signal();
+
     /* The first comparison comes soon, because a joined thread exists for a moment longer. */
     uint64_t recount_ms = SCAVENGER_RETRY_MS;
 
@@ -133,6 +134,7 @@ static void scavenger_await_end(void) {
 bool hk_scavenger_thread_ended(void) {
     if (!hk_scavenger_is_present())
         return false;
+
     scavenger_recount_threads();
     if (scavenger_is_allowed())
         return false;
@@ -175,6 +177,7 @@ void hk_scavenger_want(uint64_t signal_mask) {
         hk_load_relaxed(&scavenger.present); /* relaxed: 0, or the mark of a parent process */
     if (seen == 0 && now < hk_load_relaxed(&scavenger.retry_ms)) /* relaxed: a time */
         return;
+
     /* relaxed: creating the thread orders what it sees */
     if (!hk_cas_relaxed(&scavenger.present, &seen, scavenger_mark()))
         return;
