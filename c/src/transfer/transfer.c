@@ -81,6 +81,7 @@ static HK_SLOW struct transfer *transfer_make(uint32_t number) {
     if (fresh == NULL)
         return NULL;
     memset(fresh, 0, sizeof *fresh);
+
     struct transfer *none = NULL;
     /* acq_rel: publishes the fields; pairs with the acquire in transfer_get, and here if another
      * was faster */
@@ -88,6 +89,7 @@ static HK_SLOW struct transfer *transfer_make(uint32_t number) {
         hk_store_relaxed(&transfers.used, true); /* relaxed: a hint */
         return fresh;
     }
+
     hk_meta_free(fresh, sizeof *fresh);
     return none;
 }
@@ -129,9 +131,11 @@ static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint3
     size_t bytes = capacity * (size_t)hk_classes[class].block_bytes;
     if (!transfer_reserve(cache, bytes))
         return false;
+
     void **fresh = hk_meta_alloc(transfer_array_bytes(capacity));
     void **blocks = fresh; /* the array that is free afterwards */
     uint32_t unused = capacity;
+
     if (fresh != NULL && hk_lock_try(&at->lock, HK_RANK_TRANSFER)) {
         if (at->capacity < capacity) {
             blocks = at->blocks;
@@ -144,6 +148,7 @@ static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint3
         }
         hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     }
+
     hk_sub_relaxed(&cache->bytes, unused * (size_t)hk_classes[class].block_bytes);
     if (blocks != NULL && unused > 0)
         hk_meta_free(blocks, transfer_array_bytes(unused));
@@ -188,17 +193,20 @@ static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to,
         hk_store_relaxed(&own->steal_pause, pause - 1);
         return 0;
     }
+
     for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
         number = transfer_next(number);
         struct transfer *cache = transfer_get(number);
         if (cache == NULL)
             continue;
+
         struct transfer_class *at = &cache->classes[class];
         bool has_many = hk_load_relaxed(&at->count) > hk_load_relaxed(&at->capacity) / 2;
         uint32_t taken = has_many ? transfer_take_from(at, to, count) : 0;
         if (taken > 0)
             return taken;
     }
+
     hk_store_relaxed(&own->steal_pause, TRANSFER_STEAL_PAUSE);
     return 0;
 }
@@ -219,6 +227,7 @@ uint32_t hk_transfer_take(size_t class, void **to, uint32_t count) {
 static struct transfer *transfer_lock(size_t class) {
     if (hk_unlikely(hk_transfer_cpus() == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return NULL;
+
     uint32_t number = transfer_here();
     for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
         struct transfer *cache = transfer_get(number);
@@ -270,6 +279,7 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
     struct transfer *cache = transfer_lock(class);
     if (cache == NULL)
         return put;
+
     struct transfer_class *at = &cache->classes[class];
     uint32_t capacity = at->capacity;
     put.freed_is_there = freed != NULL && transfer_is_newest(at, freed);
@@ -301,10 +311,12 @@ uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_wh
                                  void **to, uint32_t count) {
     struct transfer *cache = transfer_get(cpu);
     struct transfer_class *at = cache != NULL ? &cache->classes[class] : NULL;
+
     /* A class that rests is not written to: a forked child may share its memory.
      * relaxed: a scan that misses an array now finds it the next time */
     if (at == NULL || hk_load_relaxed(&at->capacity) == 0)
         return 0;
+
     hk_lock_try_long(&at->lock, HK_RANK_TRANSFER);
     uint32_t oldest = transfer_oldest(at, which);
     uint32_t taken = oldest < count ? oldest : count;
@@ -314,10 +326,12 @@ uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_wh
         memcpy(to, at->blocks, taken * sizeof *to);
         memmove(at->blocks, at->blocks + taken, left * sizeof *to);
     }
+
     if (which == HK_TRANSFER_HALF)
         at->low = at->low > taken ? at->low - taken : 0; /* the idle ones are the oldest */
     else
         at->low = taken == count ? oldest - taken : left;
+
     bool used = at->takes + at->puts != at->uses_seen;
     at->uses_seen = at->takes + at->puts;
     void **unused = NULL;
