@@ -75,6 +75,7 @@ static bool os_is_duplicated(const struct stat *file) {
  * it. Otherwise it is a data file that got the number by chance. */
 static bool os_error_is(void) {
     struct stat now;
+
     /* acquire: sees `file`. It pairs with the release in hk_os_note_error. */
     uint32_t start = hk_load_acquire(&os_error.start);
     if (start == OS_ERROR_CLOSED || !os_stat(STDERR_FILENO, &now))

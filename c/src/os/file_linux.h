@@ -58,6 +58,7 @@ static inline bool os_lines_fill(struct os_lines *lines) {
     size_t room = sizeof lines->text - 1 - lines->end;
     if (lines->file < 0 || room == 0)
         return false;
+
     long bytes =
         os_syscall(SYS_read, lines->file, os_address(lines->text + lines->end), (long)room);
     if (bytes <= 0) {
@@ -80,6 +81,7 @@ static inline char *os_lines_next(struct os_lines *lines) {
         line = lines->text + lines->at;
         if (end == NULL && lines->at == lines->end)
             return NULL;
+
         bool rest_of_line = lines->cut_off;
         lines->cut_off = end == NULL && lines->file >= 0;
         lines->at = end != NULL ? (size_t)(end + 1 - lines->text) : lines->end;

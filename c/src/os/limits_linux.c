@@ -147,6 +147,7 @@ static uint64_t os_least(const char *controller, os_group_limit *limit_of) {
     for (;;) {
         uint64_t limit = limit_of(folder);
         least = limit != 0 && (least == 0 || limit < least) ? limit : least;
+
         char *last = strrchr(root, '/');
         if (last == NULL)
             return least;

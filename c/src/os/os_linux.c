@@ -55,6 +55,7 @@ static struct os_leftover {
 static void os_unmap_unused(void *start, size_t bytes) {
     if (os_unmap(start, bytes))
         return;
+
     for (int i = 0; i < OS_LEFTOVERS; i++) {
         uint64_t unused = OS_LEFTOVER_FREE;
         /* acquire: the last user has read `start`. It pairs with the release below. */
@@ -172,6 +173,7 @@ void *hak_os_map_boundary(size_t bytes, size_t align) {
         if (p != NULL)
             hk_store_relaxed(&os_map_hint, (uintptr_t)p); /* relaxed: only a hint */
     }
+
     if (p != NULL)
         os_count_mapped(bytes);
     return p;
@@ -241,6 +243,7 @@ static bool os_word_is(const uint32_t *word, uint32_t value) {
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes) {
     static uint64_t moves; /* atomic */
     uint32_t cookie[2];
+
     /* relaxed: any other number will do */
     uint64_t number = hk_add_relaxed(&moves, 1) * UINT64_C(0x9e3779b97f4a7c15) + (uintptr_t)start;
     memcpy(cookie, &number, sizeof cookie);
@@ -288,6 +291,7 @@ size_t hk_os_mappings_max(void) {
     const char *digit = os_read_setting(&lines, HK_OS_ROOT "/proc/sys/vm/max_map_count");
     for (; digit != NULL && *digit >= '0' && *digit <= '9'; digit++)
         most = most * 10 + (size_t)(*digit - '0');
+
     most = most != 0 ? most : USUAL;
     hk_store_relaxed(&mappings_max, most);
     return most;

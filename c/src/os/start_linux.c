@@ -100,6 +100,7 @@ static uintptr_t os_vdso_find(uintptr_t base, const char *name) {
         if (symbol->st_shndx != SHN_UNDEF && strcmp(vdso.names + symbol->st_name, name) == 0)
             return vdso.bias + symbol->st_value;
     }
+
     return OS_CLOCK_MISSING;
 }
 

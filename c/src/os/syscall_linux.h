@@ -35,10 +35,12 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
     /* Read before the registers are bound, because a sanitizer's call would overwrite them. */
     long a = arguments[0], b = arguments[1], c = arguments[2];
     long d = arguments[3], e = arguments[4], f = arguments[5];
+
     register long fourth __asm__("r10") = d;
     register long fifth __asm__("r8") = e;
     register long sixth __asm__("r9") = f;
     long result = number;
+
     __asm__ volatile("syscall"
                      : "+a"(result)
                      : "D"(a), "S"(b), "d"(c), "r"(fourth), "r"(fifth), "r"(sixth)
@@ -52,6 +54,7 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
     /* Read before the registers are bound, because a sanitizer's call would overwrite them. */
     long a = arguments[0], b = arguments[1], c = arguments[2];
     long d = arguments[3], e = arguments[4], f = arguments[5];
+
     register long which __asm__("x8") = number;
     register long first __asm__("x0") = a;
     register long second __asm__("x1") = b;
@@ -59,6 +62,7 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
     register long fourth __asm__("x3") = d;
     register long fifth __asm__("x4") = e;
     register long sixth __asm__("x5") = f;
+
     __asm__ volatile("svc 0"
                      : "+r"(first)
                      : "r"(which), "r"(second), "r"(third), "r"(fourth), "r"(fifth), "r"(sixth)

@@ -70,6 +70,7 @@ static HK_SLOW void os_make_mark(void) {
         if (hk_cas_acq_rel(&os_mark, &none, fresh))
             return;
     }
+
     os_syscall(SYS_munmap, address, (long)bytes);
 }
 
@@ -96,6 +97,7 @@ uint32_t hk_os_generation(void) {
             os_make_mark();
         return hk_load_relaxed(&os_generation); /* relaxed: a number */
     }
+
     uint32_t value = hk_load_relaxed(mark); /* relaxed: a number */
     return (hk_likely(value != 0) ? value : os_notice_wiped(mark)) - 1;
 }
@@ -201,6 +203,7 @@ void hk_os_find_thread_create(void) {
     os_note_cpus();
     int saved = errno;
     os_find_rseq();
+
     void *libc = HK_THREAD_SANITIZER ? NULL : os_open_loaded("libc.so.6", 0);
     if (libc != NULL) {
         os_find_own(libc, "pthread_create", &os_threads.create);
@@ -209,6 +212,7 @@ void hk_os_find_thread_create(void) {
         os_find_own(libc, "pthread_attr_setdetachstate", &os_threads.attr_setdetachstate);
         os_find_own(libc, "pthread_attr_destroy", &os_threads.attr_destroy);
     }
+
     errno = saved;
 }
 
@@ -270,6 +274,7 @@ static void os_drop_capabilities(void) {
         uint32_t effective, permitted, inheritable;
     } sets[2];
     enum { CAPABILITY_SETGID = 1 << 6, CAPABILITY_SETUID = 1 << 7 };
+
     if (os_syscall(SYS_capget, os_address(&header), os_address(sets)) != 0)
         return;
 
@@ -296,6 +301,7 @@ static void os_note_cpus(void) {
 static void os_become_background(const char *name) {
     enum { NICE_BIAS = 20 }; /* the system call returns 20 - nice */
     int priority = 0;
+
     os_syscall(SYS_prctl, PR_SET_NAME, os_address(name));
     os_syscall(SYS_sched_setscheduler, 0, 0 /* SCHED_OTHER */, os_address(&priority));
 
@@ -343,6 +349,7 @@ bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
     uint64_t libc_signals = ((UINT64_C(1) << (SIGRTMIN - OS_SIGNAL_FIRST)) - 1)
                             << (OS_SIGNAL_FIRST - 1);
     uint64_t mask = os_swap_signal_mask(~libc_signals);
+
     /* Static TLS lies on the stack, so a program with much of it needs the usual size. */
     bool created = os_create_thread(OS_STACK_BYTES) || os_create_thread(0);
 
