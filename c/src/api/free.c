@@ -14,6 +14,7 @@ static const char *free_cause(const struct hk_span *span, const void *block) {
     if (span == NULL || span->class >= HK_CLASS_COUNT ||
         span->blocks != hk_classes[span->class].blocks)
         return HK_CAUSE_ALIEN;
+
     if (span->class == HK_CLASS_NONE) {
         if ((uintptr_t)block != span->base)
             return HK_CAUSE_INSIDE;

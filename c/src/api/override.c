@@ -107,6 +107,7 @@ struct override_info {
 static void override_collect(struct override_info *info) {
     hk_stats_collect(&info->stats);
     const struct hak_stats *total = &info->stats.total;
+
     info->blocks_free = info->blocks_cached = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hak_class_stats *row = &info->stats.classes[class];
@@ -125,6 +126,7 @@ static void override_collect(struct override_info *info) {
 HAK_API struct mallinfo2 mallinfo2(void) {
     struct override_info info;
     override_collect(&info);
+
     struct mallinfo2 result = {0};
     result.arena = info.bytes_arena;
     result.ordblks = info.blocks_free;
@@ -135,6 +137,7 @@ HAK_API struct mallinfo2 mallinfo2(void) {
     result.uordblks = info.bytes_used;
     result.fordblks = info.bytes_arena - info.bytes_used;
     result.keepcost = info.stats.total.bytes_dirty;
+
     return result;
 }
 #endif
@@ -145,6 +148,7 @@ static int override_int(uint64_t value) { return value < INT_MAX ? (int)value : 
 HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
+
     struct mallinfo result = {0};
     result.arena = override_int(info.bytes_arena);
     result.ordblks = override_int(info.blocks_free);
@@ -155,6 +159,7 @@ HAK_API struct mallinfo mallinfo(void) {
     result.uordblks = override_int(info.bytes_used);
     result.fordblks = override_int(info.bytes_arena - info.bytes_used);
     result.keepcost = override_int(info.stats.total.bytes_dirty);
+
     return result;
 }
 
@@ -172,6 +177,7 @@ static void override_write_size(FILE *stream, const char *element, const char *t
 /* The free blocks of each size class. */
 static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats) {
     uint64_t smaller = 0;
+
     fputs("<sizes>\n", stream);
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hak_class_stats *row = &stats->classes[class];
@@ -182,6 +188,7 @@ static void override_write_sizes(FILE *stream, const struct hk_stats_all *stats)
                     count * row->block_bytes, count);
         smaller = row->block_bytes;
     }
+
     fputs("</sizes>\n", stream);
 }
 
@@ -212,12 +219,14 @@ static void override_write_stats(FILE *stream, const struct hak_stats *total) {
 #include "../core/stats.def"
 #undef STAT
     };
+
     fputs("<hakmem version=\"" HAK_VERSION_STRING "\">\n", stream);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         const void *value = (const char *)total + rows[i].offset;
         fprintf(stream, "<%s>%llu</%s>\n", rows[i].name,
                 (unsigned long long)*(const uint64_t *)value, rows[i].name);
     }
+
     fputs("</hakmem>\n", stream);
 }
 
@@ -279,6 +288,7 @@ static HK_SLOW void *override_new_failed(size_t size, size_t align) {
                 override_throw_bad_alloc();
             abort();
         }
+
         handler();
         block = hk_front_alloc(size, align);
     }

@@ -73,6 +73,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
     void *moved = hk_front_alloc(size, align);
     if (moved == NULL)
         return NULL;
+
     memcpy(moved, block, used < size ? used : size);
     if (found->span != NULL || hk_unlikely(!hk_bin_push(&hk_cache->bins[old_class], block)))
         hk_free_slow(block);
@@ -112,6 +113,7 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
         errno = EINVAL;
         return NULL;
     }
+
     if (hk_unlikely(found.class != hk_class_of_layout(old_size, align) ||
                     old_size > resize_usable(&found))) {
         hk_bad_pointer("hak_realloc_layout", ptr, HK_CAUSE_LAYOUT);
