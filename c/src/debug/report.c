@@ -89,6 +89,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
             report_add(report, " ");
         report_add(report, report_class_rows[i].words);
     }
+
     report_add(report, "\n");
     report_flush(report);
 
@@ -96,6 +97,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
         const struct hak_class_stats *stats = &all->classes[class];
         if (stats->slabs == 0 && stats->refills == 0)
             continue;
+
         for (unsigned i = 0; i < REPORT_CLASS_ROWS; i++)
             report_add_column(report, report_value(stats, &report_class_rows[i]),
                               REPORT_COLUMN_WIDTH);
@@ -107,6 +109,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
 static void report_text_options(struct report *report) {
     const char *name;
     char value[REPORT_VALUE_BYTES];
+
     report_add(report, "options:");
     for (unsigned i = 0; hk_option_describe(i, &name, value, sizeof value); i++) {
         report_add(report, " ");
@@ -115,6 +118,7 @@ static void report_text_options(struct report *report) {
         report_add(report, value);
         report_flush(report);
     }
+
     report_add(report, "\n");
     report_flush(report);
 }
@@ -150,6 +154,7 @@ static void report_json_fields(struct report *report, const void *stats,
 static void report_json_options(struct report *report) {
     const char *name;
     char value[REPORT_VALUE_BYTES];
+
     for (unsigned i = 0; hk_option_describe(i, &name, value, sizeof value); i++) {
         report_add(report, i == 0 ? "{\"" : ",\"");
         report_add(report, name);
@@ -174,6 +179,7 @@ static void report_json(struct report *report, const struct hk_stats_all *all) {
         report_json_fields(report, &all->classes[class], report_class_rows, REPORT_CLASS_ROWS);
         between = ",";
     }
+
     report_add(report, "]}\n");
     report_flush(report);
 }

@@ -107,6 +107,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     hk_thread_each(stats_add_thread, all);
     stats_add_transfer(all);
     hk_heaps_each(stats_add_heap, all);
+
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
 

@@ -105,6 +105,7 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
 static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     struct validation *validation = arg;
     size_t class = validation->class;
+
     for (uint32_t i = 0; i < count; i++) {
         const struct hk_span *slab = hk_pagemap_find(blocks[i]);
         bool allocated = false;
