@@ -86,10 +86,12 @@ static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) 
         uint32_t shift = i % HK_WORD_BITS;
         uint32_t n = HK_WORD_BITS - shift < left ? HK_WORD_BITS - shift : left;
         uint64_t mask = (n == HK_WORD_BITS ? ~UINT64_C(0) : (UINT64_C(1) << n) - 1) << shift;
+
         if (value)
             words[i / HK_WORD_BITS] |= mask;
         else
             words[i / HK_WORD_BITS] &= ~mask;
+
         i += n;
         left -= n;
     }
