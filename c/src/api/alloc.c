@@ -6,8 +6,8 @@
 #include "../purge/retry.h"
 #include "front.h"
 
-/* Takes a block from the layers below. It may be known to be zero: from Pool on, where zeroing costs
- * much, blocks that do not come from a bin carry that knowledge. */
+/* Takes a block from the layers below. It may be known to be zero: from Pool on, where zeroing
+ * costs much, blocks that do not come from a bin carry that knowledge. */
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     if (class == HK_CLASS_NONE)
         return hk_slow_take_large(size, align);

@@ -104,8 +104,8 @@ static void arena_unhold(struct hk_arena *arena) {
     arena->purging = NULL;
 }
 
-/* Gives back the pages of the run that is held, and frees it. Its huge pages ask again if nothing is
- * left of them. Returns the bytes given back, 0 if the OS refuses. */
+/* Gives back the pages of the run that is held, and frees it. Its huge pages ask again if nothing
+ * is left of them. Returns the bytes given back, 0 if the OS refuses. */
 static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = arena->purging; /* this thread's, under PURGE */
     struct hk_run run = arena->purging_run;

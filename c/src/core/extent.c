@@ -139,9 +139,9 @@ static void extents_destroy(struct hk_extent *extent) {
 
 /* ---- The limit of the cache ------------------------------------------------------------------ */
 
-/* The limit of the cache rises where it is regretted: when new memory is mapped soon after the cache
- * was too full to keep as much. It falls again when that does not happen any more. (20 live blocks
- * of 5 to 25 MB, replaced at random: 24,500 page faults instead of 127,600.) */
+/* The limit of the cache rises where it is regretted: when new memory is mapped soon after the
+ * cache was too full to keep as much. It falls again when that does not happen any more. (20 live
+ * blocks of 5 to 25 MB, replaced at random: 24,500 page faults instead of 127,600.) */
 static struct {
     uint64_t raise; /* lock:EXTENT; bytes regretted */
     uint64_t
