@@ -3,8 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: type-generic macros over the compiler's atomics. There is no operation without an
- * order in its name, so an unexplained order cannot be written. The line above each use names its
- * counterpart, or, for relaxed ones, the reason why no order is needed.
+ * order in its name, so an unexplained order cannot be written. The comment at each use names its
+ * counterpart or, for a relaxed operation, the reason why no order is needed.
  * Owns: nothing. Threads: any. Boundary: calls nothing.
  */
 #ifndef HK_BASE_ATOMIC_H
@@ -20,14 +20,15 @@
 #define hk_sub_relaxed(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_RELAXED)
 #define hk_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define hk_swap_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
-/* Counts. Relaxed: a reader gets a number, maybe a stale one, and reads nothing else through it. */
+/* Counters. They are relaxed, because a reader gets a possibly stale number and reads nothing else
+ * through it. */
 #define hk_stat_get(p) hk_load_relaxed(p)
 #define hk_stat_set(p, v) hk_store_relaxed(p, v)
 #define hk_stat_add(p, v) hk_add_relaxed(p, v)
 #define hk_stat_sub(p, v) hk_sub_relaxed(p, v)
 
 /* Variables that are stored under a lock, which orders the stores. A load without the lock is a
- * hint. The decision is made under the lock, or a stale value does no harm. */
+ * hint. Either the decision is made under the lock, or a stale value does no harm. */
 #define hk_peek(p) hk_load_relaxed(p)
 #define hk_store_locked(p, v) hk_store_relaxed(p, v)
 #define hk_add_locked(p, v) hk_store_relaxed(p, *(p) + (v))

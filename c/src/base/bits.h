@@ -39,7 +39,7 @@ static inline void hk_bit_clear(uint64_t *words, uint32_t i) {
     words[i / HK_WORD_BITS] &= ~(UINT64_C(1) << (i % HK_WORD_BITS));
 }
 
-/* The first position from `from` on with a bit equal to `value`, or `bits` if there is none. */
+/* The first position at or after `from` with a bit equal to `value`, or `bits` if there is none. */
 static inline uint32_t hk_bits_find(const uint64_t *words, uint32_t bits, uint32_t from,
                                     bool value) {
     uint64_t flip = value ? 0 : ~UINT64_C(0);
@@ -78,7 +78,7 @@ static inline struct hk_run hk_bits_run(const uint64_t *words, uint32_t bits, ui
     return run;
 }
 
-/* Sets (value true) or clears the bits of a run. */
+/* Sets the bits of a run if `value` is true, or clears them. */
 static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) {
     uint32_t i = run.start;
     uint32_t left = run.count;

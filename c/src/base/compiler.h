@@ -9,7 +9,7 @@
 #ifndef HK_BASE_COMPILER_H
 #define HK_BASE_COMPILER_H
 
-/* Before any other header: those of a 32-bit libc may be missing. */
+/* This comes before any other header, because the headers of a 32-bit libc may be missing. */
 #if __SIZEOF_POINTER__ < 8
 #error "hakmem supports 64-bit targets only: this target has 32-bit pointers"
 #endif
@@ -18,7 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 1 in builds that check every internal promise (hk_assert, lock ranks). */
+/* 1 in builds that check all internal invariants (hk_assert, lock ranks). */
 #ifndef HK_DEBUG
 #define HK_DEBUG 0
 #endif

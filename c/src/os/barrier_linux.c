@@ -14,7 +14,7 @@
 enum { OS_BARRIER_PRIVATE = 1 << 3, OS_BARRIER_REGISTER_PRIVATE = 1 << 4 };
 
 bool hk_os_barrier(void) {
-    static uint32_t refused; /* atomic: the kernel does not know it */
+    static uint32_t refused; /* atomic: the kernel does not support it */
     /* relaxed: all threads find the same value */
     if (hk_load_relaxed(&refused) || hk_os_is_sandboxed())
         return false;
@@ -27,7 +27,7 @@ bool hk_os_barrier(void) {
     return result == 0;
 }
 
-/* ---- Threads that sleep ---------------------------------------------------------------------- */
+/* ---- Sleeping threads ------------------------------------------------------------------------ */
 
 /* Opens a file of a thread of this process. */
 static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name) {
@@ -40,7 +40,7 @@ static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name
     return os_lines_open(lines, path, '\n');
 }
 
-/* The file contains the number of the system call, -1 within a page fault, and "running" in any
+/* The file contains the number of the system call, -1 during a page fault, and "running" in any
  * other state. */
 static bool os_thread_is_in_call(uint64_t id) {
     struct os_lines lines;
@@ -52,7 +52,7 @@ static bool os_thread_is_in_call(uint64_t id) {
     return is_in_call;
 }
 
-/* A number in base 10 or 16. */
+/* Parses a number in base 10 or 16. */
 static uint64_t os_digits(const char *text, unsigned base) {
     uint64_t number = 0;
     for (; (*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'f'); text++)
@@ -87,7 +87,7 @@ static struct os_thread_status os_thread_status(uint64_t id) {
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask) {
     if (id == 0 || !os_thread_is_in_call(id))
         return false;
-    /* An unchanged number of sleeps proves that it was the same sleep all the time. */
+    /* An unchanged number of sleeps proves that it was the same sleep throughout. */
     struct os_thread_status before = os_thread_status(id);
     return before.sleeps != 0 && before.blocked_signals == usual_mask && os_thread_is_in_call(id) &&
            os_thread_status(id).sleeps == before.sleeps;

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: hk_assert for our own promises, in debug builds, and lines of text that are built
+ * What it is: hk_assert for internal invariants, in debug builds, and lines of text that are built
  * without allocating. Mistakes of the program are reported by core/error.
  * Owns: nothing. Threads: any, in any state. Boundary: hk_os_write_error, hk_os_abort.
  */

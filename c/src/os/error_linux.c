@@ -69,10 +69,10 @@ static bool os_is_duplicated(const struct stat *file) {
     return false;
 }
 
-/* Whether descriptor 2 is for messages: always if it refers to the same file as at the start, and
- * never if it was closed then. Another file counts as a redirection by the program if it is a
- * terminal, a device or a pipe, if it is open for appending, or if a second descriptor refers to
- * it. Otherwise it is a data file that got the number by chance. */
+/* Whether messages may be written to descriptor 2. They may if it refers to the same file as at the
+ * start, and never if it was closed then. Another file counts as a redirection by the program if it
+ * is a terminal, a device or a pipe, if it is open for appending, or if a second descriptor refers
+ * to it. Otherwise it is a data file that got the number by chance. */
 static bool os_error_is(void) {
     struct stat now;
 

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a reader of lines with a buffer of its own, for files of /proc and /sys.
+ * What it is: a line reader with its own buffer, for files of /proc and /sys.
  * Owns: nothing. Threads: a reader belongs to its caller. Boundary: os/syscall_linux.h.
  */
 #ifndef HK_OS_FILE_LINUX_H
@@ -13,7 +13,7 @@
 
 #include "syscall_linux.h"
 
-/* Tests compile the files for Linux over a folder that looks like the root. */
+/* Tests compile the files for Linux against a folder that looks like the root directory. */
 #ifndef HK_OS_ROOT
 #define HK_OS_ROOT ""
 #endif
@@ -49,7 +49,7 @@ static inline void os_lines_close(struct os_lines *lines) {
     lines->file = -1;
 }
 
-/* Reads more into the buffer. False at the end of the file, or if there is no room. */
+/* Reads more into the buffer. Returns false at the end of the file, or if there is no room. */
 static inline bool os_lines_fill(struct os_lines *lines) {
     memmove(lines->text, lines->text + lines->at, lines->end - lines->at);
     lines->end -= lines->at;

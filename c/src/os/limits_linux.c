@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The limits of a control group apply to all groups below it, so each function takes the least
- * limit on the way from the process's group to the root. A controller is either in the hierarchy of
- * version 2, below /sys/fs/cgroup, or in its own hierarchy of version 1, below
+ * The limits of a control group apply to all groups below it, so each function takes the lowest
+ * limit on the path from the process's group to the root. A controller is either in the hierarchy
+ * of version 2, below /sys/fs/cgroup, or in its own hierarchy of version 1, below
  * /sys/fs/cgroup/<controller>. A container often sees its own group as the root, at a path that
  * /proc does not show.
  */
@@ -18,15 +18,15 @@
 enum {
     OS_PATH_BYTES = 512,
     OS_NUMBER_BYTES = 64,                          /* a file with a number or two */
-    OS_CPUS_MAX = 8192,                            /* the most of any kernel */
+    OS_CPUS_MAX = 8192,                            /* the maximum of any kernel */
     OS_CPU_WORDS = OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
 };
 
-/* Version 1 says "no limit" with the largest multiple of a page in a signed number. */
+/* Version 1 expresses "no limit" as the largest multiple of a page in a signed number. */
 static const uint64_t os_memory_unlimited = (uint64_t)1 << 62;
 
-/* Reads the number at *text, and moves *text behind it and the space that follows. 0 for "max" and
- * "-1". */
+/* Reads the number at *text, and moves *text past it and the space that follows. Returns 0 for
+ * "max" and "-1". */
 static uint64_t os_number(const char **text) {
     uint64_t number = 0;
     for (; **text >= '0' && **text <= '9' && number < UINT64_MAX / 10 - 1; ++*text)
@@ -37,7 +37,7 @@ static uint64_t os_number(const char **text) {
     return number;
 }
 
-/* The beginning of the file `name` in a folder as text, or "" if it cannot be read. */
+/* Reads the beginning of the file `name` in a folder as text, or "" if it cannot be read. */
 static void os_read_text(const char *folder, const char *name, char *to) {
     char path[OS_PATH_BYTES];
     struct hk_text text = {path, path + sizeof path - 1};
@@ -74,7 +74,7 @@ static uint64_t os_memory_of_v1(const char *folder) {
     return limit < os_memory_unlimited ? limit : 0;
 }
 
-/* The whole CPUs that a quota amounts to, rounded up. */
+/* The number of CPUs that a quota amounts to, rounded up. */
 static uint64_t os_quota_cpus(uint64_t quota, uint64_t period) {
     return period != 0 ? (quota + period - 1) / period : 0;
 }
@@ -95,8 +95,8 @@ static uint64_t os_cpus_of_v1(const char *folder) {
     return os_quota_cpus(os_number(&quota_at), os_number(&period_at));
 }
 
-/* Whether `list`, names between commas that end in ':', contains the name. Version 2 has an empty
- * list. */
+/* Whether `list`, which consists of comma-separated names and ends in ':', contains the name.
+ * Version 2 has an empty list. */
 static bool os_list_has(const char *list, const char *name) {
     size_t bytes = strlen(name);
     for (;;) {
@@ -110,8 +110,8 @@ static bool os_list_has(const char *list, const char *name) {
 }
 
 /* Adds the path of the process's group in the hierarchy of the controller. The controller "" stands
- * for version 2. A line of the file reads "4:cpu,cpuacct:/path". False if the file has no line for
- * the hierarchy. */
+ * for version 2. A line of the file reads "4:cpu,cpuacct:/path". Returns false if the file has no
+ * line for the hierarchy. */
 static bool os_add_group(struct hk_text *text, const char *controller) {
     struct os_lines lines;
     bool found = false;
@@ -130,7 +130,7 @@ static bool os_add_group(struct hk_text *text, const char *controller) {
     return found;
 }
 
-/* The least limit from the process's group up to the root, or 0 if there is none. */
+/* The lowest limit from the process's group up to the root, or 0 if there is none. */
 static uint64_t os_least(const char *controller, os_group_limit *limit_of) {
     char folder[OS_PATH_BYTES];
     struct hk_text text = {folder, folder + sizeof folder - 1};

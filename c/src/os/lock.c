@@ -39,7 +39,7 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
 /* ---- Orphaned locks -------------------------------------------------------------------------- */
 
 /* In a forked child, all threads but the first are gone, and only the first can record its number.
- * False if it has not done so yet. The child handler of fork calls this at once. */
+ * Returns false if it has not done so yet. The child handler of fork calls this at once. */
 static bool locks_know_survivor(uint32_t generation) {
     /* acquire: pairs with the release below */
     if (hk_likely(hk_load_acquire(&locks.generation) == generation))

@@ -1,4 +1,4 @@
-/* os/lock.h - locks of four bytes that survive fork.
+/* os/lock.h - four-byte locks that survive fork.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -32,7 +32,8 @@ enum hk_rank {
     HK_RANK_COUNT
 };
 
-/* All atomic. On cache lines of their own, because waiting threads write to them. */
+/* All fields are atomic. They have cache lines of their own, because waiting threads write to
+ * them. */
 struct hk_lock_counts {
     uint64_t busy[HK_RANK_COUNT]; /* attempts that found a lock of this rank taken */
     uint64_t sleeps;              /* sleeps of threads that waited for a lock */
@@ -40,8 +41,8 @@ struct hk_lock_counts {
 
 extern struct hk_lock_counts hk_lock_counts;
 
-/* The calling thread's number, or 0 until it takes its first lock. A forked child's thread keeps
- * it. */
+/* The calling thread's number, or 0 until it takes its first lock. The thread of a forked child
+ * keeps it. */
 extern HK_THREAD_LOCAL uint32_t hk_lock_thread;
 
 uint32_t hk_lock_number_thread(void);
@@ -55,10 +56,12 @@ void hk_lock_note_released(enum hk_rank rank);
 void hk_lock_note_none_held(void); /* asserts it */
 
 /* Sets the function that repairs the structure behind an orphaned lock of a rank. It runs with the
- * lock held, in a forked child, before the taker goes on. A rank without one needs no repair. */
+ * lock held, in a forked child, before the new holder continues. A rank without such a function
+ * needs no repair. */
 void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock));
 
-/* Whether the thread of that number belonged to a parent process and does not exist in this one. */
+/* Whether the thread with that number belonged to a parent process and does not exist in this
+ * one. */
 bool hk_lock_thread_vanished(uint32_t thread);
 
 /* Called by the first thread of a forked child. Records that this thread still exists, although its

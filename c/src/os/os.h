@@ -29,24 +29,25 @@ struct hk_os_counts {
 extern struct hk_os_counts hk_os_counts; /* atomic */
 
 /* Maps `bytes` (a multiple of the page size) of zeroed memory aligned to `align`, a power of two.
- * NULL when there is no memory. It and hk_os_map_guarded are the only functions that map memory. */
+ * Returns NULL if out of memory. This function and hk_os_map_guarded are the only ones that map
+ * memory. */
 void *hak_os_map_boundary(size_t bytes, size_t align);
 
 /* Maps `bytes` (a multiple of the page size) of zeroed memory for metadata, with an inaccessible
- * page on each side, so that no overflow of a block reaches it. Never backed by huge pages. Where
- * the process has no mapping left for the two pages, the memory comes without them. NULL when there
- * is no memory. */
+ * page on each side, so that no overflow of a block reaches it. Never backed by huge pages. If the
+ * process has no mappings left for the two pages, the memory comes without them. Returns NULL if
+ * out of memory. */
 void *hk_os_map_guarded(size_t bytes);
 
 /* Unmaps a whole guarded mapping with its two pages. */
 void hk_os_unmap_guarded(void *start, size_t bytes);
 
-/* Unmaps whole mappings or page-aligned parts of them. If the OS refuses, the result is false and
- * nothing changed: a hole needs one more mapping, and the process may have none left. */
+/* Unmaps whole mappings or page-aligned parts of them. Returns false and changes nothing if the OS
+ * refuses, because a hole needs one more mapping and the process may have none left. */
 bool hk_os_unmap(void *start, size_t bytes);
 
-/* Resizes a mapping in place. Returns 0, or an error number, and then nothing changed: ENOMEM if
- * there is no room, any other if the range cannot be moved either. */
+/* Resizes a mapping in place. Returns 0 on success. Otherwise changes nothing and returns an error
+ * number: ENOMEM if there is no room, any other if the range cannot be moved either. */
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 
 /* Moves the pages of a mapping without copying. They replace `to`, an unused mapping of
@@ -56,11 +57,11 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes);
 enum hk_os_move { HK_OS_MOVE_DONE, HK_OS_MOVE_REFUSED, HK_OS_MOVE_TARGET_GONE };
 enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_bytes);
 
-/* Mappings that this process may have (vm.max_map_count). */
+/* The number of mappings that this process may have (vm.max_map_count). */
 size_t hk_os_mappings_max(void);
 
 /* Gives the pages of a range back. The range stays mapped and reads as zero. If the OS refuses, as
- * for locked memory, the result is false and the contents are unchanged. */
+ * for locked memory, returns false and leaves the contents unchanged. */
 bool hk_os_purge(void *start, size_t bytes);
 
 /* The size of a page, which is constant while the process runs. */
@@ -70,7 +71,8 @@ size_t hk_os_page_bytes(void);
 unsigned hk_os_cpus(void);
 
 /* The number of the CPU on which the calling thread runs. It is a hint, because the thread may move
- * at any time. Numbers may have gaps and may exceed hk_os_cpus. 0 where it is unknown. */
+ * at any time. Numbers may have gaps and may exceed hk_os_cpus. The result is 0 if the number is
+ * unknown. */
 uint32_t hk_os_cpu(void);
 
 /* The memory limit of this process's cgroup and those above it, in bytes, or 0 if there is none. */
@@ -92,16 +94,16 @@ bool hk_os_huge_pages_exist(void);
 /* A monotonic clock in milliseconds. It is cheap, and exact to about 4 ms. */
 uint64_t hk_os_now_ms(void);
 
-/* Sleeps while *word == expected. Ends at a wake, sometimes without one, and with a limit after at
- * most `ms` milliseconds. */
+/* Sleeps while *word == expected. Returns after a wake, sometimes without one, and hk_os_wait_ms
+ * after at most `ms` milliseconds. */
 void hk_os_wait(uint32_t *word, uint32_t expected);
 void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms);
 /* Wakes one thread that sleeps on the word. */
 void hk_os_wake(uint32_t *word);
 
-/* Counts the forks between the process that called it first and this one. A child of fork, or of
- * clone without CLONE_VM, has its own generation. A child of vfork shares memory with its parent
- * and has the parent's generation. The cost is one load. */
+/* The number of forks between the first process that called this and the current one. A child of
+ * fork, or of clone without CLONE_VM, has its own generation. A child of vfork shares memory with
+ * its parent and has the parent's generation. The cost is one load. */
 uint32_t hk_os_generation(void);
 /* Called by the child handler of fork, for kernels that do not wipe the page behind
  * hk_os_generation. */
@@ -111,28 +113,28 @@ void hk_os_note_fork(void);
  * thread that forked. */
 bool hk_os_is_first_thread(void);
 
-/* The kernel's number of the calling thread. It is 0 in a child of vfork, which has another number
- * than the parent's thread. */
+/* The kernel's number of the calling thread. Returns 0 in a child of vfork, which shares our memory
+ * but is none of our threads. */
 uint64_t hk_os_thread_id(void);
-/* Whether no thread of this process has that number any longer. */
+/* Whether no thread of this process has that number any more. */
 bool hk_os_thread_is_gone(uint64_t id);
 
-/* Whether the calling thread may start a thread of ours. It must not be in a signal handler, as far
- * as its signal mask shows, or in a child of vfork. `usual_mask` is the thread's signal mask in
+/* Whether the calling thread may start a thread of hakmem. It must not be in a child of vfork, or
+ * in a signal handler, as far as its signal mask shows. `usual_mask` is the thread's signal mask in
  * normal operation. */
 bool hk_os_may_start_thread(uint64_t usual_mask);
-/* Makes every thread of the process pass a full memory barrier, wherever it is in its code. All
+/* Makes every thread of the process execute a full memory barrier, wherever it is in its code. All
  * loads that other threads start afterwards see the caller's stores before the call, and the caller
  * sees their stores before it. It takes a few microseconds. If the kernel does not support it or a
- * sandbox may forbid it, the result is false and nothing happened. */
+ * sandbox may forbid it, returns false and does nothing. */
 bool hk_os_barrier(void);
 
 /* Whether a thread of this process sleeps in a system call, and its signal mask shows that it is
- * not in a signal handler. True only if that is certain, provided that
+ * not in a signal handler. Returns true only if that is certain, provided that
  * hk_os_handlers_block_their_signal holds. */
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask);
-/* Whether all signal handlers of the process block their own signal while they run, as POSIX has it
- * by default. */
+/* Whether all signal handlers of the process block their own signal while they run, which is the
+ * POSIX default. */
 bool hk_os_handlers_block_their_signal(void);
 
 /* Whether the calling thread is under a seccomp filter. */
@@ -147,20 +149,20 @@ void hk_os_find_thread_create(void);
 /* Starts a detached thread for background work. The thread has all signals blocked, the default
  * scheduling policy, all CPUs of the process, a small stack, no new privileges, and only the
  * capabilities that setuid needs to take effect in it. libc knows the thread, so that setuid and
- * its relatives reach it. If the system refuses, the result is false and nothing happened. */
+ * its relatives reach it. If the system refuses, returns false and does nothing. */
 bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
 
 /* Keeps the shared object that contains `code` loaded until the process ends, even after
  * dlclose. */
 void hk_os_stay_loaded(const void *code);
 
-/* Writes text to standard error, unless it is closed or its number is in use for other data. */
+/* Writes text to standard error, unless it is closed or its descriptor is in use for other data. */
 void hk_os_write_error(const char *text, size_t bytes);
 
 /* Notes which file standard error is. Called at the start, before anything is written to it. */
 void hk_os_note_error(void);
 
-/* Keeps a duplicate of standard error for reports at exit, because many programs close it before.
+/* Keeps a duplicate of standard error for reports at exit, because many programs close it earlier.
  * Only the first call has an effect. One thread at a time may call it. */
 void hk_os_keep_error(void);
 
@@ -171,7 +173,8 @@ char *const *hk_os_environment(void);
 /* Whether the environment cannot be read yet, but can be once constructors run. */
 bool hk_os_environment_is_early(void);
 
-/* Marks the process and all processes that it starts from now on. False if it is marked already. */
+/* Marks the process and all processes that it starts from now on. Returns false if it is already
+ * marked. */
 bool hk_os_mark_tree(void);
 
 HK_NORETURN void hk_os_abort(void);

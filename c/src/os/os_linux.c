@@ -29,7 +29,8 @@ static void os_count_mapped(size_t bytes) {
     hk_max_relaxed(&hk_os_counts.bytes_mapped_peak, hk_stat_add(&hk_os_counts.bytes_mapped, bytes));
 }
 
-/* Raw system calls: another library may replace the functions of libc by ones that allocate. */
+/* Raw system calls, because another library may replace libc's functions with ones that
+ * allocate. */
 static void *os_map(void *hint, size_t bytes) {
     hk_stat_add(&hk_os_counts.map_calls, 1);
     long p = os_syscall(SYS_mmap, os_address(hint), (long)bytes, PROT_READ | PROT_WRITE,
@@ -44,14 +45,14 @@ static bool os_unmap(void *start, size_t bytes) {
     return os_syscall(SYS_munmap, os_address(start), (long)bytes) == 0;
 }
 
-/* Ranges beside aligned mappings that the kernel refused to unmap, for another attempt. */
+/* Ranges next to aligned mappings that the kernel refused to unmap. We try again later. */
 enum { OS_LEFTOVERS = 16, OS_LEFTOVER_FREE = 0, OS_LEFTOVER_BUSY = 1 };
 static struct os_leftover {
     uint64_t bytes; /* atomic; or OS_LEFTOVER_FREE, OS_LEFTOVER_BUSY */
     void *start;    /* owned by the thread that stored OS_LEFTOVER_BUSY */
 } os_leftovers[OS_LEFTOVERS];
 
-/* Unmaps a range that nobody has used, now or later. */
+/* Unmaps a range that was never used, now or later. */
 static void os_unmap_unused(void *start, size_t bytes) {
     if (os_unmap(start, bytes))
         return;
@@ -123,8 +124,8 @@ static char *os_read_setting(struct os_lines *lines, const char *path) {
     return line;
 }
 
-/* Reads the mode of the system, such as "always [madvise] never". Without the file there are no
- * huge pages. */
+/* Reads the mode of the system, such as "always [madvise] never". If the file is missing, there are
+ * no huge pages. */
 static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     struct os_lines lines;
     const char *text =
@@ -136,8 +137,8 @@ static HK_NOINLINE enum hk_os_huge_mode os_read_huge_mode(void) {
     return strstr(text, "[madvise]") != NULL ? HK_OS_HUGE_ON_REQUEST : HK_OS_HUGE_NEVER;
 }
 
-/* The same mode, read only once. The first mapping of the process reads it, because a sandbox that
- * the program enters later may forbid opening files. */
+/* Like os_read_huge_mode, but reads the file only once. The first mapping of the process reads it,
+ * because a sandbox that the program enters later may forbid opening files. */
 static enum hk_os_huge_mode os_system_huge_mode(void) {
     static uint32_t known;                   /* atomic: 0, or the mode + 1 */
     uint32_t mode = hk_load_relaxed(&known); /* relaxed: every thread finds the same value */
@@ -276,7 +277,7 @@ bool hk_os_purge(void *start, size_t bytes) {
 }
 
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
-    hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics, of madvise */
+    hk_add_relaxed(&hk_os_counts.purge_calls, 1); /* relaxed: statistics. This calls madvise too. */
     os_advise(start, bytes, huge == HK_OS_HUGE_WANTED ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 

@@ -1,8 +1,8 @@
-/* os/start_linux.c - the OS boundary on Linux: facts from the process's start, clock, environment.
+/* os/start_linux.c - the OS boundary on Linux: auxiliary vector, clock, environment.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Other libraries may replace getauxval, sysconf and clock_gettime by functions that allocate. We
+ * Other libraries may replace getauxval, sysconf and clock_gettime with functions that allocate. We
  * therefore get the auxiliary vector from the kernel, and the clock from the kernel's shared object
  * (vDSO).
  */
@@ -112,7 +112,7 @@ static const char os_clock_name[] = "__kernel_clock_gettime";
 static const char os_clock_name[] = "";
 #endif
 
-/* Valgrind unmaps the object, and the kernel still gives its address. */
+/* Valgrind unmaps the object, but the kernel still reports its address. */
 static uintptr_t os_find_clock(uintptr_t base, size_t page_bytes) {
     unsigned char resident;
     if (base == 0 ||
@@ -136,8 +136,8 @@ static size_t os_read_auxv(uint64_t (*entries)[2]) {
     return got > 0 ? (size_t)got / sizeof *entries : 0;
 }
 
-/* The size of a page where the vector is missing. mincore accepts only addresses that are a
- * multiple of it. */
+/* The size of a page if the vector is missing. mincore accepts only addresses that are multiples of
+ * it. */
 static uint64_t os_probe_page_bytes(void) {
     uint64_t bytes = 4096;
     while (bytes < 65536 && os_syscall(SYS_mincore, (long)bytes, 0, 0) == -EINVAL)
@@ -145,8 +145,8 @@ static uint64_t os_probe_page_bytes(void) {
     return bytes;
 }
 
-/* Whether the process may trust its environment where the vector is missing. Set-user-ID and the
- * like change an id, and other privileges make the process undumpable. */
+/* Whether the process may trust its environment if the vector is missing. Set-user-ID and the like
+ * change an id, and other privileges make the process undumpable. */
 static bool os_has_plain_privileges(void) {
     return os_syscall(SYS_getuid, 0) == os_syscall(SYS_geteuid, 0) &&
            os_syscall(SYS_getgid, 0) == os_syscall(SYS_getegid, 0) &&
@@ -203,8 +203,8 @@ uint64_t hk_os_now_ms(void) {
 
 /* ---- The environment ------------------------------------------------------------------------- */
 
-/* Our variables as the kernel has them, for use before `environ` is set. They are written once, by
- * the thread that starts the process's heap. */
+/* Our variables as recorded by the kernel, for use before `environ` is set. They are written once,
+ * by the thread that starts the process's heap. */
 static struct {
     bool read; /* the file could be read */
     size_t bytes;

@@ -4,7 +4,7 @@
  *
  * What it is: the instruction that enters the kernel. libc's wrappers can be replaced by a
  * preloaded library, and a replacement that allocates would call back into the allocator while it
- * starts or holds a lock. These calls also leave errno alone and are no cancellation points.
+ * starts or holds a lock. These calls also leave errno alone and are not cancellation points.
  * Owns: nothing. Threads: any, in any state. Boundary: the kernel. Only the files for Linux include
  * it.
  */
@@ -17,7 +17,7 @@
 
 #include "../base/compiler.h"
 
-/* <linux/futex.h> belongs to the kernel's headers, which musl does not bring. */
+/* <linux/futex.h> belongs to the kernel's headers, which musl does not include. */
 enum {
     OS_FUTEX_WAIT_PRIVATE = 128,
     OS_FUTEX_WAKE_PRIVATE = 129,
@@ -72,7 +72,7 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
 
 #else
 
-/* Through libc where the instruction is not known. */
+/* Goes through libc on architectures without code here. */
 static inline long os_enter_kernel(long number, const long arguments[6]) {
     int saved = errno;
     long result = syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],

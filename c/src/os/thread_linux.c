@@ -42,12 +42,12 @@ void hk_os_wake(uint32_t *word) {
 /* The generation plus one, in a page that the kernel zeroes in a forked child (Linux 4.14). */
 static uint32_t *os_mark;      /* atomic; NULL if there is no such page */
 static uint32_t os_generation; /* atomic */
-static long os_process;        /* atomic; the process that was noticed last */
+static long os_process;        /* atomic; the last process that was noticed */
 
 static long os_getpid(void) { return os_syscall(SYS_getpid, 0); }
 
 static void os_notice_process(void) {
-    /* relaxed: other threads of a child come later, and pthread_create orders them */
+    /* relaxed: other threads of a child start later, and pthread_create orders them */
     hk_store_relaxed(&os_process, os_getpid());
     hk_add_relaxed(&os_generation, 1);
 }
@@ -115,7 +115,7 @@ extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
 /* ---- The CPU --------------------------------------------------------------------------------- */
 
-/* The offset of the thread's area for restartable sequences from the thread pointer (glibc from
+/* The offset of the thread's area for restartable sequences from the thread pointer (since glibc
  * 2.35). The kernel stores the number of the CPU there at each migration. We only read it. */
 static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0 if there is none */
 
@@ -137,7 +137,7 @@ static inline const char *os_thread_pointer(void) {
 }
 
 /* Elsewhere we ask the kernel. That costs as much as the rest of a slow path, so we do it only once
- * in a while. libc's function may be quicker, but another library may replace it by one that
+ * in a while. libc's function may be quicker, but another library may replace it with one that
  * allocates. */
 static HK_SLOW uint32_t os_ask_cpu(void) {
     enum { CALLS_BETWEEN = 64 };
@@ -164,8 +164,8 @@ enum {
     OS_SIGNAL_FIRST = 32, /* libc's own signals start here and end before SIGRTMIN */
 };
 
-/* The functions that start a thread. The constructor replaces them by those of libc itself, because
- * a wrapper may take a lock that our caller holds. */
+/* The functions that start a thread. The constructor replaces them with libc's own, because a
+ * wrapper may take a lock that our caller holds. */
 static struct {
     int (*create)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
     int (*attr_init)(pthread_attr_t *);
@@ -176,8 +176,8 @@ static struct {
                 pthread_attr_setdetachstate,
                 pthread_attr_destroy}; /* const after constructors ran */
 
-/* Opens a library that is already loaded, or returns NULL. We look dlopen up by its name, because
- * the linker warns of each reference to it from a static executable. */
+/* Opens a library that is already loaded, or returns NULL. We look up dlopen by its name, because
+ * the linker warns about each reference to it from a static executable. */
 static void *os_open_loaded(const char *file, int flags) {
     void *(*open_library)(const char *, int) = NULL;
     void *found = dlsym != NULL ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
@@ -187,7 +187,7 @@ static void *os_open_loaded(const char *file, int flags) {
 
 static void os_note_cpus(void);
 
-/* Replaces *function by libc's own. Before glibc 2.34, the functions for threads were in
+/* Replaces *function with libc's own. Before glibc 2.34, the functions for threads were in
  * libpthread. */
 static void os_find_own(void *libc, const char *name, void *function) {
     void *found = dlsym(libc, name);
@@ -263,7 +263,7 @@ bool hk_os_may_start_thread(uint64_t usual_mask) {
 
 bool hk_os_is_sandboxed(void) { return os_syscall(SYS_prctl, PR_GET_SECCOMP) != 0; }
 
-/* Gives up every capability but CAP_SETGID and CAP_SETUID. Those two must stay while the program
+/* Gives up every capability except CAP_SETGID and CAP_SETUID. Those two must stay while the program
  * has them, because setuid runs in each thread, and libc aborts the process if one thread fails. */
 static void os_drop_capabilities(void) {
     struct {
@@ -325,7 +325,7 @@ static void *os_thread_main(void *arg) {
     return hk_load_relaxed(&os_thread_run)(arg);
 }
 
-/* Starts a detached thread on a stack of that size, or of the usual size for 0. */
+/* Starts a detached thread with a stack of the given size, or of the usual size if it is 0. */
 static bool os_create_thread(size_t stack_bytes) {
     pthread_t thread;
     pthread_attr_t attr;
