@@ -12,10 +12,10 @@
 
 enum {
     ARENA_MIB = 1 << 20,
-    ARENA_ALIGNED_SEARCH = 256, /* chunks that a search for an aligned run looks at */
-    /* 1/4 of the memory from which on there are huge pages must have been taken for dense use. An
-     * arena of 4 MiB may be no more than the first slabs of all classes, of which few pages are
-     * touched: a program on an asynchronous runtime had 10.4 MB instead of 6.7. */
+    ARENA_ALIGNED_SEARCH = 256, /* chunks examined by a search for an aligned run */
+    /* Huge pages are used only once dense use has taken 1/4 of the huge-page threshold. An arena of
+     * 4 MiB may hold no more than the first slabs of all classes, with few pages touched. With huge
+     * pages, a program on an asynchronous runtime used 10.4 MB instead of 6.7. */
     ARENA_DENSE_PART = 4,
 };
 
@@ -25,7 +25,8 @@ uint64_t hk_arena_dirty_bytes(void) { return hk_stat_get(&arena_dirty_bytes); }
 
 /* ---- Buckets: chunks by the length of their longest free run --------------------------------- */
 
-/* Exact to 8 granules, then four buckets per doubling; rises with `granules`. */
+/* The bucket is exact up to 8 granules, then there are four buckets per doubling. It increases with
+ * `granules`. */
 static unsigned arena_bucket(uint32_t granules) {
     if (granules <= 8)
         return granules - 1;
@@ -63,7 +64,7 @@ static void arena_link(struct hk_chunk *chunk) {
     side->filled |= UINT64_C(1) << bucket;
 }
 
-/* Only if a run breaks up the longest free one are all the others looked at. */
+/* Searches for the longest free run only if `run` breaks up the current one. */
 void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     uint32_t longest = chunk->longest;
     bool broken = used && hk_chunk_free_around(chunk, run) == longest;
@@ -83,8 +84,8 @@ void hk_arena_mark(struct hk_chunk *chunk, struct hk_run run, bool used) {
     arena_link(chunk);
 }
 
-/* A chunk of one side with a free run of `granules`, the fullest such first; NULL if there is none.
- */
+/* Finds a chunk of one side with a free run of `granules`, preferring the fullest. Returns NULL if
+ * there is none. */
 static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t granules) {
     unsigned bucket = arena_bucket(granules);
     for (struct hk_chunk *chunk = side->buckets[bucket]; chunk != NULL; chunk = chunk->next) {
@@ -95,7 +96,7 @@ static struct hk_chunk *side_find(const struct hk_arena_side *side, uint32_t gra
     return longer == 0 ? NULL : side->buckets[__builtin_ctzll(longer)];
 }
 
-/* A chunk of the two sides of a use. */
+/* Finds a chunk among the two sides that serve a use. */
 static struct hk_chunk *arena_find(const struct hk_arena *arena, uint32_t granules,
                                    enum hk_granules_use use) {
     struct hk_chunk *chunk = NULL;
@@ -112,7 +113,7 @@ void hk_arena_count_dirty(struct hk_arena *arena, uint64_t more, uint64_t less) 
     hk_stat_add(&arena_dirty_bytes, (more - less) * HK_GRANULE_BYTES);
 }
 
-/* False, nothing done, beyond the hard limit. */
+/* Returns false and changes nothing if the hard limit would be exceeded. */
 static bool arena_commit(struct hk_chunk *chunk, struct hk_run run) {
     uint32_t fresh = run.count - hk_chunk_committed(chunk, run);
     if (!hk_usage_add(fresh * HK_GRANULE_BYTES))
@@ -123,8 +124,8 @@ static bool arena_commit(struct hk_chunk *chunk, struct hk_run run) {
     return true;
 }
 
-/* Commits a run and marks it used; false, nothing done, beyond the hard limit. The rest of its huge
- * pages is committed, too, unless that would pass the limit. */
+/* Commits a run and marks it used. The rest of its huge pages is committed too, unless that would
+ * exceed the hard limit. Returns false and changes nothing if the run alone would exceed it. */
 static bool arena_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     if (!arena_commit(chunk, hk_chunk_whole_pages(chunk, run)) && !arena_commit(chunk, run))
         return false;
@@ -137,7 +138,8 @@ static bool arena_hand_out(struct hk_chunk *chunk, struct hk_run run) {
     return true;
 }
 
-/* Hands out a run of a chunk that is free; `chunk` NULL in the result beyond the hard limit. */
+/* Hands out a free run of a chunk. `chunk` is NULL in the result if the hard limit would be
+ * exceeded. */
 static struct hk_granules arena_take_run(struct hk_chunk *chunk, struct hk_run run) {
     struct hk_granules taken = {0, NULL, false};
     taken.zero = hk_bits_count(chunk->written, run) == 0;
@@ -156,8 +158,8 @@ static struct hk_granules arena_take_existing(struct hk_arena *arena, uint32_t g
     return arena_take_run(chunk, hk_chunk_choose(chunk, granules));
 }
 
-/* As arena_take_existing. A run need not be longer than `granules` if it lies right, so chunks are
- * tried one after another, the fullest first. */
+/* Like arena_take_existing, but aligned. A well-placed run need not be longer than `granules`, so
+ * chunks are tried one after another, the fullest first. */
 static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t granules,
                                              size_t align, enum hk_granules_use use) {
     uint32_t tries = ARENA_ALIGNED_SEARCH;
@@ -178,8 +180,8 @@ static struct hk_granules arena_take_aligned(struct hk_arena *arena, uint32_t gr
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
-/* Granules of the next chunk, which must hold at least `granules`. The second is as large as the
- * first. From then on a chunk is as large as all before it, until the growth ends. */
+/* The size of the next chunk in granules, at least `granules`. The second chunk is as large as the
+ * first. After that, each chunk is as large as all previous ones together, until growth stops. */
 static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     uint64_t levels = hk_option(HK_OPTION_pool_tls_arena_growth_levels);
     uint64_t doublings = chunks_mapped > 1 ? chunks_mapped - 1 : 0;
@@ -192,9 +194,10 @@ static uint32_t arena_next_chunk(uint32_t chunks_mapped, uint32_t granules) {
     return (uint32_t)(mib * (ARENA_MIB / HK_GRANULE_BYTES));
 }
 
-/* Address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap come
- * first, as a process that has them is short of mappings. Where nothing can be mapped, any kept
- * range of `least` granules will do, and then a mapping of the smallest size. */
+/* Gets address space for a chunk of `most` granules. Kept ranges that the OS refused to unmap are
+ * used first, because a process that has them is short of mappings. If nothing can be mapped, falls
+ * back to any kept range of at least `least` granules, and then to a mapping of the smallest
+ * size. */
 static struct hk_range chunk_map(uint32_t least, uint32_t most, size_t align) {
     size_t bytes = most * HK_GRANULE_BYTES;
     struct hk_range range = {0, bytes, HK_EXTENT_MAPPINGS, false};
@@ -222,17 +225,17 @@ struct arena_want {
     uint32_t granules;
     size_t align;
     enum hk_granules_use use;
-    uint32_t size;  /* granules of the next chunk, should there be no run */
-    uint64_t bytes; /* that the arena then has committed */
-    uint64_t dense; /* bytes that it has taken for dense use, ever */
+    uint32_t size;  /* granules of the next chunk, if no run is found */
+    uint64_t bytes; /* committed in the arena once the run is taken */
+    uint64_t dense; /* bytes ever taken for dense use */
 };
 
-/* Granules of a run that holds an aligned one wherever it begins. */
+/* The length of a run that contains an aligned one wherever it starts, in granules. */
 static uint32_t want_granules(const struct arena_want *want) {
     return want->granules + (uint32_t)(want->align >> HK_GRANULE_SHIFT) - 1;
 }
 
-/* Asks for huge pages, or refuses those that the system gives to all memory. */
+/* Requests huge pages, or declines those that the system gives to all memory. */
 static void chunk_choose_pages(struct hk_chunk *chunk, enum hk_chunk_side side) {
     struct hk_run all = {0, chunk->granules};
     chunk->side = side;
@@ -242,15 +245,16 @@ static void chunk_choose_pages(struct hk_chunk *chunk, enum hk_chunk_side side) 
         hk_chunk_advise(chunk, all, HK_OS_HUGE_REFUSED);
 }
 
-/* The next chunk has the initial size: its use may not go on. */
+/* Gives the next chunk the initial size, because demand of this kind may not continue. */
 static enum hk_chunk_side arena_choose_initial(const struct arena_want *want, uint32_t *size) {
     *size = arena_next_chunk(0, want_granules(want));
     return HK_CHUNK_SHARED;
 }
 
-/* The side of the next chunk, and its granules. In a large arena, chunks for dense use have the
- * initial size until there was enough of it for huge pages. So has the first one for sparse use,
- * because many programs need no more, and dense use may fill the rest of it. */
+/* Chooses the side and the size of the next chunk. In a large arena, chunks for dense use have the
+ * initial size until there is enough dense use for huge pages. The first chunk for sparse use has
+ * the initial size too, because many programs need no more, and dense use can fill the rest of
+ * it. */
 static enum hk_chunk_side arena_choose_side(struct hk_arena *arena, const struct arena_want *want,
                                             uint32_t *size) {
     *size = want->size;
@@ -269,7 +273,8 @@ static enum hk_chunk_side arena_choose_side(struct hk_arena *arena, const struct
     return arena_choose_initial(want, size);
 }
 
-/* A chunk for a run, or a smaller one if there is no room for the chosen size. Under GROWTH. */
+/* Creates a chunk for a run, or a smaller one if there is no room for the chosen size. Under
+ * GROWTH. */
 static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_want *want) {
     uint32_t size;
     enum hk_chunk_side side = arena_choose_side(arena, want, &size);
@@ -309,7 +314,7 @@ static void arena_add_chunk(struct hk_arena *arena, struct hk_chunk *chunk) {
     hk_arena_count_dirty(arena, committed, 0);
 }
 
-/* No chunk would help. */
+/* Whether the hard limit forbids `granules` more, so that no new chunk would help. */
 static bool arena_is_at_limit(uint32_t granules) {
     bool allowed = hk_usage_add(granules * HK_GRANULE_BYTES);
     if (allowed)
@@ -317,8 +322,8 @@ static bool arena_is_at_limit(uint32_t granules) {
     return !allowed;
 }
 
-/* Takes a run out of the chunks that there are, with *added among them from then on. Notes what the
- * next chunk should be. */
+/* Takes a run from the existing chunks, after adding `added` to them unless it is NULL. Records in
+ * *want how large the next chunk should be. */
 static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_want *want,
                                          struct hk_chunk *added) {
     hk_lock(&arena->lock, HK_RANK_ARENA);
@@ -344,8 +349,8 @@ static struct hk_granules arena_try_take(struct hk_arena *arena, struct arena_wa
     return taken;
 }
 
-/* Adds chunks until one has the run. One thread at a time does it: many threads that find no run at
- * once need one chunk together, not one each. */
+/* Adds chunks until one has the run. One thread at a time does this, because threads that run out
+ * at the same time need one chunk together, not one each. */
 static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *want) {
     hk_lock(&arena->growth, HK_RANK_GROWTH);
     struct hk_granules taken = arena_try_take(arena, want, NULL);
@@ -353,7 +358,8 @@ static struct hk_granules arena_grow(struct hk_arena *arena, struct arena_want *
         struct hk_chunk *added = chunk_create(arena, want);
         if (added == NULL)
             break;
-        /* An aligned run may have been used up by threads that take shorter ones. */
+        /* Threads that take shorter runs may break up the aligned one, so we may need another
+         * chunk. */
         taken = arena_try_take(arena, want, added);
     }
 
@@ -397,8 +403,8 @@ bool hk_arena_extend(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, 
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* Derives what is known of a chunk from its bits, and adds it to a bucket. Returns its dirty
- * granules. */
+/* Recomputes the state of a chunk from its bits, and adds it to a bucket. Returns the number of its
+ * dirty granules. */
 static uint32_t chunk_repair(struct hk_chunk *chunk) {
     uint32_t dirty = 0;
     for (uint32_t i = 0; i < HK_WORDS(chunk->granules); i++) {
@@ -414,9 +420,9 @@ static uint32_t chunk_repair(struct hk_chunk *chunk) {
     return dirty;
 }
 
-/* A purge that had not yet marked its run, or had begun to free it, is ended. Left for the repair
- * of the purge, which may come much later, it would free granules that are handed out again by
- * then. */
+/* Ends a purge that had not yet marked its run, or had begun to free it. If this were left to the
+ * repair of the purge, which may run much later, it would free granules that have been handed out
+ * again. */
 static void arena_repair_purging(struct hk_arena *arena) {
     struct hk_chunk *chunk = arena->purging;
     struct hk_run run = arena->purging_run;
@@ -451,7 +457,7 @@ void hk_arena_repair_purge(struct hk_arena *arena) {
     hk_unlock(&arena->lock, HK_RANK_ARENA);
 }
 
-/* ---- Looking --------------------------------------------------------------------------------- */
+/* ---- Visiting and validation ----------------------------------------------------------------- */
 
 void hk_arena_visit(struct hk_arena *arena, uint32_t (*visit)(void *arg, uintptr_t base),
                     void *arg) {

@@ -1,17 +1,16 @@
-/* core/arena_purge.c - dirty granules go back to the OS. SPDX-License-Identifier: MIT OR Apache-2.0
- */
+/* core/arena_purge.c - purging dirty granules. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "../os/os.h"
 #include "arena.h"
 #include "meta.h"
 #include "usage.h"
 
 enum {
-    ARENA_PURGE_GRANULES = 4 * HK_HUGE_GRANULES, /* 8 MiB: most of one purge call */
+    ARENA_PURGE_GRANULES = 4 * HK_HUGE_GRANULES, /* 8 MiB, the most for one purge call */
 };
 
-/* ---- Which granules -------------------------------------------------------------------------- */
+/* ---- Choosing granules ----------------------------------------------------------------------- */
 
-/* Granules in use from which a huge page is not broken up. */
+/* A huge page with at least this many granules in use is not broken up. */
 static const uint8_t purge_spares[] = {
     [HK_PURGE_DECAYED] = HK_HUGE_GRANULES * 3 / 4,
     [HK_PURGE_WHOLE] = 1,
@@ -19,9 +18,10 @@ static const uint8_t purge_spares[] = {
     [HK_PURGE_ALL] = HK_HUGE_GRANULES,
 };
 
-/* What of a huge page's granules is to go back, as bits. In a scan, notes what is dirty now. What
- * was never written in an arena that grows will soon be used, and does not decay. Where huge pages
- * are asked for, all that is free in one goes back at once or nothing. */
+/* The granules of a huge page to give back, as bits. A decay scan also records the granules that
+ * are dirty now. In a growing arena, granules that were never written will soon be used, so they do
+ * not decay. If the huge page is requested, either all of its free granules go back at once or
+ * none. */
 static uint32_t purge_wanted(struct hk_chunk *chunk, uint32_t page,
                              const struct hk_arena_place *at) {
     struct hk_run run = {page * HK_HUGE_GRANULES, HK_HUGE_GRANULES};
@@ -40,8 +40,8 @@ static uint32_t purge_wanted(struct hk_chunk *chunk, uint32_t page,
     return hk_chunk_asks_at(chunk, run.start) && spared ? 0 : wanted;
 }
 
-/* Whether a run may go on in the next huge page, of which `bits` go back. Parts of a page that asks
- * stay alone, because they break it up. */
+/* Whether a run may continue into the next huge page, of which `bits` go back. In a huge chunk,
+ * part of a page is purged on its own, because that breaks up the page. */
 static bool purge_goes_on(const struct hk_chunk *chunk, struct hk_run run, uint32_t bits,
                           const struct hk_purge_budget *budget) {
     if ((bits & 1) == 0 || run.count >= ARENA_PURGE_GRANULES ||
@@ -51,9 +51,9 @@ static bool purge_goes_on(const struct hk_chunk *chunk, struct hk_run run, uint3
     return whole || chunk->side != HK_CHUNK_HUGE;
 }
 
-/* The next run of the place's chunk that is to go back, and moves the place behind it; count 0 at
- * the end of the chunk. In a huge chunk it is a part of one huge page, or consists of whole ones.
- * Under the lock. */
+/* Finds the next run to give back at the position of the scan, and moves the position past it. Its
+ * count is 0 at the end of the chunk. In a huge chunk, the run is part of one huge page or consists
+ * of whole ones. Under the lock. */
 static struct hk_run purge_next(struct hk_arena_place *at, const struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = at->chunk;
     struct hk_run run = {0, 0};
@@ -97,15 +97,15 @@ static void arena_hold(struct hk_chunk *chunk, struct hk_run run) {
     hk_arena_mark(chunk, run, true);
 }
 
-/* Frees that run. Under the lock. */
+/* Frees the held run. Under the lock. */
 static void arena_unhold(struct hk_arena *arena) {
     hk_arena_mark(arena->purging, arena->purging_run, false);
     hk_fence_stores();
     arena->purging = NULL;
 }
 
-/* Gives back the pages of the run that is held, and frees it. Its huge pages ask again if nothing
- * is left of them. Returns the bytes given back, 0 if the OS refuses. */
+/* Gives back the pages of the held run, and frees the run. Its huge pages are requested again if
+ * nothing in them is committed any more. Returns the bytes given back, or 0 if the OS refuses. */
 static size_t arena_purge_held(struct hk_arena *arena, struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = arena->purging; /* this thread's, under PURGE */
     struct hk_run run = arena->purging_run;
@@ -142,7 +142,7 @@ void hk_arena_break_huge(struct hk_chunk *chunk, uintptr_t base, uint32_t granul
     hk_chunk_advise(chunk, broken, HK_OS_HUGE_REFUSED);
 }
 
-/* Purges the place's chunk from the place on. */
+/* Purges the rest of the current chunk of the scan. */
 static size_t arena_purge_chunk(struct hk_arena *arena, struct hk_purge_budget *budget) {
     struct hk_chunk *chunk = arena->place.chunk;
     size_t bytes = 0;
@@ -165,9 +165,9 @@ static size_t arena_purge_chunk(struct hk_arena *arena, struct hk_purge_budget *
     return bytes;
 }
 
-/* ---- Chunks without use ---------------------------------------------------------------------- */
+/* ---- Free chunks ----------------------------------------------------------------------------- */
 
-/* Takes a chunk out of the arena that is entirely free, if there is one. */
+/* Removes an entirely free chunk from the arena, if there is one. */
 static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     hk_lock(&arena->lock, HK_RANK_ARENA);
     struct hk_chunk **at = &arena->chunks;
@@ -178,7 +178,7 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     if (chunk != NULL) {
         uint32_t committed = hk_chunk_committed(chunk, (struct hk_run){0, chunk->granules});
         arena->place.chunk = chunk == arena->place.chunk ? NULL : arena->place.chunk;
-        hk_fence_stores(); /* a forked child never finds a chunk there that is in no list */
+        hk_fence_stores(); /* in a forked child, `place` never names an unlisted chunk */
         *at = chunk->older;
         hk_fence_stores();
         hk_arena_unlink(chunk);
@@ -190,8 +190,8 @@ static struct hk_chunk *arena_detach_free_chunk(struct hk_arena *arena) {
     return chunk;
 }
 
-/* Unmaps a chunk that is in no arena. Where the OS refuses, its range is kept without pages, and
- * the descriptor becomes its node. Returns the bytes that went back. */
+/* Unmaps a chunk that is in no arena. If the OS refuses, the range is kept without its pages, and
+ * the descriptor becomes its node. Returns the bytes given back. */
 static size_t chunk_unmap(struct hk_chunk *chunk) {
     size_t bytes = chunk->granules * HK_GRANULE_BYTES;
     size_t committed =
@@ -215,7 +215,7 @@ static size_t chunk_unmap(struct hk_chunk *chunk) {
     return range.dirty ? 0 : committed;
 }
 
-/* Chunks that the OS refuses to unmap end it: the others need mappings as well. */
+/* Unmaps entirely free chunks, within the budget. Returns the bytes given back. */
 static size_t arena_unmap_free_chunks(struct hk_arena *arena, struct hk_purge_budget *budget) {
     size_t bytes = 0;
     struct hk_chunk *chunk;
@@ -261,8 +261,8 @@ size_t hk_arena_purge(struct hk_arena *arena, enum hk_purge which, struct hk_pur
     size_t bytes = which == HK_PURGE_ALL ? arena_unmap_free_chunks(arena, budget) : 0;
     struct hk_arena_place *at = &arena->place;
 
-    /* relaxed: a scan that misses a release now sees it the next time. Without the lock, scans do
-     * not write to the memory of heaps that rest. */
+    /* relaxed: a scan that misses a release now sees it the next time. Because this takes no lock,
+     * scans do not write to the memory of idle heaps. */
     if (hk_purge_is_spent(budget) || (hk_load_relaxed(&arena->dirty) == 0 && at->chunk == NULL))
         return bytes;
 

@@ -4,16 +4,16 @@
  *
  * What it is: pointers in an array. `top` is one past the newest block. The two slots below the
  * oldest block hold NULL, so that a pop needs no second bound and a push can compare its block with
- * the two newest ones. A bin without an array is empty and full at once. A cache of such bins sends
+ * the two newest ones. A bin without an array is both empty and full. A cache of such bins sends
  * every call to the slow path.
  *
  *               floor                top            ceil
  *   NULL | NULL | block block block ... |  (unused)  |
  *
  * Owns: nothing. The thread owns the arrays. The blocks themselves are never read or written.
- * Threads: the owning thread. Another thread may replace the oldest blocks by NULL (thread/drain),
- * so the fast paths access slots atomically. `top` is stored atomically for that, for statistics
- * and for forked children.
+ * Threads: the owning thread. Another thread may replace the oldest blocks with NULL
+ * (thread/drain), so the fast paths access slots atomically. `top` is stored atomically for the
+ * same reason, for statistics and for forked children.
  * Boundary: calls nothing.
  */
 #ifndef HK_CORE_BIN_H
@@ -26,7 +26,7 @@ enum { HK_BIN_BELOW = 2 }; /* NULL slots below the floor */
 
 enum hk_cache_kind {
     HK_CACHE_UNINITIALIZED, /* the thread has not needed a cache yet */
-    HK_CACHE_DISABLED,      /* the thread has none: it ended, or checked mode */
+    HK_CACHE_DISABLED,      /* the thread has ended, or runs in checked mode */
     HK_CACHE_OWN,
 };
 
@@ -46,12 +46,12 @@ HK_FAST struct hk_bin *hk_bin_at(struct hk_cache *cache, size_t row) {
     return (struct hk_bin *)(void *)((char *)cache->bins + row);
 }
 
-/* The array of a bin without an own array. It has only NULL slots. */
+/* The placeholder for the array of a bin that has none. All of its slots are NULL. */
 extern void *const hk_bin_nothing[HK_BIN_BELOW];
 #define HK_BIN_WITHOUT_ARRAY ((void **)(uintptr_t)(hk_bin_nothing + HK_BIN_BELOW))
 
 /* Release: orders the slots before `top` for the copy of the bin in a forked child, which must not
- * count a slot that is not written. Pairs with the plain loads there. Readers of statistics only
+ * count a slot that is not written. Pairs with the plain loads there. Statistics only compute a
  * count. */
 HK_FAST void hk_bin_set_top(struct hk_bin *bin, void **top) { hk_store_release(&bin->top, top); }
 
@@ -64,7 +64,8 @@ HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
     return block;
 }
 
-/* False if the bin is full, or if `block` is already one of its two newest (a double free). */
+/* Returns false if the bin is full, or if `block` is already one of its two newest (a double
+ * free). */
 HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
     void **top = bin->top;
     /* relaxed: as above */

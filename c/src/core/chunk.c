@@ -8,13 +8,14 @@
 #include "usage.h"
 
 enum {
-    /* Of vm.max_map_count. A page that does not ask beside one that does is a mapping more to the
-     * kernel. In processes with more huge pages than this, whole chunks stop asking. */
+    /* 1/8 of vm.max_map_count. To the kernel, a page that is not requested as huge, next to one
+     * that is, costs one more mapping. In processes with more huge pages than this, whole chunks
+     * stop requesting them. */
     CHUNK_MAPPINGS_PART = 8,
-    CHUNK_HUGE_PART_BYTES = 4096, /* Larger pages have huge pages of 32 or 512 MiB. */
+    CHUNK_HUGE_PART_BYTES = 4096, /* With larger pages, a huge page is 32 or 512 MiB. */
 };
 
-static uint64_t chunk_huge_bytes; /* atomic; that ask */
+static uint64_t chunk_huge_bytes; /* atomic; bytes of requested huge pages */
 
 uint64_t hk_chunk_huge_bytes(void) { return hk_stat_get(&chunk_huge_bytes); }
 
@@ -56,8 +57,8 @@ uint32_t hk_chunk_free_around(const struct hk_chunk *chunk, struct hk_run run) {
     return hk_bits_find(chunk->used, chunk->granules, run.start + run.count, true) - start;
 }
 
-/* Where to take `granules` from in a free run: the first place that is committed throughout, as
- * those pages exist already; else its beginning. */
+/* Chooses where to take `granules` in a free run. Prefers the first part that is entirely
+ * committed, because its pages already exist, and otherwise takes the start. */
 static uint32_t run_choose(const struct hk_chunk *chunk, struct hk_run run, uint32_t granules) {
     uint32_t end = run.start + run.count;
     struct hk_run dirty = hk_bits_run(chunk->committed, end, run.start, true);
@@ -102,7 +103,7 @@ bool hk_huge_is_wanted(uint64_t bytes) {
            hk_os_huge_pages_exist();
 }
 
-/* All huge pages that a run lies in. */
+/* The huge pages that a run overlaps. */
 static struct hk_run chunk_pages(struct hk_run run) {
     uint32_t start = run.start / HK_HUGE_GRANULES * HK_HUGE_GRANULES;
     uint32_t end = (uint32_t)hk_round_up(run.start + run.count, HK_HUGE_GRANULES);
@@ -130,7 +131,7 @@ static void chunk_set_asks(struct hk_chunk *chunk, uint32_t asks) {
     hk_stat_add(&chunk_huge_bytes, (after - before) * HK_HUGE_BYTES);
 }
 
-/* The same, or the whole chunk where the process has many mappings. */
+/* The huge pages that a run overlaps, or the whole chunk if the process has many mappings. */
 static struct hk_run chunk_pages_to_advise(const struct hk_chunk *chunk, struct hk_run run) {
     bool many = hk_usage_bytes() / HK_HUGE_BYTES >= hk_os_mappings_max() / CHUNK_MAPPINGS_PART;
     return many ? (struct hk_run){0, chunk->granules} : chunk_pages(run);

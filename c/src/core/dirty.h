@@ -20,8 +20,8 @@ void hk_dirty_signal(void);
 /* Clears the signal before a scan, which will see all memory that was freed before. */
 void hk_dirty_clear(void);
 
-/* Sleeps until there is a signal, for at most `ms` milliseconds. False if there was none. One
- * thread at a time may call it. */
+/* Sleeps until there is a signal, for at most `ms` milliseconds. Returns false if there was none.
+ * One thread at a time may call it. */
 bool hk_dirty_wait_ms(uint64_t ms);
 
 #endif

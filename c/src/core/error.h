@@ -13,15 +13,16 @@
 
 extern uint64_t hk_errors; /* atomic: reported so far */
 
-/* The causes, worded once. */
+/* The wording of the causes. */
 #define HK_CAUSE_ALIEN "not a block of this allocator, or already free"
 #define HK_CAUSE_INSIDE "inside a block, not its start"
 #define HK_CAUSE_FREE "already free (double free)"
 #define HK_CAUSE_LAYOUT "size or alignment differ from the allocation's"
 
-/* Mistakes that were found while locks were held. They are collected there and reported after the
- * locks were released, because a report may run handlers of the program that allocate or fork. */
-enum { HK_MISTAKES_MAX = 8 }; /* more are only counted, as the first usually ends the process */
+/* Mistakes that are found while locks are held. They are collected in this structure and reported
+ * after the locks have been released, because a report may run handlers of the program that
+ * allocate or fork. */
+enum { HK_MISTAKES_MAX = 8 }; /* more are only counted; the first usually ends the process */
 struct hk_mistakes {
     uint32_t count;
     const void *pointers[HK_MISTAKES_MAX];

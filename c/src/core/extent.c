@@ -15,12 +15,12 @@
 #include "usage.h"
 
 enum {
-    EXTENT_CACHED_MAX = 64,     /* cached extents, about */
-    EXTENT_RAISE_PART = 2,      /* of the live large mappings; the most that the limit rises by */
-    EXTENT_REGRET_DECAY = 5,    /* purge delays after which the raise of the limit falls by half */
-    EXTENT_SEARCH = 1024,       /* refused extents that a search looks at */
+    EXTENT_CACHED_MAX = 64,     /* cached extents, approximately */
+    EXTENT_RAISE_PART = 2,      /* the limit rises by at most 1/2 of the live large mappings */
+    EXTENT_REGRET_DECAY = 5,    /* purge delays after which the raise of the limit is halved */
+    EXTENT_SEARCH = 1024,       /* refused extents examined by one search */
     EXTENT_RETRIES = 8,         /* refusals after which a purge stops trying to unmap */
-    EXTENT_FEW_MAPPINGS = 2048, /* live large mappings that no process is too small for */
+    EXTENT_FEW_MAPPINGS = 2048, /* with fewer live large mappings, unmapping is always allowed */
 };
 
 struct hk_extent {
@@ -103,7 +103,8 @@ static uint32_t list_count(const struct hk_extent_list *list) {
     return count;
 }
 
-/* Adds the neighbours of an extent in a list to it; returns their nodes, linked. */
+/* Removes the neighbours of an extent from a list and merges them into it. Returns their nodes,
+ * linked. */
 static struct hk_extent *list_merge(struct hk_extent_list *list, struct hk_extent *extent) {
     struct hk_extent *merged = NULL;
     struct hk_extent **link = &list->first;
@@ -139,24 +140,24 @@ static void extents_destroy(struct hk_extent *extent) {
 
 /* ---- The limit of the cache ------------------------------------------------------------------ */
 
-/* The limit of the cache rises where it is regretted: when new memory is mapped soon after the
- * cache was too full to keep as much. It falls again when that does not happen any more. (20 live
+/* The limit of the cache rises when it proves too low, that is, when new memory is mapped soon
+ * after the cache was too full to keep as much. It falls again once that stops happening. (20 live
  * blocks of 5 to 25 MB, replaced at random: 24,500 page faults instead of 127,600.) */
 static struct {
-    uint64_t raise; /* lock:EXTENT; bytes regretted */
+    uint64_t raise; /* lock:EXTENT; bytes evicted and then missed */
     uint64_t
         evicted;    /* atomic, stored under EXTENT; bytes that were not kept, and not missed yet */
-    uint64_t live;  /* lock:EXTENT; most bytes of live large mappings */
-    uint64_t since; /* lock:EXTENT; time of the last regret, or of the last fall */
+    uint64_t live;  /* lock:EXTENT; peak bytes of live large mappings */
+    uint64_t since; /* lock:EXTENT; time of the last miss, or of the last decay */
 } cache_limit;
 
-/* Bytes that may be cached. Under the lock. */
+/* The limit of the cache in bytes. Under the lock. */
 static uint64_t cache_most(void) {
     uint64_t base = hk_option(HK_OPTION_large_cache_mb) << 20;
     return base == 0 ? 0 : base + hk_min(cache_limit.raise, cache_limit.live / EXTENT_RAISE_PART);
 }
 
-/* Bytes were mapped that the cache did not have. */
+/* Notes that `bytes` were mapped because the cache did not have them. */
 static void cache_note_miss(size_t bytes) {
     if (hk_likely(hk_peek(&cache_limit.evicted) == 0))
         return;
@@ -168,7 +169,7 @@ static void cache_note_miss(size_t bytes) {
     hk_unlock(&extents_lock, HK_RANK_EXTENT);
 }
 
-/* Notes that a mapping of `bytes` is given at `now`. Under the lock. */
+/* Notes that a mapping of `bytes` is freed at `now`. Under the lock. */
 static void cache_note_give(size_t bytes, uint64_t now) {
     uint64_t count, live;
     hk_large_mapped(&count, &live);
@@ -183,21 +184,21 @@ static void cache_note_give(size_t bytes, uint64_t now) {
 
 /* ---- Taking ---------------------------------------------------------------------------------- */
 
-/* What is looked for. */
+/* A request for a range. */
 struct extent_want {
     size_t bytes;
     size_t align;
-    bool counted; /* a range that is not dirty is counted in core/usage */
+    bool counted; /* if the range is not dirty, it is counted in core/usage */
 };
 
-/* Where in an extent a range can lie; 0 if it has no room. */
+/* The start of a range in an extent, or 0 if there is no room for it. */
 static uintptr_t extent_place(const struct hk_extent *extent, const struct extent_want *want) {
     uintptr_t start = hk_round_up(extent->base, want->align);
     size_t front = start - extent->base;
     return front < extent->bytes && want->bytes <= extent->bytes - front ? start : 0;
 }
 
-/* The link of the smallest extent with room; NULL if there is none. */
+/* The link of the smallest extent with room, or NULL if there is none. */
 static struct hk_extent **list_find(struct hk_extent_list *list, const struct extent_want *want) {
     struct hk_extent **best = NULL;
     struct hk_extent **link = &list->first;
@@ -210,10 +211,10 @@ static struct hk_extent **list_find(struct hk_extent_list *list, const struct ex
     return best;
 }
 
-/* Takes `bytes` from `start` on out of an extent. What is left on both sides stays in the list; the
- * part behind needs *spare if there is one in front. Sets *spare to a node that is not needed any
- * more. False, nothing changed, if a node is missing. Between any two stores the list holds only
- * what was in it before. */
+/* Cuts a range out of an extent. The parts on both sides stay in the list. If there are two, the
+ * second one takes its node from *spare. A node that is no longer needed is added to *spare.
+ * Returns false and changes nothing if a node is missing. Between any two stores, the list holds
+ * only memory that was in it before. */
 static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struct hk_range range,
                      struct hk_extent **spare) {
     struct hk_extent *extent = *link;
@@ -253,7 +254,8 @@ static bool list_cut(struct hk_extent_list *list, struct hk_extent **link, struc
     return true;
 }
 
-/* Takes a range out of the extent at *link; base 0 if the limit or a missing node forbids it. */
+/* Takes a range out of the extent at *link. The base is 0 if the hard limit or a missing node
+ * forbids it. */
 static struct hk_range list_take(struct hk_extent_list *list, struct hk_extent **link,
                                  const struct extent_want *want, struct hk_extent **spare) {
     const struct hk_extent *extent = *link;
@@ -274,7 +276,7 @@ static bool extents_are_none(void) {
     return hk_extent_cached_bytes() == 0 && hk_extent_refused_bytes() == 0;
 }
 
-/* Cached extents first, as their pages exist. */
+/* Tries cached extents first, because their pages exist. */
 static struct hk_range extents_take(const struct extent_want *want) {
     struct hk_range range = {0, 0, 0, false};
     if (extents_are_none())
@@ -320,7 +322,7 @@ struct hk_range hk_extent_take(size_t bytes, size_t align) {
     return range;
 }
 
-/* Takes `bytes` from the beginning of a list's extent at `base`. Under the lock. */
+/* Takes `bytes` from the start of the extent at `base`, if it is in the list. Under the lock. */
 static struct hk_range list_take_at(struct hk_extent_list *list, uintptr_t base, size_t bytes,
                                     struct hk_extent **spare) {
     struct extent_want want = {bytes, HK_GRANULE_BYTES, true};
@@ -387,17 +389,17 @@ bool hk_extent_has(size_t bytes, size_t align) {
 
 /* ---- Unmapping ------------------------------------------------------------------------------- */
 
-/* Whether a hole may be punched into the mappings of the process. Neighbouring mappings are one to
- * the kernel, and each hole between two live ones costs one more. So the live ones bound what the
- * holes can cost, and beyond half of vm.max_map_count ranges are kept without their pages instead.
- */
+/* Whether a hole may be punched into the mappings of the process. The kernel merges neighbouring
+ * mappings, and each hole between two live ones costs one more. So the number of live mappings
+ * bounds the cost of holes. Beyond half of vm.max_map_count, ranges are kept without their pages
+ * instead. */
 static bool extents_may_unmap(void) {
     uint64_t count, bytes;
     hk_large_mapped(&count, &bytes);
     return hk_likely(count < EXTENT_FEW_MAPPINGS) || count < hk_os_mappings_max() / 2;
 }
 
-/* Lists an extent that the OS does not unmap. */
+/* Lists an extent as refused. */
 static void extent_keep(struct hk_extent *extent) {
     hk_lock(&extents_lock, HK_RANK_EXTENT);
     struct hk_extent *merged = list_merge(&hk_extents[HK_EXTENTS_REFUSED], extent);
@@ -410,7 +412,8 @@ void hk_extent_keep(struct hk_range range, void *node, size_t node_bytes) {
     extent_keep(extent_create(range, node, node_bytes));
 }
 
-/* Lists an extent that the OS does not unmap, after it gave its pages back. Returns their bytes. */
+/* Gives back the pages of an extent that is not unmapped, and lists it as refused. Returns the
+ * bytes given back. */
 static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *budget) {
     size_t purged = 0;
     if (extent->dirty) {
@@ -424,7 +427,7 @@ static size_t extent_refuse(struct hk_extent *extent, struct hk_purge_budget *bu
     return purged;
 }
 
-/* Unmaps an extent that is in no list; false, nothing changed, if the OS refuses. */
+/* Unmaps an extent that is in no list. Returns false and changes nothing if that is refused. */
 static bool extent_try_unmap(const struct hk_extent *extent, struct hk_purge_budget *budget) {
     if (!extents_may_unmap())
         return false;
@@ -464,14 +467,15 @@ bool hk_extent_drop(struct hk_range range) {
 
 /* ---- Caching --------------------------------------------------------------------------------- */
 
-/* Whether so many bytes more would be too many. Under the lock. */
+/* Whether the cache has no room for another extent of `bytes`. Under the lock. */
 static bool cache_is_full(size_t bytes) {
     const struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     return list->first != NULL && (hk_extent_cached_bytes() + bytes > cache_most() ||
                                    list_count(list) >= EXTENT_CACHED_MAX);
 }
 
-/* Removes the oldest cached extent if it was freed before `before_ms`; NULL otherwise. */
+/* Removes and returns the oldest cached extent if it was freed before `before_ms`. Otherwise
+ * returns NULL. */
 static struct hk_extent *cache_remove_old(uint64_t before_ms) {
     struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     struct hk_extent *oldest = NULL;
@@ -482,8 +486,8 @@ static struct hk_extent *cache_remove_old(uint64_t before_ms) {
     return oldest;
 }
 
-/* Shortens an extent that is in no list to the cache limit, if it is longer. False if it cannot be
- * cached. */
+/* Shortens an extent that is in no list to the cache limit, if it is longer. Returns false if it
+ * cannot be cached. */
 static bool cache_fit(struct hk_extent *extent) {
     hk_lock(&extents_lock, HK_RANK_EXTENT);
     cache_note_give(extent->bytes, extent->freed_ms);
@@ -503,8 +507,8 @@ static bool cache_fit(struct hk_extent *extent) {
     return true;
 }
 
-/* Makes room for an extent and lists it. Returns the evicted ones, linked; *merged: nodes of its
- * neighbours. */
+/* Makes room for an extent and lists it. Returns the evicted extents, linked, and sets *merged to
+ * the nodes of its former neighbours. */
 static struct hk_extent *cache_append(struct hk_extent *extent, struct hk_extent **merged) {
     struct hk_extent_list *list = &hk_extents[HK_EXTENTS_CACHED];
     struct hk_extent *evicted = NULL;
@@ -544,7 +548,8 @@ void hk_extent_give(struct hk_range range, void *node, size_t node_bytes) {
     hk_dirty_signal();
 }
 
-/* Removes the refused extent that was tried longest ago; NULL if there is none. */
+/* Removes and returns the refused extent that was tried least recently, or NULL if there is
+ * none. */
 static struct hk_extent *refused_remove_first(void) {
     struct hk_extent *extent = NULL;
     hk_lock(&extents_lock, HK_RANK_EXTENT);
@@ -555,8 +560,8 @@ static struct hk_extent *refused_remove_first(void) {
     return extent;
 }
 
-/* Tries to unmap refused extents until some are refused again, which then wait at the end of the
- * list. */
+/* Tries to unmap refused extents until EXTENT_RETRIES of them are refused again. These move to the
+ * end of the list. */
 static size_t refused_retry(struct hk_purge_budget *budget) {
     size_t bytes = 0;
     uint32_t refusals = 0;
@@ -606,8 +611,8 @@ void hk_extent_repair(void) {
                      list_bytes(&hk_extents[HK_EXTENTS_REFUSED]));
 }
 
-/* Whether an extent overlaps none of those from `other` on, of which it looks at a bounded number.
- */
+/* Whether an extent overlaps no other one in the list that starts at `other`. Checks a bounded
+ * number of them. */
 static bool extent_is_apart(const struct hk_extent *extent, const struct hk_extent *other) {
     bool apart = true;
     for (uint32_t seen = 0; other != NULL && seen < EXTENT_SEARCH; seen++, other = other->next) {

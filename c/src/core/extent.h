@@ -2,18 +2,18 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the provider of address ranges for large mappings, and for chunks and metadata where
- * the OS maps nothing more. There are two kinds of extents. Cached extents are freed blocks with
- * their pages, within the option large_cache_mb and the purge delay. Refused extents are ranges
- * that the OS did not unmap, as at vm.max_map_count, where each hole needs a mapping, or that were
- * not unmapped so that holes do not use up more than half of that. Their pages have gone back,
- * their number has no limit, they are reused like the others, and each purge tries to unmap them
- * again. Neighbours of one kind are merged.
+ * What it is: the provider of address ranges for large mappings, and for chunks and metadata if the
+ * OS maps no more memory. There are two kinds of extents. Cached extents are freed blocks that
+ * still have their pages, within the limits of the option large_cache_mb and the purge delay.
+ * Refused extents are ranges that are not unmapped. Each hole needs a mapping, so the OS may refuse
+ * at vm.max_map_count, and we do not let holes use more than half of that. The pages of refused
+ * extents have been given back, and their number is not limited. They are reused like cached
+ * extents, and each purge tries to unmap them again. Neighbours of the same kind are merged.
  *
  * The node of an extent lives in the metadata of the freed block itself, so that a free never needs
- * memory. All changes of the lists are single stores: if a thread stops anywhere in the middle, as
- * in a forked child, an extent is lost at most, never listed twice.
- * Owns: both lists. Threads: any; takes the EXTENT lock, never while it maps, purges or unmaps.
+ * memory. All changes of the lists are single stores. If a thread stops anywhere in between, as in
+ * a forked child, at most one extent is lost, and none is listed twice.
+ * Owns: both lists. Threads: any. Takes the EXTENT lock, never while it maps, purges or unmaps.
  * Boundary: hak_os_map_boundary, hk_os_unmap, hk_os_purge, core/meta, core/usage, core/dirty.
  */
 #ifndef HK_CORE_EXTENT_H
@@ -22,16 +22,16 @@
 #include "../base/compiler.h"
 
 enum {
-    HK_EXTENT_MAPPINGS = 0,    /* the number of a range that is of several mappings */
-    HK_EXTENT_NODE_BYTES = 64, /* metadata that suffices for a node */
+    HK_EXTENT_MAPPINGS = 0,    /* the number of a range that spans several mappings */
+    HK_EXTENT_NODE_BYTES = 64, /* enough metadata for a node */
 };
 
 /* Whole granules of address space. */
 struct hk_range {
     uintptr_t base; /* 0: none */
     size_t bytes;
-    uint32_t mapping; /* number of its mapping; HK_EXTENT_MAPPINGS: of several */
-    bool dirty;       /* it may hold anything; else all bytes are zero */
+    uint32_t mapping; /* number of its mapping, or HK_EXTENT_MAPPINGS */
+    bool dirty;       /* it may be nonzero; otherwise all bytes are zero */
 };
 
 /* A list of extents, oldest first. */
@@ -42,7 +42,8 @@ struct hk_extent_list {
 enum { HK_EXTENTS_CACHED, HK_EXTENTS_REFUSED, HK_EXTENTS_KINDS };
 extern struct hk_extent_list hk_extents[HK_EXTENTS_KINDS];
 
-/* What a purge may cost. Both are counted down, and it stops when one is used up. */
+/* The remaining cost allowed for a purge. Both fields are counted down, and the purge stops when
+ * one reaches 0. */
 struct hk_purge_budget {
     uint32_t calls; /* system calls */
     size_t bytes;   /* given back */
@@ -56,19 +57,19 @@ static inline bool hk_purge_is_spent(const struct hk_purge_budget *budget) {
 }
 #define HK_PURGE_UNLIMITED ((struct hk_purge_budget){UINT32_MAX, SIZE_MAX})
 
-/* A range of `bytes`, kept or new, counted in core/usage. Base 0 without memory and beyond the
- * limit. */
+/* Takes a range of `bytes`, kept or new, and counts it in core/usage. The base is 0 if there is no
+ * memory or the hard limit would be exceeded. */
 struct hk_range hk_extent_take(size_t bytes, size_t align);
 
-/* A new mapping for a large block; 0 without memory. Where much is in use, it asks for huge pages.
- * Not counted. */
+/* Creates a mapping for a large block. Returns 0 if out of memory. Requests huge pages if much
+ * memory is in use. The mapping is not counted in core/usage. */
 uintptr_t hk_extent_map(size_t bytes, size_t align);
 
-/* The range of `bytes` that begins at `base`, if it is kept, counted in core/usage. */
+/* Takes the range of `bytes` that begins at `base`, if it is kept, and counts it in core/usage. */
 struct hk_range hk_extent_take_at(uintptr_t base, size_t bytes);
 
-/* A kept range of `least` to `most` bytes, as long as possible. It is counted in core/usage only if
- * it is dirty. */
+/* Takes a kept range of `least` to `most` bytes, as long as possible. Only a dirty range is counted
+ * in core/usage. */
 struct hk_range hk_extent_take_kept(size_t least, size_t most);
 
 /* Whether hk_extent_take would find a cached range. */
@@ -82,15 +83,15 @@ uint32_t hk_extent_number(void);
  * HK_EXTENT_NODE_BYTES, which now belongs to the extent. The range is counted in core/usage. */
 void hk_extent_give(struct hk_range range, void *node, size_t node_bytes);
 
-/* As hk_extent_give, but unmaps the range. Where the OS refuses, the range is kept without its
+/* Like hk_extent_give, but unmaps the range. If the OS refuses, the range is kept without its
  * pages. */
 void hk_extent_unmap(struct hk_range range, void *node, size_t node_bytes);
 
 /* Keeps a range that the OS has refused to unmap. */
 void hk_extent_keep(struct hk_range range, void *node, size_t node_bytes);
 
-/* As hk_extent_unmap, without metadata at hand: false, nothing changed, if that would be needed and
- * there is none. */
+/* Like hk_extent_unmap, but without a node from the caller. Returns false and changes nothing if a
+ * node is needed and there is no memory for it. */
 bool hk_extent_drop(struct hk_range range);
 
 /* Unmaps cached extents that were freed before `before_ms`, and tries again to unmap refused ones.
@@ -101,11 +102,11 @@ size_t hk_extent_purge(uint64_t before_ms, struct hk_purge_budget *budget);
 uint64_t hk_extent_cached_bytes(void);
 uint64_t hk_extent_refused_bytes(void);
 
-/* After the EXTENT lock was taken over from a thread that stopped in the middle: counts anew. Under
- * the lock, in a forked child. */
+/* Recounts the lists after the EXTENT lock was taken over from a thread that stopped in the middle.
+ * Under the lock, in a forked child. */
 void hk_extent_repair(void);
 
-/* The counts match the lists, and no two extents overlap. Takes the lock. */
+/* Whether the counts match the lists and no two extents overlap. Takes the lock. */
 bool hk_extent_valid(void);
 
 #endif

@@ -11,14 +11,14 @@
 #include "pagemap.h"
 #include "usage.h"
 
-enum { LARGE_GROWTH_SLACK = 8 }; /* a growing mapping reserves 1/8 more, for fewer steps */
+enum { LARGE_GROWTH_SLACK = 8 }; /* a growing mapping reserves 1/8 more, to grow in fewer steps */
 
 /* One addition changes both the count and the bytes of blocks with their own mapping. */
 enum { LARGE_COUNT_SHIFT = 40 };
 
 static struct {
     uint64_t granule_bytes; /* atomic; bytes of blocks that are granules of an arena */
-    uint64_t mapped;        /* atomic; granules of the others, and from bit 40 on their number */
+    uint64_t mapped;        /* atomic; granules of the others, and their number from bit 40 up */
 } large;
 
 uint64_t hk_large_live_bytes(void) {
@@ -33,7 +33,7 @@ void hk_large_mapped(uint64_t *count, uint64_t *bytes) {
     *bytes = (mapped & ((UINT64_C(1) << LARGE_COUNT_SHIFT) - 1)) << HK_GRANULE_SHIFT;
 }
 
-/* Counts a block of `bytes` more. For one block less, `bytes` is the negative size. */
+/* Adds `bytes` and `blocks` to the counts. Both may be negative, wrapped around. */
 static void large_count(const struct hk_span *span, size_t bytes, uint64_t blocks) {
     int64_t granules = (int64_t)bytes >> HK_GRANULE_SHIFT;
     /* relaxed: statistics */
@@ -45,7 +45,7 @@ static void large_count(const struct hk_span *span, size_t bytes, uint64_t block
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* Mappings start at granules, as arenas' runs do. */
+/* Mappings start at granules, like runs of an arena. */
 static size_t large_align(size_t align) {
     return align > HK_GRANULE_BYTES ? align : HK_GRANULE_BYTES;
 }
@@ -56,7 +56,7 @@ static uint32_t large_granules(size_t bytes) {
     return (uint32_t)(hk_round_up(bytes, HK_GRANULE_BYTES) >> HK_GRANULE_SHIFT);
 }
 
-/* Whether a run of an arena has room for a block at any start that its alignment requires. */
+/* Whether the largest run of an arena has room for a block wherever its alignment places it. */
 static bool large_fits_arena(size_t bytes, size_t align) {
     size_t most = HK_ARENA_GRANULES_MAX * HK_GRANULE_BYTES;
     return align <= most && bytes <= most - (large_align(align) - HK_GRANULE_BYTES);
@@ -127,7 +127,7 @@ void hk_large_free(struct hk_span *span) {
 
 void hk_large_retire(struct hk_span *span) {
     span->scans = 0;
-    /* relaxed: only for double frees, which nothing orders */
+    /* relaxed: only detects double frees, which nothing orders */
     hk_store_relaxed(&span->retired, true);
 }
 
@@ -166,8 +166,8 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
     return true;
 }
 
-/* The move itself. The old address leaves the pagemap first, because another thread may map and
- * enter it once the kernel has freed it. If the move fails, the entry is restored, which needs no
+/* Does the move. The old address leaves the pagemap first, because another thread may map and enter
+ * it once the kernel has freed it. If the move fails, the entry is restored, which needs no
  * memory. */
 static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
     hk_pagemap_remove(span);
@@ -203,7 +203,7 @@ static bool large_move_mapping(struct hk_span *span, size_t bytes, size_t align)
     return result == HK_OS_MOVE_DONE;
 }
 
-/* Grows a block into the cached extent behind it, which has its pages. */
+/* Grows a block into the kept extent directly after it. */
 static bool large_extend(struct hk_span *span, size_t bytes) {
     if (bytes <= span->bytes)
         return false;
@@ -256,8 +256,7 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
     return bytes < span->bytes ? large_shrink(span, bytes) : large_grow(span, bytes, align);
 }
 
-/* Like large_resize_mapping, but tries to do without a system call first, and then to add a
- * reserve. */
+/* Like large_resize_mapping, but first tries to avoid a system call, and then to add a reserve. */
 static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t align) {
     bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
     size_t reserve = 0;

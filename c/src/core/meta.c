@@ -11,10 +11,10 @@
 
 enum {
     META_MIN_SHIFT = 6, /* one cache line */
-    META_ORDERS = 15,   /* to 1 MiB */
+    META_ORDERS = 15,   /* up to 1 MiB */
     META_REGION_BYTES = 256 * 1024,
-    META_REGION_GROWTH = 4,     /* a region is 1/4 of all metadata, from the least size */
-    META_REGION_MOST = 4 << 20, /* to this one */
+    META_REGION_GROWTH = 4,     /* a region is 1/4 of all metadata, at least the size above */
+    META_REGION_MOST = 4 << 20, /* and at most this */
 };
 
 struct meta_free_block {
@@ -39,8 +39,8 @@ size_t hk_meta_usable(size_t bytes) { return meta_order_bytes(meta_order(bytes))
 
 uint64_t hk_meta_bytes(void) { return hk_stat_get(&meta.bytes); }
 
-/* The order of all changes below allows a thread to stop anywhere, as in a forked child. At most
- * one block is lost then, and none is free twice. */
+/* The stores below are ordered so that a thread may stop anywhere, as in a forked child. At most
+ * one block is then lost, and none is free twice. */
 static void meta_push(unsigned order, void *at) {
     struct meta_free_block *block = at;
     block->next = meta.free[order];
@@ -66,8 +66,8 @@ static void *meta_cut(size_t bytes) {
     return block;
 }
 
-/* Halves the smallest larger free block until a half has the order. False if there is none. In this
- * way freed large blocks serve many small ones. Under the lock. */
+/* Halves the smallest larger free block until a half has the order. Returns false if there is none.
+ * In this way freed large blocks serve many small ones. Under the lock. */
 static bool meta_split(unsigned order) {
     unsigned larger = order + 1;
     while (larger < META_ORDERS && meta.free[larger] == NULL)
@@ -82,7 +82,7 @@ static bool meta_split(unsigned order) {
     return true;
 }
 
-/* Takes an existing block. NULL if a new region is needed. */
+/* Takes an existing block. Returns NULL if a new region is needed. */
 static void *meta_take(unsigned order) {
     size_t bytes = meta_order_bytes(order);
     void *block = NULL;
@@ -112,7 +112,7 @@ static void meta_add_region(char *region, size_t bytes) {
     hk_unlock(&meta.lock, HK_RANK_META);
 }
 
-/* Maps a region. The bytes are counted before. */
+/* Maps a region, after counting its bytes. */
 static char *meta_map(size_t bytes) {
     if (!hk_usage_add(bytes))
         return NULL;

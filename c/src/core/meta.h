@@ -15,7 +15,8 @@
 
 #include "../base/compiler.h"
 
-/* Allocates at least `bytes` bytes, never 0, with undefined contents. NULL without memory. */
+/* Allocates at least `bytes` bytes, never 0, with undefined contents. Returns NULL if out of
+ * memory. */
 void *hk_meta_alloc(size_t bytes);
 
 /* `bytes` as given to hk_meta_alloc. Only the first word is overwritten while the block is free. */
@@ -24,7 +25,7 @@ void hk_meta_free(void *block, size_t bytes);
 /* The bytes that hk_meta_alloc(bytes) reserves: the next power of two, at least 64. */
 size_t hk_meta_usable(size_t bytes);
 
-/* Address space held. */
+/* The bytes of address space held. */
 uint64_t hk_meta_bytes(void);
 
 /* Called after the META lock was taken over from a thread that stopped in the middle. Under the

@@ -14,7 +14,7 @@ enum {
     OPTION_LINE_BYTES = 256,
     OPTION_VALUE_BYTES = 32,
     OPTION_NAME_BYTES = 40,     /* longer than any name, or a misspelt one */
-    OPTION_MISSPELT = 2,        /* most letters that differ in a misspelt name */
+    OPTION_MISSPELT = 2,        /* maximum number of wrong letters in a misspelt name */
     OPTION_FRACTION_DIGITS = 6, /* of a size */
     OPTION_TREE_UNKNOWN = 0,
     OPTION_TREE_FIRST = 1,
@@ -140,7 +140,8 @@ static bool option_parse_bytes(const char *text, size_t bytes, uint64_t *value) 
     return true;
 }
 
-/* Bytes, or "80%" of the cgroup's limit. If the cgroup has no limit, there is none. */
+/* Parses bytes, or a percentage of the cgroup's limit such as "80%". If the cgroup has no limit,
+ * the value is 0. */
 static bool option_parse_size(const char *text, size_t bytes, uint64_t *value) {
     if (bytes == 0 || text[bytes - 1] != '%')
         return option_parse_bytes(text, bytes, value);
@@ -249,7 +250,7 @@ static bool options_warn_in_tree(void) {
     return tree == OPTION_TREE_FIRST;
 }
 
-/* Warns of "90%" if there is no limit to take it from. */
+/* Warns about a percentage if there is no limit to apply it to. */
 static void option_warn_unlimited(int option, const char *given, size_t bytes) {
     bool percent = option_is_size(&option_rows[option]) && given[bytes - 1] == '%';
     if (!percent || hk_os_memory_limit() != 0 || !options_warn_in_tree())
@@ -261,11 +262,12 @@ static void option_warn_unlimited(int option, const char *given, size_t bytes) {
     option_line_end(&line);
 }
 
-/* ---- Names like ours ------------------------------------------------------------------------- */
+/* ---- Misspelt names -------------------------------------------------------------------------- */
 
 static uint32_t option_least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
-/* Letters to insert, remove or replace until `name` is the name of the row (edit distance). */
+/* The edit distance: the number of letters to insert, remove or replace to turn `name` into the
+ * name of the row. */
 static uint32_t option_distance(const char *row, const char *name, size_t bytes) {
     uint32_t costs[OPTION_NAME_BYTES + 1]; /* from the first letters of `name` to those of `row` */
     if (bytes > OPTION_NAME_BYTES)
@@ -328,7 +330,7 @@ static void option_take(int option, uint64_t value, const char *given, enum opti
     option_warn_unlimited(option, given, bytes);
 }
 
-/* One "name=value" of `bytes` bytes, in the environment with the prefix. */
+/* Reads one "name=value" of `bytes` bytes. In the environment, the name has the prefix. */
 static void option_read(const char *given, size_t bytes, enum option_source source) {
     size_t skip = source == FROM_CONF ? 0 : sizeof option_prefix - 1;
     const char *equals = memchr(given, '=', bytes);

@@ -34,15 +34,16 @@ static inline uint64_t hk_option(enum hk_option option) {
  * Called once, before the first option takes effect. */
 void hk_options_read(void);
 
-/* Reads an environment that could not be read before. Options that are read at start only keep
+/* Reads an environment that could not be read before. Options that are read only at start keep
  * their values, with a warning. */
 void hk_options_read_late(void);
 
-/* As hak_option_set and hak_option_get. */
+/* The implementations of hak_option_set and hak_option_get. */
 int hk_option_set(const char *name, const char *value);
 int hk_option_get(const char *name, char *value, size_t value_bytes);
 
-/* The option's name and its present value as text, for reports. False past the last. */
+/* Gets an option's name and its current value as text, for reports. Returns false past the last
+ * option. */
 bool hk_option_describe(unsigned index, const char **name, char *value, size_t value_bytes);
 
 #endif

@@ -43,7 +43,7 @@ static struct pagemap_leaf *pagemap_root[1 << PAGEMAP_ROOT_BITS]; /* atomic */
 
 /* ---- Spans ----------------------------------------------------------------------------------- */
 
-/* Whether the pagemap has a place for a granule. */
+/* Whether the pagemap covers a granule. */
 static inline bool pagemap_covers(uintptr_t granule) {
     return granule >> (PAGEMAP_ROOT_BITS + PAGEMAP_LEAF_BITS) == 0;
 }
@@ -65,8 +65,8 @@ struct hk_span *hk_pagemap_find(const void *p) {
     return hk_load_acquire(&leaf->spans[granule % PAGEMAP_LEAF_SPANS]);
 }
 
-/* The leaf for a granule. Creates it if it is missing. NULL without memory, or beyond the addresses
- * that the pagemap covers. */
+/* The leaf for a granule. Creates it if it is missing. Returns NULL if out of memory, or if the
+ * pagemap does not cover the granule. */
 static struct pagemap_leaf *pagemap_leaf_for(uintptr_t granule) {
     struct pagemap_leaf *leaf = pagemap_leaf_of(granule);
     if (leaf != NULL || !pagemap_covers(granule))
@@ -105,8 +105,8 @@ static size_t class_map_bytes(unsigned bits) {
     return hk_round_up(sizeof(struct hk_class_map) + ((size_t)2 << bits), hk_os_page_bytes());
 }
 
-/* Copies the classes that are set. Pages of the copy without any stay untouched. Under PAGEMAP,
- * which protects all stores of classes. No other thread sees the copy yet. */
+/* Copies only the classes that are set, so that pages without any stay untouched in the copy. Under
+ * PAGEMAP, which protects all stores of classes. No other thread sees the copy yet. */
 static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *from) {
     uintptr_t granules = class_map_granules(from);
     uint64_t classes;
@@ -117,9 +117,9 @@ static void class_map_copy(struct hk_class_map *to, const struct hk_class_map *f
     }
 }
 
-/* Makes `fresh` the newest generation, unless another thread was faster. The caller has set its
+/* Makes `fresh` the newest generation, unless another thread did so first. The caller has set its
  * const fields. The copy is made before readers can see the generation. If a fork stops this thread
- * in the middle, the child has either a whole generation that is not published, or none. */
+ * in the middle, the child has either a complete generation that is not published, or none. */
 static bool class_map_publish(struct hk_class_map *fresh) {
     hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
     uint32_t count = class_maps.count;
@@ -148,7 +148,7 @@ void hk_pagemap_repair(void) {
                          (const struct hk_class_map *)class_maps.generations[class_maps.count - 1]);
 }
 
-/* The power of two of granules that covers `granule`, among the sizes of generations. */
+/* The smallest size of a generation that covers `granule`, as a power of two of granules. */
 static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
     uintptr_t index = (top >> HK_GRANULE_SHIFT) - 1 - granule;
     unsigned bits = CLASS_MAP_FIRST_BITS;
@@ -158,7 +158,7 @@ static unsigned class_map_bits_for(uintptr_t top, uintptr_t granule) {
 }
 
 /* Grows the class map until it covers a granule, if possible. If the granule lies above the top or
- * there is no memory, frees of its blocks find their class by the span. */
+ * there is no memory, frees of its blocks find their class in the span. */
 static void class_map_reach(uintptr_t granule) {
     const struct hk_class_map *map = hk_class_map_get();
     /* The end of the highest granule. */

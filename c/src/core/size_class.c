@@ -3,7 +3,7 @@
 
 enum {
     CLASS_INITIAL_MAX = 6,           /* pointers in a new bin: an array of one cache line */
-    CLASS_INITIAL_BYTES = 16 * 1024, /* at most this much in a new bin, but one block */
+    CLASS_INITIAL_BYTES = 16 * 1024, /* at most this much in a new bin, but at least one block */
     CLASS_GRANULE = 1 << HK_GRANULE_SHIFT,
 };
 

@@ -36,14 +36,14 @@ struct hk_class {
     uint32_t block_bytes;
     uint32_t reciprocal; /* ceil(2^32 / block_bytes): see hk_class_index */
     uint16_t blocks;     /* in a slab */
-    uint16_t depth;      /* most pointers in a thread's bin */
+    uint16_t depth;      /* maximum pointers in a thread's bin */
     uint8_t granules;    /* of a slab */
     uint8_t initial;     /* capacity of a new bin */
     uint8_t prewarm;     /* blocks that pre-warming puts into a bin */
 };
 extern const struct hk_class hk_classes[HK_CLASS_COUNT]; /* const; row 0 is all zero */
 
-/* Classes of sizes above Tiny: by 128-byte step up to Mid's end, by 4 KiB step beyond. */
+/* Classes of sizes above Tiny, in steps of 128 bytes up to HK_MID_MAX and of 4 KiB beyond. */
 extern const uint8_t hk_class_by_128[HK_MID_MAX / 128];
 extern const uint8_t hk_class_by_4096[HK_CLASS_MAX_BYTES / 4096];
 

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the bitmap of a span of a small class. Takes go to the lowest block first, and to
- * used blocks before unused ones, which keeps the slab dense.
+ * What it is: the bitmap of a span of a small class. Blocks are taken in order of address, and used
+ * blocks before unused ones, which keeps the slab dense.
  * Owns: the lock:CLASS fields of struct hk_span. Threads: under the class lock of the owner heap.
  * Boundary: calls nothing.
  */
@@ -16,7 +16,7 @@
 enum {
     HK_SLAB_WORDS_MAX =
         HK_GRANULE_BYTES / 8 / HK_WORD_BITS, /* a bit for each 8 bytes of a granule */
-    HK_SLAB_DECAYED = 2,                     /* scans after which a slab's free pages may go */
+    HK_SLAB_DECAYED = 2,                     /* scans after which free pages are given back */
     HK_SLAB_PURGED = 3, /* they were given back, and no block was taken or given since */
 };
 
@@ -44,12 +44,12 @@ uint32_t hk_slab_take(struct hk_span *slab, void **to, uint32_t count);
 /* Takes one block. The slab must not be exhausted. */
 struct hk_block hk_slab_take_one(struct hk_span *slab);
 
-/* Takes all free blocks that may hold something else than zero, as bits. Returns their number.
- * hk_slab_give_all undoes it. */
+/* Takes all free blocks that may be nonzero, as bits. Returns their number. hk_slab_give_all undoes
+ * it. */
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
-/* The place of a block in its slab. It reads only const fields, and needs no lock. */
+/* Finds the index of a block in its slab. Reads only const fields, and needs no lock. */
 HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const struct hk_class *class,
                                            const void *block, uint32_t *index) {
     uintptr_t offset = (uintptr_t)block - slab->base;
@@ -91,7 +91,7 @@ HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
     slab->free++;
 }
 
-/* Whether the formulas of struct hk_span hold. */
+/* Whether the invariants of struct hk_span hold. */
 bool hk_slab_valid(const struct hk_span *slab);
 
 #endif

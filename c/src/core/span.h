@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the description of a run of granules, or of a mapping, with blocks of the program. It
- * lies in metadata, away from the blocks.
+ * What it is: the description of a run of granules, or of a mapping, that holds blocks of the
+ * program. It lies in metadata, away from the blocks.
  * Owns: its own descriptor. Threads: see the fields. Boundary: core/meta.
  */
 #ifndef HK_CORE_SPAN_H
@@ -14,9 +14,9 @@
 struct hk_chunk;
 
 struct hk_span {
-    uintptr_t base;         /* const; first, as the link of free metadata overwrites it */
+    uintptr_t base;         /* const; first, because the link of free metadata overwrites it */
     void *owner;            /* const: the heap */
-    struct hk_chunk *chunk; /* const: the chunk of the granules, or NULL for an own mapping */
+    struct hk_chunk *chunk; /* const: the chunk of the granules, or NULL for a separate mapping */
     struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
     struct hk_span *prev;   /* lock:CLASS */
     size_t bytes;           /* slab: const, size of all blocks; large: usable, by its owner */
@@ -30,8 +30,8 @@ struct hk_span {
     uint16_t bump;   /* atomic, stored under CLASS */
     uint16_t free;   /* lock:CLASS; number of set bits */
     uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
-    uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED; of a
-                        retired large block: its keeper's */
+    uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED. For a
+                        retired large block, scans of its thread. */
     bool retired;    /* large: atomic, stored by the thread that caches it; freed, but cached */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
@@ -43,11 +43,11 @@ struct hk_block {
 };
 
 /* Creates a descriptor for a slab of a class, or for a large block with HK_CLASS_NONE. Its bits are
- * clear, and the caller fills the rest. NULL without memory. */
+ * clear, and the caller fills the rest. Returns NULL if out of memory. */
 struct hk_span *hk_span_create(size_t class);
 void hk_span_destroy(struct hk_span *span);
 
-/* Bytes of metadata that a span occupies, for their reuse. At least HK_EXTENT_NODE_BYTES. */
+/* The bytes of metadata that a span occupies, for reuse. At least HK_EXTENT_NODE_BYTES. */
 size_t hk_span_metadata(const struct hk_span *span);
 
 #endif

@@ -11,13 +11,14 @@
 
 #include "../base/compiler.h"
 
-/* Counts `bytes` more. If that would exceed the hard limit, returns false and counts nothing. */
+/* Adds `bytes` to the count. If that would exceed the hard limit, returns false and adds
+ * nothing. */
 bool hk_usage_add(size_t bytes);
 
-/* Counts `bytes` more that exist already, regardless of the limit. */
+/* Adds `bytes` that already exist to the count, regardless of the limit. */
 void hk_usage_note(size_t bytes);
 
-/* Counts `bytes` less. */
+/* Subtracts `bytes` from the count. */
 void hk_usage_sub(size_t bytes);
 
 uint64_t hk_usage_bytes(void);
