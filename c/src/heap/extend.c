@@ -5,7 +5,7 @@
 #include "../os/os.h"
 #include "slabs.h"
 
-/* Removes a slab with a single, allocated block from its class. False if the block is not
+/* Removes a slab with a single, allocated block from its class. Returns false if the block is not
  * allocated. */
 static bool extend_withdraw(struct hk_span *slab) {
     struct hk_heap *heap = slab->owner;

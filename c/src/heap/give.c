@@ -20,16 +20,16 @@ HK_FAST enum hk_slab_result give_to_slab(struct hk_heap_class *hc, struct hk_spa
     return HK_SLAB_DONE;
 }
 
-enum { GIVE_END = UINT8_MAX }; /* of a chain of blocks with one owner */
+enum { GIVE_END = UINT8_MAX }; /* ends a chain of blocks with one owner */
 _Static_assert(HK_BATCH_MAX < GIVE_END, "places in a batch have eight bits");
 
-/* One batch on its way to the owner heaps. It lies on the stack, which may be small. */
+/* A batch that is being returned to the owner heaps. It lies on the stack, which may be small. */
 struct give_batch {
     size_t class;
     uint32_t count;                      /* blocks */
     struct hk_span *slabs[HK_BATCH_MAX]; /* their slabs */
     uint16_t indexes[HK_BATCH_MAX];      /* their places in the slabs */
-    bool mixed;                          /* several owners: only then are the chains made */
+    bool mixed;                          /* several owners; only then are there chains */
     uint8_t next[HK_BATCH_MAX];          /* the next block of the same owner, or GIVE_END */
     uint8_t first[HK_HEAPS_MAX];         /* the first block of each heap, or GIVE_END */
     bool idle;                           /* see hk_heap_give_idle */
@@ -65,7 +65,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
     batch->mixed = owners > 1;
 }
 
-/* Links the blocks of each owner in a chain, in their order. Returns the number of heaps. */
+/* Links the blocks of each owner into a chain, in order. Returns the number of heaps. */
 static uint32_t batch_link(struct give_batch *batch) {
     uint32_t heaps = hk_heaps_count();
     memset(batch->first, GIVE_END, heaps);
@@ -89,8 +89,8 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
     return 0;
 }
 
-/* Delivers all blocks with the owner heap of the block at `first`, under one lock. Returns the
- * slabs to release. */
+/* Delivers all blocks that have the same owner heap as the block at `first`, under one lock.
+ * Returns the slabs to release. */
 static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
     struct hk_heap *heap = batch->slabs[first]->owner;
     struct hk_heap_class *hc = &heap->classes[batch->class];
@@ -101,7 +101,7 @@ static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
     hc->flushes++;
     hk_slabs_note_use(hc);
     if (batch->idle)
-        hc->uses_seen++; /* counts as no use, but the class is scanned. Under PURGE. */
+        hc->uses_seen++; /* does not count as a use, but the class is scanned. Under PURGE. */
 
     if (batch->mixed) {
         for (uint32_t i = first; i != GIVE_END; i = batch->next[i])

@@ -4,8 +4,8 @@
  *
  * What it is: a lock and a list of slabs with free blocks for each class. The thread that empties a
  * slab releases it, so an idle heap does not hold memory back.
- * Owns: its arena and slabs. A heap is never destroyed. When its threads end, it is free for new
- * threads.
+ * Owns: its arena and slabs. A heap is never destroyed. When its threads have exited, it is
+ * available to new threads.
  * Threads: any. Takes one CLASS lock at a time, for a batch. No lock is held while memory comes
  * from or returns to the arena. Boundary: core/arena, core/slab, core/large, core/pagemap,
  * core/meta, hk_os_purge.
@@ -26,14 +26,14 @@ struct hk_heap_class {
     struct hk_span *first; /* lock:CLASS; slabs that are not exhausted, used from the front */
     struct hk_span *last;  /* lock:CLASS */
     struct hk_span *scan;  /* lock:CLASS; the slab that a scan visits next, or NULL at the end */
-    uint32_t slabs;        /* atomic, stored under CLASS; all slabs, with exhausted ones */
+    uint32_t slabs;        /* atomic, stored under CLASS; all slabs, including exhausted ones */
     uint32_t listed;       /* lock:CLASS; slabs in the list */
     uint32_t empty;        /* lock:CLASS; empty slabs in the list */
-    uint32_t uses;         /* atomic, stored under CLASS; rises with each take and give */
+    uint32_t uses;         /* atomic, stored under CLASS; incremented by each take and give */
     uint32_t uses_seen;    /* lock:PURGE; at the last scan */
     uint32_t uses_idle;    /* lock:PURGE; at the last scan that found nothing to give back */
     uint64_t
-        blocks_allocated; /* lock:CLASS; plus blocks_purging, the sum of bump - free of all slabs */
+        blocks_allocated; /* lock:CLASS; with blocks_purging, the sum of bump - free over slabs */
     uint64_t blocks_purging; /* lock:CLASS; free, but taken while their pages are given back */
     uint64_t refills;        /* lock:CLASS; statistics, as in struct hak_class_stats */
     uint64_t flushes;        /* lock:CLASS */
@@ -48,14 +48,14 @@ struct hk_heap {
     uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; the blocks taken from it */
 };
 
-/* Creates a heap, all zero. NULL without memory. */
+/* Creates a zeroed heap. Returns NULL if out of memory. */
 struct hk_heap *hk_heap_create(void);
 
-/* Takes up to `count` blocks of a class into `to`, from slabs, or from a new slab. Returns their
- * number, which is 0 only without memory. */
+/* Takes up to `count` blocks of a class into `to`, from existing slabs or from a new one. Returns
+ * their number, which is 0 only if out of memory. */
 uint32_t hk_heap_take(struct hk_heap *heap, size_t class, void **to, uint32_t count);
 
-/* Takes one block, and tells whether it is zero. */
+/* Takes one block. The result also says whether it is known to be zero. */
 struct hk_block hk_heap_take_one(struct hk_heap *heap, size_t class);
 
 /* Returns blocks of one class to their slabs in their owner heaps. Adds pointers that are not
@@ -73,20 +73,20 @@ void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
 uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
                              struct hk_mistakes *mistakes);
 
-/* Returns one block directly to its slab, so that a double free is always seen. `class` is the
+/* Returns one block directly to its slab, so that a double free is always detected. `class` is the
  * class that the caller expects. */
 void hk_heap_give_one(const char *function, size_t class, void *block);
 
-/* Extends a block in place by free granules behind it. The block must be alone in its slab, as the
- * blocks of the largest classes are. It becomes a block of `new_class`, or a large block of `size`
- * bytes. If that is impossible, the result is false and nothing changed. */
+/* Extends a block in place into the free granules after it. The block must be alone in its slab, as
+ * the blocks of the largest classes are. It becomes a block of `new_class`, or a large block of
+ * `size` bytes. If that is impossible, returns false and changes nothing. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
 /* The state of the block at an address, read from its slab under the lock. HK_SLAB_DONE means that
  * it is allocated or cached by a thread or a transfer cache. */
 enum hk_slab_result hk_heap_look(const void *block);
 
-/* Reports a block in the name of `function`. */
+/* Reports a block as a bad pointer that was passed to `function`. */
 void hk_heap_report(const char *function, const void *block, enum hk_slab_result result);
 
 /* Reports a block of a class unless it is allocated or cached. It takes no lock, so it may miss a

@@ -12,21 +12,22 @@
 
 #include "heap.h"
 
-/* Sets the largest number of heaps. Called at the start of the process. */
+/* Sets the maximum number of heaps. Called at the start of the process. */
 void hk_heaps_start(uint32_t max);
 
-/* A new heap for hk_heaps_choose if the current number of threads seems to use all heaps and more
- * heaps are allowed. Otherwise NULL. */
+/* Creates a heap for hk_heaps_choose if all heaps seem to be in use, given the current number of
+ * threads, and more heaps are allowed. Otherwise returns NULL. */
 struct hk_heap *hk_heaps_spare(uint32_t threads);
 
-/* The heap with the fewest threads, or *spare, which is then set to NULL, if all are in use. NULL
- * without memory. Under the THREADS lock. */
+/* Returns the heap with the fewest threads. If all heaps are in use and there is a spare one,
+ * returns *spare instead and sets it to NULL. Returns NULL if out of memory. Under the THREADS
+ * lock. */
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
 
 /* Frees a spare heap that was not chosen. NULL is allowed. */
 void hk_heaps_drop_spare(struct hk_heap *spare);
 
-/* The current number of heaps. Their numbers are below it. */
+/* The current number of heaps. They are numbered from 0. */
 uint32_t hk_heaps_count(void);
 
 /* A heap by its number, or NULL past the last. */

@@ -5,8 +5,8 @@
 #include "slabs.h"
 
 enum {
-    SCAN_SLABS_PER_CALL = 64, /* Visits of slabs per system call of the budget. */
-    SCAN_SPARSE_PART = 4,     /* A slab with 1/4 free breaks up a huge page. */
+    SCAN_SLABS_PER_CALL = 64, /* Visits of slabs that count as one system call. */
+    SCAN_SPARSE_PART = 4,     /* A huge page is broken up for a slab that is 1/4 free. */
 };
 
 /* Takes the empty slabs out of the list. Under the lock. */
@@ -51,7 +51,7 @@ static bool scan_keeps_pages(const struct hk_span *slab, enum hk_purge which) {
            slab->free < slab->blocks / SCAN_SPARSE_PART;
 }
 
-/* Gives back the OS pages that lie wholly in the blocks `bits` of a slab. */
+/* Gives back the OS pages that lie entirely within the blocks of a slab that `bits` selects. */
 static void scan_purge_pages(const struct hk_span *slab, const uint64_t *bits,
                              struct hk_scan *scan) {
     size_t block_bytes = hk_classes[slab->class].block_bytes;
@@ -87,9 +87,9 @@ void hk_heap_end_purge(struct hk_heap *heap, struct hk_span **released) {
     hk_slabs_place(hc, slab, was_exhausted, released);
 }
 
-/* Purges the free pages of a slab. It takes the free blocks meanwhile, so that no thread gets one
- * while the lock is not held. The slab cannot become empty either, so it is not released. Called
- * with the lock held, and returns with it. */
+/* Purges the free pages of a slab. It takes the free blocks while it works, so that no thread gets
+ * one while the lock is not held. The slab cannot become empty either, so it is not released.
+ * Called with the lock held, and returns with the lock held. */
 static void scan_purge_slab(struct hk_heap *heap, struct hk_span *slab, struct hk_scan *scan,
                             struct hk_span **released) {
     struct hk_heap_class *hc = &heap->classes[slab->class];
@@ -124,9 +124,9 @@ static bool scan_wants_purge(struct hk_span *slab, struct hk_scan *scan) {
     return true;
 }
 
-/* Visits each slab in the list once. The place moves on when its slab leaves the list, so other
- * threads may work in between, and the scan can continue later where it stopped. A slab that rests
- * is not written to, because a forked child may share its memory. */
+/* Visits each slab in the list once. When the slab at the current position leaves the list, the
+ * position moves to the next one. So other threads may work in between, and the scan can resume
+ * where it stopped. An idle slab is not written to, because a forked child may share its memory. */
 static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[class];
     struct hk_span *released = NULL;
@@ -151,7 +151,7 @@ static void scan_slabs(struct hk_heap *heap, size_t class, struct hk_scan *scan)
     hk_slabs_release(released);
 }
 
-/* Whether a class was not used since a scan found nothing in it to give back, at once or later. The
+/* Whether a class was not used since a scan that found nothing in it to give back now or later. The
  * scan skips such a class without its lock, because it should not write to idle memory that a
  * forked child may share. */
 static bool scan_class_is_idle(const struct hk_heap_class *hc, const struct hk_scan *scan) {
@@ -159,7 +159,7 @@ static bool scan_class_is_idle(const struct hk_heap_class *hc, const struct hk_s
     return scan->which == HK_PURGE_DECAYED && hk_load_relaxed(&hc->uses) == hc->uses_idle;
 }
 
-/* Scans the slabs of a class, or continues with them. */
+/* Starts or resumes the scan of the slabs of a class. */
 static void scan_class(struct hk_heap *heap, struct hk_scan *scan) {
     struct hk_heap_class *hc = &heap->classes[scan->class];
     if (scan->left > 0)

@@ -4,11 +4,11 @@
 #include "../core/pagemap.h"
 
 enum {
-    /* Empty slabs that a class keeps, so that a program at the boundary of a slab does not create
-     * and release it over and over. */
+    /* Empty slabs that a class keeps, so that a program that hovers around a slab boundary does not
+     * create and release a slab over and over. */
     SLABS_EMPTY_KEPT = 1,
     /* We assume that blocks above the first size and up to the second are buffers. With huge pages,
-     * 1000 buffers of 64 KiB with 4 KiB in use hold 64 MB instead of 4. */
+     * 1000 buffers of 64 KiB with 4 KiB in use each take 64 MB instead of 4. */
     SLABS_BUFFER_MIN = 8192,
     SLABS_BUFFER_MAX = 65536,
 };
@@ -77,8 +77,7 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
     *released = slab;
 }
 
-/* ---- Creation and release
- * ----------------------------------------------------------------------- */
+/* ---- Creation and release -------------------------------------------------------------------- */
 
 /* Decides between sparse and dense granules. The first slab of a class may serve only a few blocks,
  * and programs often fill only the beginning of a buffer. */

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the list of slabs that are not exhausted, and the functions by which slabs join and
- * leave it.
+ * What it is: the list of slabs that are not exhausted, and the functions that add slabs to it and
+ * remove them.
  * Owns: the order of the list. The slab at the front is used first. A slab that was exhausted joins
  * at the end.
  * Threads: functions on the list run under the CLASS lock, the others without a lock.
@@ -20,8 +20,8 @@ void hk_slabs_push_first(struct hk_heap_class *hc, struct hk_span *slab);
 void hk_slabs_push_last(struct hk_heap_class *hc, struct hk_span *slab);
 void hk_slabs_remove(struct hk_heap_class *hc, struct hk_span *slab);
 
-/* Places a slab after it got free blocks. It joins the list if it was exhausted. It moves to
- * *released if it is empty and the class already has an empty slab. */
+/* Places a slab after it has received free blocks. It joins the list if it was exhausted. It moves
+ * to *released if it is empty and the class already has an empty slab. */
 void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exhausted,
                     struct hk_span **released);
 
@@ -31,14 +31,14 @@ static inline void hk_slabs_note_use(struct hk_heap_class *hc) {
 
 /* ---- Without a lock -------------------------------------------------------------------------- */
 
-/* Adds a slab to the class. False without memory. */
+/* Adds a slab to the class. Returns false if out of memory. */
 bool hk_slabs_grow(struct hk_heap *heap, size_t class);
 
 /* Releases a list of empty slabs, linked by `next`. */
 void hk_slabs_release(struct hk_span *slab);
 
-/* The place of `block` in `slab`, which the pagemap found. A wrong class means that a slab of
- * another class was created at this address since. */
+/* Finds the index of `block` in `slab`, which the pagemap returned. A wrong class means that a slab
+ * of another class has since been created at this address. */
 HK_FAST enum hk_slab_result hk_slabs_locate(size_t class, const struct hk_span *slab,
                                             const void *block, uint32_t *index) {
     if (hk_unlikely(slab == NULL || slab->class != class))
@@ -46,7 +46,7 @@ HK_FAST enum hk_slab_result hk_slabs_locate(size_t class, const struct hk_span *
     return hk_slab_locate(slab, &hk_classes[class], block, index);
 }
 
-/* Causes for reports, by hk_slab_result. */
+/* The causes for reports, indexed by hk_slab_result. */
 extern const char *const hk_slab_causes[];
 
 #endif

@@ -9,18 +9,18 @@
 #include "../os/os.h"
 
 /* Tunables, measured with the rows of benches/c/scaling for 64 and 256 threads on 2 CPUs, where
- * half or twice the budgets changed no row by more than its noise. One thread that frees 32 KiB
- * blocks of another takes 126 ns a block with 2 MiB for a class, 210 with 512 KiB. */
+ * half or twice these budgets changed no result by more than its noise. One thread that frees 32
+ * KiB blocks of another takes 126 ns a block with 2 MiB for a class, 210 with 512 KiB. */
 enum {
     TRANSFER_CPU_BYTES = 4 << 20,   /* room for blocks in the arrays of one CPU */
-    TRANSFER_CPU_MIN = 512 << 10,   /* the same at least, with very many CPUs */
-    TRANSFER_ALL_BYTES = 128 << 20, /* the same for all CPUs together */
+    TRANSFER_CPU_MIN = 512 << 10,   /* minimum per CPU, with very many CPUs */
+    TRANSFER_ALL_BYTES = 128 << 20, /* total for all CPUs */
     TRANSFER_CLASS_BYTES = 2 << 20, /* room for blocks in the array of one class */
-    TRANSFER_CLASS_MAX = 1024,      /* pointers in it at most */
-    TRANSFER_CLASS_MIN = 4,         /* and at least, however large the blocks */
+    TRANSFER_CLASS_MAX = 1024,      /* maximum pointers in that array */
+    TRANSFER_CLASS_MIN = 4,         /* minimum pointers, however large the blocks */
     TRANSFER_INITIAL = 16,          /* pointers in a new array */
-    TRANSFER_STEAL_PAUSE = 15,      /* refills between two looks at other CPUs */
-    TRANSFER_TRIES = 4,             /* caches that are tried where locks are taken */
+    TRANSFER_STEAL_PAUSE = 15,      /* refills between two attempts to steal from other CPUs */
+    TRANSFER_TRIES = 4,             /* caches to try while their locks are held */
 };
 
 struct transfer_class {
@@ -31,7 +31,7 @@ struct transfer_class {
     void **blocks;        /* lock:TRANSFER; the newest block is the last one */
     uint64_t takes;       /* atomic, stored under the lock; statistics */
     uint64_t puts;        /* atomic, stored under the lock */
-    uint32_t steal_pause; /* atomic: refills that do not look at other CPUs */
+    uint32_t steal_pause; /* atomic: refills left that do not try other CPUs */
     uint64_t uses_seen;   /* lock:TRANSFER; takes + puts at the last scan */
 } HK_CACHE_ALIGNED;
 
@@ -54,7 +54,8 @@ void hk_transfer_start(uint32_t cpus) {
     size_t part = TRANSFER_ALL_BYTES / cpus;
     part = part < TRANSFER_CPU_BYTES ? part : TRANSFER_CPU_BYTES;
     transfers.cpu_bytes = part > TRANSFER_CPU_MIN ? part : TRANSFER_CPU_MIN;
-    /* relaxed: threads that use caches have seen the start of the process end; others only scan */
+    /* relaxed: threads that use caches have seen the end of the process start, and others only
+     * scan */
     hk_store_relaxed(&transfers.cpus, cpus);
 }
 
@@ -72,7 +73,7 @@ static uint32_t transfer_next(uint32_t number) {
 }
 
 static struct transfer *transfer_get(uint32_t number) {
-    /* acquire: its zeroed fields; pairs with the release in transfer_make */
+    /* acquire: its zeroed fields. It pairs with the release in transfer_make. */
     return hk_load_acquire(&transfers.caches[number]);
 }
 
@@ -83,8 +84,8 @@ static HK_SLOW struct transfer *transfer_make(uint32_t number) {
     memset(fresh, 0, sizeof *fresh);
 
     struct transfer *none = NULL;
-    /* acq_rel: publishes the fields; pairs with the acquire in transfer_get, and here if another
-     * was faster */
+    /* acq_rel: publishes the fields. It pairs with the acquire in transfer_get, and with this one
+     * if another thread was faster. */
     if (hk_cas_acq_rel(&transfers.caches[number], &none, fresh)) {
         hk_store_relaxed(&transfers.used, true); /* relaxed: a hint */
         return fresh;
@@ -106,7 +107,7 @@ static size_t transfer_array_bytes(uint32_t capacity) {
     return hk_meta_usable(capacity * sizeof(void *));
 }
 
-/* Takes bytes of blocks from the budget of a CPU; false if it is used up. */
+/* Takes bytes of blocks from the budget of a CPU. Returns false if it is used up. */
 static bool transfer_reserve(struct transfer *cache, size_t bytes) {
     /* relaxed: a sum */
     if (hk_add_relaxed(&cache->bytes, bytes) <= transfers.cpu_bytes)
@@ -115,7 +116,7 @@ static bool transfer_reserve(struct transfer *cache, size_t bytes) {
     return false;
 }
 
-/* The capacity of a class that is to have room for `need` blocks, as far as its limits allow. */
+/* The new capacity for a class that needs room for `need` blocks, as far as its limits allow. */
 static uint32_t transfer_wanted(uint32_t capacity, size_t class, uint32_t need) {
     uint32_t max = transfer_max(class);
     uint32_t wanted = capacity == 0 ? TRANSFER_INITIAL : 2 * capacity;
@@ -124,8 +125,8 @@ static uint32_t transfer_wanted(uint32_t capacity, size_t class, uint32_t need) 
     return wanted < max ? wanted : max;
 }
 
-/* Replaces the array of a class by a larger one, unless another thread has done so. False if
- * nothing changed. No lock held, because the new array may take a system call. */
+/* Replaces the array of a class with a larger one, unless another thread has done so. Returns false
+ * if nothing changed. No lock is held, because allocating the array may need a system call. */
 static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint32_t capacity) {
     struct transfer_class *at = &cache->classes[class];
     size_t bytes = capacity * (size_t)hk_classes[class].block_bytes;
@@ -143,8 +144,8 @@ static HK_SLOW bool transfer_enlarge(struct transfer *cache, size_t class, uint3
             if (unused > 0)
                 memcpy(fresh, blocks, at->count * sizeof *fresh);
             at->blocks = fresh;
-            hk_fence_stores(); /* a forked child finds no capacity that the array does not have */
-            hk_store_relaxed(&at->capacity, capacity); /* relaxed: others only look at it */
+            hk_fence_stores(); /* a forked child never sees more capacity than the array has */
+            hk_store_relaxed(&at->capacity, capacity); /* relaxed: others only peek at it */
         }
         hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     }
@@ -168,10 +169,10 @@ static uint32_t transfer_detach_array(struct transfer_class *at, void ***blocks)
 
 /* Under the lock. */
 static void transfer_set_count(struct transfer_class *at, uint32_t count) {
-    hk_store_relaxed(&at->count, count); /* relaxed: others only look whether there is something */
+    hk_store_relaxed(&at->count, count); /* relaxed: others only check whether it is 0 */
 }
 
-/* Takes blocks out of one cache; 0 if it has none, or if somebody else has its lock. */
+/* Takes blocks out of one cache. Returns 0 if it has none, or if another thread holds its lock. */
 static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_t count) {
     if (hk_peek(&at->count) == 0 || !hk_lock_try(&at->lock, HK_RANK_TRANSFER))
         return 0;
@@ -184,8 +185,8 @@ static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_
     return taken;
 }
 
-/* Takes blocks from the cache of another CPU that has many: its threads free what threads here
- * allocate. A look there is a cache miss, so after one in vain we skip some. */
+/* Takes blocks from the cache of another CPU that has many, because its threads free blocks that
+ * threads here allocate. Each attempt is a cache miss, so after a failed one we skip some. */
 static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to, uint32_t count) {
     struct transfer_class *own = &transfer_get(number)->classes[class];
     uint32_t pause = hk_peek(&own->steal_pause);
@@ -222,8 +223,8 @@ uint32_t hk_transfer_take(size_t class, void **to, uint32_t count) {
     return hk_likely(taken > 0) ? taken : transfer_steal(number, class, to, count);
 }
 
-/* Locks a class of the caller's cache, or of the next one whose lock is free; NULL if there is
- * none. */
+/* Locks a class in the cache of the caller's CPU, or in the next cache with a free lock. Returns
+ * NULL if there is none. */
 static struct transfer *transfer_lock(size_t class) {
     if (hk_unlikely(hk_transfer_cpus() == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return NULL;
@@ -240,7 +241,7 @@ static struct transfer *transfer_lock(size_t class) {
     return NULL;
 }
 
-/* Under the lock. Returns how many fit. */
+/* Adds the blocks that fit, and returns their number. Under the lock. */
 static uint32_t transfer_push(struct transfer_class *at, void *const *blocks, uint32_t count) {
     uint32_t room = at->capacity - at->count;
     count = count < room ? count : room;
@@ -252,8 +253,8 @@ static uint32_t transfer_push(struct transfer_class *at, void *const *blocks, ui
     return count;
 }
 
-/* Puts what did not fit, into a larger array if there may be one. `capacity` is that of the array
- * that was too small. */
+/* Puts the blocks that did not fit into a larger array, if the limits allow one. `capacity` is that
+ * of the array that was too small. */
 static HK_SLOW uint32_t transfer_put_rest(struct transfer *cache, size_t class, uint32_t capacity,
                                           void *const *blocks, uint32_t count) {
     uint32_t wanted = transfer_wanted(capacity, class, capacity + count);
@@ -295,7 +296,7 @@ struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32
 
 /* ---- Scans and statistics -------------------------------------------------------------------- */
 
-/* How many blocks of a class may go. Under the lock. */
+/* The number of blocks of a class that may be taken. Under the lock. */
 static uint32_t transfer_oldest(const struct transfer_class *at, enum hk_transfer_which which) {
     switch (which) {
     case HK_TRANSFER_IDLE:
@@ -312,8 +313,8 @@ uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_wh
     struct transfer *cache = transfer_get(cpu);
     struct transfer_class *at = cache != NULL ? &cache->classes[class] : NULL;
 
-    /* A class that rests is not written to: a forked child may share its memory.
-     * relaxed: a scan that misses an array now finds it the next time */
+    /* An idle class is not written to, because a forked child may share its memory. relaxed: a scan
+     * that misses an array now finds it the next time */
     if (at == NULL || hk_load_relaxed(&at->capacity) == 0)
         return 0;
 

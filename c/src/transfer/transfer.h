@@ -1,4 +1,4 @@
-/* transfer/transfer.h - free blocks on their way from one thread to another.
+/* transfer/transfer.h - free blocks in transit between threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -8,12 +8,12 @@
  * different CPUs share nothing here.
  *
  * The number of the CPU is a hint. A thread that moves in between uses the transfer cache of the
- * CPU that it left. Locks are only tried, because the holder may have lost its CPU in the middle.
- * A thread that finds one taken goes to the next cache, and then to the heap. (The idea of caches
- * between threads and the central lists is that of tcmalloc's transfer cache.)
+ * CPU that it left. Locks are only tried, because the holder may have been preempted. A thread that
+ * finds one taken goes to the next cache, and then to the heap. (The idea of caches between threads
+ * and the central lists is that of tcmalloc's transfer cache.)
  *
- * Arrays grow on demand within a budget of bytes for each CPU. Scans take out blocks that nobody
- * needed since the scan before, and return unused arrays to the budget.
+ * Arrays grow on demand within a budget of bytes for each CPU. Scans take out blocks that no thread
+ * needed since the previous scan, and return unused arrays to the budget.
  *
  * Owns: the transfer caches and their arrays. Blocks are never read or written.
  * Threads: any, no lock held but PURGE. Takes one TRANSFER lock, and META below it.
@@ -27,26 +27,26 @@
 
 #define HK_TRANSFER_CPUS_MAX 256u
 
-/* From the start of the process: how many transfer caches there may be. CPUs share them if there
- * are more. */
+/* Sets the maximum number of transfer caches, at the start of the process. If there are more CPUs,
+ * they share caches. */
 void hk_transfer_start(uint32_t cpus);
 
-/* Takes up to `count` blocks of a class into `to`, the newest ones, from the cache of this CPU or
- * of one that has many. Returns how many: 0 if there are none, or if other threads are at work
- * here. */
+/* Takes up to `count` of the newest blocks of a class into `to`, from the cache of this CPU or of
+ * one that has many. Returns their number, which is 0 if there are none or if other threads hold
+ * the locks. */
 uint32_t hk_transfer_take(size_t class, void **to, uint32_t count);
 
 /* Puts blocks of a class into a transfer cache. They must be allocated blocks of their slabs.
- * `freed` is the block that the program frees meanwhile, or NULL. It is compared with the two
- * newest blocks first. If it is one of them, nothing is put. */
+ * `freed` is the block that the program is freeing, or NULL. It is first compared with the two
+ * newest blocks. If it is one of them, no block is put. */
 struct hk_transfer_put {
-    uint32_t count;      /* of the blocks, those that fit */
+    uint32_t count;      /* the blocks that fit */
     bool freed_is_there; /* a double free */
 };
 struct hk_transfer_put hk_transfer_put(size_t class, void *const *blocks, uint32_t count,
                                        const void *freed);
 
-/* Blocks that one transfer cache holds of a class, and how often it served since it was made. */
+/* The blocks of a class in all transfer caches, and the numbers of takes and puts so far. */
 struct hk_transfer_counts {
     uint64_t blocks;
     uint64_t takes; /* refills */
@@ -61,17 +61,18 @@ size_t hk_transfer_bytes(void);
 void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
                       void *arg);
 
-/* Takes up to `count` of the oldest blocks: of those that no thread needed since the last scan, of
- * the older half, or of all. A result below `count` is the end of the scan of this class on this
- * CPU. */
+/* Takes up to `count` of the oldest blocks. The choice is between those that no thread needed since
+ * the last scan (IDLE), the older half, and all. A result below `count` ends the scan of this class
+ * on this CPU. */
 enum hk_transfer_which { HK_TRANSFER_IDLE, HK_TRANSFER_HALF, HK_TRANSFER_ALL };
 uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_which which,
                                  void **to, uint32_t count);
 
-/* In a forked child, for a TRANSFER lock that a vanished thread held. */
+/* Repairs, in a forked child, a class with a TRANSFER lock that a vanished thread held. */
 void hk_transfer_repair(struct hk_lock *lock);
 
-/* Caches that there may be: the numbers for hk_transfer_take_oldest lie below. */
+/* The maximum number of transfer caches. The CPU numbers for hk_transfer_take_oldest are below
+ * it. */
 uint32_t hk_transfer_cpus(void);
 
 #endif
