@@ -23,7 +23,7 @@ void hk_bins_reset(struct hk_thread *thread, size_t class) {
     thread->capacity[class] = 0;
 }
 
-/* Bytes of an array with its NULL slots, as the allocator of metadata rounds them up. */
+/* The bytes of an array with its NULL slots, rounded up as the metadata allocator does. */
 static size_t bins_array_bytes(uint32_t capacity) {
     return hk_meta_usable(((size_t)capacity + HK_BIN_BELOW) * sizeof(void *));
 }
@@ -52,8 +52,8 @@ HK_SLOW void hk_bins_rebase_drained(struct hk_thread *thread, size_t class) {
     hk_unlock(&thread->lock, HK_RANK_THREAD);
 }
 
-/* Exchanges a bin's array for one of another capacity (0: none) that holds its blocks. False
- * without memory: nothing changed. */
+/* Replaces a bin's array with one of another capacity (0 for none) and moves the blocks to it.
+ * Returns false and changes nothing if out of memory. */
 static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
     hk_bins_rebase(thread, class);
     void **old_floor = thread->floor[class];
@@ -102,15 +102,15 @@ size_t hk_bins_bytes(const struct hk_thread *thread) {
     return bytes;
 }
 
-/* Takes the `count` oldest blocks of a bin out of it: they end up above its top, in no order. No
- * lock: a locked instruction would wait for all stores that the program has under way, at every
- * flush. */
+/* Takes the `count` oldest blocks out of a bin. They end up above its top, in no particular order.
+ * We take no lock, because a locked instruction would wait for all pending stores of the program at
+ * every flush. */
 static void **bins_take_oldest(struct hk_thread *thread, size_t class, uint32_t count) {
     void **floor = thread->floor[class];
     size_t left = (size_t)(thread->cache.bins[class].top - floor) - count;
 
     bins_begin_move(thread, class);
-    for (size_t i = 0; i < left; i++) { /* swaps with the block that is `count` younger */
+    for (size_t i = 0; i < left; i++) { /* swaps with the block `count` slots up */
         void *oldest = floor[i];
         floor[i] = floor[i + count];
         floor[i + count] = oldest;
@@ -120,9 +120,9 @@ static void **bins_take_oldest(struct hk_thread *thread, size_t class, uint32_t 
     return floor + left;
 }
 
-/* ---- Blocks leave ---------------------------------------------------------------------------- */
+/* ---- Flushing -------------------------------------------------------------------------------- */
 
-/* As hk_bins_flush, for blocks that are in no bin any more. */
+/* Like hk_bins_flush, for blocks that are no longer in a bin. */
 static bool bins_give(const char *function, size_t class, void **blocks, uint32_t count,
                       const void *freed) {
     struct hk_mistakes mistakes;
@@ -165,7 +165,7 @@ static void bins_return_all(struct hk_thread *thread, size_t class) {
     hk_mistakes_report("free", &mistakes);
 }
 
-/* Halves a bin; false without memory for the smaller array. */
+/* Halves a bin. Returns false if there is no memory for the smaller array. */
 static bool bins_halve(struct hk_thread *thread, size_t class) {
     uint32_t half = thread->capacity[class] / 2u;
     uint32_t blocks = hk_bins_count(thread, class);
@@ -226,9 +226,9 @@ void hk_bins_destroy(struct hk_thread *thread) {
     hk_meta_free(thread, sizeof *thread);
 }
 
-/* ---- Bins grow ------------------------------------------------------------------------------- */
+/* ---- Growing --------------------------------------------------------------------------------- */
 
-/* The class whose bin may hold most bytes. */
+/* The class of the bin that may hold the most bytes. */
 static size_t bins_largest(const struct hk_thread *thread) {
     size_t largest = 1;
     size_t most = 0;
@@ -242,8 +242,8 @@ static size_t bins_largest(const struct hk_thread *thread) {
     return largest;
 }
 
-/* Drops large blocks and halves the largest bins, while they are much larger than `bytes`, until so
- * much is left. */
+/* Makes room for `bytes` in the budget. Drops large blocks, and halves the largest bins while they
+ * are much larger than `bytes`. */
 static void bins_make_room(struct hk_thread *thread, size_t bytes) {
     while (hk_budget_held(thread) + bytes > thread->budget) {
         if (hk_large_cache_drop(&thread->large))
@@ -256,7 +256,7 @@ static void bins_make_room(struct hk_thread *thread, size_t bytes) {
     }
 }
 
-/* Raises a bin's capacity, as far as the thread then holds at most `budget` bytes. */
+/* Raises a bin's capacity, as far as the thread may hold `budget` bytes in total. */
 static void bins_raise_capacity(struct hk_thread *thread, size_t class, uint32_t capacity,
                                 size_t budget) {
     size_t old = thread->capacity[class];

@@ -24,16 +24,16 @@ uint32_t hk_budget_depth(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(searched ? hk_min(depth, THREAD_SEARCHED_DEPTH) : depth);
 }
 
-/* The budget is a start, which is smaller the more threads there are, and a bonus, within the
- * thread's part of the total and the limit for one thread.
+/* The budget is an initial amount, which shrinks as the number of threads grows, plus a bonus. It
+ * is capped by the thread's part of the total and by the limit for one thread.
  *
  * Most of the bonus is for regret, the bytes of refills from classes that the thread had flushed. A
  * larger cache would have kept those blocks. A thread that only allocates or only frees has no
- * regret. It needs no cache, but large batches if it moves much, so a part of all bytes moved
- * counts, too.
+ * regret. It needs no cache, but it needs large batches if it moves many bytes, so a part of all
+ * bytes moved counts too.
  *
- * Where the option does not set the total, each thread may reach THREAD_PART_MIN, however many
- * there are. */
+ * If the option does not set the total, each thread may reach THREAD_PART_MIN, regardless of the
+ * number of threads. */
 void hk_budget_set(struct hk_thread *thread) {
     uint32_t count = hk_thread_count();
     hk_assert(count > 0); /* this one */

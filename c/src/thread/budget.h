@@ -15,13 +15,14 @@
 /* Recomputes a thread's budget. */
 void hk_budget_set(struct hk_thread *thread);
 
-/* Bytes for which a thread's bins now have room, plus the bytes of its cached large blocks. */
+/* The bytes of blocks that a thread's bins have room for, plus the bytes of its cached large
+ * blocks. */
 size_t hk_budget_held(const struct hk_thread *thread);
 
-/* The most that one thread may cache. Pre-warming may use all of it at once. */
+/* The maximum bytes that one thread may cache. Pre-warming may use all of it at once. */
 size_t hk_budget_limit(void);
 
-/* The most blocks in a bin. */
+/* The maximum number of blocks in a bin. */
 uint32_t hk_budget_depth(const struct hk_thread *thread, size_t class);
 
 /* Counts a refill of a class, or a large block, before it happens. */

@@ -11,7 +11,7 @@
 #include "../base/compiler.h"
 
 /* Whether `block` is the start of a block that is free neither in its slab nor in a transfer cache.
- * Otherwise reports it in the name of `function`. */
+ * Otherwise reports it as a bad pointer that was passed to `function`. */
 bool hk_check(const char *function, const void *block);
 
 #endif

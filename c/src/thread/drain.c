@@ -1,4 +1,4 @@
-/* thread/drain.c - blocks taken out of the caches of sleeping threads.
+/* thread/drain.c - emptying the caches of sleeping threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -29,7 +29,7 @@ struct drain {
     struct hk_mistakes mistakes;
 };
 
-/* ---- Which caches ---------------------------------------------------------------------------- */
+/* ---- Choosing caches ------------------------------------------------------------------------- */
 
 static bool drain_is_empty(const struct hk_thread *thread) {
     size_t blocks = hk_peek(&thread->large.bytes);
@@ -38,7 +38,7 @@ static bool drain_is_empty(const struct hk_thread *thread) {
     return blocks == 0;
 }
 
-/* Whether the thread did nothing since the last check. Sets *works if it made slow calls. */
+/* Whether the thread has done nothing since the last check. Sets *works if it made slow calls. */
 static bool drain_is_idle(struct hk_thread *thread, bool *works) {
     uintptr_t tops = 0;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
@@ -58,8 +58,8 @@ _Static_assert(sizeof(struct drain) <= 16384, "a power of two of metadata");
 
 static bool drain_is_own(const struct hk_thread *thread) { return &thread->cache == hk_cache; }
 
-/* Marks the caches to drain. False if there are none. Sets *works if a working thread may be idle
- * the next time. */
+/* Marks the caches to drain. Returns false if there are none. Sets *works if a working thread may
+ * be idle the next time. */
 static bool drain_mark(bool all, bool *works) {
     bool found = false;
     *works = false;
@@ -80,7 +80,7 @@ static bool drain_mark(bool all, bool *works) {
     return found;
 }
 
-/* ---- One cache ------------------------------------------------------------------------------- */
+/* ---- Draining one cache ---------------------------------------------------------------------- */
 
 /* Sets a bound in each bin of an owner that is in no slow call. Under the THREADS lock. */
 static void drain_bound(struct hk_thread *thread, struct drain *drain) {
@@ -95,7 +95,7 @@ static void drain_bound(struct hk_thread *thread, struct drain *drain) {
             continue;
 
         void **slot = thread->floor[class] + count - 1;
-        to[count - 1] = hk_load_relaxed(slot); /* relaxed: the barrier orders all */
+        to[count - 1] = hk_load_relaxed(slot); /* relaxed: the barrier orders everything */
         hk_store_relaxed(slot, NULL);
         room -= count;
         to += count;
@@ -104,9 +104,9 @@ static void drain_bound(struct hk_thread *thread, struct drain *drain) {
     drain->full = room == 0;
 }
 
-/* Takes the blocks below the bound of a bin. False if its owner has reached the bound. If the top
- * is at the bound, a pop that read the slot before it was bounded may still be under way, but not
- * in a sleeping thread. */
+/* Takes the blocks below the bound of a bin. Returns false if its owner has reached the bound. If
+ * the top is at the bound, a pop that read the slot before it was bounded may still be in progress,
+ * but not in a sleeping thread. */
 static bool drain_take(struct hk_thread *thread, size_t class, const struct drain *drain,
                        void **to) {
     uint32_t count = drain->counts[class];
@@ -114,8 +114,8 @@ static bool drain_take(struct hk_thread *thread, size_t class, const struct drai
     void **bound = floor + count;
     void *none = NULL;
 
-    /* relaxed: the barrier orders all. If the slot is not NULL, the owner popped below the bound
-     * and pushed again. */
+    /* relaxed: the barrier orders everything. If the slot is not NULL, the owner popped below the
+     * bound and pushed again. */
     void **top = hk_load_relaxed(&thread->cache.bins[class].top);
     if (!drain->passed || top < bound || (top == bound && !drain->whole) ||
         hk_load_relaxed(&bound[-1]) != NULL) {
@@ -130,7 +130,7 @@ static bool drain_take(struct hk_thread *thread, size_t class, const struct drai
     return true;
 }
 
-/* True if it took anything. */
+/* Takes the blocks below all bounds, and the large blocks. Returns true if it took anything. */
 static bool drain_collect(struct hk_thread *thread, struct drain *drain) {
     void **from = drain->blocks;
     void **to = drain->blocks;
@@ -155,8 +155,8 @@ static bool drain_sleeps(const struct hk_thread *thread, const struct drain *dra
     return drain->handlers_block && hk_os_thread_sleeps(id, thread->signal_mask);
 }
 
-/* Takes blocks out of a cache. False if it took none, because there are none, because its owner is
- * in a slow call, or because barriers do not work. Under the THREADS lock. */
+/* Takes blocks out of a cache. Returns false if it took none, because there are none, its owner is
+ * in a slow call, or barriers do not work. Under the THREADS lock. */
 static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
     bool taken = false;
     hk_store_relaxed(&hk_tcache_drained, thread); /* relaxed: the barrier orders it */
@@ -178,7 +178,7 @@ static bool drain_locked(struct hk_thread *thread, struct drain *drain) {
 }
 
 /* Takes blocks out of the next marked cache. The cache of a sleeping thread stays marked while it
- * has more. False if no cache is marked. */
+ * has more. Returns false if no cache is marked. */
 static bool drain_next(struct drain *drain, bool *taken) {
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = hk_threads.first;
@@ -194,7 +194,7 @@ static bool drain_next(struct drain *drain, bool *taken) {
     return thread != NULL;
 }
 
-/* ---- All caches ------------------------------------------------------------------------------ */
+/* ---- Draining all marked caches -------------------------------------------------------------- */
 
 /* Returns the blocks to their owner heaps. */
 static void drain_give(struct drain *drain) {
@@ -211,7 +211,7 @@ static void drain_give(struct drain *drain) {
     }
 }
 
-/* Drains the marked caches. True if it took anything. */
+/* Drains the marked caches. Returns true if it took anything. */
 static bool drain_marked(void) {
     bool taken, any = false;
     struct drain *drain = hk_os_is_sandboxed() ? NULL : hk_meta_alloc(sizeof *drain);
@@ -243,7 +243,7 @@ void hk_drain_all(void) {
         drain_marked();
 }
 
-/* ---- Owners ---------------------------------------------------------------------------------- */
+/* ---- Waiting owners -------------------------------------------------------------------------- */
 
 void hk_tcache_wait(struct hk_thread *thread) {
     if (thread->busy > 1) /* the drain has seen the outer slow call */

@@ -1,4 +1,4 @@
-/* thread/drain.h - blocks taken out of the caches of sleeping threads.
+/* thread/drain.h - emptying the caches of sleeping threads.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -9,9 +9,9 @@
  * A drain needs two full barriers in all threads (membarrier, used as in liburcu). After the first
  * barrier, either we see that the owner is in a slow call, or a slow call that it begins waits. So
  * the owner can only pop and push. Then the drain sets a bound below the lowest block that stays:
- * the slot there gets NULL, which ends the bin for a pop. After the second barrier, no pop that
- * missed the NULL is under way below the bound, unless the top is at the bound. In that case the
- * drain restores the slot.
+ * the slot there is set to NULL, which ends the bin for a pop. After the second barrier, no pop
+ * that missed the NULL is in progress below the bound, unless the top is at the bound. In that case
+ * the drain restores the slot.
  *
  * So the newest block of each bin stays. The drain takes it, too, if the kernel shows after the
  * second barrier that the owner sleeps in a system call outside of any signal handler. Such a
@@ -30,8 +30,8 @@
 
 #include "tcache.h"
 
-/* Drains the caches of threads that did nothing since the last call. True if it took blocks, or if
- * working threads may be idle at the next call. */
+/* Drains the caches of threads that have done nothing since the last call. Returns true if it took
+ * blocks, or if working threads may be idle at the next call. */
 bool hk_drain_idle(void);
 
 /* Drains the caches of all threads except those in a slow call. */

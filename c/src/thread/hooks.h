@@ -1,4 +1,4 @@
-/* thread/hooks.h - events of threads for the layers above.
+/* thread/hooks.h - thread events for the layers above.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *

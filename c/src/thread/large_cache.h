@@ -18,7 +18,7 @@ enum { HK_LARGE_CACHE_MAX = 8, HK_LARGE_CACHE_WANTED = 4 };
 
 struct hk_large_cache {
     struct hk_span *spans[HK_LARGE_CACHE_MAX]; /* owner; NULL for an empty place */
-    size_t bytes;                              /* atomic, stored by the owner; sum of the spans' */
+    size_t bytes;                              /* atomic, stored by the owner; sum over the spans */
     size_t
         wanted[HK_LARGE_CACHE_WANTED]; /* owner; last sizes asked for since the last scan, or 0 */
     uint32_t puts;                     /* owner; blocks cached since the last take */
@@ -26,19 +26,19 @@ struct hk_large_cache {
     uint8_t next;                      /* owner; the next place to evict from */
 };
 
-/* Takes a span for a block of `size` bytes out of the cache. NULL if none suits. */
+/* Takes a span for a block of `size` bytes out of the cache. Returns NULL if none suits. */
 struct hk_span *hk_large_cache_take(struct hk_large_cache *cache, size_t size, size_t align);
 
-/* Whether the thread has lately asked for blocks like that of `span`. */
+/* Whether the thread has recently allocated blocks like that of `span`. */
 bool hk_large_cache_wants(const struct hk_large_cache *cache, const struct hk_span *span);
 
 /* Caches the span of a free block, and evicts another one if necessary. */
 void hk_large_cache_put(struct hk_large_cache *cache, struct hk_span *span);
 
-/* Takes one span out of the cache. NULL if there is none. The caller frees it. */
+/* Takes one span out of the cache. Returns NULL if there is none. The caller frees it. */
 struct hk_span *hk_large_cache_remove(struct hk_large_cache *cache);
 
-/* Frees one cached span for good. False if there is none. */
+/* Evicts and frees one cached span. Returns false if there is none. */
 bool hk_large_cache_drop(struct hk_large_cache *cache);
 
 /* Frees all of them. */

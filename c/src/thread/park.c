@@ -78,7 +78,7 @@ static bool park_is_older(const struct hk_thread *thread, const void *before_ms)
     return thread->is_parked && thread->parked_ms <= *(const uint64_t *)before_ms;
 }
 
-/* Empties one cache that was parked at or before a time. False if there is none. */
+/* Empties one cache that was parked at or before a time. Returns false if there is none. */
 static bool park_release_one(uint64_t before_ms) {
     if (hk_peek(&hk_threads.parked) == NULL)
         return false;

@@ -12,13 +12,13 @@
 
 #include "tcache.h"
 
-/* Parks the cache of a thread that ends. False if there is no room for it. */
+/* Parks the cache of a thread that ends. Returns false if there is no room for it. */
 bool hk_park(struct hk_thread *thread);
 
-/* Gives the cache that was parked last to the calling thread. NULL if there is none. */
+/* Gives the cache that was parked last to the calling thread. Returns NULL if there is none. */
 struct hk_thread *hk_park_adopt(void);
 
-/* Empties the caches that were parked at or before a time. True if there are others. */
+/* Empties the caches that were parked at or before a time. Returns true if there are others. */
 bool hk_park_release(uint64_t before_ms);
 
 /* Empties parked caches until the others hold at most `bytes`. */

@@ -1,4 +1,4 @@
-/* thread/prewarm.c - blocks put into a thread's cache before it asks for them.
+/* thread/prewarm.c - filling a thread's cache in advance.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -7,7 +7,7 @@
 #include "bins.h"
 #include "park.h"
 
-/* Blocks of a class that the set wants in a bin. */
+/* The number of blocks of a class that the set puts into a bin. */
 static uint32_t prewarm_count(size_t class, enum hak_prewarm_set set) {
     const struct hk_class *row = &hk_classes[class];
     enum hak_prewarm_set tier =

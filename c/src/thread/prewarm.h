@@ -1,4 +1,4 @@
-/* thread/prewarm.h - blocks in a thread's cache before it asks for them.
+/* thread/prewarm.h - filling a thread's cache in advance.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *

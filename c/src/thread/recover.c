@@ -1,4 +1,4 @@
-/* thread/recover.c - the caches of threads that do not exist any longer.
+/* thread/recover.c - the caches of threads that no longer exist.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -10,7 +10,7 @@
 #include "threads.h"
 #include "tunables.h"
 
-static uint32_t recover_generation;                  /* atomic; the process noticed last */
+static uint32_t recover_generation;                  /* atomic; the last process noticed */
 static uint32_t recover_sweep_at = THREAD_SWEEP_MIN; /* atomic; caches at the next sweep */
 
 /* Returns the blocks of a cache without a thread to their owner heaps. A bin that was being changed
@@ -31,7 +31,7 @@ void hk_recover_identify(struct hk_thread *thread) {
 
 /* ---- Threads of a parent process ------------------------------------------------------------- */
 
-/* It writes nothing else, because a child that runs another program at once should not pay for the
+/* Only notes the fork, because a child that runs another program at once should not pay for the
  * caches of the parent. The forking thread continues in the child under another id. */
 void hk_recover_notice_fork(void) {
     uint32_t generation = hk_os_generation();
@@ -94,7 +94,7 @@ static bool recover_is_owned_by(const struct hk_thread *thread, const void *arg)
     return thread->number == owner->number && hk_load_relaxed(&thread->id) == owner->id;
 }
 
-/* Gets the owners of the caches after the first `skipped` ones. Returns their number. */
+/* Gets the owners of the caches, without the first `skipped` ones. Returns their number. */
 static uint32_t recover_owners(uint32_t skipped, struct recover_owner owners[THREAD_SWEEP_BATCH]) {
     uint32_t generation = hk_os_generation();
     uint32_t count = 0;
@@ -145,7 +145,7 @@ void hk_recover_gone_if_many(void) {
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* Resets the bin named by `moving`, which may be half exchanged. */
+/* Resets the bin named by `moving`, which may be half replaced. */
 void hk_recover_repair(struct hk_lock *lock) {
     struct hk_thread *thread = HK_HOLDER(struct hk_thread, lock, lock);
     size_t class = hk_load_relaxed(&thread->moving); /* relaxed: its thread is gone */

@@ -1,10 +1,10 @@
-/* thread/recover.h - the caches of threads that do not exist any longer.
+/* thread/recover.h - the caches of threads that no longer exist.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the recovery of caches that lost their thread without a destructor of ours. Either
- * the thread belonged to a parent process and does not exist in the forked child, or it created its
- * cache in its last round of destructors. The blocks return to their owner heaps.
+ * What it is: the recovery of caches that lost their thread without a call of our destructor.
+ * Either the thread belonged to a parent process and does not exist in the forked child, or it
+ * created its cache in its last round of destructors. The blocks return to their owner heaps.
  * Owns: the generation of the last noticed process. Threads: any, no lock held.
  * Boundary: thread/threads, thread/bins, hk_os_generation, hk_os_thread_is_gone.
  */
@@ -13,7 +13,7 @@
 
 #include "tcache.h"
 
-/* Notices that this process is a child of the last noticed one. The cost is one load. */
+/* Notices if this process is a child of the last one that was noticed. The cost is one load. */
 void hk_recover_notice_fork(void);
 
 /* The child handler of fork, which notices the new process at once. */
@@ -35,7 +35,7 @@ void hk_recover_gone_if_many(void);
 void hk_recover_identify(struct hk_thread *thread);
 
 /* Calls `visit` for each thread cache, under the THREADS lock and its THREAD lock. Floors and
- * capacities do not change meanwhile, but tops do. */
+ * capacities cannot change during the call, but tops can. */
 void hk_thread_each(void (*visit)(void *arg, struct hk_thread *thread), void *arg);
 
 /* Repairs, in a forked child, a cache with a THREAD lock that a vanished thread held. */

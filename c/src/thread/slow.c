@@ -16,8 +16,8 @@
 #include "threads.h"
 #include "tunables.h"
 
-/* Frees of a thread without a cache. libc frees the remains of earlier threads in one that is past
- * its destructors. A cache that it got then would be lost. */
+/* Frees of a thread without a cache. libc may free the remains of earlier threads in a thread that
+ * is past its destructors, and a cache created there would be lost. */
 static HK_THREAD_LOCAL uint32_t thread_first_frees;
 
 /* The rare work of slow calls. */
@@ -32,7 +32,8 @@ static HK_SLOW void slow_tick_now(struct hk_thread *thread) {
     }
 }
 
-/* Counts a slow call, and obeys a trim. True, now and then, if it did the rare work. */
+/* Counts a slow call, and carries out a requested trim. Does the rare work now and then, and
+ * returns true if it did. */
 static bool slow_tick(struct hk_thread *thread) {
     uint32_t trims = hk_load_relaxed(&hk_threads.trims); /* relaxed: a request, orders nothing */
     if (hk_unlikely(trims != thread->trim_seen)) {
@@ -53,8 +54,8 @@ static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
     return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);
 }
 
-/* Blocks in a refill: half of what the bin has room for. With many threads a quarter, because a
- * thread that only allocates ends with half of its last batch unused. */
+/* The number of blocks in a refill: half the capacity of the bin, or a quarter with many threads,
+ * because a thread that only allocates ends with half of its last batch unused. */
 static uint32_t slow_batch(const struct hk_thread *thread, uint32_t capacity) {
     uint32_t halvings = thread->depth_shift == 0 ? 1 : 2;
     return (capacity + (1u << halvings) - 1) >> halvings;
@@ -76,7 +77,7 @@ static void *slow_refill(struct hk_thread *thread, size_t class) {
     if (block != NULL)
         return block;
 
-    if (!first || thread->capacity[class] > 0) /* one block may be all that is wanted */
+    if (!first || thread->capacity[class] > 0) /* the thread may want only one block */
         hk_bins_grow(thread, class);
 
     uint32_t capacity = thread->capacity[class];
@@ -114,18 +115,18 @@ struct hk_block hk_slow_take_one(size_t class) {
     return heap != NULL ? slow_take_one(heap, class) : none;
 }
 
-/* The cache for a free. A thread that has only freed a little gets none yet. */
+/* The cache for a free. A thread that has allocated nothing and freed little gets none yet. */
 static struct hk_thread *slow_get_to_free(void) {
     if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
         return NULL;
     return hk_thread_get();
 }
 
-/* Whether a block is allocated as far as can be seen. Reports it otherwise. By default a full bin
- * is compared as a push compares it, and only a bin of large blocks that holds less than that asks
- * the slab, because small blocks always get a larger bin with the first free. HK_CHECKS_FAST
- * searches all of the bin and asks always, so that it misses nothing but the bins of other threads.
- */
+/* Whether a block is allocated, as far as can be seen. Reports it otherwise. By default, the block
+ * is compared with the two newest ones of the bin, as in a push. Above Tiny, if the bin has no room
+ * for more than these, the slab is checked too. Small blocks always get a larger bin with the first
+ * free. HK_CHECKS_FAST searches the whole bin and always checks the slab, so it misses only blocks
+ * in the bins of other threads. */
 static bool slow_check(const struct hk_thread *thread, const char *function, size_t class,
                        const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
@@ -142,7 +143,7 @@ static bool slow_check(const struct hk_thread *thread, const char *function, siz
     return (exact || few) ? hk_heap_check_fast(function, block) : true;
 }
 
-/* As bins_give, for a single block, which was checked. */
+/* Like bins_give, for a single block that was already checked. */
 static void slow_give_one(const char *function, size_t class, void *block) {
     struct hk_transfer_put put = {0, false};
     if (hk_threads_are_many()) {
@@ -212,7 +213,7 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
 
 /* ---- Large blocks ---------------------------------------------------------------------------- */
 
-/* A cached block; start NULL if there is none that suits. */
+/* Takes a cached block that suits. Its start is NULL if there is none. */
 static struct hk_block slow_take_cached(struct hk_thread *thread, size_t size, size_t align) {
     hk_tcache_enter(thread);
     slow_tick(thread);
@@ -236,8 +237,8 @@ struct hk_block hk_slow_take_large(size_t size, size_t align) {
     return hk_large_alloc(&heap->arena, heap, size, align);
 }
 
-/* Caches a freed large block if the thread asks for such blocks and may hold so much. One that has
- * freed many since it asked last wants none, not even those that it has. */
+/* Caches a freed large block if the thread allocates such blocks and its budget allows it. A thread
+ * that has freed many since its last allocation needs none, so the cached ones are dropped. */
 static bool slow_cache_large(struct hk_thread *thread, struct hk_span *span) {
     if (thread->large.puts == HK_LARGE_CACHE_MAX) {
         hk_large_cache_drop_all(&thread->large);

@@ -1,7 +1,7 @@
 /* thread/tcache.c - the constant caches. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "tcache.h"
 
-/* A cache with bins that are empty and full at once. The kind is necessary, because a linker or
+/* A cache with bins that are both empty and full. The kind is necessary, because a linker or
  * compiler that merges equal constants would otherwise give both sentinels one address. */
 #define TCACHE_SENTINEL(kind)                                                                      \
     { {[0 ... HK_CLASS_COUNT - 1] = {HK_BIN_WITHOUT_ARRAY, HK_BIN_WITHOUT_ARRAY}}, kind }

@@ -5,9 +5,9 @@
  * What it is: a bin of free blocks for each class, and a few large blocks. The cache grows with the
  * work of its thread. A thread that does little work holds little memory, even if it then sleeps.
  *
- * A thread starts on a constant cache, the uninitialized cache. Its bins are empty and full at
- * once, so that the first call takes the slow path and creates the thread's own cache. After its
- * end, and in checked mode, a thread is on the disabled cache, and every call goes to a heap.
+ * A thread starts with a constant cache, the uninitialized cache. Its bins are both empty and full,
+ * so that the first call takes the slow path and creates the thread's own cache. After its exit,
+ * and in checked mode, a thread uses the disabled cache, and every call goes to a heap.
  *
  * Owns: the current cache of a thread. The other modules of this layer own parts of it: bins,
  * budget, large_cache, the list of all caches (threads), the caches of ended threads (park,
@@ -32,18 +32,18 @@ struct hk_thread {
     struct hk_large_cache large;       /* owner */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
-    size_t no_room;       /* owner; block size of a bin that could not grow since then */
+    size_t no_room;       /* owner; block size of the last bin that the budget kept from growing */
     uint32_t depth_shift; /* owner; shifts the depth of each class to that of its bin */
     size_t moved_bytes;   /* owner; bytes of all refills and flushes */
     size_t regret_bytes;  /* owner; bytes of refills from classes that it had flushed */
     uint64_t flushed[HK_WORDS(
         HK_CLASS_COUNT)];    /* owner; bits of classes flushed since their last refill */
-    uint8_t moving;          /* atomic, stored by the owner; class of the bin that changes, or 0 */
+    uint8_t moving;          /* atomic, stored by the owner; class of the bin being changed, or 0 */
     uint32_t busy;           /* atomic, stored by the owner; depth of nested slow calls */
     uint32_t slow_calls;     /* atomic, stored by the owner; since the start */
     uint32_t frees_in_a_row; /* owner; flushes since the last refill */
     uint64_t scanned_ms;     /* owner; time of its last scan for idle bins */
-    uint32_t trim_seen;      /* owner; the last hk_threads_ask_trim that it obeyed */
+    uint32_t trim_seen;      /* owner; number of trim requests that it has seen */
     uint32_t number;         /* lock:THREADS; hk_lock_thread of the owner */
     uint32_t generation;     /* atomic, stored by the owner; process of `id` */
     uint64_t id;             /* atomic, stored by the owner; hk_os_thread_id */
@@ -54,7 +54,7 @@ struct hk_thread {
     size_t parked_bytes;     /* owner; of its blocks at that time */
     struct hk_thread *parked_next; /* lock:THREADS */
     bool drains;                   /* lock:THREADS; marked for a drain */
-    bool drained;                  /* lock:THREADS; it did nothing since its last drain */
+    bool drained;                  /* lock:THREADS; it has done nothing since its last drain */
     uint32_t drain_calls;          /* lock:THREADS; slow_calls at the last check of thread/drain */
     uintptr_t drain_tops;          /* lock:THREADS; sum of the tops at that check */
     struct hk_lock lock;           /* rank THREAD */
@@ -65,7 +65,7 @@ struct hk_thread {
 /* The calling thread's cache: its own, or one of the two constant ones. */
 extern HK_THREAD_LOCAL struct hk_cache *hk_cache;
 
-/* The cache that another thread drains now, or NULL. */
+/* The cache that is being drained by another thread, or NULL. */
 extern struct hk_thread *hk_tcache_drained; /* atomic, stored under THREADS */
 
 /* Waits until the drain of the calling thread's cache is over. */
@@ -87,7 +87,7 @@ static inline void hk_tcache_leave(struct hk_thread *thread) {
     hk_store_release(&thread->busy, thread->busy - 1);
 }
 
-/* Puts the calling thread on the disabled cache, so that its calls go directly to a heap. */
+/* Switches the calling thread to the disabled cache, so that its calls go directly to a heap. */
 void hk_thread_disable_cache(void);
 
 #endif

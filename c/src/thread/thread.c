@@ -40,7 +40,7 @@ static struct {
 
 /* ---- End of a thread ------------------------------------------------------------------------- */
 
-/* Destroys a cache. Its blocks may serve other threads soon. */
+/* Destroys a cache. Its blocks may soon serve other threads. */
 static void thread_release(struct hk_thread *thread) {
     hk_bins_empty_for_others(thread);
     hk_threads_unlink(thread);
@@ -76,7 +76,7 @@ static void process_read_options(void) {
 
 /* Starts the process, in the first thread that calls this. No lock is held, because a wrapper of
  * pthread_key_create may allocate. Until the start is done, the wrapper and other threads get their
- * blocks from a heap without a cache. False if the start is not done. */
+ * blocks from a heap without a cache. Returns false if the start is not done. */
 static HK_SLOW bool process_start(void) {
     uint32_t not_started = PROCESS_START_NOT;
     /* acquire: the const fields. It pairs with the release below. */
@@ -123,7 +123,7 @@ void hk_thread_start_late(void) {
 
 /* ---- Start of a thread ----------------------------------------------------------------------- */
 
-/* Creates a cache for the calling thread, not yet in the list. NULL without memory. */
+/* Creates a cache for the calling thread, not yet in the list. Returns NULL if out of memory. */
 static struct hk_thread *thread_create(void) {
     struct hk_thread *thread = hk_meta_alloc(sizeof *thread);
     if (thread == NULL)
@@ -141,8 +141,8 @@ static struct hk_thread *thread_create(void) {
     return thread;
 }
 
-/* Finds a parked cache for the calling thread or creates one, in the list and with a heap. NULL
- * without memory. */
+/* Finds a parked cache for the calling thread or creates one, in the list and with a heap. Returns
+ * NULL if out of memory. */
 static struct hk_thread *thread_adopt_or_create(void) {
     struct hk_thread *thread = hk_park_adopt();
     if (thread != NULL)

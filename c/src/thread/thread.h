@@ -13,12 +13,12 @@
 
 #include "tcache.h"
 
-/* The calling thread's own cache, created at the first call. NULL if it has none, which is so in
- * checked mode, after its end, and without memory. */
+/* The calling thread's own cache, created at the first call. Returns NULL in checked mode, after
+ * the thread's exit, and if out of memory. */
 struct hk_thread *hk_thread_get(void);
 
 /* Called from the constructor. Starts the process unless an allocation has already done so. Reads
- * the options again if there was no environment then. Keeps the shared object that contains us
+ * the options again if there was no environment then. Keeps the shared object that contains hakmem
  * loaded. */
 void hk_thread_start_late(void);
 

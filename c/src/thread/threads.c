@@ -40,7 +40,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
         thread->next = hk_threads.first;
         if (hk_threads.first != NULL)
             hk_threads.first->prev = thread;
-        hk_fence_stores(); /* a forked child finds a whole cache in the list */
+        hk_fence_stores(); /* a forked child finds a complete cache in the list */
         hk_threads.first = thread;
         hk_add_locked(&hk_threads.count, 1);
     }
@@ -113,7 +113,7 @@ void hk_threads_unpark_locked(struct hk_thread *thread) {
 
 /* ---- Repair ---------------------------------------------------------------------------------- */
 
-/* Rebuilds the rest from the links `next`, which are always intact from `first` on. */
+/* Rebuilds everything else from the `next` links, which are always intact, starting at `first`. */
 void hk_threads_repair(struct hk_lock *lock) {
     (void)lock;
     hk_heaps_forget_threads();

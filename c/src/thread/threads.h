@@ -14,7 +14,7 @@
 #include "tcache.h"
 
 struct hk_threads {
-    uint32_t cpus;            /* const after the start of the process; of this process */
+    uint32_t cpus;            /* const after the start of the process; CPUs that it may use */
     struct hk_lock lock;      /* rank THREADS */
     struct hk_thread *first;  /* lock:THREADS; all caches */
     struct hk_thread *parked; /* atomic, stored under THREADS; the newest one */
@@ -26,19 +26,19 @@ struct hk_threads {
 
 extern struct hk_threads hk_threads;
 
-/* A heap for a caller without a cache. NULL without memory. */
+/* A heap for a caller without a cache. Returns NULL if out of memory. */
 struct hk_heap *hk_thread_any_heap(void);
 
 /* The number of threads with a cache in this process. */
 uint32_t hk_thread_count(void);
 
-/* Adds a cache to the list and gives it a heap. False without memory. */
+/* Adds a cache to the list and gives it a heap. Returns false if out of memory. */
 bool hk_threads_attach(struct hk_thread *thread);
 
 void hk_threads_unlink(struct hk_thread *thread);
 void hk_threads_unlink_locked(struct hk_thread *thread);
 
-/* Takes the first cache that `matches` out of the list. NULL if there is none. */
+/* Takes the first cache that `matches` out of the list. Returns NULL if there is none. */
 struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread, const void *arg),
                                   const void *arg);
 

@@ -12,19 +12,20 @@
 enum {
     /* ---- Budget, in bytes -------------------------------------------------------------------- */
 
-    /* Total of all thread caches for each CPU, unless cache_total_mb says otherwise. A program with
-     * two threads ran 1.4 times as fast with 8 MiB as with 2, and no faster with 16. */
+    /* Total budget of all thread caches per CPU, unless cache_total_mb is set. A program with two
+     * threads ran 1.4 times as fast with 8 MiB as with 2, and no faster with 16. */
     THREAD_TOTAL_PER_CPU = 8 << 20,
-    /* Each thread may reach this, however many there are. With 256 threads, half of it saved 40 MB
-     * of 213 and cost a third of the speed. Twice as much made the rows for 64 threads 25 to 50 %
-     * larger. */
+    /* Each thread may reach this, regardless of the number of threads. With 256 threads, half of it
+     * saved 40 MB of 213 and cost a third of the speed. Twice as much raised the memory of the
+     * benchmarks with 64 threads by 25 to 50 %. */
     THREAD_PART_MIN = 512 << 10,
-    /* The start is 1/8 of the thread's part of the total, within these bounds. 1000 sleeping
-     * threads that each used 1 MiB hold 19 KiB each with it. */
+    /* The initial budget is 1/8 of the thread's part of the total, within these bounds. With it,
+     * 1000 sleeping threads that each used 1 MiB hold 19 KiB each. */
     THREAD_START_PART = 8,
     THREAD_START_MAX = 256 * 1024,
     THREAD_START_MIN = 4 * 1024,
-    /* Bytes of budget for each byte of regret. 4 and 16 changed no row by more than its noise. */
+    /* Bytes of budget for each byte of regret. Factors of 4 and 16 changed no benchmark by more
+     * than its noise. */
     THREAD_REGRET_FACTOR = 8,
     THREAD_REGRET_MAX = 1 << 26, /* Limit that keeps the product from overflowing. */
     /* Bytes moved for each byte of budget. It gives threads that only allocate or only free large
@@ -37,12 +38,12 @@ enum {
      * has half the depth, and so on. */
     THREAD_DEEP_BYTES = 4 << 20,
     THREAD_DEPTH_MIN = 4,
-    THREAD_SEARCHED_DEPTH = 30, /* If each free searches its bin. */
-    THREAD_ROOM_RATIO = 2,      /* A bin gives room to one that needs half of its bytes. */
+    THREAD_SEARCHED_DEPTH = 30, /* The depth if each free searches its bin. */
+    THREAD_ROOM_RATIO = 2,      /* A bin is shrunk for one that needs at most half of its bytes. */
 
     /* ---- Threads that only free -------------------------------------------------------------- */
 
-    THREAD_ONLY_FREES = 64,              /* Flushes in a row after which a thread counts as one. */
+    THREAD_ONLY_FREES = 64,              /* Flushes in a row that make a thread one of these. */
     THREAD_ONLY_FREES_BYTES = 16 * 1024, /* Its bins grow up to this, for larger batches. */
     THREAD_BATCH_BYTES = 256 * 1024,     /* Its bins together may hold this much, with each */
     THREAD_BATCH_BLOCK = 1024,           /* block counted as at least this large. */
@@ -56,15 +57,15 @@ enum {
 
     /* ---- Parked caches, in bytes ------------------------------------------------------------- */
 
-    /* Limits for each CPU, and in all, for blocks in parked caches. In larson with 64 threads,
-     * parked caches have 8 times the throughput of caches that are emptied. Threads that end with
-     * 1.5 MiB, two at a time: 31 M blocks a second with 1 MiB, 56 with 2, 65 with 4. */
+    /* Limits for blocks in parked caches, per CPU and in total. In larson with 64 threads, parked
+     * caches have 8 times the throughput of caches that are emptied. Threads that end with 1.5 MiB,
+     * two at a time: 31 M blocks a second with 1 MiB, 56 with 2, 65 with 4. */
     THREAD_PARKED_PER_CPU = 4 << 20,
     THREAD_PARKED_MAX = 16 << 20,
 
     /* ---- Lost caches ------------------------------------------------------------------------- */
 
-    THREAD_SWEEP_MIN = 8,    /* Caches below which no thread looks for lost ones. */
+    THREAD_SWEEP_MIN = 8,    /* With fewer caches, no thread looks for lost ones. */
     THREAD_SWEEP_BATCH = 32, /* Caches checked together, on the stack. */
 };
 
