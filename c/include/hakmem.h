@@ -4,15 +4,15 @@
  *
  * Every function here may be called from any thread at any time: before main, in destructors of
  * thread-local objects, in a forked child. None is async-signal-safe. Sizes and alignments are in
- * bytes. "Block" means memory that one of the allocating functions returned and that was not freed
- * yet. A block belongs to the caller, and any thread may free it.
+ * bytes. "Block" means memory that one of the allocating functions returned and that has not been
+ * freed. A block belongs to the caller, and any thread may free it.
  *
- * Blocks of hak_* functions and, where the library replaces them, of malloc and its family come
+ * Blocks from hak_* functions and, where the library replaces them, from malloc and its family come
  * from the same heap and may be freed by either.
  *
  * A pointer that is not a block (never allocated here, inside a block, already freed) is an error
- * of the program. Where it is detected, one line on standard error names the function, the pointer
- * and the cause, and the process aborts. With the option on_error=continue the call does nothing,
+ * of the program. If it is detected, one line on standard error names the function, the pointer and
+ * the cause, and the process aborts. With the option on_error=continue the call does nothing,
  * except that a sized free with a wrong size frees the block.
  */
 #ifndef HAKMEM_H
@@ -51,23 +51,23 @@ extern "C" {
 /* ---- The C standard's functions (C23 7.24.3, POSIX.1-2024) ----------------------------------- */
 
 /* Allocates a block of at least `size` bytes, aligned to 16, with undefined contents. `size` 0
- * gives a distinct block that must be freed. NULL and errno ENOMEM when memory is exhausted or
- * `size` is above PTRDIFF_MAX. */
+ * gives a distinct block that must be freed. Returns NULL with errno ENOMEM if memory is exhausted
+ * or `size` is above PTRDIFF_MAX. */
 HAK_API void *hak_malloc(size_t size) HAK_NOEXCEPT HAK_ALLOCATES(1);
 
 /* Allocates a block for `count` objects of `size` bytes. All bytes are zero. Otherwise like
- * hak_malloc. NULL and ENOMEM also when the product overflows. */
+ * hak_malloc. Also returns NULL with ENOMEM if the product overflows. */
 HAK_API void *hak_calloc(size_t count, size_t size) HAK_NOEXCEPT HAK_ALLOCATES_ARRAY(1, 2);
 
 /* Resizes the block `ptr` to `size` bytes. The first min(old, new) bytes keep their contents, and
- * the block may move. With NULL `ptr`, like hak_malloc. `size` 0 frees the block and returns NULL,
- * as glibc does (C23 leaves it undefined). NULL and ENOMEM on failure, and then the old block is
- * intact. The result is aligned to 16, regardless of the alignment with which `ptr` was
- * allocated. */
+ * the block may move. If `ptr` is NULL, this is hak_malloc. `size` 0 frees the block and returns
+ * NULL, as glibc does (C23 leaves it undefined). On failure, returns NULL with ENOMEM and leaves
+ * the old block intact. The result is aligned to 16, regardless of the alignment with which `ptr`
+ * was allocated. */
 HAK_API void *hak_realloc(void *ptr, size_t size) HAK_NOEXCEPT HAK_REALLOCATES(2);
 
-/* hak_realloc to `count` * `size` bytes. If that overflows, NULL and ENOMEM, and the block is
- * intact. */
+/* hak_realloc to `count` * `size` bytes. If the product overflows, returns NULL with ENOMEM and
+ * leaves the block intact. */
 HAK_API void *hak_reallocarray(void *ptr, size_t count, size_t size) HAK_NOEXCEPT
     HAK_REALLOCATES_ARRAY(2, 3);
 
@@ -76,17 +76,17 @@ HAK_API void hak_free(void *ptr) HAK_NOEXCEPT;
 
 /* Like hak_free, for a block of hak_malloc, hak_calloc, hak_realloc or hak_reallocarray that was
  * last requested with exactly `size` bytes (C23 free_sized). Any other size is a mistake. A size
- * that is too large for the block is always reported, any other with the option checks. Neither
- * harms other blocks. */
+ * that is too large for the block is always reported. Other wrong sizes are reported with the
+ * option checks. Neither harms other blocks. */
 HAK_API void hak_free_sized(void *ptr, size_t size) HAK_NOEXCEPT;
 
 /* Like hak_free, for a block of hak_aligned_alloc requested with exactly this alignment and size
  * (C23 free_aligned_sized). */
 HAK_API void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) HAK_NOEXCEPT;
 
-/* Allocates a block of at least `size` bytes, aligned to `alignment`, a power of two. NULL and
- * EINVAL for any other alignment, NULL and ENOMEM when memory is exhausted. `size` need not be a
- * multiple. */
+/* Allocates a block of at least `size` bytes, aligned to `alignment`, a power of two. Returns NULL
+ * with EINVAL for any other alignment, and NULL with ENOMEM if memory is exhausted. `size` need not
+ * be a multiple of `alignment`. */
 HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_align(1), alloc_size(2)));
 
@@ -95,29 +95,29 @@ HAK_API void *hak_aligned_alloc(size_t alignment, size_t size) HAK_NOEXCEPT
  * changed. */
 HAK_API int hak_posix_memalign(void **out, size_t alignment, size_t size) HAK_NOEXCEPT;
 
-/* The usable bytes of the block `ptr`, at least those requested. 0 for NULL. */
+/* The usable size of the block `ptr`, at least the requested size. 0 for NULL. */
 HAK_API size_t hak_usable_size(const void *ptr) HAK_NOEXCEPT;
 
 /* ---- Layout forms, for callers that know size and alignment when they free (Rust) --------------
  *
  * `align` is a power of two (not checked). The size and alignment given to hak_dealloc and
  * hak_realloc_layout must be those of the block's allocation or last reallocation. Anything else is
- * a mistake that harms no other block. Too large a size is always reported, any other with
- * checks=1. Blocks of these functions may also be given to hak_free and hak_usable_size, and to
- * hak_realloc if they need not keep their alignment. A block with an alignment of at most 8 may be
- * aligned to 8 only. */
+ * a mistake that harms no other block. A size that is too large is always reported, any other
+ * mistake with checks=1. Blocks from these functions may also be passed to hak_free and
+ * hak_usable_size, and to hak_realloc if they need not keep their alignment. A block requested with
+ * an alignment of at most 8 may be aligned only to 8. */
 
-/* Allocates a block of `size` bytes aligned to `align`. NULL and ENOMEM when memory is
+/* Allocates a block of `size` bytes aligned to `align`. Returns NULL with ENOMEM if memory is
  * exhausted. */
 HAK_API void *hak_alloc(size_t size, size_t align) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
 
-/* Like hak_alloc, but all bytes are zero. Fresh memory of the OS is not zeroed again. */
+/* Like hak_alloc, but all bytes are zero. Fresh memory from the OS is not zeroed again. */
 HAK_API void *hak_alloc_zeroed(size_t size, size_t align) HAK_NOEXCEPT
     __attribute__((malloc, warn_unused_result, alloc_size(1), alloc_align(2)));
 
-/* Resizes the block `ptr` of `old_size` bytes to `new_size`, and keeps its alignment. NULL and
- * ENOMEM on failure, and then the old block is intact. */
+/* Resizes the block `ptr` of `old_size` bytes to `new_size`, and keeps its alignment. On failure,
+ * returns NULL with ENOMEM and leaves the old block intact. */
 HAK_API void *hak_realloc_layout(void *ptr, size_t old_size, size_t align,
                                  size_t new_size) HAK_NOEXCEPT HAK_REALLOCATES(4);
 
@@ -136,15 +136,16 @@ enum hak_prewarm_set {
 };
 
 /* Fills the calling thread's cache with less than 2 MB of blocks, so that its next allocations find
- * blocks ready. It touches no page of them. Returns the bytes of the blocks added, 0 when there is
- * no memory or nothing to add. */
+ * blocks ready. It does not touch their pages. Returns the bytes of the blocks added, which is 0 if
+ * there is no memory or nothing to add. */
 HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
-/* Gives back to the OS at once all memory that can be given back, including free pages between live
- * blocks. Empties the caches of the calling thread and of threads that sleep in a system call.
- * Threads that run lose most of their cached blocks, and empty the rest at their next slow path.
- * Under a seccomp filter, all other threads empty theirs at their next slow path. Returns the bytes
- * returned to the OS by this call. Safe at any time, but costs page faults afterwards. */
+/* Immediately gives back to the OS all memory that can be given back, including free pages between
+ * live blocks. Empties the caches of the calling thread and of threads that sleep in a system call.
+ * Running threads lose most of their cached blocks, and empty the rest in their next slow path.
+ * Under a seccomp filter, all other threads empty their caches in their next slow path. Returns the
+ * number of bytes that this call gave back to the OS. Safe at any time, but costs page faults
+ * afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
 /* Sets the option `name` (as in the documentation, without "HAKMEM_") from text. Returns 0, ENOENT
@@ -152,8 +153,8 @@ HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
  * EBUSY (the option is read only at start, so use the environment or hak_conf). */
 HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
 
-/* Writes the option's present value as text with a final NUL. Returns 0, ENOENT, or ERANGE when
- * `value_bytes` is too small (32 always suffice). */
+/* Writes the option's current value as text with a final NUL. Returns 0, ENOENT, or ERANGE if
+ * `value_bytes` is too small (32 is always enough). */
 HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HAK_NOEXCEPT;
 
 /* A program may define this symbol to configure hakmem at link time: "name=value,name=value". The
@@ -172,7 +173,7 @@ struct hak_stats {
     uint64_t bytes_large_cached; /* in freed large blocks, cached for reuse */
     uint64_t bytes_dirty;        /* free, but not given back to the OS yet */
     uint64_t bytes_mapped;       /* address space held from the OS, metadata included */
-    uint64_t bytes_mapped_peak;  /* the most that bytes_mapped ever was */
+    uint64_t bytes_mapped_peak;  /* the maximum of bytes_mapped so far */
     uint64_t bytes_metadata;     /* address space of hakmem's own structures */
     uint64_t bytes_purged;       /* given back by purge calls, since the start */
     uint64_t threads;            /* threads with a thread cache */
@@ -215,7 +216,7 @@ struct hak_class_stats {
     uint64_t transfer_takes;
 };
 
-/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL when there is no such
+/* Fills *stats for the class `index` (1, 2, ...). Returns 0, or EINVAL if there is no such
  * class. */
 HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
                             size_t stats_bytes) HAK_NOEXCEPT;
@@ -223,7 +224,7 @@ HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
 enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
 
 /* Writes all statistics through `write`, in pieces, or to standard error if `write` is NULL. They
- * are gathered before, and no lock is held while `write` runs. */
+ * are gathered first, and no lock is held while `write` runs. */
 HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;

@@ -66,14 +66,14 @@
 #include "thread/thread.c"
 #include "thread/slow.c"
 
-/* Giving memory back. */
+/* Returning memory to the OS. */
 #include "purge/decay.c"
 #include "purge/scavenger.c"
 #include "purge/balance.c"
 #include "purge/tick.c"
 #include "purge/retry.c"
 
-/* Observation. */
+/* Statistics and validation. */
 #include "debug/stats.c"
 #include "debug/report.c"
 #include "debug/validate.c"

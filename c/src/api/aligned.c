@@ -1,4 +1,4 @@
-/* api/aligned.c - alignment of the caller's choice. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* api/aligned.c - aligned allocation. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
 

@@ -1,4 +1,4 @@
-/* api/alloc.c - malloc, calloc, their layout forms. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* api/alloc.c - malloc, calloc and layout forms. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
 #include <string.h>
@@ -6,8 +6,8 @@
 #include "../purge/retry.h"
 #include "front.h"
 
-/* Takes a block from the layers below. It may be known to be zero: from Pool on, where zeroing
- * costs much, blocks that do not come from a bin carry that knowledge. */
+/* Takes a block from the layers below. Above HK_MID_MAX, where zeroing is expensive, the result
+ * also says whether the block is known to be zero. */
 static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     if (class == HK_CLASS_NONE)
         return hk_slow_take_large(size, align);
@@ -16,7 +16,8 @@ static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     return (struct hk_block){hk_slow_refill(class), false};
 }
 
-/* There is no memory. Gives back cached and free memory, and tries again. */
+/* Handles an allocation that found no memory. Gives back cached and free memory, and tries
+ * again. */
 static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (hk_purge_for(size))
@@ -49,7 +50,7 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
     return alloc_any(hk_class_of_layout(size, align), size, align);
 }
 
-/* As alloc_below. Zeroes the first `size` bytes. */
+/* Like alloc_below, but zeroes the first `size` bytes. */
 static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
     struct hk_block block = alloc_block(class, size, align);
     if (hk_unlikely(block.start == NULL))

@@ -20,7 +20,8 @@ size_t hak_prewarm(enum hak_prewarm_set set) {
 
 size_t hak_trim(void) { return hk_decay_all(); }
 
-/* hk_thread_get reads the environment first, so that it cannot overwrite the new value. */
+/* We call hk_thread_get first because it may read the environment, which must not overwrite the new
+ * value later. */
 int hak_option_set(const char *name, const char *value) {
     hk_thread_get();
     return hk_option_set(name, value);
@@ -31,7 +32,8 @@ int hak_option_get(const char *name, char *value, size_t value_bytes) {
     return hk_option_get(name, value, value_bytes);
 }
 
-/* Copies the fields that both sides know of a struct that grows at its end. */
+/* Copies the fields that both versions of a struct have, and zeroes the rest. New fields are only
+ * added at the end. */
 static void control_copy(void *to, size_t to_bytes, const void *from, size_t from_bytes) {
     size_t bytes = to_bytes < from_bytes ? to_bytes : from_bytes;
     memcpy(to, from, bytes);

@@ -1,14 +1,14 @@
 /* api/deepbind.c - dlopen without RTLD_DEEPBIND. SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * A library that is opened with RTLD_DEEPBIND looks names up in its own dependencies first, so its
- * malloc and free are libc's even where the rest of the process uses these. The library then frees
+ * malloc and free are libc's even if the rest of the process uses hakmem. The library then frees
  * each block that it gets from libc or the program, such as the result of strdup, with the wrong
  * allocator. Without the flag the library uses the one allocator of the process. The option
  * deepbind=keep passes the flag on.
  *
  * This is in the shared library only, where HAK_SHARED is defined, because a static executable has
- * no next dlopen. libc finds the caller's $ORIGIN and RUNPATH by the return address. The next
- * dlopen is therefore entered by a tail call, which the compiler must not turn into an ordinary
+ * no next dlopen. libc uses the return address to find the caller's $ORIGIN and RUNPATH. We
+ * therefore enter the next dlopen by a tail call, which the compiler must not turn into an ordinary
  * call (-foptimize-sibling-calls).
  */
 #ifndef _GNU_SOURCE

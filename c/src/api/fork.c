@@ -16,7 +16,7 @@ void hk_fork_install(void) { pthread_atfork(NULL, NULL, hk_recover_fork_child); 
 
 /* ---- Repairs --------------------------------------------------------------------------------- */
 
-/* A class lock does not know its heap, so we look for it. */
+/* A class lock does not record its heap, so we search for it. */
 static void fork_repair_class_of(void *arg, struct hk_heap *heap) {
     struct hk_heap_class *hc = HK_HOLDER(struct hk_heap_class, lock, arg);
     if (hc >= heap->classes && hc < heap->classes + HK_CLASS_COUNT)

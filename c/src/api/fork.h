@@ -2,10 +2,11 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the rules that let fork run without taking a single lock of ours, in any thread, in
- * any order with handlers of others, and in signal handlers. The parent does nothing. The child
- * notices on its first slow call that it is a new process. A lock of a vanished thread is repaired
- * when it is next taken, and the caches of vanished threads are emptied when the child allocates.
+ * What it is: the rules that let fork run without taking any lock of hakmem: in any thread, in
+ * signal handlers, and in any order with other fork handlers. The parent does nothing. The child
+ * notices on its first slow call that it is a new process. A lock that a vanished thread held is
+ * repaired when it is next taken, and the caches of vanished threads are emptied when the child
+ * allocates.
  * Owns: the list of all repairs. Threads: any. Boundary: pthread_atfork, and the modules of the
  * repaired locks.
  */

@@ -7,7 +7,8 @@
 #include "../thread/check.h"
 #include "front.h"
 
-/* The reason why `block` cannot be the start of a live block of `span`, or NULL if it may be. */
+/* Returns the reason why `block` cannot be the start of a live block of `span`, or NULL if it may
+ * be one. */
 static const char *free_cause(const struct hk_span *span, const void *block) {
     uint32_t index;
     /* An overflow may have damaged the span, so we check its class before we use it as an index. */
@@ -40,7 +41,7 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
     return NULL;
 }
 
-/* Frees a block that the class map does not know, or that is of a class. */
+/* Frees a block after its span was looked up in the pagemap. */
 static void free_block(const char *function, struct hk_span *span, void *block) {
     size_t class = span->class;
     if (class == HK_CLASS_NONE)
@@ -75,8 +76,8 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
     return hk_option(HK_OPTION_checks) ? hk_large_may_have(span, size) : size <= span->bytes;
 }
 
-/* A sized free that the fast path could not do. A wrong size is reported. If the program goes on,
- * the block is freed with its real size. */
+/* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
+ * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
     struct hk_span *span = hk_front_find(function, block);
     if (hk_unlikely(span == NULL))
@@ -100,7 +101,7 @@ void hak_free_sized(void *ptr, size_t size) {
 }
 
 void hak_free_aligned_sized(void *ptr, size_t alignment, size_t size) {
-    /* hak_aligned_alloc never gives less than malloc's alignment */
+    /* hak_aligned_alloc aligns at least as strictly as malloc */
     size_t align = alignment > HK_MALLOC_ALIGN ? alignment : HK_MALLOC_ALIGN;
     if (hk_unlikely(!hk_front_push_sized(ptr, size)) && ptr != NULL)
         free_sized_slow("free_aligned_sized", ptr, size, align);

@@ -2,16 +2,16 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: malloc and free as long as the thread's cache can serve them. Each public name of
- * them is one of these inline functions. ../README.md walks through one malloc and one free, step
- * by step.
+ * What it is: malloc and free, as long as the thread's cache can serve them. Every public entry
+ * point is a thin wrapper of one of these inline functions. ../README.md walks through one malloc
+ * and one free, step by step.
  * Owns: nothing. Threads: any. Boundary: the thread's bins, the class map. Everything else is a
  * slow path, entered by a tail call.
  *
- * Threads that have not started, threads that have ended, and checked mode use a sentinel cache
- * with bins that are empty and full at once, so nothing here tests for these cases. A free takes
- * the class from the class map even if the caller states a size, so that a wrong size cannot put a
- * block into a bin of larger blocks.
+ * Threads without a cache of their own use a sentinel cache: before their first slow call, after
+ * their exit, and in checked mode. Its bins are both empty and full, so nothing here tests for
+ * these cases. A free takes the class from the class map even if the caller passes a size, so that
+ * a wrong size cannot put a block into a bin of larger blocks.
  */
 #ifndef HK_API_FRONT_H
 #define HK_API_FRONT_H
@@ -47,7 +47,7 @@ HK_FAST void hk_front_free(void *block) {
         hk_free_slow(block);
 }
 
-/* The row of a small layout's class. For other layouts, the row of HK_CLASS_NONE, which has an
+/* The row of the class of a small layout. Other layouts get the row of HK_CLASS_NONE, which has an
  * empty bin. */
 HK_FAST size_t hk_front_row(size_t size, size_t align) {
     if (hk_unlikely(size > HK_TINY_MAX) || hk_unlikely(align > HK_MALLOC_ALIGN))
@@ -62,7 +62,8 @@ HK_FAST void *hk_front_alloc(size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
-/* Puts a block of at least `size` bytes into its bin. False if the slow path must handle it. */
+/* Puts a block of at least `size` bytes into its bin. Returns false if the slow path must handle
+ * it. */
 HK_FAST bool hk_front_push_sized(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find_8(map, block);

@@ -1,4 +1,4 @@
-/* api/hooks.c - the work of the layers above at events of threads.
+/* api/hooks.c - actions of the layers above on thread events.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -21,8 +21,8 @@ static void hooks_thread_ended(void) {
     if (hk_thread_count() <= 1)
         hk_decay_leave_one();
 
-    /* Gives back the memory that a scavenger left behind when it ended. Threads that start
-     * meanwhile use it again. */
+    /* Gives back the memory that a scavenger left behind when it ended. We stop if another thread
+     * starts, because it can reuse the memory. */
     if (hk_scavenger_thread_ended()) {
         while (hk_thread_count() <= 1 && hk_purge_balance()) {
         }

@@ -6,11 +6,11 @@
 
 #if !defined(HAK_OVERRIDE)
 
-/* Only the operators of C++ call it. */
+/* Only the C++ operators call it. */
 
 #elif defined(__x86_64__)
 
-/* The landing pad starts with the exception in rax, where the function's result belongs. */
+/* On entry to the landing pad, the exception is in rax, which is also the result register. */
 __asm__(NEW_HANDLER_BEGIN
         "endbr64\n"
         "subq $8, %rsp\n"
@@ -31,7 +31,7 @@ __asm__(NEW_HANDLER_BEGIN
 
 #elif defined(__aarch64__)
 
-/* The landing pad starts with the exception in x0, where the function's result belongs. The hints
+/* On entry to the landing pad, the exception is in x0, which is also the result register. The hints
  * mark targets of indirect jumps. */
 __asm__(NEW_HANDLER_BEGIN
         "hint #34\n"

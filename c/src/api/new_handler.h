@@ -15,13 +15,13 @@
 
 typedef void (*hk_new_handler)(void);
 
-/* Calls the handler. NULL if it returns. If it throws, the result is the exception, which the
- * caller must catch with __cxa_begin_catch. On architectures without code here, exceptions pass
+/* Calls the handler, and returns NULL when it returns. If it throws, returns the exception, which
+ * the caller must catch with __cxa_begin_catch. On architectures without code here, exceptions pass
  * through. */
 void *hk_catch_from(hk_new_handler handler);
 
-/* The table of exceptions (the format is that of GCC's except.cc). The type list has one entry,
- * null, which stands for every type. */
+/* The exception table, in the format of GCC's except.cc. The type list has one entry, null, which
+ * matches every type. */
 #define NEW_HANDLER_TABLE                                                                          \
     ".section .gcc_except_table,\"a\",@progbits\n"                                                 \
     ".balign 4\n"                                                                                  \
@@ -44,7 +44,7 @@ void *hk_catch_from(hk_new_handler handler);
     ".long 0\n"                                                                                    \
     ".Lhk_catch_types:\n"
 
-/* The address of the personality routine, 0 in a program without C++. */
+/* The address of the personality routine, or 0 in a program without C++. */
 #define NEW_HANDLER_PERSONALITY                                                                    \
     ".weak __gxx_personality_v0\n"                                                                 \
     ".section .data.rel.ro,\"aw\",@progbits\n"                                                     \

@@ -1,10 +1,10 @@
-/* api/override.c - the names of libc and of C++, in place of theirs.
+/* api/override.c - replacements for the allocation functions of libc and C++.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Compiled only where HAK_OVERRIDE is defined. All of glibc's allocation functions are here, so
  * that the linker does not pull in the member of a static libc that defines the others. mallinfo
- * and malloc_info are glibc's (musl has neither), and mallinfo2 is there since glibc 2.33.
+ * and malloc_info exist only in glibc, and mallinfo2 only since glibc 2.33.
  */
 #ifdef HAK_OVERRIDE
 
@@ -48,7 +48,7 @@ HAK_API int posix_memalign(void **out, size_t alignment, size_t size) {
     return hak_posix_memalign(out, alignment, size);
 }
 
-/* glibc: an alignment that is not a power of two is rounded up to one. */
+/* As in glibc, an alignment that is not a power of two is rounded up to one. */
 HAK_API void *memalign(size_t alignment, size_t size) {
     if (!hk_is_power_of_two(alignment)) {
         if (alignment > SIZE_MAX / 2 + 1) {
@@ -94,7 +94,7 @@ HAK_API void malloc_stats(void) { hak_report(HAK_REPORT_TEXT, NULL, NULL); }
 
 /* ---- glibc's statistics ---------------------------------------------------------------------- */
 
-/* As struct mallinfo2, which glibc before 2.33 does not have. */
+/* Like struct mallinfo2, which glibc lacks before 2.33. */
 struct override_info {
     struct hk_stats_all stats;
     uint64_t blocks_free;   /* in slabs and in caches */
@@ -144,7 +144,8 @@ HAK_API struct mallinfo2 mallinfo2(void) {
 
 static int override_int(uint64_t value) { return value < INT_MAX ? (int)value : INT_MAX; }
 
-/* The fields are too small for today's heaps. glibc lets them wrap. Here they stop at INT_MAX. */
+/* The fields are too small for today's heaps. glibc lets them wrap. Here they saturate at
+ * INT_MAX. */
 HAK_API struct mallinfo mallinfo(void) {
     struct override_info info;
     override_collect(&info);
@@ -230,8 +231,8 @@ static void override_write_stats(FILE *stream, const struct hak_stats *total) {
     fputs("</hakmem>\n", stream);
 }
 
-/* The elements of glibc's malloc_info, all heaps as one. The stream may allocate, so all numbers
- * are collected before. */
+/* Writes the elements of glibc's malloc_info, with all heaps reported as one. The stream may
+ * allocate, so all numbers are collected first. */
 static void override_write_info(FILE *stream) {
     struct override_info info;
     override_collect(&info);
@@ -267,7 +268,7 @@ HAK_API int malloc_info(int options, FILE *stream) {
 
 /* ---- C++: operator new and delete, by their mangled names (Itanium ABI) -------------------------
  *
- * libstdc++ is not needed, because its functions are weak here. Without them a failing new
+ * The references to libstdc++ are weak, so C programs do not need it. Without it, a failing new
  * aborts. */
 
 extern HK_WEAK hk_new_handler override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
@@ -295,7 +296,8 @@ static HK_SLOW void *override_new_failed(size_t size, size_t align) {
     return block;
 }
 
-/* Calls the handler. False if it throws. Only a program with a C++ runtime has a handler. */
+/* Calls the handler. Returns false if it throws. Only a program with a C++ runtime has a
+ * handler. */
 static bool override_try_handler(hk_new_handler handler) {
     void *exception = hk_catch_from(handler);
     if (exception == NULL)
@@ -305,8 +307,8 @@ static bool override_try_handler(hk_new_handler handler) {
     return false;
 }
 
-/* The nothrow forms return NULL where the plain forms throw, which includes a handler that
- * throws. */
+/* The nothrow forms return NULL where the plain forms throw, even if the exception comes from the
+ * handler. */
 static HK_SLOW void *override_new_failed_nothrow(size_t size, size_t align) {
     void *block = NULL;
     hk_new_handler handler;

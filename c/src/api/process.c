@@ -1,8 +1,9 @@
-/* api/process.c - the beginning and the end of the process.
+/* api/process.c - the start and exit of the process.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * No allocation needs these functions, because the first one may come long before constructors run.
+ * Allocation works without these functions, because the first one may come long before constructors
+ * run.
  */
 #include <hakmem.h>
 

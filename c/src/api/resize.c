@@ -10,7 +10,7 @@
 #include "../thread/check.h"
 #include "front.h"
 
-/* A block as found by its address. */
+/* A block that was looked up by its address. */
 struct resize_block {
     size_t class;
     struct hk_span *span; /* NULL if the class was enough */
@@ -50,8 +50,8 @@ static bool resize_in_place(void *block, size_t class, size_t new_class, size_t 
            hk_heap_extend(block, class, new_class, size);
 }
 
-/* Resizes a block with `used` bytes of contents. The block stays in place as long as its class does
- * not change, so that a sized free with the new size is right. */
+/* Resizes a block with `used` bytes of contents. The result always has the class of its new size,
+ * so that a sized free with the new size is right. */
 HK_FAST void *resize(const struct resize_block *found, void *block, size_t used, size_t size,
                      size_t align) {
     size_t old_class = found->class;

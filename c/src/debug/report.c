@@ -68,7 +68,7 @@ static void report_add(struct report *report, const char *words) {
     hk_text_add(&report->text, words);
 }
 
-/* A number aligned to the right. */
+/* Adds a right-aligned number. */
 static void report_add_column(struct report *report, uint64_t number, unsigned width) {
     unsigned digits = 1;
     for (uint64_t n = number; n >= 10; n /= 10)

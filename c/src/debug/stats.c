@@ -111,7 +111,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);
 
-    uint64_t large = hk_large_live_bytes(); /* with cached blocks of threads */
+    uint64_t large = hk_large_live_bytes(); /* including blocks cached by threads */
     total->bytes_large = large > total->bytes_large_cached ? large - total->bytes_large_cached : 0;
     total->bytes_live += total->bytes_large;
     hk_large_mapped(&all->blocks_mapped, &all->bytes_mapped);

@@ -72,7 +72,7 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
     if (span == NULL)
         return 1;
     uint32_t granules =
-        hk_load_relaxed(&span->granules); /* relaxed: realloc may change it meanwhile */
+        hk_load_relaxed(&span->granules); /* relaxed: realloc may change it at the same time */
 
     bool covered = base >= span->base && base - span->base < granules * HK_GRANULE_BYTES;
     if (!covered || span->owner != validation->heap)
@@ -121,8 +121,8 @@ static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     }
 }
 
-/* Checks the blocks in the calling thread's bins and in transfer caches. No other thread may take
- * blocks out of the bins meanwhile, as a trim does. */
+/* Checks the blocks in the calling thread's bins and in transfer caches. We enter the cache so that
+ * no other thread takes blocks out of the bins, as a trim does. */
 static void validate_caches(struct validation *validation, struct hk_thread *thread) {
     if (thread != NULL)
         hk_tcache_enter(thread);

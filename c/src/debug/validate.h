@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: checks of the formulas beside the fields of every structure, one lock at a time,
- * while the program runs. Owns: nothing. Threads: any, no lock held.
+ * What it is: checks of the invariants that are stated next to the fields of every structure, one
+ * lock at a time, while the program runs. Owns: nothing. Threads: any, no lock held.
  * Boundary: thread, heap/heap, core, hk_os_write_error.
  */
 #ifndef HK_DEBUG_VALIDATE_H
@@ -11,7 +11,7 @@
 
 #include "../base/compiler.h"
 
-/* The number of faults, each reported by a line. */
+/* Returns the number of faults. Each fault is reported on one line. */
 size_t hk_validate(void);
 
 #endif

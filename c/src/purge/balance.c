@@ -14,9 +14,9 @@
 
 enum {
     BALANCE_CALLS = 32,       /* System calls at the end of a free. */
-    BALANCE_PART = 4,         /* A balance leaves 1/4 of purge_thread_mb alone. */
-    BALANCE_REGRETS = 2,      /* This many in a row raise the limit: one is no loop yet. */
-    BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit falls by half. */
+    BALANCE_PART = 4,         /* The limit is 1/4 of purge_thread_mb, unless it is raised. */
+    BALANCE_REGRETS = 2,      /* This many in a row raise the limit. One is not a loop yet. */
+    BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit is halved. */
 };
 
 static struct {
@@ -97,8 +97,8 @@ bool hk_purge_balance(void) {
     size_t given_back = 0;
     uint64_t limit = balance_limit();
     if (hk_decay_dirty_bytes() > limit) {
-        /* Give back down to half of the limit, so that the next frees need no balance. Huge pages
-         * are broken up only for the excess over twice the usual limit. */
+        /* Reduce free memory to half of the limit, so that the next frees need not do it again.
+         * Huge pages are broken up only for the excess over twice the usual limit. */
         given_back = balance_give_back(HK_PURGE_WHOLE, limit / 2);
         given_back += balance_give_back(HK_PURGE_FREE, hk_max(limit, 2 * balance_base()));
         balance.balanced += given_back;

@@ -14,8 +14,8 @@
 #include "../base/compiler.h"
 
 /* Gives back the excess over the limit, at a bounded cost, unless the scavenger will do it. Called
- * at the end of a free or of a shrinking reallocation that may have made memory dirty. True if it
- * gave anything back. */
+ * at the end of a free or of a shrinking reallocation that may have made memory dirty. Returns true
+ * if it gave anything back. */
 bool hk_purge_balance(void);
 
 #endif

@@ -17,15 +17,16 @@
 enum {
     DECAY_TRANSFER_BATCH = 64,   /* Blocks taken from a transfer cache at once, on the stack. */
     DECAY_STEP_BYTES = 16 << 20, /* Limit of one step, about a millisecond. */
-    /* Bytes in parked caches when one thread is left. A chain of threads of which each starts the
-     * next one was 1.5 times as fast with 2 MiB as with 512 KiB, which hold no cache of it. */
+    /* Bytes in parked caches when one thread is left. A chain of threads, each of which starts the
+     * next one, ran 1.5 times as fast with 2 MiB as with 512 KiB, which is less than one of their
+     * caches. */
     DECAY_PARKED_ALONE = 2 << 20,
     DECAY_TRANSFER_ALONE = 4 << 20, /* Bytes in transfer caches when one thread is left. */
 };
 
 static struct {
     struct hk_lock lock; /* rank PURGE */
-    struct hk_scan scan; /* lock:PURGE; the place of the scan that decays */
+    struct hk_scan scan; /* lock:PURGE; the position of the decay scan */
     uint64_t dirty_seen; /* lock:PURGE; dirty bytes after the last scan */
 } decay;
 
@@ -45,8 +46,8 @@ static size_t decay_extents(struct hk_purge_budget *budget) {
     return hk_extent_purge(now > delay ? now - delay : 0, budget);
 }
 
-/* Returns the oldest blocks of the transfer caches to their slabs. False when the budget is used
- * up. */
+/* Moves the oldest blocks of the transfer caches back to their slabs. Returns false when the budget
+ * is used up. */
 static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
     void *blocks[DECAY_TRANSFER_BATCH];
 
@@ -104,8 +105,8 @@ static void decay_unlock(void) {
         hk_os_wait_ms(&never, 0, 1);
 }
 
-/* One step of the scan that decays, under the PURGE lock. Moves the mistakes that it found to
- * *mistakes, for a report without the lock. */
+/* Runs one step of the decay scan, under the PURGE lock. Moves the mistakes that it found to
+ * *mistakes, to be reported without the lock. */
 static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *mistakes) {
     struct hk_scan *scan = &decay.scan;
     scan->which = HK_PURGE_DECAYED;
@@ -117,8 +118,8 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     if (!ended)
         return HK_DECAY_UNFINISHED;
 
-    /* A constant number of dirty bytes cannot be given back: locked memory, or huge pages in
-     * use. */
+    /* If the number of dirty bytes does not change, they cannot be given back. They are in locked
+     * memory or in huge pages in use. */
     uint64_t dirty = hk_arena_dirty_bytes();
     bool moving = dirty != decay.dirty_seen || scan->purged_bytes > 0 || scan->waiting > 0 ||
                   hk_extent_cached_bytes() > 0;
@@ -127,8 +128,8 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
     return moving ? HK_DECAY_WAITING : HK_DECAY_DONE;
 }
 
-/* Empties the caches of threads that ended a purge delay ago, and of threads that were idle since
- * the last scan. True if the next scan may find more. */
+/* Empties the caches of threads that ended at least a purge delay ago, and of threads that have
+ * been idle since the last scan. Returns true if the next scan may find more. */
 static bool decay_threads(void) {
     uint64_t now = hk_os_now_ms();
     uint64_t delay = decay_delay();
@@ -203,7 +204,7 @@ void hk_decay_leave_one(void) {
     hk_park_shrink(DECAY_PARKED_ALONE);
 }
 
-/* In a forked child. */
+/* Runs in a forked child. */
 void hk_decay_repair(struct hk_lock *lock) {
     (void)lock;
     hk_heaps_each(hk_heap_repair_purge, NULL);

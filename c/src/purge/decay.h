@@ -4,7 +4,7 @@
  *
  * What it is: a scan decays free memory and gives back memory that stayed free for a purge delay,
  * in small steps. A trim gives back all free memory at once.
- * Owns: the PURGE lock, the place of the scan. Threads: any, no lock held. One thread at a time
+ * Owns: the PURGE lock, the position of the scan. Threads: any, no lock held. One thread at a time
  * works, for at most 256 system calls. Then other threads get their turn. Mistakes of the program
  * that a scan finds are reported after the lock is released.
  * Boundary: thread, heap/scan, transfer, core/arena, core/extent.
@@ -19,20 +19,20 @@ enum { HK_DECAY_STEP_CALLS = 128 }; /* the last slab of a step may need as many 
 /* Bytes that are free and may be resident: dirty granules and cached extents. */
 uint64_t hk_decay_dirty_bytes(void);
 
-/* Does a part of the scan. HK_DECAY_UNFINISHED means that the scan is not at its end,
- * HK_DECAY_WAITING that it is and a later scan may give back more. */
+/* Does part of the scan. HK_DECAY_UNFINISHED means that the scan has not ended. HK_DECAY_WAITING
+ * means that it has ended and that a later scan may give back more. */
 enum hk_decay_progress { HK_DECAY_DONE, HK_DECAY_WAITING, HK_DECAY_UNFINISHED };
 enum hk_decay_progress hk_decay_step(void);
 
-/* The same with at most `calls` system calls, unless another thread scans. True at the end of the
- * scan. */
+/* The same with at most `calls` system calls, unless another thread scans. Returns true at the end
+ * of the scan. */
 bool hk_decay_try_step(uint32_t calls);
 
 /* Gives back all memory that can be given back. Returns the number of bytes. */
 size_t hk_decay_all(void);
 
-/* Shrinks the shared caches when the process is left with one thread, and maybe without a
- * scavenger. More threads may not start for a long time, so it leaves little for them. */
+/* Shrinks the shared caches when only one thread is left in the process, possibly without a
+ * scavenger. It leaves little in them, because no other thread may start for a long time. */
 void hk_decay_leave_one(void);
 
 /* For other modules that give memory back, because hk_arena_purge and hk_extent_purge run under the

@@ -8,21 +8,21 @@
 #include "decay.h"
 
 enum {
-    RETRY_ADDRESS_BITS = 47, /* No address space holds a block of more bytes. */
-    RETRY_MS = 100,          /* Pause after a purge that did not help. It doubles each time */
-    RETRY_MAX_MS = 1 << 14,  /* and ends here. */
+    RETRY_ADDRESS_BITS = 47, /* No address space has room for a larger block. */
+    RETRY_MS = 100,          /* Pause after a purge that did not help. It doubles each time, */
+    RETRY_MAX_MS = 1 << 14,  /* up to this. */
     RETRY_BYTES =
-        1 << 20, /* A purge is worth it when this much less is in use. No slab is larger. */
+        1 << 20, /* A purge is worthwhile if this much has been freed since. No slab is larger. */
 };
 
 static struct {
     uint64_t ms;   /* atomic: time of the next purge for a failed allocation */
-    uint64_t wait; /* atomic: the pause after the next vain purge */
+    uint64_t wait; /* atomic: the pause after the next unsuccessful purge */
     uint64_t used; /* atomic: bytes in use after the last purge */
 } retry;
 
-/* Bytes in use, without free ones. Chunks that were mapped since the last purge do not count:
- * another purge would only unmap them again. */
+/* Bytes in use, without free ones. Chunks that were mapped since the last purge do not count,
+ * because another purge would only unmap them again. */
 static uint64_t retry_used_bytes(void) {
     uint64_t usage = hk_usage_bytes();
     uint64_t dirty = hk_decay_dirty_bytes();
@@ -35,8 +35,8 @@ static uint64_t retry_kept_bytes(void) {
     return thread != NULL ? thread->large.bytes : 0;
 }
 
-/* Whether another purge may help after a vain one, because it would bring the usage below the hard
- * limit, or the program has freed memory since. */
+/* Whether another purge may help after an unsuccessful one, because it would bring the usage below
+ * the hard limit, or the program has freed memory since. */
 static bool retry_may_help(size_t bytes) {
     uint64_t hard = hk_option(HK_OPTION_limit_hard);
     uint64_t usage = hk_usage_bytes();

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: before an allocation fails, it gives back all free memory and tries again. If that
- * was in vain, it is not repeated at once.
+ * does not help, it is not repeated at once.
  * Owns: the time of the next attempt. Threads: any, no lock held. Boundary: purge/decay, thread,
  * core/usage.
  */
@@ -13,7 +13,7 @@
 #include "../base/compiler.h"
 
 /* Called after an allocation of `bytes` failed. Gives back all free memory, unless that was tried
- * in vain just now. True if another attempt makes sense. */
+ * just now and did not help. Returns true if the allocation is worth another attempt. */
 bool hk_purge_for(size_t bytes);
 
 /* Called when the second attempt succeeded. */

@@ -12,7 +12,7 @@
 
 enum {
     SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal, doubled by each refusal */
-    SCAVENGER_FEW_THREADS = 16,     /* most caches to compare with the existing threads */
+    SCAVENGER_FEW_THREADS = 16,     /* maximum caches to compare with the existing threads */
     SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons if nothing is dirty */
     SCAVENGER_RETRY_MAX_MS = 60000, /* the longest pause */
     SCAVENGER_END_MS = 100,         /* the longest wait of an ending thread for the scavenger */
@@ -28,7 +28,7 @@ static struct {
     uint64_t pause_ms; /* atomic: pause after the next refusal */
 } scavenger;
 
-/* Whether the program has enough threads to justify one of ours. */
+/* Whether the program has enough threads of its own to justify a scavenger. */
 static bool scavenger_is_allowed(void) {
     uint64_t background = hk_option(HK_OPTION_background);
     uint32_t needed = background == BACKGROUND_ALWAYS ? 1 : 2;
@@ -90,10 +90,11 @@ static void *scavenger_run(void *arg) {
     hk_store_relaxed(&scavenger.id,
                      hk_os_thread_id()); /* relaxed: the store of `present` orders it */
 
-    /* For memory that became dirty while there was no scavenger, also in a parent process. */
+    /* This is for memory that became dirty while there was no scavenger, possibly in a parent
+     * process. */
     hk_dirty_signal();
 
-    /* The first comparison comes soon, because a joined thread exists for a moment longer. */
+    /* The first recount comes soon, because a joined thread still exists for a moment. */
     uint64_t recount_ms = SCAVENGER_RETRY_MS;
 
     while (scavenger_is_wanted()) {
@@ -146,7 +147,7 @@ bool hk_scavenger_thread_ended(void) {
     return true;
 }
 
-/* ---- Starting it ----------------------------------------------------------------------------- */
+/* ---- Starting the thread --------------------------------------------------------------------- */
 
 static void scavenger_note_refusal(uint64_t now) {
     uint64_t pause =
@@ -164,7 +165,7 @@ static bool scavenger_start(uint64_t signal_mask) {
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
-    hk_recover_gone(); /* only existing threads justify one of ours */
+    hk_recover_gone(); /* only threads that still exist count */
     return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
 }
 
@@ -178,7 +179,7 @@ void hk_scavenger_want(uint64_t signal_mask) {
     if (seen == 0 && now < hk_load_relaxed(&scavenger.retry_ms)) /* relaxed: a time */
         return;
 
-    /* relaxed: creating the thread orders what it sees */
+    /* relaxed: the creation of the thread orders its reads */
     if (!hk_cas_relaxed(&scavenger.present, &seen, scavenger_mark()))
         return;
 

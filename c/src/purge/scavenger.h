@@ -16,15 +16,16 @@
 
 #include "../base/compiler.h"
 
-/* Starts the thread if it is wanted and absent. Called from slow paths of allocations, never of
- * frees, because libc frees under locks that pthread_create needs. `signal_mask` is the calling
- * thread's usual one. After a refusal it tries again later, with increasing pauses. */
+/* Starts the thread if it is wanted and absent. Called from slow paths of allocations, never from
+ * those of frees, because libc frees under locks that pthread_create needs. `signal_mask` is the
+ * calling thread's usual mask. If the thread cannot be started, it is tried again later, after
+ * increasing pauses. */
 void hk_scavenger_want(uint64_t signal_mask);
 
 bool hk_scavenger_is_present(void);
 
-/* Ends the scavenger if the rest of the program has no use for it, and waits until it is gone.
- * Called at the end of a program's thread. True if it was ended. */
+/* Ends the scavenger if the rest of the program no longer needs it, and waits until it is gone.
+ * Called at the end of a program's thread. Returns true if it was ended. */
 bool hk_scavenger_thread_ended(void);
 
 #endif

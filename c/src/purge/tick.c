@@ -13,7 +13,7 @@ static struct {
     uint64_t high_ms; /* atomic: time of the last trim above the soft limit */
 } tick;
 
-/* Trims above the soft limit, but at most once in a millisecond. */
+/* Trims if usage is above the soft limit, but at most once per millisecond. */
 static void tick_if_high(uint64_t now) {
     if (hk_likely(!hk_usage_is_high()) || now == hk_load_relaxed(&tick.high_ms))
         return;
@@ -25,7 +25,8 @@ void hk_purge_tick(uint64_t now) {
     tick_if_high(now);
     if (hk_scavenger_is_present() || now < hk_load_relaxed(&tick.next_ms)) /* relaxed: a time */
         return;
-    /* Two scans in a row that find memory free give it back, after half a delay to a whole one. */
+    /* Memory is given back when two scans in a row find it free, after half a purge delay to a
+     * whole one. */
     if (hk_decay_try_step(TICK_CALLS)) /* relaxed: as above */
         hk_store_relaxed(&tick.next_ms, now + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
 }
