@@ -11,13 +11,7 @@
 #include "../os/os.h"
 #include "decay.h"
 #include "scavenger.h"
-
-enum {
-    BALANCE_CALLS = 32,       /* System calls at the end of a free. */
-    BALANCE_PART = 4,         /* The limit is 1/4 of purge_thread_mb, unless it is raised. */
-    BALANCE_REGRETS = 2,      /* This many in a row raise the limit. One is not a loop yet. */
-    BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit is halved. */
-};
+#include "tunables.h"
 
 static struct {
     uint64_t limit;       /* atomic, stored under PURGE; the raised limit, or 0 */

@@ -13,16 +13,7 @@
 #include "../thread/thread.h"
 #include "../thread/threads.h"
 #include "../transfer/transfer.h"
-
-enum {
-    DECAY_TRANSFER_BATCH = 64,   /* Blocks taken from a transfer cache at once, on the stack. */
-    DECAY_STEP_BYTES = 16 << 20, /* Limit of one step, about a millisecond. */
-    /* Bytes in parked caches when one thread is left. A chain of threads, each of which starts the
-     * next one, ran 1.5 times as fast with 2 MiB as with 512 KiB, which is less than one of their
-     * caches. */
-    DECAY_PARKED_ALONE = 2 << 20,
-    DECAY_TRANSFER_ALONE = 4 << 20, /* Bytes in transfer caches when one thread is left. */
-};
+#include "tunables.h"
 
 static struct {
     struct hk_lock lock; /* rank PURGE */

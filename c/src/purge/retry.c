@@ -6,14 +6,9 @@
 #include "../os/os.h"
 #include "../thread/thread.h"
 #include "decay.h"
+#include "tunables.h"
 
-enum {
-    RETRY_ADDRESS_BITS = 47, /* No address space has room for a larger block. */
-    RETRY_MS = 100,          /* Pause after a purge that did not help. It doubles each time, */
-    RETRY_MAX_MS = 1 << 14,  /* up to this. */
-    RETRY_BYTES =
-        1 << 20, /* A purge is worthwhile if this much has been freed since. No slab is larger. */
-};
+enum { RETRY_ADDRESS_BITS = 47 }; /* No address space has room for a larger block. */
 
 static struct {
     uint64_t ms;   /* atomic: time of the next purge for a failed allocation */

@@ -9,14 +9,7 @@
 #include "../thread/recover.h"
 #include "../thread/threads.h"
 #include "decay.h"
-
-enum {
-    SCAVENGER_RETRY_MS = 100,       /* pause after a start or a refusal, doubled by each refusal */
-    SCAVENGER_FEW_THREADS = 16,     /* maximum caches to compare with the existing threads */
-    SCAVENGER_RECOUNT_MS = 10000,   /* time between two comparisons if nothing is dirty */
-    SCAVENGER_RETRY_MAX_MS = 60000, /* the longest pause */
-    SCAVENGER_END_MS = 100,         /* the longest wait of an ending thread for the scavenger */
-};
+#include "tunables.h"
 
 enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
 
