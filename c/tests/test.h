@@ -417,9 +417,10 @@ static TEST_UNUSED struct test_child test_in_child(void (*body)(void *), void *a
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
+/* The output is that of the Test Anything Protocol. */
 #ifndef TEST_NO_MAIN
 int main(void) {
-    static unsigned passed, failed, skipped; /* static: kept over longjmp */
+    static unsigned number, failed; /* static: kept over longjmp */
     static struct test_case *test;
     test_state.runner = pthread_self();
     for (test = test_state.first; test; test = test->next) {
@@ -429,24 +430,22 @@ int main(void) {
         test_place.names = TEST_NULL;
         if (setjmp(test_state.end) == 0)
             test->run();
+
+        number++;
         if (test_state.failures) {
             failed++;
             if (test_state.seed_used)
                 test_print("    to repeat: HAKMEM_TEST_SEED=%llu\n",
                            (unsigned long long)test_state.seed);
-            test_print("not ok %s\n", test->name);
+            test_print("not ok %u - %s\n", number, test->name);
         } else if (test_state.skip) {
-            skipped++;
-            test_print("skip %s: %s\n", test->name, test_state.skip);
+            test_print("ok %u - %s # SKIP %s\n", number, test->name, test_state.skip);
         } else {
-            passed++;
-            test_print("ok %s\n", test->name);
+            test_print("ok %u - %s\n", number, test->name);
         }
     }
-    test_print("%u passed, %u failed", passed, failed);
-    if (skipped)
-        test_print(", %u skipped", skipped);
-    test_print("\n");
+
+    test_print("1..%u\n", number);
     return failed != 0;
 }
 #endif

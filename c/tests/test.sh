@@ -2,6 +2,7 @@
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
+# The output is that of the Test Anything Protocol.
 # c/tests/run sets TEST_ROOT, TEST_BUILD, TEST_CC and TEST_CXX in the environment.
 
 set -u
@@ -9,27 +10,26 @@ set -u
 : "${TEST_BUILD:=$TEST_ROOT/build}" "${TEST_CC:=cc}" "${TEST_CXX:=c++}"
 library=$TEST_BUILD/libhakmem.so
 archive=$TEST_BUILD/libhakmem.a
-test_passed=0 test_failed=0 test_skipped=0
+test_number=0 test_failed=0
 
 # A temporary folder for the test, which is removed at the end.
 scratch=$(mktemp -d) || exit 1
 trap 'rm -rf "$scratch"' EXIT
 
 ok() {
-    echo "ok $1"
-    test_passed=$((test_passed + 1))
+    echo "ok $((++test_number)) - $1"
 }
 
 # not_ok NAME [TEXT]: reports a failure, with an explanation.
 not_ok() {
     [[ -n ${2:-} ]] && printf '%s\n' "$2" | tail -n 40 | sed 's/^/    /'
-    echo "not ok $1"
+    echo "not ok $((++test_number)) - $1"
     test_failed=$((test_failed + 1))
 }
 
+# skip NAME REASON
 skip() {
-    echo "skip $1: $2"
-    test_skipped=$((test_skipped + 1))
+    echo "ok $((++test_number)) - $1 # SKIP ${2//$'\n'/ }"
 }
 
 # check NAME COMMAND...: passes if the command succeeds.
@@ -64,6 +64,15 @@ $2"
     fi
 }
 
+# check_tests NAME OUTPUT: passes if a test program printed this, and nothing failed in it.
+check_tests() {
+    if grep -qxE '1\.\.[0-9]+' <<<"$2" && ! grep -q '^not ok ' <<<"$2"; then
+        ok "$1"
+    else
+        not_ok "$1" "$2"
+    fi
+}
+
 # check_at_most NAME VALUE LIMIT
 check_at_most() {
     if [[ $2 =~ ^-?[0-9]+$ ]] && (($2 <= $3)); then
@@ -88,12 +97,8 @@ preloaded() {
     env LD_PRELOAD="$library" "$@"
 }
 
-# finish: prints the last line of every test.
+# finish: prints the last line of every test, the number of its checks.
 finish() {
-    if ((test_skipped)); then
-        echo "$test_passed passed, $test_failed failed, $test_skipped skipped"
-    else
-        echo "$test_passed passed, $test_failed failed"
-    fi
+    echo "1..$test_number"
     exit $((test_failed != 0))
 }
