@@ -142,6 +142,7 @@ bench-c: libs bench-programs
 
 include benches/memory/memory.mk
 include benches/compare.mk
+include fuzz/fuzz.mk
 
 demo: libs need-cargo
 	$(Q)CC='$(CC)' CARGO='$(CARGO)' examples/demo
@@ -153,17 +154,19 @@ docs:
 	@mkdir -p build
 	$(Q)c/tools/options update
 
-FORMATTED = $(shell find c benches examples -name '*.[ch]' -o -name '*.cpp')
+FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
 
 format:
 	$(call need,$(CLANG_FORMAT),install clang-format)
 	$(Q)$(CLANG_FORMAT) -i $(FORMATTED)
 	$(Q)$(CARGO) fmt --all
+	$(Q)$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 
 format-check:
 	$(call need,$(CLANG_FORMAT),install clang-format)
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
 	$(Q)$(CARGO) fmt --all --check
+	$(Q)$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
 # ---- Installation -----------------------------------------------------------------------------------
 
@@ -218,6 +221,7 @@ help:
 	@echo 'make demo         a service, a C program and a preloaded program: before and after'
 	@echo 'make test         all tests; ends in "N passed, N failed"'
 	@echo 'make check        layers, warnings, installation, documentation'
+	@echo 'make fuzz         two fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'
 	@echo 'make bench        the criterion benchmarks'
@@ -226,7 +230,7 @@ help:
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
-	@echo 'make docs         puts the options into c/docs/options.md and README.md'
+	@echo 'make docs         puts the options into c/docs/options.md'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make clean        removes build/ and target/'
 	@echo ''

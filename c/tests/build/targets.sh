@@ -44,7 +44,7 @@ END_C
 
 if installed musl-gcc; then
     # make writes into build/ of the sources, so it works on a copy.
-    cp -r "$TEST_ROOT/c" "$TEST_ROOT/benches" "$TEST_ROOT/Makefile" "$scratch/"
+    cp -r "$TEST_ROOT"/{c,benches,fuzz,Makefile} "$scratch/"
     check musl_builds_the_libraries make -s -C "$scratch" CC=musl-gcc
     musl=(musl-gcc -pthread -I c/include "$scratch/program.c")
     check musl_links_the_archive "${musl[@]}" "$scratch/build/libhakmem.a" -o "$scratch/dynamic"
