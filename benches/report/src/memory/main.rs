@@ -98,7 +98,9 @@ fn main() -> Result<ExitCode> {
     fs::write(&path, page::render(&machine, &done))?;
     println!("\n{}\npage: {}", machine.join("\n"), path.display());
     for scenario in done.iter().filter(|scenario| page::has_plot(scenario)) {
-        let path = plan.root.join(format!("build/memory-{}.svg", scenario.name));
+        let path = plan
+            .root
+            .join(format!("build/memory-{}.svg", scenario.name));
         fs::write(&path, page::picture(scenario))?;
         println!("picture: {}", path.display());
     }

@@ -142,7 +142,9 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
 }
 
 fn attributes() -> String {
-    format!("viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"resident memory over time\"")
+    format!(
+        "viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"resident memory over time\""
+    )
 }
 
 /// The content of the svg element.
