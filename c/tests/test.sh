@@ -8,8 +8,9 @@
 set -u
 : "${TEST_ROOT:=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}"
 : "${TEST_BUILD:=$TEST_ROOT/build}" "${TEST_CC:=cc}" "${TEST_CXX:=c++}"
-library=$TEST_BUILD/libhakmem.so
-archive=$TEST_BUILD/libhakmem.a
+# The tests use both names.
+# shellcheck disable=SC2034
+library=$TEST_BUILD/libhakmem.so archive=$TEST_BUILD/libhakmem.a
 test_number=0 test_failed=0
 
 # A temporary folder for the test, which is removed at the end.

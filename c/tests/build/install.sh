@@ -58,8 +58,8 @@ if installed pkg-config; then
     pkg() { PKG_CONFIG_PATH=$place/lib/arch/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage pkg-config "$@"; }
     version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
     check_equal pkg_config_version "$(pkg --modversion hakmem)" "$version"
-    check pkg_config_compile "$TEST_CC" "$scratch/program.c" $(pkg --cflags --libs hakmem) \
-        -o "$scratch/with_pkg_config"
+    read -ra flags < <(pkg --cflags --libs hakmem)
+    check pkg_config_compile "$TEST_CC" "$scratch/program.c" "${flags[@]}" -o "$scratch/with_pkg_config"
     runs pkg_config_program_runs "$scratch/with_pkg_config"
 else
     skip pkg_config "not installed"
@@ -69,7 +69,7 @@ fi
 
 own=$scratch/own
 install_there() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$own" "$@" install 2>&1
+    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$own" install 2>&1
 }
 notes=$(install_there)
 check_match a_folder_that_the_loader_does_not_search_is_named "$notes" "LD_LIBRARY_PATH=$own/lib,"

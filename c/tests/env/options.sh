@@ -46,9 +46,8 @@ while read -r name usual least most choices; do
             check_takes "$variable" "$name" "$choice"
         done
         bad=(no_such_choice "${choices%%|*}x" "" " ${choices%%|*}")
-        first=${choices//|/ }
-        first=($first)
-        usual=${first[usual]}
+        IFS='|' read -ra names <<<"$choices"
+        usual=${names[usual]}
     else
         for value in "$least" "$most"; do
             check_takes "$variable" "$name" "$value"

@@ -18,7 +18,7 @@ summary() {
 python_test() {
     local module=$1 name=python_passes_$1 actual expected
     shift
-    (($# == 0)) || name+="_with_$(tr = _ <<<"$*")"
+    (($# == 0)) || name+="_with_$(tr "=" _ <<<"$*")"
     if ! "$python" -c "import test.$module" 2>/dev/null; then
         skip "$name" "this python3 comes without its tests (test.$module)"
         return

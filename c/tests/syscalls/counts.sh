@@ -17,7 +17,8 @@ calls() {
 limit() {
     local most=$1 name=$2 count
     shift 2
-    local label=${name}_$(tr ' ' _ <<<"$*")_makes_at_most_${most}_calls
+    local label
+    label=${name}_$(tr ' ' _ <<<"$*")_makes_at_most_${most}_calls
     if ! installed strace; then
         skip "$label" "not installed: strace"
     elif ! strace -qq -o /dev/null true 2>/dev/null; then
@@ -58,7 +59,7 @@ END
 # idle_once COMMAND...: prints its resident and anonymous KiB when it is idle.
 idle_once() {
     coproc idle { exec "$@"; }
-    local pid=$idle_PID
+    local pid=$!
     read -r -n 1 -u "${idle[0]}"
     awk '/^Rss:/ { rss = $2 } /^Anonymous:/ { print rss, $2 }' "/proc/$pid/smaps_rollup"
     kill "$pid"
