@@ -131,6 +131,12 @@ if installed man; then
 else
     skip manual "not installed"
 fi
+if installed mandoc; then
+    check_equal mandoc_finds_no_fault_in_the_manual \
+        "$(mandoc -T lint -W warning "$place/share/man/man3/hakmem.3" 2>&1)" ""
+else
+    skip mandoc_finds_no_fault_in_the_manual "not installed: mandoc"
+fi
 
 # The exports of the shared library: the interface, the C library's functions, C++'s operators.
 exported=$(nm -D --defined-only "$place/lib/arch/libhakmem.so" | awk '{ print $3 }')
