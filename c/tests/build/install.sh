@@ -30,25 +30,7 @@ check_equal installed_files \
 check_equal no_placeholder_remains "$(grep -rIl '@[A-Z]' "$place/lib" "$place/share")" ""
 
 # A program that succeeds only if its malloc is hakmem's.
-cat >"$scratch/program.c" <<'SOURCE'
-#include <hakmem.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-int main(void)
-{
-    char *p = malloc(100), *copy = strdup("copied by the C library");
-    struct hak_stats stats;
-    hak_stats(&stats, sizeof stats);
-    int ours = p && copy && stats.bytes_live >= 100 && hak_usable_size(copy) >= strlen(copy) &&
-               hak_validate() == 0;
-    free(p);
-    hak_free(copy);
-    puts(strcmp(hak_version(), HAK_VERSION_STRING) == 0 && ours ? "ours" : "not ours");
-    return !ours;
-}
-SOURCE
+cp c/tests/build/consumer/program.c "$scratch/"
 
 runs() {
     check_equal "$1" "$(LD_LIBRARY_PATH=$place/lib/arch "$2" 2>&1)" ours
