@@ -9,6 +9,9 @@
 
 #include <malloc.h>
 
+/* musl has the function of hakmem only, and no declaration. */
+void *pvalloc(size_t size);
+
 static const size_t spread[] = {0,       1,        17,        100,       1024,    1025,
                                 8 * KIB, 50 * KIB, 200 * KIB, 256 * KIB, MIB + 1, 40 * MIB};
 
