@@ -221,6 +221,13 @@ struct hak_class_stats {
 HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
                             size_t stats_bytes) HAK_NOEXCEPT;
 
+/* Fills the array `stats` for the classes 1, 2, ..., at most `count` of them, from one snapshot. An
+ * element has `stats_bytes` bytes, so pass sizeof(struct hak_class_stats), and its fields are filled
+ * as by hak_class_stats. Returns the number of all classes, also when the array is shorter. With
+ * `count` 0, `stats` may be NULL. */
+HAK_API size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes,
+                                   size_t count) HAK_NOEXCEPT;
+
 enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
 
 /* Writes all statistics through `write`, in pieces, or to standard error if `write` is NULL. They

@@ -309,6 +309,20 @@ unsafe extern "C" {
     pub fn hak_class_stats(index: c_uint, stats: *mut hak_class_stats, stats_bytes: usize)
     -> c_int;
 
+    /// Fills the array `stats` for the classes 1, 2, ..., at most `count` of them, from one
+    /// snapshot. An element has `stats_bytes` bytes: pass the size of [`struct@hak_class_stats`].
+    /// Returns the number of all classes, also when the array is shorter.
+    ///
+    /// # Safety
+    ///
+    /// `stats` must be valid for writes of `count * stats_bytes` bytes. It may be null if `count`
+    /// is 0.
+    pub fn hak_class_stats_all(
+        stats: *mut hak_class_stats,
+        stats_bytes: usize,
+        count: usize,
+    ) -> usize;
+
     /// Writes all statistics through `write`, in pieces. `None` writes to standard error. The
     /// statistics are collected first, and no lock is held while `write` runs.
     ///

@@ -55,6 +55,20 @@ int hak_class_stats(unsigned index, struct hak_class_stats *stats, size_t stats_
     return 0;
 }
 
+size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes, size_t count) {
+    size_t classes = HK_CLASS_COUNT - 1; /* class 0 is HK_CLASS_NONE */
+    if (count == 0)
+        return classes;
+
+    struct hk_stats_all all;
+    hk_stats_collect(&all);
+    for (size_t i = 0; i < count && i < classes; i++) {
+        const struct hak_class_stats *row = &all.classes[i + 1];
+        control_copy((char *)stats + i * stats_bytes, stats_bytes, row, sizeof *row);
+    }
+    return classes;
+}
+
 void hak_report(enum hak_report_format format,
                 void (*write)(void *arg, const char *text, size_t bytes), void *arg) {
     hk_report(format, write, arg);

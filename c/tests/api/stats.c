@@ -292,6 +292,72 @@ TEST(a_long_struct_is_filled_with_zeros) {
     CHECK(whole.known.bytes_mapped > 0);
 }
 
+enum { ROWS_MOST = 256 }; /* more than there are classes */
+
+TEST(one_call_fills_the_rows_of_all_classes) {
+    static struct hak_class_stats rows[ROWS_MOST];
+    void *block = hak_malloc(48);
+    REQUIRE(block);
+    memset(rows, 0xff, sizeof rows);
+    size_t classes = hak_class_stats_all(rows, sizeof rows[0], ROWS_MOST);
+    CHECK_EQ(classes, class_last());
+    for (unsigned index = FIRST_CLASS; index <= classes; index++) {
+        struct hak_class_stats row;
+        AT("class", index);
+        CHECK_EQ(hak_class_stats(index, &row, sizeof row), 0);
+        CHECK(memcmp(&row, &rows[index - 1], sizeof row) == 0);
+    }
+    test_place.names = NULL;
+    CHECK_GE(rows[class_of_bytes(48) - 1].blocks_live, 1);
+    CHECK_EQ(rows[classes].block_bytes, UINT64_MAX);
+    hak_free(block);
+}
+
+TEST(the_rows_of_one_snapshot_add_up_to_the_totals) {
+    static struct hak_class_stats rows[ROWS_MOST];
+    size_t classes = hak_class_stats_all(rows, sizeof rows[0], ROWS_MOST);
+    struct hak_stats stats = stats_now();
+    uint64_t live = stats.bytes_large;
+    for (size_t i = 0; i < classes; i++)
+        live += rows[i].blocks_live * rows[i].block_bytes;
+    CHECK_EQ(live, stats.bytes_live);
+}
+
+TEST(an_array_that_is_too_short_has_the_first_rows_and_is_not_overrun) {
+    struct hak_class_stats rows[3];
+    memset(rows, 0xff, sizeof rows);
+    CHECK_EQ(hak_class_stats_all(rows, sizeof rows[0], 2), class_last());
+    CHECK_EQ(rows[0].block_bytes, class_bytes(1));
+    CHECK_EQ(rows[1].block_bytes, class_bytes(2));
+    CHECK_EQ(rows[2].block_bytes, UINT64_MAX);
+    CHECK_EQ(hak_class_stats_all(NULL, 0, 0), class_last());
+}
+
+TEST(short_and_long_rows_lie_one_after_the_other) {
+    uint64_t brief[3][2]; /* block_bytes and slab_bytes alone */
+    memset(brief, 0xff, sizeof brief);
+    hak_class_stats_all((struct hak_class_stats *)(void *)brief, sizeof brief[0], 2);
+    for (unsigned i = 0; i < 2; i++) {
+        struct hak_class_stats row;
+        CHECK_EQ(hak_class_stats(i + 1, &row, sizeof row), 0);
+        CHECK_EQ(brief[i][0], row.block_bytes);
+        CHECK_EQ(brief[i][1], row.slab_bytes);
+    }
+    CHECK_EQ(brief[2][0], UINT64_MAX);
+
+    struct {
+        struct hak_class_stats known;
+        uint64_t later[2];
+    } whole[2];
+    memset(whole, 0xff, sizeof whole);
+    hak_class_stats_all(&whole[0].known, sizeof whole[0], 2);
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK_EQ(whole[i].known.block_bytes, class_bytes(i + 1));
+        CHECK_EQ(whole[i].later[0], 0);
+        CHECK_EQ(whole[i].later[1], 0);
+    }
+}
+
 TEST(there_is_no_class_zero_and_none_after_the_last) {
     struct hak_class_stats row;
     CHECK_EQ(hak_class_stats(0, &row, sizeof row), EINVAL);

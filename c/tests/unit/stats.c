@@ -61,11 +61,14 @@ TEST_FRESH(live_bytes_follow_blocks_of_every_class_and_large_ones) {
 }
 
 static void check_class_sums(void) {
+    static struct hak_class_stats rows[HK_CLASS_COUNT];
+    CHECK_EQ(hak_class_stats_all(rows, sizeof rows[0], HK_CLASS_COUNT), HK_CLASS_COUNT - 1);
     struct hak_stats total = stats();
     uint64_t live = total.bytes_large, cached = 0, slabs = 0, refills = 0, flushes = 0;
     for (unsigned class = 1; class < HK_CLASS_COUNT; ++class) {
         struct hak_class_stats row = class_stats(class);
         AT("class", class);
+        CHECK(memcmp(&row, &rows[class - 1], sizeof row) == 0);
         CHECK_EQ(row.block_bytes, hk_classes[class].block_bytes);
         CHECK_EQ(row.slab_bytes, hk_classes[class].granules * HK_GRANULE_BYTES);
         CHECK_EQ(row.blocks_live + row.blocks_cached + row.blocks_free,
