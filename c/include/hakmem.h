@@ -157,6 +157,24 @@ HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
  * `value_bytes` is too small (32 is always enough). */
 HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HAK_NOEXCEPT;
 
+/* One row of the table of options. The strings are static. */
+struct hak_option_info {
+    const char *name;       /* as in hak_option_set */
+    const char *help;       /* the meaning, as in the documentation */
+    const char *choices;    /* the values, such as "abort|continue", or NULL for a number */
+    uint64_t default_value; /* a number, or the position of a choice, from 0 */
+    uint64_t least;         /* the smallest and the largest number */
+    uint64_t most;
+    int is_size;  /* 1: bytes, as 209715200 or 200M, or per cent of the cgroup's limit, as 80% */
+    int at_start; /* 1: read only at start, so hak_option_set returns EBUSY */
+};
+
+/* Fills the first `info_bytes` bytes of *info for the option `index` (0, 1, ...). Pass
+ * sizeof(struct hak_option_info). New fields are only added at the end. Fields that the library does
+ * not know are set to zero. Returns 0, or ENOENT when there is no such option. */
+HAK_API int hak_option_info(unsigned index, struct hak_option_info *info,
+                            size_t info_bytes) HAK_NOEXCEPT;
+
 /* A program may define this symbol to configure hakmem at link time: "name=value,name=value". The
  * environment takes precedence. */
 extern HAK_API const char *hak_conf __attribute__((weak));

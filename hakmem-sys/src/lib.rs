@@ -191,6 +191,46 @@ unsafe extern "C" {
     pub fn hak_option_get(name: *const c_char, value: *mut c_char, value_bytes: usize) -> c_int;
 }
 
+/// The result of [`hak_option_info()`]: one row of the table of options. The strings are static and
+/// end with a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hak_option_info {
+    /// The name, as in [`hak_option_set`].
+    pub name: *const c_char,
+    /// The meaning, as in the documentation.
+    pub help: *const c_char,
+    /// The values, such as `"abort|continue"`, or null for a number.
+    pub choices: *const c_char,
+    /// A number, or the position of a choice, from 0.
+    pub default_value: u64,
+    /// The smallest number.
+    pub least: u64,
+    /// The largest number.
+    pub most: u64,
+    /// 1 for a number of bytes, which may have a unit (`200M`) or be a percentage of the cgroup's
+    /// limit (`80%`).
+    pub is_size: c_int,
+    /// 1 if the option is read only when the program starts. [`hak_option_set`] then returns
+    /// `EBUSY`.
+    pub at_start: c_int,
+}
+
+// The list of options.
+unsafe extern "C" {
+    /// Fills the first `info_bytes` bytes of `*info` for the option `index` (0, 1, ...). Pass the
+    /// size of [`struct@hak_option_info`]. Returns 0 on success.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOENT` if there is no such option.
+    ///
+    /// # Safety
+    ///
+    /// `info` must be valid for writes of `info_bytes` bytes.
+    pub fn hak_option_info(index: c_uint, info: *mut hak_option_info, info_bytes: usize) -> c_int;
+}
+
 /// The result of [`hak_stats()`]. Bytes are current values unless stated otherwise. Counts start
 /// with the process.
 #[repr(C)]

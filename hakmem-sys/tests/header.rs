@@ -222,7 +222,7 @@ fn c_type(kind: &Type) -> String {
                 "c_uint" => "unsigned int".to_owned(),
                 "usize" => "size_t".to_owned(),
                 "u64" => "uint64_t".to_owned(),
-                "hak_stats" | "hak_class_stats" => format!("struct {name}"),
+                "hak_stats" | "hak_class_stats" | "hak_option_info" => format!("struct {name}"),
                 "hak_prewarm_set" | "hak_report_format" => format!("enum {name}"),
                 _ => panic!("{name} has no C counterpart here"),
             }
@@ -327,6 +327,8 @@ fn a_changed_declaration_is_found() {
             "pub bytes_of_threads: u64,\n pub threads: u64",
         ),
         ("pub blocks_free: u64,", ""),
+        ("pub help: *const c_char", "pub help: *mut c_char"),
+        ("pub is_size: c_int", "pub is_size: u64"),
         ("hak_prewarm_set = 2", "hak_prewarm_set = 3"),
         (
             "HAK_VERSION_MINOR: c_int = 1",

@@ -40,6 +40,14 @@ static void control_copy(void *to, size_t to_bytes, const void *from, size_t fro
     memset((char *)to + bytes, 0, to_bytes - bytes);
 }
 
+int hak_option_info(unsigned index, struct hak_option_info *info, size_t info_bytes) {
+    struct hak_option_info row;
+    if (!hk_option_info(index, &row))
+        return ENOENT;
+    control_copy(info, info_bytes, &row, sizeof row);
+    return 0;
+}
+
 void hak_stats(struct hak_stats *stats, size_t stats_bytes) {
     struct hk_stats_all all;
     hk_stats_collect(&all);

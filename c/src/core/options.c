@@ -28,11 +28,12 @@ struct option_row {
     uint64_t most;
     const char *choices;
     enum option_when when;
+    const char *help;
 };
 
 static const struct option_row option_rows[HK_OPTION_COUNT] = {
 #define OPTION(name, fallback, least, most, choices, when, help)                                   \
-    {#name, fallback, least, most, choices, when},
+    {#name, fallback, least, most, choices, when, help},
 #include "options.def"
 #undef OPTION
 };
@@ -415,4 +416,21 @@ bool hk_option_describe(unsigned index, const char **name, char *value, size_t v
         return false;
     *name = option_rows[index].name;
     return option_get((int)index, value, value_bytes) == 0;
+}
+
+bool hk_option_info(unsigned index, struct hak_option_info *info) {
+    if (index >= HK_OPTION_COUNT)
+        return false;
+    const struct option_row *row = &option_rows[index];
+    *info = (struct hak_option_info){
+        .name = row->name,
+        .help = row->help,
+        .choices = option_is_size(row) ? NULL : row->choices,
+        .default_value = row->fallback,
+        .least = row->least,
+        .most = row->most,
+        .is_size = option_is_size(row),
+        .at_start = row->when == START,
+    };
+    return true;
 }

@@ -46,4 +46,8 @@ int hk_option_get(const char *name, char *value, size_t value_bytes);
  * option. */
 bool hk_option_describe(unsigned index, const char **name, char *value, size_t value_bytes);
 
+/* The option's row of the table. False past the last. */
+struct hak_option_info;
+bool hk_option_info(unsigned index, struct hak_option_info *info);
+
 #endif
