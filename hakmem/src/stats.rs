@@ -2,7 +2,6 @@
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use core::ffi::c_uint;
 use core::iter::FusedIterator;
 
 use crate::sys;
@@ -140,20 +139,43 @@ pub fn stats() -> Stats {
     stats.into()
 }
 
+/// Room for the rows of all size classes.
+const CLASSES_MAX: usize = 128;
+
 /// Returns the counters of each size class, in ascending order of block size. The class of 8 bytes
 /// is an exception: it comes last.
+///
+/// All rows come from one snapshot, which this function takes. It does not allocate, because the
+/// iterator contains the rows, about 10 KiB. If hakmem is the global allocator, collecting them
+/// into a `Vec` allocates from hakmem, but after the snapshot, so the rows do not count this `Vec`.
+///
+/// The iterator is empty where the system allocator replaces hakmem.
+///
+/// # Examples
 ///
 /// ```
 /// let fullest = hakmem::class_stats().max_by_key(|class| class.blocks_live * class.block_bytes);
 /// println!("{fullest:?}");
 /// ```
-pub fn class_stats() -> impl FusedIterator<Item = ClassStats> {
-    (1..=c_uint::MAX).map_while(one_class).fuse()
+pub fn class_stats() -> impl ExactSizeIterator<Item = ClassStats> + FusedIterator {
+    let mut rows = [sys::hak_class_stats::default(); CLASSES_MAX];
+    let row_bytes = size_of_val(&rows[0]);
+    // SAFETY: `rows` is a local array of this many rows of this size.
+    let classes = unsafe { sys::hak_class_stats_all(rows.as_mut_ptr(), row_bytes, rows.len()) };
+    rows.into_iter().take(classes).map(ClassStats::from)
 }
 
-fn one_class(index: c_uint) -> Option<ClassStats> {
-    let mut stats = sys::hak_class_stats::default();
-    // SAFETY: `stats` is a local variable of the given size.
-    let error = unsafe { sys::hak_class_stats(index, &mut stats, size_of_val(&stats)) };
-    (error == 0).then(|| stats.into())
+#[cfg(test)]
+mod tests {
+    use core::ptr;
+
+    use super::*;
+
+    #[test]
+    fn there_is_room_for_the_rows_of_all_classes() {
+        // SAFETY: an array of no rows may be null.
+        let classes = unsafe { sys::hak_class_stats_all(ptr::null_mut(), 0, 0) };
+        assert!(classes <= CLASSES_MAX);
+        assert_eq!(class_stats().len(), classes);
+    }
 }

@@ -19,8 +19,7 @@ pub(crate) type hak_stats = hakmem_sys::hak_stats;
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
 
-// The numbers are the same on all of Linux.
-const EINVAL: c_int = 22;
+// As on Linux, also on other systems.
 const ENOENT: c_int = 2;
 
 /// # Safety
@@ -118,12 +117,12 @@ pub(crate) unsafe fn hak_stats(_stats: *mut hak_stats, _stats_bytes: usize) {}
 /// # Safety
 ///
 /// There are no requirements, because there are no classes and nothing is written.
-pub(crate) unsafe fn hak_class_stats(
-    _index: c_uint,
+pub(crate) unsafe fn hak_class_stats_all(
     _stats: *mut hak_class_stats,
     _stats_bytes: usize,
-) -> c_int {
-    EINVAL
+    _count: usize,
+) -> usize {
+    0
 }
 
 /// # Safety

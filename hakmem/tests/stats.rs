@@ -51,6 +51,7 @@ fn the_counters_follow_what_the_program_does() {
     wait_for_the_harness();
     live_bytes_rise_by_what_is_allocated_and_fall_when_it_is_freed();
     each_class_counts_its_own_blocks();
+    all_classes_come_from_one_snapshot();
     large_blocks_are_counted_as_large();
     prewarming_adds_cached_blocks_and_nothing_live();
     trimming_empties_the_cache_and_returns_memory();
@@ -90,6 +91,30 @@ fn each_class_counts_its_own_blocks() {
     let (after, cached) = class(48);
     assert_eq!(after, live);
     assert!(cached > 0);
+}
+
+fn all_classes_come_from_one_snapshot() {
+    let mut held = Vec::with_capacity(1000);
+    let before: Vec<_> = hakmem::class_stats().collect();
+    let snapshot = hakmem::class_stats();
+    held.extend(blocks(1000, 3000));
+    let during: Vec<_> = snapshot.collect();
+    held.drain(..).for_each(Block::free);
+
+    let live = |classes: &[hakmem::ClassStats]| {
+        let class = classes.iter().find(|class| class.block_bytes == 3072);
+        class.expect("there is such a class").blocks_live
+    };
+    assert_eq!(live(&during), live(&before));
+    assert_eq!(during.len(), before.len());
+
+    // The blocks of all classes and the large ones are all that is live.
+    let classes = hakmem::class_stats();
+    let stats = hakmem::stats();
+    let small: u64 = classes
+        .map(|class| class.blocks_live * class.block_bytes)
+        .sum();
+    assert_eq!(small + stats.bytes_large, stats.bytes_live);
 }
 
 fn large_blocks_are_counted_as_large() {
