@@ -9,15 +9,21 @@ use core::ffi::{CStr, c_char};
 ///
 /// Use it once, at the top level of the program's own crate. A program with two uses does not link.
 /// When the program starts, hakmem prints a line to standard error for each unknown option and each
-/// invalid value, and ignores it.
+/// invalid value, and ignores it. Where the system allocator replaces hakmem, the macro has no
+/// effect.
+///
+/// # Examples
 ///
 /// ```
+/// use std::time::Duration;
+///
 /// #[global_allocator]
 /// static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
 /// hakmem::conf!("prewarm=tiny,purge_delay_ms=250");
 ///
 /// fn main() {
-///     assert_eq!(hakmem::options::PURGE_DELAY_MS.get(), Ok(250));
+///     let delay = hakmem::options::PURGE_DELAY.get();
+///     assert_eq!(delay, Ok(Duration::from_millis(250)));
 /// }
 /// ```
 #[macro_export]

@@ -87,7 +87,7 @@ unsafe impl GlobalAlloc for Hakmem {
 /// of their cached blocks. Under a seccomp filter, other threads empty their caches on their next
 /// slow call.
 ///
-/// hakmem also returns memory by itself, after [`options::PURGE_DELAY_MS`]. Call this function when
+/// hakmem also returns memory by itself, after [`options::PURGE_DELAY`]. Call this function when
 /// the program is about to be idle, for instance before a long sleep. Later allocations then incur
 /// page faults.
 ///

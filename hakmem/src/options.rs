@@ -1,19 +1,19 @@
-//! Typed run-time options that can be set and read.
+//! Run-time options that can be set, read and listed.
 //!
 //! | constant | name | default | values | can be set |
 //! |---|---|---|---|---|
 //! | [`PREWARM`] | `prewarm` | `off` | `off`, `tiny`, `pool`, `all`, `adaptive` | any time |
-//! | [`THREAD_CACHE_KB`] | `thread_cache_kb` | 8192 | 0 to 1048576 | any time |
-//! | [`CACHE_TOTAL_MB`] | `cache_total_mb` | 0 | 0 to 1048576 | any time |
+//! | [`THREAD_CACHE_BYTES`] | `thread_cache_kb` | 8192 | 0 to 1048576 | any time |
+//! | [`CACHE_TOTAL_BYTES`] | `cache_total_mb` | 0 | 0 to 1048576 | any time |
 //! | [`HEAPS`] | `heaps` | 0 | 0 to 256 | at start |
-//! | [`POOL_TLS_ARENA_MB_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
-//! | [`POOL_TLS_ARENA_MB_MAX`] | `pool_tls_arena_mb_max` | 8 | 1 to 64 | any time |
+//! | [`POOL_TLS_ARENA_BYTES_INIT`] | `pool_tls_arena_mb_init` | 1 | 1 to 64 | any time |
+//! | [`POOL_TLS_ARENA_BYTES_MAX`] | `pool_tls_arena_mb_max` | 8 | 1 to 64 | any time |
 //! | [`POOL_TLS_ARENA_GROWTH_LEVELS`] | `pool_tls_arena_growth_levels` | 3 | 0 to 16 | any time |
-//! | [`LARGE_CACHE_MB`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
-//! | [`PURGE_DELAY_MS`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
-//! | [`PURGE_THREAD_MB`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
+//! | [`LARGE_CACHE_BYTES`] | `large_cache_mb` | 64 | 0 to 1048576 | any time |
+//! | [`PURGE_DELAY`] | `purge_delay_ms` | 1000 | 0 to 86400000 | any time |
+//! | [`PURGE_THREAD_BYTES`] | `purge_thread_mb` | 16 | 0 to 1048576 | any time |
 //! | [`BACKGROUND`] | `background` | `auto` | `auto`, `always`, `never` | any time |
-//! | [`HUGE_PAGE_MB`] | `huge_page_mb` | 4 | 0 to 1048576 | any time |
+//! | [`HUGE_PAGE_BYTES`] | `huge_page_mb` | 4 | 0 to 1048576 | any time |
 //! | [`LIMIT_SOFT`] | `limit_soft` | 0 | bytes | any time |
 //! | [`LIMIT_HARD`] | `limit_hard` | 0 | bytes | any time |
 //! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
@@ -25,22 +25,59 @@
 //!
 //! - [`conf!`](crate::conf!), when the program is linked,
 //! - the environment variable `HAKMEM_` followed by the name in capitals, when the program starts,
-//! - [`Opt::set`], while the program runs.
+//! - [`Opt::set`] or [`set`], while the program runs.
+//!
+//! # Units
+//!
+//! The constants are typed: sizes and limits are in bytes, and times are a [`Duration`]. In
+//! [`conf!`](crate::conf!), in the environment, in [`set`], and in the columns of defaults and
+//! values above, a number has the unit in the option's name: `_kb` is KiB, `_mb` is MiB, and `_ms`
+//! is milliseconds.
+//!
+//! hakmem keeps a number in this unit. A constant rounds a value up to the next whole unit, so only
+//! 0 has the special meaning of 0. [`Opt::get`] returns the rounded value.
+//!
+//! # Examples
+//!
+//! By constant, with types:
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use hakmem::options::{self, Checks, Error};
 //!
-//! options::PURGE_DELAY_MS.set(100)?;
-//! assert_eq!(options::PURGE_DELAY_MS.get()?, 100);
+//! options::PURGE_DELAY.set(Duration::from_millis(100))?;
+//! assert_eq!(options::PURGE_DELAY.get()?, Duration::from_millis(100));
+//! options::THREAD_CACHE_BYTES.set(1 << 20)?;
 //! assert_eq!(options::CHECKS.set(Checks::Full), Err(Error::AtStart));
 //! # Ok::<(), Error>(())
+//! ```
+//!
+//! By name, for instance from a configuration file:
+//!
+//! ```
+//! use hakmem::options;
+//!
+//! options::set("purge_delay_ms", "500")?;
+//! for option in options::all().filter(|option| option.value != option.default) {
+//!     println!("{} is {}, not {}", option.name, option.value, option.default);
+//! }
+//! # Ok::<(), options::Error>(())
 //! ```
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-use core::ffi::{CStr, c_char, c_int};
+mod list;
+mod text;
+
+use core::ffi::{CStr, c_int};
 use core::fmt::{self, Write as _};
 use core::marker::PhantomData;
+use core::time::Duration;
+
+pub use list::{Choices, Info, Values, all, get, set};
+use text::Buffer;
+pub use text::Text;
 
 use crate::{Prewarm, sys};
 
@@ -48,6 +85,8 @@ use crate::{Prewarm, sys};
 #[derive(Debug)]
 pub struct Opt<T> {
     name: &'static CStr,
+    /// The unit of the number in C: bytes of a size, or nanoseconds of a duration.
+    unit: u64,
     value: PhantomData<fn(T) -> T>,
 }
 
@@ -55,10 +94,11 @@ pub struct Opt<T> {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Error {
-    /// There is no such option. This happens only where the system allocator replaces hakmem, that
-    /// is, under Miri and with `--cfg hakmem_system`.
+    /// There is no such option. For the constants of this module, this happens only where the
+    /// system allocator replaces hakmem.
     Unknown,
-    /// The value is out of range. The old value stays.
+    /// The value does not parse, or is out of range. The old value stays. [`Info::values`] are the
+    /// values that can be set.
     Invalid,
     /// The option is read only once, when the program starts. Use [`conf!`](crate::conf!) or the
     /// environment instead.
@@ -68,9 +108,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Unknown => "there is no such option",
-            Self::Invalid => "the value is out of the option's range",
-            Self::AtStart => "the option is read at start only",
+            Self::Unknown => "hakmem has no such option",
+            Self::Invalid => "the value does not parse or is out of the option's range",
+            Self::AtStart => "the option can be set only before the program starts",
         })
     }
 }
@@ -127,12 +167,20 @@ pub enum Deepbind {
     Keep,
 }
 
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MILLISECOND: u64 = 1_000_000;
+
 /// Defines the constants.
 macro_rules! options {
-    ($($(#[$doc:meta])* $constant:ident: $kind:ty = $name:literal;)*) => {
+    ($($(#[$doc:meta])* $constant:ident: $kind:ty = $name:literal $(in $unit:ident)?;)*) => {
         $(
             $(#[$doc])*
-            pub const $constant: Opt<$kind> = Opt { name: $name, value: PhantomData };
+            pub const $constant: Opt<$kind> = Opt {
+                name: $name,
+                unit: 1 $(* $unit)?,
+                value: PhantomData,
+            };
         )*
     };
 }
@@ -140,35 +188,37 @@ macro_rules! options {
 options! {
     /// The blocks that the cache of each new thread is filled with.
     PREWARM: Prewarm = c"prewarm";
-    /// Maximum size of a thread's cache, in KiB. 0 disables thread caches.
-    THREAD_CACHE_KB: u64 = c"thread_cache_kb";
-    /// Maximum size of all thread caches together, in MiB. 0 means 8 for each CPU that the process
-    /// may use, or 0.5 for each thread if that is more.
-    CACHE_TOTAL_MB: u64 = c"cache_total_mb";
+    /// Maximum size of a thread's cache in bytes, in steps of 1 KiB. 0 disables thread caches.
+    THREAD_CACHE_BYTES: u64 = c"thread_cache_kb" in KIB;
+    /// Maximum size of all thread caches together in bytes, in steps of 1 MiB. 0 means 8 MiB for
+    /// each CPU that the process may use, or 512 KiB for each thread if that is more.
+    CACHE_TOTAL_BYTES: u64 = c"cache_total_mb" in MIB;
     /// Number of heaps that threads are spread over. 0 means one for each CPU that the process may
     /// use.
     HEAPS: u64 = c"heaps";
-    /// Size of a heap's first chunk, in MiB.
-    POOL_TLS_ARENA_MB_INIT: u64 = c"pool_tls_arena_mb_init";
-    /// Maximum size of a chunk, in MiB.
-    POOL_TLS_ARENA_MB_MAX: u64 = c"pool_tls_arena_mb_max";
+    /// Size of a heap's first chunk in bytes, in steps of 1 MiB.
+    POOL_TLS_ARENA_BYTES_INIT: u64 = c"pool_tls_arena_mb_init" in MIB;
+    /// Maximum size of a chunk in bytes, in steps of 1 MiB.
+    POOL_TLS_ARENA_BYTES_MAX: u64 = c"pool_tls_arena_mb_max" in MIB;
     /// Number of times that the chunk size of a heap doubles.
     POOL_TLS_ARENA_GROWTH_LEVELS: u64 = c"pool_tls_arena_growth_levels";
-    /// Size of the cache of freed large mappings, in MiB. The cache grows beyond this size if the
-    /// program soon maps as much memory again.
-    LARGE_CACHE_MB: u64 = c"large_cache_mb";
-    /// Milliseconds until free memory is returned to the operating system. 0 means at the next
-    /// opportunity.
-    PURGE_DELAY_MS: u64 = c"purge_delay_ms";
-    /// Minimum amount of memory, in MiB, free or in use, for a background thread to return memory
-    /// while the program is idle. 0 means never.
-    PURGE_THREAD_MB: u64 = c"purge_thread_mb";
+    /// Size of the cache of freed large mappings in bytes, in steps of 1 MiB. The cache grows
+    /// beyond this size if the program soon maps as much memory again.
+    LARGE_CACHE_BYTES: u64 = c"large_cache_mb" in MIB;
+    /// Time until free memory is returned to the operating system, in steps of 1 ms and at most 24
+    /// hours. 0 means at the next opportunity.
+    PURGE_DELAY: Duration = c"purge_delay_ms" in MILLISECOND;
+    /// Minimum amount of memory in bytes, free or in use, for a background thread to return memory
+    /// while the program is idle, in steps of 1 MiB. 0 means never.
+    PURGE_THREAD_BYTES: u64 = c"purge_thread_mb" in MIB;
     /// Whether hakmem may start a background thread that returns memory.
     BACKGROUND: Background = c"background";
-    /// Size of a heap, in MiB, from which it requests huge pages for new memory. 0 means never.
-    HUGE_PAGE_MB: u64 = c"huge_page_mb";
-    /// Bytes in use above which all free memory is returned. 0 means no limit. The environment and
-    /// [`conf!`](crate::conf!) also accept a percentage of the cgroup's limit, such as `80%`.
+    /// Size of a heap in bytes from which it requests huge pages for new memory, in steps of 1 MiB.
+    /// 0 means never.
+    HUGE_PAGE_BYTES: u64 = c"huge_page_mb" in MIB;
+    /// Bytes in use above which all free memory is returned. 0 means no limit. [`set`],
+    /// [`conf!`](crate::conf!) and the environment also accept units, such as `1.5G`, and a
+    /// percentage of the cgroup's limit, such as `80%`.
     LIMIT_SOFT: u64 = c"limit_soft";
     /// Bytes in use above which allocations fail. The format is that of [`LIMIT_SOFT`].
     LIMIT_HARD: u64 = c"limit_hard";
@@ -184,9 +234,14 @@ options! {
 }
 
 impl<T: Value> Opt<T> {
-    /// Returns the name, as used in [`conf!`](crate::conf!). The name of the environment variable
-    /// is
-    /// `HAKMEM_` followed by this name in capitals.
+    /// Returns the name, as used in [`set`] and in [`conf!`](crate::conf!). The name of the
+    /// environment variable is `HAKMEM_` followed by this name in capitals.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(hakmem::options::PURGE_DELAY.name(), "purge_delay_ms");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name.to_str().unwrap_or_default()
@@ -197,16 +252,21 @@ impl<T: Value> Opt<T> {
     /// # Errors
     ///
     /// [`Error::Unknown`] where the system allocator replaces hakmem.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use hakmem::options;
+    ///
+    /// assert_eq!(options::LARGE_CACHE_BYTES.get(), Ok(64 << 20));
+    /// ```
     pub fn get(&self) -> Result<T, Error> {
-        let mut text = Text::default();
-        let bytes = text.0.len();
-        // SAFETY: the name ends with a NUL, and the text has room for `bytes` bytes.
-        let status = unsafe { sys::hak_option_get(self.name.as_ptr(), text.0.as_mut_ptr(), bytes) };
-        outcome(status)?;
-        T::parse(text.as_str()).ok_or(Error::Invalid)
+        // SAFETY: the name is a C string.
+        let text = unsafe { list::value(self.name.as_ptr()) }?;
+        T::parse(&text, self.unit).ok_or(Error::Invalid)
     }
 
-    /// Sets the value.
+    /// Sets the value. Sizes and durations are rounded up to the unit in the option's name.
     ///
     /// # Errors
     ///
@@ -215,15 +275,31 @@ impl<T: Value> Opt<T> {
     /// - [`Error::Invalid`] if the value is out of range,
     /// - [`Error::AtStart`] if the option is read only when the program starts,
     /// - [`Error::Unknown`] where the system allocator replaces hakmem.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use hakmem::options::{self, Error};
+    ///
+    /// options::PURGE_DELAY.set(Duration::from_micros(1500))?;
+    /// assert_eq!(options::PURGE_DELAY.get()?, Duration::from_millis(2));
+    /// let days = Duration::from_secs(2 * 86_400);
+    /// assert_eq!(options::PURGE_DELAY.set(days), Err(Error::Invalid));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn set(&self, value: T) -> Result<(), Error> {
-        let mut text = Text::default();
-        value.print(&mut text).map_err(|_| Error::Invalid)?;
-        // SAFETY: both texts end with a NUL.
-        outcome(unsafe { sys::hak_option_set(self.name.as_ptr(), text.0.as_ptr()) })
+        let mut text = Buffer::EMPTY;
+        value
+            .print(self.unit, &mut text)
+            .map_err(|_| Error::Invalid)?;
+        // SAFETY: both texts are C strings.
+        outcome(unsafe { sys::hak_option_set(self.name.as_ptr(), text.as_ptr()) })
     }
 }
 
-// The numbers are the same on all of Linux.
+// The numbers are the same on all of Linux. Elsewhere, `system.rs` returns them.
 const ENOENT: c_int = 2;
 const EBUSY: c_int = 16;
 
@@ -236,36 +312,6 @@ fn outcome(status: c_int) -> Result<(), Error> {
     }
 }
 
-/// The text of a value. It has room for the longest value, and always ends with a NUL.
-#[derive(Default)]
-struct Text([c_char; 32]);
-
-impl Text {
-    fn bytes(&self) -> &[u8] {
-        // SAFETY: c_char and u8 have the same size and alignment, and all bit patterns are valid.
-        unsafe { &*(&raw const self.0).cast::<[u8; 32]>() }
-    }
-
-    fn as_str(&self) -> &str {
-        let text = CStr::from_bytes_until_nul(self.bytes()).unwrap_or_default();
-        text.to_str().unwrap_or_default()
-    }
-}
-
-impl fmt::Write for Text {
-    fn write_str(&mut self, more: &str) -> fmt::Result {
-        let start = self.as_str().len();
-        let room = self
-            .0
-            .get_mut(start..start + more.len() + 1)
-            .ok_or(fmt::Error)?;
-        for (to, from) in room.iter_mut().zip(more.bytes()) {
-            *to = from as c_char;
-        }
-        Ok(())
-    }
-}
-
 /// The types of option values.
 #[expect(
     private_bounds,
@@ -274,27 +320,38 @@ impl fmt::Write for Text {
 pub trait Value: Printed {}
 impl<T: Printed> Value for T {}
 
+/// Conversion to and from the text of a value in C, where numbers count units of [`Opt::unit`].
 trait Printed: Copy {
-    fn print(self, text: &mut Text) -> fmt::Result;
-    fn parse(text: &str) -> Option<Self>;
+    fn print(self, unit: u64, text: &mut Buffer) -> fmt::Result;
+    fn parse(text: &str, unit: u64) -> Option<Self>;
 }
 
 impl Printed for u64 {
-    fn print(self, text: &mut Text) -> fmt::Result {
-        write!(text, "{self}")
+    fn print(self, unit: u64, text: &mut Buffer) -> fmt::Result {
+        write!(text, "{}", self.div_ceil(unit))
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        text.parse().ok()
+    fn parse(text: &str, unit: u64) -> Option<Self> {
+        text.parse::<u64>().ok()?.checked_mul(unit)
+    }
+}
+
+impl Printed for Duration {
+    fn print(self, unit: u64, text: &mut Buffer) -> fmt::Result {
+        write!(text, "{}", self.as_nanos().div_ceil(u128::from(unit)))
+    }
+
+    fn parse(text: &str, unit: u64) -> Option<Self> {
+        u64::parse(text, unit).map(Self::from_nanos)
     }
 }
 
 impl Printed for bool {
-    fn print(self, text: &mut Text) -> fmt::Result {
-        u64::from(self).print(text)
+    fn print(self, unit: u64, text: &mut Buffer) -> fmt::Result {
+        u64::from(self).print(unit, text)
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, _unit: u64) -> Option<Self> {
         match text {
             "0" => Some(false),
             "1" => Some(true),
@@ -307,13 +364,13 @@ impl Printed for bool {
 macro_rules! named {
     ($kind:ident { $($value:ident: $name:literal),* $(,)? }) => {
         impl Printed for $kind {
-            fn print(self, text: &mut Text) -> fmt::Result {
+            fn print(self, _unit: u64, text: &mut Buffer) -> fmt::Result {
                 text.write_str(match self {
                     $(Self::$value => $name,)*
                 })
             }
 
-            fn parse(text: &str) -> Option<Self> {
+            fn parse(text: &str, _unit: u64) -> Option<Self> {
                 match text {
                     $($name => Some(Self::$value),)*
                     _ => None,
@@ -351,16 +408,19 @@ named!(Background {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
     use super::*;
+
+    /// Prints and parses a value with a unit.
+    fn through_text<T: Value>(value: T, unit: u64) -> Option<T> {
+        let mut text = Buffer::EMPTY;
+        value.print(unit, &mut text).expect("it fits");
+        T::parse(text.as_str(), unit)
+    }
 
     #[test]
     fn a_value_that_is_printed_parses_to_itself() {
         fn check<T: Value + PartialEq + fmt::Debug>(value: T) {
-            let mut text = Text::default();
-            value.print(&mut text).expect("it fits");
-            assert_eq!(T::parse(text.as_str()), Some(value));
+            assert_eq!(through_text(value, 1), Some(value));
         }
         for number in [0, 1, 86_400_000, u64::MAX] {
             check(number);
@@ -392,11 +452,25 @@ mod tests {
     }
 
     #[test]
-    fn text_that_does_not_fit_with_its_nul_is_refused() {
-        let mut text = Text::default();
-        assert_eq!(text.write_str(&"x".repeat(31)), Ok(()));
-        assert_eq!(text.as_str().len(), 31);
-        assert_eq!(text.write_str("x"), Err(fmt::Error));
+    fn sizes_are_rounded_up_to_whole_units() {
+        for (bytes, rounded) in [(0, 0), (1, MIB), (MIB, MIB), (MIB + 1, 2 * MIB)] {
+            assert_eq!(through_text(bytes, MIB), Some(rounded));
+        }
+        assert_eq!(through_text(u64::MAX, MIB), None, "it does not fit a u64");
+    }
+
+    #[test]
+    fn durations_are_rounded_up_to_whole_units() {
+        let milliseconds = Duration::from_millis;
+        for (time, rounded) in [
+            (Duration::ZERO, milliseconds(0)),
+            (Duration::from_nanos(1), milliseconds(1)),
+            (milliseconds(1), milliseconds(1)),
+            (Duration::from_nanos(1_000_001), milliseconds(2)),
+        ] {
+            assert_eq!(through_text(time, MILLISECOND), Some(rounded));
+        }
+        assert_eq!(through_text(Duration::MAX, MILLISECOND), None);
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) use hakmem_sys::{
 pub(crate) type hak_stats = hakmem_sys::hak_stats;
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_option_info = hakmem_sys::hak_option_info;
 
 // As on Linux, also on other systems.
 const ENOENT: c_int = 2;
@@ -105,6 +107,17 @@ pub(crate) unsafe fn hak_option_get(
     _name: *const c_char,
     _value: *mut c_char,
     _value_bytes: usize,
+) -> c_int {
+    ENOENT
+}
+
+/// # Safety
+///
+/// There are no requirements, because there are no options and nothing is written.
+pub(crate) unsafe fn hak_option_info(
+    _index: c_uint,
+    _info: *mut hak_option_info,
+    _info_bytes: usize,
 ) -> c_int {
     ENOENT
 }

@@ -5,6 +5,7 @@
 
 use std::env;
 use std::process::Command;
+use std::time::Duration;
 
 use hakmem::options;
 
@@ -14,7 +15,7 @@ hakmem::conf!("purge_delay_ms=123,heaps=3");
 
 #[test]
 fn conf_sets_options_before_the_first_allocation() {
-    assert_eq!(options::PURGE_DELAY_MS.get(), Ok(123));
+    assert_eq!(options::PURGE_DELAY.get(), Ok(Duration::from_millis(123)));
     assert_eq!(options::HEAPS.get(), Ok(3));
 }
 
@@ -37,6 +38,6 @@ fn the_environment_takes_precedence() {
 #[test]
 #[ignore = "runs in the environment that the test above sets"]
 fn what_the_environment_left() {
-    assert_eq!(options::PURGE_DELAY_MS.get(), Ok(456));
+    assert_eq!(options::PURGE_DELAY.get(), Ok(Duration::from_millis(456)));
     assert_eq!(options::HEAPS.get(), Ok(3));
 }

@@ -50,28 +50,48 @@ fn core_rows() -> Vec<Row> {
     rows.collect()
 }
 
-#[test]
-fn the_constants_are_the_options_of_the_core_in_name_order_and_type() {
-    // A constant's line: `    HEAPS: u64 = c"heaps";`
-    let constants: Vec<_> = OPTIONS
-        .lines()
-        .filter_map(|line| {
-            let (constant, rest) = line.strip_suffix("\";")?.split_once(": ")?;
-            let (kind, name) = rest.split_once(" = c\"")?;
-            assert_eq!(constant.trim().to_lowercase(), name);
-            let kind = if ["u64", "bool"].contains(&kind) {
-                kind
-            } else {
-                "an enum"
-            };
-            Some((name.to_owned(), kind))
+/// A constant of the crate: `    HEAPS: u64 = c"heaps";`, or with ` in KIB` before the semicolon.
+struct Constant {
+    name: &'static str,
+    kind: &'static str,
+    option: &'static str,
+    unit: &'static str,
+}
+
+fn constants() -> Vec<Constant> {
+    let constants = OPTIONS.lines().filter_map(|line| {
+        let (name, rest) = line.strip_suffix(';')?.split_once(": ")?;
+        let (kind, rest) = rest.split_once(" = c\"")?;
+        let (option, unit) = rest.split_once('"')?;
+        Some(Constant {
+            name: name.trim(),
+            kind,
+            option,
+            unit: unit.strip_prefix(" in ").unwrap_or("1"),
         })
-        .collect();
-    let core: Vec<_> = core_rows()
-        .into_iter()
-        .map(|row| (row.name, row.kind))
-        .collect();
-    assert_eq!(constants, core);
+    });
+    constants.collect()
+}
+
+#[test]
+fn the_constants_are_the_options_of_the_core_in_name_order_type_and_unit() {
+    let constants = constants();
+    assert_eq!(constants.len(), core_rows().len());
+    for (constant, row) in constants.iter().zip(core_rows()) {
+        assert_eq!(constant.option, row.name);
+        let (name, kind, unit) = match &*row.name {
+            name if name.contains("_kb") => (name.replace("_kb", "_bytes"), row.kind, "KIB"),
+            name if name.contains("_mb") => (name.replace("_mb", "_bytes"), row.kind, "MIB"),
+            name if name.contains("_ms") => (name.replace("_ms", ""), "Duration", "MILLISECOND"),
+            name => (name.to_owned(), row.kind, "1"),
+        };
+        assert_eq!(constant.name, name.to_uppercase());
+        assert_eq!(constant.unit, unit, "{name}");
+        match kind {
+            "an enum" => assert!(!["u64", "bool", "Duration"].contains(&constant.kind)),
+            kind => assert_eq!(constant.kind, kind, "{name}"),
+        }
+    }
 }
 
 #[test]
@@ -80,22 +100,20 @@ fn the_table_of_options_says_what_the_core_does() {
         .lines()
         .filter(|line| line.starts_with("//! | [`"))
         .collect();
-    let core: Vec<_> = core_rows()
-        .into_iter()
-        .map(
-            |Row {
-                 name,
-                 default,
-                 values,
-                 when,
-                 ..
-             }| {
-                let constant = name.to_uppercase();
-                format!("//! | [`{constant}`] | `{name}` | {default} | {values} | {when} |")
-            },
-        )
+    let expected = constants().into_iter().zip(core_rows());
+    let expected: Vec<_> = expected
+        .map(|(constant, row)| {
+            let (name, option) = (constant.name, constant.option);
+            let Row {
+                default,
+                values,
+                when,
+                ..
+            } = row;
+            format!("//! | [`{name}`] | `{option}` | {default} | {values} | {when} |")
+        })
         .collect();
-    assert_eq!(table, core);
+    assert_eq!(table, expected);
 }
 
 /// The crate `hakmem` on crates.io is not ours. Instructions with that name would install other

@@ -26,7 +26,7 @@ fn minimal_runs_on_hakmem() {
         text.starts_with("1000000 numbers under 1000 words\n"),
         "{text}"
     );
-    // Both copies of the numbers are in Vecs, whose capacity may be up to twice as large.
+    // Both copies of the numbers are in Vecs. Their capacity may be up to twice as large.
     let live = number(&text, "live:");
     assert!((16_000_000..40_000_000).contains(&live), "{text}");
     assert!(number(&text, "mapped:") >= live, "{text}");
@@ -41,9 +41,12 @@ fn options_are_set_read_and_refused() {
     assert_eq!(number(&text, "thread_cache_kb:"), 1024);
     assert_eq!(number(&text, "purge_delay_ms:"), 250);
     assert!(
-        text.contains("pool_tls_arena_mb_max: 1000000 refused\n"),
+        text.contains("pool_tls_arena_mb_max: 1 TiB refused\n"),
         "{text}"
     );
+    for changed in ["purge_delay_ms=250", "large_cache_mb=32"] {
+        assert!(text.contains(&format!("changed: {changed}\n")), "{text}");
+    }
     assert!(text.contains("checks: only at start\n"), "{text}");
     assert!(
         (8 << 10..2 << 20).contains(&number(&text, "prewarmed:")),

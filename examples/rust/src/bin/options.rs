@@ -5,6 +5,7 @@
 //! thread's cache in advance, and returns memory.
 
 use std::thread;
+use std::time::Duration;
 
 use hakmem::Prewarm;
 use hakmem::options::{self, Checks, Error};
@@ -15,13 +16,23 @@ hakmem::conf!("thread_cache_kb=1024,purge_delay_ms=500");
 
 fn main() -> anyhow::Result<()> {
     // Options can be set at run time. They are typed, and a call returns success or an error.
-    println!("thread_cache_kb: {}", options::THREAD_CACHE_KB.get()?);
-    options::PURGE_DELAY_MS.set(250)?;
-    println!("purge_delay_ms: {}", options::PURGE_DELAY_MS.get()?);
+    let cache_bytes = options::THREAD_CACHE_BYTES.get()?;
+    println!("thread_cache_kb: {}", cache_bytes >> 10);
+    options::PURGE_DELAY.set(Duration::from_millis(250))?;
+    println!(
+        "purge_delay_ms: {}",
+        options::PURGE_DELAY.get()?.as_millis()
+    );
+
+    // The same by name, as in a configuration file. The list has all names.
+    options::set("large_cache_mb", "32")?;
+    for option in options::all().filter(|option| option.value != option.default) {
+        println!("changed: {}={}", option.name, option.value);
+    }
 
     // Invalid changes are rejected, and the old value stays.
-    match options::POOL_TLS_ARENA_MB_MAX.set(1_000_000) {
-        Err(Error::Invalid) => println!("pool_tls_arena_mb_max: 1000000 refused"),
+    match options::POOL_TLS_ARENA_BYTES_MAX.set(1 << 40) {
+        Err(Error::Invalid) => println!("pool_tls_arena_mb_max: 1 TiB refused"),
         other => anyhow::bail!("an absurd arena was not refused: {other:?}"),
     }
     match options::CHECKS.set(Checks::Full) {
