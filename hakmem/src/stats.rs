@@ -26,6 +26,19 @@ macro_rules! snapshot {
                 Self { $($field),* }
             }
         }
+
+        /// Serializes a struct with one number for each field.
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                use serde::ser::SerializeStruct as _;
+
+                let fields = [$(stringify!($field)),*].len();
+                let mut state = serializer.serialize_struct(stringify!($name), fields)?;
+                $(state.serialize_field(stringify!($field), &self.$field)?;)*
+                state.end()
+            }
+        }
     };
 }
 
