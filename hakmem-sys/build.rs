@@ -1,4 +1,5 @@
-//! Compiles the allocator into libhakmem.a. One C file includes all others.
+//! Compiles the allocator into libhakmem.a. One C file includes all others. Where the system
+//! allocator replaces the C core, there is nothing to compile.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -8,26 +9,60 @@ use std::path::{Path, PathBuf};
 use std::process::exit;
 
 fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(hakmem_mallinfo2)");
+    println!("cargo::rustc-check-cfg=cfg(hakmem_system)");
+
+    if system_replaces_hakmem() {
+        println!("cargo::rustc-cfg=hakmem_system");
+        println!("cargo::metadata=system=1");
+    } else {
+        compile();
+    }
+}
+
+/// Returns whether there is no C core in this build, so that the crate `hakmem` uses the system
+/// allocator. Notes this fact if it follows from the target.
+fn system_replaces_hakmem() -> bool {
+    // Miri cannot run C code, and users ask for the system allocator with the other cfg.
+    if is_set("CARGO_CFG_MIRI") || is_set("CARGO_CFG_HAKMEM_SYSTEM") {
+        return true;
+    }
+    if is_supported() {
+        return false;
+    }
+    let target = variable("TARGET");
+    if is_set("CARGO_FEATURE_REQUIRE_NATIVE") {
+        fail(&format!(
+            "hakmem does not run on {target}, and the feature require-native forbids the system \
+             allocator in its place"
+        ));
+    }
+    println!(
+        "cargo::warning=hakmem does not run on {target}, so the system allocator is used; the \
+         feature require-native makes this an error"
+    );
+    true
+}
+
+/// Returns whether the C core runs on the target.
+fn is_supported() -> bool {
+    let is_one_of = |name: &str, values: &[&str]| {
+        let value = env::var(name).unwrap_or_default();
+        values.contains(&&*value)
+    };
+    is_one_of("CARGO_CFG_TARGET_OS", &["linux"])
+        && is_one_of("CARGO_CFG_TARGET_ARCH", &["x86_64", "aarch64"])
+        && is_one_of("CARGO_CFG_TARGET_POINTER_WIDTH", &["64"])
+        && is_one_of("CARGO_CFG_TARGET_ENV", &["gnu", "musl"])
+}
+
+fn compile() {
     let c = sources();
     for part in ["include", "src"] {
         println!("cargo::rerun-if-changed={}", c.join(part).display());
     }
     println!("cargo::metadata=include={}", c.join("include").display());
-    println!("cargo::rustc-check-cfg=cfg(hakmem_mallinfo2)");
-
-    // These builds use the system allocator, so there is nothing to compile.
-    if is_set("CARGO_CFG_MIRI") || is_set("CARGO_CFG_HAKMEM_SYSTEM") {
-        return;
-    }
-    let os = variable("CARGO_CFG_TARGET_OS");
-    if os != "linux" {
-        eprintln!(
-            "hakmem-sys: hakmem runs on Linux only, not on {os}; depend on it under \
-             [target.'cfg(target_os = \"linux\")'.dependencies], or build with \
-             RUSTFLAGS=\"--cfg hakmem_system\" to use the system's allocator"
-        );
-        exit(1);
-    }
 
     let mut core = cc::Build::new();
     core.file(c.join("src/hakmem.c"))
@@ -87,8 +122,7 @@ hakmem_mallinfo2
 ";
     let file = PathBuf::from(variable("OUT_DIR")).join("has_mallinfo2.c");
     if let Err(error) = fs::write(&file, PROBE) {
-        eprintln!("hakmem-sys: {}: {error}", file.display());
-        exit(1);
+        fail(&format!("{}: {error}", file.display()));
     }
     let expanded = cc::Build::new().file(&file).try_expand();
     expanded.is_ok_and(|text| String::from_utf8_lossy(&text).contains("hakmem_mallinfo2"))
@@ -100,8 +134,10 @@ fn is_set(name: &str) -> bool {
 
 /// Returns the value of an environment variable that Cargo always sets for build scripts.
 fn variable(name: &str) -> String {
-    env::var(name).unwrap_or_else(|error| {
-        eprintln!("hakmem-sys: {name}: {error}");
-        exit(1)
-    })
+    env::var(name).unwrap_or_else(|error| fail(&format!("{name}: {error}")))
+}
+
+fn fail(message: &str) -> ! {
+    eprintln!("hakmem-sys: {message}");
+    exit(1)
 }

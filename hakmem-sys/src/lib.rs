@@ -11,7 +11,7 @@
 
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
 
-#[cfg(all(feature = "override", not(any(miri, hakmem_system))))]
+#[cfg(all(feature = "override", not(hakmem_system)))]
 mod overrides;
 
 /// Major version of the header that these declarations match.

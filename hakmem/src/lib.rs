@@ -5,16 +5,17 @@
 #![doc = include_str!("../README.md")]
 #![no_std]
 
-#[cfg(any(miri, hakmem_system))]
+#[cfg(hakmem_system)]
 extern crate std;
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ffi::CStr;
 
-// The C functions, or functions of the same names that forward to the system allocator.
-#[cfg(not(any(miri, hakmem_system)))]
+// The C functions, or functions of the same names that forward to the system allocator. The build
+// script of hakmem-sys decides.
+#[cfg(not(hakmem_system))]
 use hakmem_sys as sys;
-#[cfg(any(miri, hakmem_system))]
+#[cfg(hakmem_system)]
 #[path = "system.rs"]
 mod sys;
 
@@ -36,6 +37,10 @@ pub use stats::{ClassStats, Stats, class_stats, stats};
 ///
 /// All values of this type are the same allocator. A block that was allocated through one may be
 /// freed through another, by any thread.
+///
+/// On targets without hakmem it forwards to the system allocator, see [the overview](crate).
+///
+/// # Examples
 ///
 /// ```
 /// #[global_allocator]
@@ -119,7 +124,7 @@ pub fn version() -> &'static str {
 ///
 /// This is the memory that the allocation takes, not the memory that the program may use. Rust code
 /// may access only the bytes of the layout that it requested. Where the system allocator replaces
-/// hakmem (under Miri and with `--cfg hakmem_system`), the size is unknown and the result is 0.
+/// hakmem, the size is unknown and the result is 0.
 ///
 /// # Safety
 ///

@@ -48,6 +48,7 @@ snapshot! {
     ///
     /// This is a snapshot. Other threads continue while it is taken, so two fields may be from
     /// slightly different times. Statistics cost the fast paths nothing and are always available.
+    /// Where the system allocator replaces hakmem, all fields are 0.
     Stats of hak_stats;
 
     /// Bytes in live blocks.

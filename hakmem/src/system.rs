@@ -1,6 +1,7 @@
-//! The C interface on top of the system allocator. Miri needs it because it cannot run C code.
-//! Builds with `--cfg hakmem_system` use it for tools such as AddressSanitizer, which cannot
-//! observe the blocks of another allocator. Nothing is counted, and there are no options.
+//! The C interface on top of the system allocator, for targets that hakmem does not run on. Miri
+//! needs it because it cannot run C code. Builds with `--cfg hakmem_system` use it for tools such
+//! as AddressSanitizer, which cannot observe the blocks of another allocator. Nothing is counted,
+//! and there are no options.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
