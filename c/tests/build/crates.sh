@@ -1,4 +1,4 @@
-# crates.sh - the crates use the system allocator on other targets.
+# crates.sh - the crates link an installed library, or use the system allocator on other targets.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # needs: cargo
@@ -9,7 +9,7 @@ cd "$TEST_ROOT" || exit 1
 
 # The tests need no network, so the dependencies of the crates must already be on this machine.
 export CARGO_NET_OFFLINE=true CARGO_TARGET_DIR=$scratch/target CARGO_TERM_COLOR=never
-unset RUSTFLAGS
+unset RUSTFLAGS "${!PKG_CONFIG@}" HAKMEM_SYS_USE_PKG_CONFIG
 
 # A program beside the workspace, with the same versions of all dependencies.
 project=$scratch/project
@@ -59,7 +59,8 @@ if ! output=$(cargo_project build 2>&1); then
 fi
 program=$CARGO_TARGET_DIR/debug/stranger
 all_true="counted: true, listed: true, configured: true"
-check_equal a_program_runs_with_the_crate "$("$program" 2>&1)" "$all_true"
+check_equal a_program_runs_with_the_compiled_library "$("$program" 2>&1)" "$all_true"
+check_equal the_compiled_library_is_within_the_program "$(ldd "$program" | grep -c hakmem)" 0
 
 # ---- The build script alone --------------------------------------------------------------------------
 
@@ -107,5 +108,66 @@ if [[ -n $other ]]; then
 else
     skip another_target "rustup target add x86_64-pc-windows-gnu"
 fi
+
+# ---- An installed library ----------------------------------------------------------------------------
+
+native() {
+    script_for linux "${host%%-*}" gnu TARGET="$host" HAKMEM_SYS_USE_PKG_CONFIG=1 "$@"
+}
+
+output=$(native PKG_CONFIG="$scratch/no-such-program")
+check_equal without_pkg_config_the_build_fails $? 1
+check_match a_missing_pkg_config_is_named "$output" 'no-such-program cannot be run .*; install pkg-config'
+check_match pkg_config_of_the_host_is_not_used_for_another_target \
+    "$(native TARGET=aarch64-linux-other)" "finds libraries for $host, not for aarch64-linux-other"
+
+if ! installed pkg-config; then
+    skip installed_library "pkg-config is not installed"
+    finish
+fi
+
+# -o prevents a rebuild, because other tests are using these files.
+own=$scratch/own
+built=${TEST_BUILD#"$TEST_ROOT"/}
+check install make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" \
+    PREFIX="$own" install
+pkgconfig=$own/lib/pkgconfig
+
+output=$(native PKG_CONFIG_PATH="$pkgconfig")
+check_match the_directory_of_the_library_is_searched "$output" "^cargo::rustc-link-search=native=$own/lib$"
+check_match the_library_is_linked "$output" '^cargo::rustc-link-lib=hakmem$'
+check_match the_directory_of_the_header_is_passed_on "$output" "^cargo::metadata=include=$own/include$"
+
+output=$(native PKG_CONFIG_LIBDIR="$scratch/nowhere")
+check_equal without_a_library_the_build_fails $? 1
+check_match a_missing_library_has_a_message "$output" 'does not find hakmem; install it'
+
+# with_field NAME VALUE: runs the script with another value of a field in hakmem.pc.
+with_field() {
+    mkdir -p "$scratch/other"
+    sed "s|^$1: .*|$1: $2|" "$pkgconfig/hakmem.pc" >"$scratch/other/hakmem.pc"
+    native PKG_CONFIG_PATH="$scratch/other"
+}
+check_match a_directory_may_have_a_space_in_its_name \
+    "$(with_field Libs '-L"/some place/lib" -lhakmem')" '^cargo::rustc-link-search=native=/some place/lib$'
+IFS=. read -r major minor patch <<<"$version"
+check_match a_later_patch_fits "$(with_field Version "$major.$minor.$((patch + 1))")" 'rustc-link-lib=hakmem'
+for unfit in "$major.$((minor + 1)).$patch" "$((major + 1)).0.0" 0.0.9 unknown; do
+    output=$(with_field Version "$unfit")
+    check_equal "version_${unfit}_fails" $? 1
+    check_match "version_${unfit}_has_a_message" "$output" \
+        "the installed hakmem $unfit does not fit hakmem-sys $version; install"
+done
+
+export HAKMEM_SYS_USE_PKG_CONFIG=1 PKG_CONFIG_PATH=$pkgconfig
+check a_program_builds_with_the_installed_library cargo_project build
+check_match the_program_needs_the_installed_library "$(LD_LIBRARY_PATH=$own/lib ldd "$program")" \
+    "libhakmem.so.0 => $own/lib/"
+check_equal a_program_runs_with_the_installed_library \
+    "$(LD_LIBRARY_PATH=$own/lib "$program" 2>&1)" "$all_true"
+
+export HAKMEM_SYS_USE_PKG_CONFIG=0
+check a_program_builds_again_without_it cargo_project build
+check_equal zero_means_the_compiled_library "$(ldd "$program" | grep -c hakmem) $("$program" 2>&1)" "0 $all_true"
 
 finish
