@@ -28,20 +28,26 @@ unsafe extern "C" {
     /// Allocates a block of at least `size` bytes, aligned to 16, with undefined contents. Size 0
     /// gives a distinct block that must be freed.
     ///
+    /// # Errors
+    ///
     /// Returns null and sets errno to `ENOMEM` if memory is exhausted or `size` is above
     /// `isize::MAX`.
     pub safe fn hak_malloc(size: usize) -> *mut c_void;
 
-    /// Allocates a zeroed block for `count` objects of `size` bytes. Like [`hak_malloc`], but the
-    /// result is also null, with errno `ENOMEM`, if the product overflows.
+    /// Allocates a zeroed block for `count` objects of `size` bytes. Otherwise like [`hak_malloc`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_malloc`], and also if the product overflows.
     pub safe fn hak_calloc(count: usize, size: usize) -> *mut c_void;
 
     /// Resizes the block `ptr` to `size` bytes, and may move it. The first bytes, up to the smaller
     /// of both sizes, keep their contents. A null `ptr` allocates a block. Size 0 frees the block
-    /// and returns null.
+    /// and returns null. The result is aligned to 16, even if the old block had a larger alignment.
     ///
-    /// On failure, returns null, sets errno to `ENOMEM` and leaves the old block intact. The result
-    /// is aligned to 16, even if the old block had a larger alignment.
+    /// # Errors
+    ///
+    /// Returns null, sets errno to `ENOMEM` and leaves the old block intact if memory is exhausted.
     ///
     /// # Safety
     ///
@@ -49,8 +55,11 @@ unsafe extern "C" {
     /// `size` was 0.
     pub fn hak_realloc(ptr: *mut c_void, size: usize) -> *mut c_void;
 
-    /// Like [`hak_realloc`] to `count * size` bytes. If the product overflows, returns null, sets
-    /// errno to `ENOMEM` and leaves the block intact.
+    /// Like [`hak_realloc`] to `count * size` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_realloc`], and also if the product overflows.
     ///
     /// # Safety
     ///
@@ -84,14 +93,18 @@ unsafe extern "C" {
     /// Allocates a block of at least `size` bytes, aligned to `alignment`. `size` need not be a
     /// multiple of the alignment.
     ///
+    /// # Errors
+    ///
     /// Returns null and sets errno to `EINVAL` if `alignment` is not a power of two, or to `ENOMEM`
     /// if memory is exhausted.
     pub safe fn hak_aligned_alloc(alignment: usize, size: usize) -> *mut c_void;
 
-    /// Like [`hak_aligned_alloc`], but stores the block in `*out`.
+    /// Like [`hak_aligned_alloc`], but stores the block in `*out`. Returns 0 on success.
     ///
-    /// Returns 0, `EINVAL` if the alignment is not a power of two or not a multiple of the size of
-    /// a pointer, or `ENOMEM`. On failure, `*out` and errno are unchanged.
+    /// # Errors
+    ///
+    /// Returns `EINVAL` if the alignment is not a power of two or not a multiple of the size of a
+    /// pointer, or `ENOMEM` if memory is exhausted. `*out` is then unchanged. errno never changes.
     ///
     /// # Safety
     ///
@@ -109,8 +122,11 @@ unsafe extern "C" {
 
 // The layout functions, for callers that know the size and alignment of a block when they free it.
 unsafe extern "C" {
-    /// Allocates a block of `size` bytes, aligned to `align`. Returns null and sets errno to
-    /// `ENOMEM` if memory is exhausted.
+    /// Allocates a block of `size` bytes, aligned to `align`.
+    ///
+    /// # Errors
+    ///
+    /// Returns null and sets errno to `ENOMEM` if memory is exhausted.
     ///
     /// # Safety
     ///
@@ -119,13 +135,20 @@ unsafe extern "C" {
 
     /// Like [`hak_alloc`], but the block is zeroed. Fresh memory from the OS is not zeroed again.
     ///
+    /// # Errors
+    ///
+    /// As for [`hak_alloc`].
+    ///
     /// # Safety
     ///
     /// `align` must be a power of two.
     pub fn hak_alloc_zeroed(size: usize, align: usize) -> *mut c_void;
 
-    /// Resizes the block `ptr` from `old_size` to `new_size` bytes, and keeps its alignment. On
-    /// failure, returns null, sets errno to `ENOMEM` and leaves the old block intact.
+    /// Resizes the block `ptr` from `old_size` to `new_size` bytes, and keeps its alignment.
+    ///
+    /// # Errors
+    ///
+    /// Returns null, sets errno to `ENOMEM` and leaves the old block intact if memory is exhausted.
     ///
     /// # Safety
     ///
@@ -170,19 +193,26 @@ unsafe extern "C" {
     /// Returns free memory to the OS now. The result is the number of bytes returned by this call.
     pub safe fn hak_trim() -> usize;
 
-    /// Sets the option `name` to the value given as text.
+    /// Sets the option `name` to the value given as text. Returns 0 on success.
     ///
-    /// Returns 0, `ENOENT` if there is no such option, `EINVAL` if the value does not parse or is
-    /// out of range, or `EBUSY` if the option is read only when the program starts. On failure, the
-    /// old value stays.
+    /// # Errors
+    ///
+    /// Returns `ENOENT` if there is no such option, `EINVAL` if the value does not parse or is out
+    /// of range, or `EBUSY` if the option is read only when the program starts. The old value then
+    /// stays.
     ///
     /// # Safety
     ///
     /// `name` and `value` must be valid strings that end with a NUL.
     pub fn hak_option_set(name: *const c_char, value: *const c_char) -> c_int;
 
-    /// Writes the option's current value to `value`, as text with a final NUL. Returns 0, `ENOENT`,
-    /// or `ERANGE` if `value_bytes` is too small (32 always suffice).
+    /// Writes the option's current value to `value`, as text with a final NUL. Returns 0 on
+    /// success.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOENT` if there is no such option, or `ERANGE` if `value_bytes` is too small (32
+    /// always suffice).
     ///
     /// # Safety
     ///
@@ -340,8 +370,11 @@ unsafe extern "C" {
     /// `stats` must be valid for writes of `stats_bytes` bytes.
     pub fn hak_stats(stats: *mut hak_stats, stats_bytes: usize);
 
-    /// Fills `*stats` for the class `index` (1, 2, ...). Returns 0, or `EINVAL` if there is no such
-    /// class.
+    /// Fills `*stats` for the class `index` (1, 2, ...). Returns 0 on success.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EINVAL` if there is no such class.
     ///
     /// # Safety
     ///

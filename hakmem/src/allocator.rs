@@ -31,6 +31,10 @@ impl Hakmem {
     /// # Safety
     ///
     /// As for [`Allocator::grow`] or [`Allocator::shrink`], depending on the sizes.
+    ///
+    /// # Errors
+    ///
+    /// If memory is exhausted. The old block is then intact.
     unsafe fn resize(
         self,
         block: NonNull<u8>,

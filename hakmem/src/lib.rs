@@ -96,6 +96,8 @@ unsafe impl GlobalAlloc for Hakmem {
 /// the program is about to be idle, for instance before a long sleep. Later allocations then incur
 /// page faults.
 ///
+/// # Examples
+///
 /// ```
 /// drop(vec![1_u8; 1 << 20]);
 /// println!("{} bytes returned", hakmem::trim());
@@ -108,12 +110,24 @@ pub fn trim() -> usize {
 /// which is 0 when the structures are sound. Each fault is also printed to standard error.
 ///
 /// This takes every lock of the allocator in turn. It is meant for tests and for debugging.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(hakmem::validate(), 0);
+/// ```
 #[must_use = "the number of faults is the result"]
 pub fn validate() -> usize {
     sys::hak_validate()
 }
 
 /// Returns the version of the C core, such as `"0.1.0"`.
+///
+/// # Examples
+///
+/// ```
+/// println!("hakmem {}", hakmem::version());
+/// ```
 pub fn version() -> &'static str {
     // SAFETY: hak_version returns a static string that ends with a NUL.
     let version = unsafe { CStr::from_ptr(sys::hak_version()) };
@@ -129,6 +143,20 @@ pub fn version() -> &'static str {
 /// # Safety
 ///
 /// `block` must be null, or a block that was allocated by hakmem and has not been freed.
+///
+/// # Examples
+///
+/// ```
+/// #[global_allocator]
+/// static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
+///
+/// fn main() {
+///     let number = Box::new(1_u64);
+///     // SAFETY: the box is a block of hakmem, because hakmem is the global allocator.
+///     let bytes = unsafe { hakmem::usable_size((&raw const *number).cast()) };
+///     assert!(bytes >= size_of::<u64>());
+/// }
+/// ```
 #[must_use]
 pub unsafe fn usable_size(block: *const u8) -> usize {
     // SAFETY: the C function has the same requirement as this one.

@@ -41,6 +41,8 @@ impl Prewarm {
 /// The blocks take less than 2 MB of address space, and none of their pages is touched. Call this
 /// once at the start of a latency-critical thread.
 ///
+/// # Examples
+///
 /// ```
 /// std::thread::spawn(|| {
 ///     hakmem::prewarm(hakmem::Prewarm::Pool);

@@ -29,6 +29,8 @@ pub struct Report(Format);
 /// The statistics are collected each time the result is displayed, and then written in pieces. No
 /// lock is held while they are written, so the formatter may allocate.
 ///
+/// # Examples
+///
 /// ```
 /// eprintln!("{}", hakmem::report(hakmem::Format::Text));
 /// let json = hakmem::report(hakmem::Format::Json).to_string();

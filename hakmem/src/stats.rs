@@ -1,4 +1,4 @@
-//! The allocator's counters, as plain numbers.
+//! The allocator's counters, as plain numbers. Sizes are in bytes.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -117,9 +117,9 @@ snapshot! {
     /// Statistics of one size class. Like [`Stats`], this is a snapshot.
     ClassStats of hak_class_stats;
 
-    /// Size of a block.
+    /// Size of a block in bytes.
     block_bytes,
-    /// Size of a slab.
+    /// Size of a slab in bytes.
     slab_bytes,
     /// Slabs of this class.
     slabs,
@@ -140,6 +140,8 @@ snapshot! {
 }
 
 /// Returns the allocator's counters.
+///
+/// # Examples
 ///
 /// ```
 /// let stats = hakmem::stats();
