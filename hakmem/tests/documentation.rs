@@ -124,7 +124,7 @@ fn the_documentation_adds_this_package_and_no_other() {
     let added: Vec<_> = README_OF_THE_PROJECT
         .split("cargo add ")
         .skip(1)
-        .filter_map(|rest| rest.split_whitespace().next())
+        .filter_map(|rest| rest.split([' ', '\n', '`']).next())
         .collect();
     assert_eq!(added, [package, "--path"]);
     let dependencies = README
