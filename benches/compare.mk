@@ -6,7 +6,7 @@
 .PHONY: compare peers
 compare: libs bench-programs peers
 	$(call say,CARGO,'benchmarks and report')
-	$(Q)CARGO='$(CARGO)' $(CARGO) run --release --quiet --package hakmem-reports --bin compare -- $(COMPARE)
+	$(Q)CARGO='$(CARGO)' $(CARGO) run --release --quiet --package hakmem-reports -- compare $(COMPARE)
 
 peers: need-cargo
 	$(Q)CARGO='$(CARGO)' CC='$(CC)' CXX='$(CXX)' benches/peers

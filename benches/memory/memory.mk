@@ -7,4 +7,4 @@ memory: libs bench-programs need-cargo
 	$(Q)$(MAKE) --no-print-directory -C benches/memory CC='$(CC)'
 	$(call say,CARGO,'examples and report')
 	$(Q)$(CARGO) build --release --quiet --package hakmem-examples --bins
-	$(Q)$(CARGO) run --release --quiet --package hakmem-reports --bin memory -- $(MEMORY)
+	$(Q)$(CARGO) run --release --quiet --package hakmem-reports -- memory $(MEMORY)

@@ -9,152 +9,96 @@ use std::process::{Command, Stdio};
 use crate::Result;
 use crate::machine::output;
 
-/// The name hakmem has in all tables.
-pub const HAKMEM: &str = "hakmem";
-/// The same for the system's.
-pub const SYSTEM: &str = "system";
+/// The name of hakmem in all tables.
+pub(crate) const HAKMEM: &str = "hakmem";
+/// The name of the system's allocator in all tables.
+pub(crate) const SYSTEM: &str = "system";
 
-/// Another allocator.
-struct Peer {
-    name: &'static str,
-    /// Whether `benches/peers` builds it.
-    is_built: bool,
-    /// The libraries of Debian's package. If the peer is built too, they only stand in for its library.
-    files: &'static [&'static str],
-    package: &'static str,
-}
-
-const PEERS: [Peer; 6] = [
-    Peer {
-        name: "mimalloc",
-        is_built: true,
-        files: &[],
-        package: "",
-    },
-    Peer {
-        name: "mimalloc2",
-        is_built: true,
-        files: &["libmimalloc.so.2", "libmimalloc.so.2.0"],
-        package: "libmimalloc2.0",
-    },
-    Peer {
-        name: "jemalloc",
-        is_built: true,
-        files: &["libjemalloc.so.2"],
-        package: "libjemalloc2",
-    },
-    Peer {
-        name: "snmalloc",
-        is_built: true,
-        files: &[],
-        package: "",
-    },
-    Peer {
-        name: "rpmalloc",
-        is_built: true,
-        files: &[],
-        package: "",
-    },
-    Peer {
-        name: "tcmalloc",
-        is_built: false,
-        files: &["libtcmalloc_minimal.so.4"],
-        package: "libtcmalloc-minimal4",
-    },
+/// The other allocators: the name, whether `benches/peers` builds it, and the library and the
+/// package of Debian. A peer that is built has these as a substitute.
+const PEERS: [(&str, bool, Option<[&str; 2]>); 6] = [
+    ("mimalloc", true, None),
+    ("mimalloc2", true, Some(["libmimalloc.so.2", "libmimalloc2.0"])),
+    ("jemalloc", true, Some(["libjemalloc.so.2", "libjemalloc2"])),
+    ("snmalloc", true, None),
+    ("rpmalloc", true, None),
+    ("tcmalloc", false, Some(["libtcmalloc_minimal.so.4", "libtcmalloc-minimal4"])),
 ];
 
-impl Peer {
-    /// The library that `benches/peers` has built, with the name and the version of its crate.
-    fn find_built(&self, root: &Path) -> Result<Option<Allocator>> {
-        let folder = root.join("build/peers");
-        let library = folder.join(format!("lib{}.so", self.name));
-        if !self.is_built || !library.exists() {
-            return Ok(None);
-        }
-        let version = fs::read_to_string(folder.join(format!("{}.version", self.name)));
-        let version = version.unwrap_or_default();
-        let version = format!("({})", version.trim());
-        let built = Allocator::new(self.name, &library)?;
-        Ok(Some(Allocator { version, ..built }))
-    }
-
-    fn find_installed(&self) -> Result<Option<Allocator>> {
-        let library = self.files.iter().find_map(|file| find_library(file));
-        library
-            .map(|library| Allocator::new(self.name, &library))
-            .transpose()
-    }
-
-    /// How to get it.
-    fn describe_missing(&self) -> String {
-        let built = self.is_built.then(|| "make peers".to_owned());
-        let package = !self.package.is_empty();
-        let package = package.then(|| format!("Debian package {}", self.package));
-        let ways: Vec<_> = built.into_iter().chain(package).collect();
-        format!("{} ({})", self.name, ways.join(" or "))
-    }
-}
-
-/// An allocator, and what else to set for it.
-pub struct Allocator {
+/// An allocator, and its environment.
+#[derive(Clone)]
+pub(crate) struct Allocator {
     /// Its name in tables.
-    pub name: String,
+    pub(crate) name: String,
     /// The version, or the file that holds it in its name.
-    pub version: String,
-    library: PathBuf,
+    pub(crate) version: String,
+    /// The value of `LD_PRELOAD`.
+    pub(crate) library: PathBuf,
     environment: Vec<(&'static str, &'static str)>,
 }
 
 impl Allocator {
     fn new(name: &str, library: &Path) -> Result<Self> {
         let file = library.canonicalize()?;
-        let version = file.file_name().unwrap_or_default();
-        Ok(Self {
-            name: name.to_owned(),
-            version: version.to_string_lossy().into_owned(),
-            library: library.to_owned(),
-            environment: Vec::new(),
-        })
+        let version = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let library = library.to_owned();
+        Ok(Self { name: name.to_owned(), version, library, environment: Vec::new() })
     }
 
-    /// The C library is preloaded too: a program that is linked with an allocator runs on the system's.
-    fn system() -> Self {
-        Self {
-            name: SYSTEM.to_owned(),
-            version: output("getconf", &["GNU_LIBC_VERSION"]),
-            library: "libc.so.6".into(),
-            environment: Vec::new(),
+    /// The library in `build`.
+    pub(crate) fn hakmem(root: &Path) -> Result<Self> {
+        let library = root.join("build/libhakmem.so");
+        if !library.exists() {
+            return Err(format!("{} is missing: run make first", library.display()).into());
         }
+        let own = Self::new(HAKMEM, &library)?;
+        own.check()?;
+        Ok(own)
     }
 
-    /// The same with an environment; `what` tells it apart.
-    pub fn variant(&self, what: &str, environment: &[(&'static str, &'static str)]) -> Self {
-        Self {
-            name: format!("{}, {what}", self.name),
-            version: self.version.clone(),
-            library: self.library.clone(),
-            environment: environment.to_vec(),
+    /// Preloads the C library too, so that a program that is linked with an allocator runs on the
+    /// system's.
+    pub(crate) fn system() -> Self {
+        let version = output("getconf", &["GNU_LIBC_VERSION"]);
+        let library = "libc.so.6".into();
+        Self { name: SYSTEM.to_owned(), version, library, environment: Vec::new() }
+    }
+
+    /// The library that `benches/peers` has built, with the name and the version of its crate.
+    fn built(name: &str, root: &Path) -> Result<Option<Self>> {
+        let folder = root.join("build/peers");
+        let library = folder.join(format!("lib{name}.so"));
+        if !library.exists() {
+            return Ok(None);
         }
+        let version = fs::read_to_string(folder.join(format!("{name}.version")));
+        let version = format!("({})", version.unwrap_or_default().trim());
+        Ok(Some(Self { version, ..Self::new(name, &library)? }))
+    }
+
+    /// The same with an environment. `variant` completes the name.
+    pub(crate) fn variant(
+        &self,
+        variant: &str,
+        environment: &[(&'static str, &'static str)],
+    ) -> Self {
+        let name = format!("{}, {variant}", self.name);
+        Self { name, environment: environment.to_vec(), ..self.clone() }
     }
 
     /// Whether this is hakmem, without variation.
-    pub fn is_hakmem(&self) -> bool {
+    pub(crate) fn is_hakmem(&self) -> bool {
         self.name == HAKMEM
     }
 
-    /// What `LD_PRELOAD` is for it.
-    pub fn library(&self) -> &Path {
-        &self.library
-    }
-
-    /// Lets the command run on it, with default options but for those of the variant.
-    pub fn preload_into(&self, command: &mut Command) {
+    /// Lets the command run on it, with default options except for those of the variant.
+    pub(crate) fn preload_into(&self, command: &mut Command) {
         remove_options(command);
         command.env("LD_PRELOAD", &self.library);
         command.envs(self.environment.iter().copied());
     }
 
-    /// The loader only warns of a library that it cannot load.
+    /// Fails if it cannot be preloaded. The loader only warns, and goes on without the library.
     fn check(&self) -> Result<()> {
         let mut command = Command::new("true");
         self.preload_into(&mut command);
@@ -163,102 +107,74 @@ impl Allocator {
             return Ok(());
         }
         let message = String::from_utf8_lossy(&output.stderr);
-        Err(format!("{}: {}: {message}", self.library.display(), output.status).into())
+        let library = self.library.display();
+        Err(format!("{library} cannot be preloaded: {}: {message}", output.status).into())
     }
 }
 
-/// Takes hakmem's options out of a command's environment.
-pub fn remove_options(command: &mut Command) {
+/// Removes the options of hakmem from the environment of a command.
+pub(crate) fn remove_options(command: &mut Command) {
     let options = std::env::vars_os().map(|(name, _)| name);
     for name in options.filter(|name| name.to_string_lossy().starts_with("HAKMEM_")) {
         command.env_remove(name);
     }
 }
 
-/// What there is, hakmem first and the system's second, and what is not.
-pub struct Found {
-    /// Those that can be preloaded.
-    pub allocators: Vec<Allocator>,
-    /// Names of those that are Debian's, because they are not built.
-    pub replaced: Vec<String>,
-    /// The others, with what to install.
-    pub missing: Vec<String>,
+/// The allocators of this machine, hakmem first and the system's second.
+pub(crate) struct Found {
+    pub(crate) allocators: Vec<Allocator>,
+    /// Names of peers that are those of Debian, because they are not built.
+    pub(crate) replaced: Vec<String>,
+    /// The peers that are not here, and how to get them.
+    pub(crate) missing: Vec<String>,
 }
 
 impl Found {
-    /// Lines that tell the versions, the libraries that Debian's stand in for, and what is missing.
-    pub fn describe(&self) -> Vec<String> {
-        let versions = self.allocators.iter();
-        let versions = versions.map(|one| format!("{} {}", one.name, one.version));
-        let mut lines = vec![format!(
-            "preloaded: {}",
-            versions.collect::<Vec<_>>().join(", ")
-        )];
-        if !self.replaced.is_empty() {
-            let names = self.replaced.join(", ");
-            lines.push(format!("not built, so those of Debian's packages: {names}"));
-        }
-        if !self.missing.is_empty() {
-            lines.push(format!("not installed: {}", self.missing.join(", ")));
-        }
-        lines
-    }
-
-    /// Adds a peer, if there is a library of it that can be preloaded.
-    fn add(&mut self, peer: &Peer, root: &Path) -> Result<()> {
-        let built = peer.find_built(root)?;
-        let is_built = built.is_some();
-        let library = match built {
-            Some(built) => Some(built),
-            None => peer.find_installed()?,
-        };
-        let Some(library) = library else {
-            self.missing.push(peer.describe_missing());
-            return Ok(());
-        };
-        if let Err(error) = library.check() {
-            self.missing.push(format!("{}: {error}", peer.name));
-            return Ok(());
-        }
-        if peer.is_built && !is_built {
-            self.replaced.push(peer.name.to_owned());
-        }
-        self.allocators.push(library);
-        Ok(())
+    /// Lines that state the versions, the substitutes of Debian, and the missing peers.
+    pub(crate) fn describe(&self) -> Vec<String> {
+        let versions = self.allocators.iter().map(|one| format!("{} {}", one.name, one.version));
+        let lines = [
+            ("preloaded", versions.collect::<Vec<_>>()),
+            ("not built, so those of Debian's packages", self.replaced.clone()),
+            ("not installed", self.missing.clone()),
+        ];
+        let lines = lines.into_iter().filter(|(_, names)| !names.is_empty());
+        lines.map(|(title, names)| format!("{title}: {}", names.join(", "))).collect()
     }
 }
 
-/// Looks for all allocators; hakmem's library is in `build` of the project's folder, and those of built peers
-/// are in `build/peers`.
-pub fn find(root: &Path) -> Result<Found> {
-    let own = root.join("build/libhakmem.so");
-    if !own.exists() {
-        return Err(format!("{} is missing: run make first", own.display()).into());
-    }
-    let own = Allocator::new(HAKMEM, &own)?;
-    own.check()?;
-    let mut found = Found {
-        allocators: vec![own, Allocator::system()],
-        replaced: Vec::new(),
-        missing: Vec::new(),
-    };
-    for peer in &PEERS {
-        found.add(peer, root)?;
+/// Looks for all allocators. The library of hakmem is in `build`, and those of built peers are in
+/// `build/peers`.
+pub(crate) fn find(root: &Path) -> Result<Found> {
+    let allocators = vec![Allocator::hakmem(root)?, Allocator::system()];
+    let mut found = Found { allocators, replaced: Vec::new(), missing: Vec::new() };
+    for (name, is_built, debian) in PEERS {
+        let built = Allocator::built(name, root)?;
+        let replaced = is_built && built.is_none();
+        let installed = debian.and_then(|[file, _]| find_library(file));
+        let installed = installed.map(|library| Allocator::new(name, &library)).transpose()?;
+        match built.or(installed).map(|peer| (peer.check(), peer)) {
+            None => found.missing.push(ways_to_get(name, is_built, debian)),
+            Some((Err(error), _)) => found.missing.push(format!("{name}: {error}")),
+            Some((Ok(()), peer)) => {
+                found.replaced.extend(replaced.then(|| name.to_owned()));
+                found.allocators.push(peer);
+            }
+        }
     }
     Ok(found)
 }
 
+fn ways_to_get(name: &str, is_built: bool, debian: Option<[&str; 2]>) -> String {
+    let built = is_built.then(|| "make peers".to_owned());
+    let package = debian.map(|[_, package]| format!("Debian package {package}"));
+    format!("{name} ({})", built.into_iter().chain(package).collect::<Vec<_>>().join(" or "))
+}
+
 fn find_library(file: &str) -> Option<PathBuf> {
-    let folders = [
-        format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH),
-        "/usr/lib64".to_owned(),
-        "/usr/lib".to_owned(),
-        "/usr/local/lib".to_owned(),
-    ];
-    folders
-        .iter()
-        .map(|folder| Path::new(folder).join(file))
-        .find(|path| path.exists())
+    let own = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    let folders = [own.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"];
+    folders.map(|folder| Path::new(folder).join(file)).into_iter().find(|path| path.exists())
 }
 
 #[cfg(test)]
@@ -267,19 +183,10 @@ mod tests {
 
     #[test]
     fn missing_peers_are_named_with_the_ways_to_get_them() {
-        let text = |name: &str| {
-            let peer = PEERS.iter().find(|peer| peer.name == name);
-            peer.map(Peer::describe_missing).unwrap_or_default()
-        };
-        assert_eq!(text("snmalloc"), "snmalloc (make peers)");
-        assert_eq!(
-            text("jemalloc"),
-            "jemalloc (make peers or Debian package libjemalloc2)"
-        );
-        assert_eq!(
-            text("tcmalloc"),
-            "tcmalloc (Debian package libtcmalloc-minimal4)"
-        );
+        let text = |i: usize| ways_to_get(PEERS[i].0, PEERS[i].1, PEERS[i].2);
+        assert_eq!(text(2), "jemalloc (make peers or Debian package libjemalloc2)");
+        assert_eq!(text(3), "snmalloc (make peers)");
+        assert_eq!(text(5), "tcmalloc (Debian package libtcmalloc-minimal4)");
     }
 
     #[test]
@@ -289,29 +196,24 @@ mod tests {
         fs::create_dir_all(&folder).expect("there is room for files");
         fs::write(folder.join("librpmalloc.so"), "").expect("there is room");
         fs::write(folder.join("rpmalloc.version"), "rpmalloc-sys 0.2.3\n").expect("there is room");
-        let find = |name: &str| {
-            let peer = PEERS.iter().find(|peer| peer.name == name);
-            let found = peer.map(|peer| peer.find_built(&root).expect("the files can be read"));
-            found.flatten().map(|found| found.version)
+        let version = |name| {
+            let built = Allocator::built(name, &root).expect("the files can be read");
+            built.map(|built| built.version)
         };
-        assert_eq!(find("rpmalloc").as_deref(), Some("(rpmalloc-sys 0.2.3)"));
-        assert_eq!(find("snmalloc"), None);
-        assert_eq!(find("tcmalloc"), None);
+        assert_eq!(version("rpmalloc").as_deref(), Some("(rpmalloc-sys 0.2.3)"));
+        assert_eq!(version("snmalloc"), None);
         fs::remove_dir_all(&root).expect("the folder is ours");
     }
 
     #[test]
-    fn libraries_that_stand_in_for_others_are_named() {
+    fn substitutes_and_missing_libraries_are_named() {
         let found = Found {
             allocators: vec![Allocator::system()],
             replaced: vec!["jemalloc".to_owned()],
             missing: vec!["snmalloc (make peers)".to_owned()],
         };
         let lines = found.describe();
-        assert_eq!(
-            lines[1],
-            "not built, so those of Debian's packages: jemalloc"
-        );
+        assert_eq!(lines[1], "not built, so those of Debian's packages: jemalloc");
         assert_eq!(lines[2], "not installed: snmalloc (make peers)");
     }
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The machine and the date: without them figures mean nothing.
+//! The machine and the date, without which figures mean nothing.
 
 use std::fs;
+use std::mem::MaybeUninit;
 use std::process::Command;
 
 /// Lines that tell the date, the machine and its settings.
-pub fn describe() -> Vec<String> {
+pub(crate) fn describe() -> Vec<String> {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let load = read("/proc/loadavg");
     vec![
@@ -27,20 +28,18 @@ pub fn describe() -> Vec<String> {
 }
 
 /// The processor's name; where the kernel does not tell it, the architecture.
-pub fn cpu() -> String {
+pub(crate) fn cpu() -> String {
     match field(&read("/proc/cpuinfo"), "model name") {
         model if model.is_empty() => std::env::consts::ARCH.to_owned(),
         model => model,
     }
 }
 
-/// What a program says, empty if it fails.
-pub fn output(program: &str, arguments: &[&str]) -> String {
+/// The output of a program, empty if it fails.
+pub(crate) fn output(program: &str, arguments: &[&str]) -> String {
     let output = Command::new(program).args(arguments).output();
     let output = output.ok().filter(|output| output.status.success());
-    output.map_or(String::new(), |output| {
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    })
+    output.map_or(String::new(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn read(path: &str) -> String {
@@ -48,8 +47,76 @@ fn read(path: &str) -> String {
 }
 
 /// The value in the first line `name: value`.
-pub fn field(text: &str, name: &str) -> String {
+pub(crate) fn field(text: &str, name: &str) -> String {
     let line = text.lines().find(|line| line.starts_with(name));
     let value = line.and_then(|line| line.split_once(':'));
     value.map_or(String::new(), |(_, value)| value.trim().to_owned())
+}
+
+/// The number in the first line `name: N kB` of a file of `/proc`.
+pub(crate) fn kilobytes(file: &str, name: &str) -> Option<u64> {
+    field(&read(file), name).split(' ').next()?.parse().ok()
+}
+
+/// CPU time and page faults.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) cpu_seconds: f64,
+    pub(crate) minor_faults: i64,
+}
+
+impl Usage {
+    /// The usage of all children for which this process has waited.
+    pub(crate) fn of_children() -> Self {
+        Self::of(libc::RUSAGE_CHILDREN)
+    }
+
+    /// The usage of this process and of these children.
+    pub(crate) fn of_all() -> Self {
+        let [own, children] = [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].map(Self::of);
+        Self {
+            cpu_seconds: own.cpu_seconds + children.cpu_seconds,
+            minor_faults: own.minor_faults + children.minor_faults,
+        }
+    }
+
+    fn of(processes: libc::c_int) -> Self {
+        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+        // SAFETY: the pointer is to a variable that the call may write.
+        unsafe { libc::getrusage(processes, usage.as_mut_ptr()) };
+        // SAFETY: zeros are a valid rusage, even if the call has failed.
+        Self::from(&unsafe { usage.assume_init() })
+    }
+}
+
+impl From<&libc::rusage> for Usage {
+    fn from(usage: &libc::rusage) -> Self {
+        let time = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+        Self {
+            cpu_seconds: time(usage.ru_utime) + time(usage.ru_stime),
+            minor_faults: usage.ru_minflt,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn kilobytes_are_read_from_files_of_proc() {
+        assert!(kilobytes("/proc/self/status", "VmHWM") > Some(0));
+        assert_eq!(kilobytes("/proc/self/status", "Nothing"), None);
+        assert_eq!(kilobytes("/proc/nothing", "VmHWM"), None);
+    }
+
+    #[test]
+    fn own_time_is_counted() {
+        let before = Usage::of_all().cpu_seconds;
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_millis(50) {}
+        assert!(Usage::of_all().cpu_seconds > before);
+    }
 }

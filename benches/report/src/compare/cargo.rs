@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Builds the benchmarks with cargo, which tells where the programs are.
+//! Builds the benchmarks with cargo, which names the programs.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use hakmem_reports::{Result, root};
 use serde_json::Value;
+
+use crate::{Result, root};
 
 /// The package of the micro and macro benchmarks.
 pub(crate) const PACKAGE: &str = "hakmem-benches";
@@ -30,19 +31,14 @@ fn cargo(arguments: &[&str]) -> Result<String> {
 /// Names and places of the programs that `cargo ARGUMENTS` builds.
 pub(crate) fn build(arguments: &[&str]) -> Result<Vec<(String, PathBuf)>> {
     let messages = cargo(&[arguments, &["--quiet", "--message-format=json"]].concat())?;
-    messages
-        .lines()
-        .filter_map(|line| executable(line).transpose())
-        .collect()
+    messages.lines().filter_map(|line| executable(line).transpose()).collect()
 }
 
 fn executable(message: &str) -> Result<Option<(String, PathBuf)>> {
     let message: Value = serde_json::from_str(message)?;
     let name = message["target"]["name"].as_str();
     let path = message["executable"].as_str();
-    Ok(name
-        .zip(path)
-        .map(|(name, path)| (name.to_owned(), path.into())))
+    Ok(name.zip(path).map(|(name, path)| (name.to_owned(), path.into())))
 }
 
 /// The crates with the other allocators that the benchmarks depend on, and their versions.
@@ -61,14 +57,11 @@ mod tests {
 
     #[test]
     fn executables_are_read_from_messages() {
-        let program = r#"{"reason":"compiler-artifact","target":{"kind":["bin"],"name":"macro-system"},
+        let program = r#"{"reason":"compiler-artifact","target":{"name":"macro-system"},
                           "executable":"/target/release/macro-system"}"#;
         let library =
             r#"{"reason":"compiler-artifact","target":{"name":"libc"},"executable":null}"#;
-        let expected = (
-            "macro-system".to_owned(),
-            "/target/release/macro-system".into(),
-        );
+        let expected = ("macro-system".to_owned(), "/target/release/macro-system".into());
         assert_eq!(executable(program).expect("it is JSON"), Some(expected));
         assert_eq!(executable(library).expect("it is JSON"), None);
         assert!(executable("warning: text").is_err());

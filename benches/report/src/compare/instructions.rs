@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Counts the instructions of an operation. Unlike times, counts hardly change with the machine's load, so
-//! a regression shows that is smaller than the noise of times.
+//! Counts the instructions of an operation. Unlike times, counts hardly change with the machine's
+//! load, so a regression shows that is smaller than the noise of times.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use hakmem_reports::Result;
+use crate::Result;
+use crate::process::{self, number_after, wrap};
 
-use crate::process::{self, number_after};
-
-/// What is counted of the processor's counter: instructions in user mode.
+/// The event of the processor's counter: instructions in user mode.
 const EVENT: &str = "instructions:u";
 
 /// A program that counts the instructions of another.
@@ -19,7 +18,8 @@ const EVENT: &str = "instructions:u";
 pub(crate) enum Counter {
     /// The processor's counter. Virtual machines often have none.
     Perf,
-    /// Valgrind's simulation. It leaves the program's allocator in place, and runs one thread at a time.
+    /// Valgrind's simulation. It leaves the program's allocator in place, and runs one thread at a
+    /// time.
     Callgrind,
 }
 
@@ -36,27 +36,24 @@ impl Counter {
         let how = match counter {
             Some(Self::Perf) => "of the C programs, counted by the processor, with perf",
             Some(Self::Callgrind) => {
-                "of the C programs, counted by valgrind's callgrind, which runs one thread at a time"
+                "of the C programs, counted by valgrind's callgrind, which runs one thread at a \
+                 time"
             }
             None => "not counted, because neither perf nor valgrind can count here",
         };
         format!("instructions/op: {how}")
     }
 
-    /// The instructions of one more operation: the difference of two runs of different lengths, in which the
-    /// start and the end of the program cancel each other.
-    pub(crate) fn per_operation(self, runs: [&Command; 2], folder: &Path) -> Result<f64> {
-        let [short, long] = runs.map(|command| self.run_operations(command, folder));
+    /// The instructions of one more operation: the difference of two runs of different lengths, in
+    /// which the start and the end of the program cancel each other.
+    pub(crate) fn per_operation(self, runs: &[Command; 2], folder: &Path) -> Result<f64> {
+        let counts = runs.each_ref().map(|command| -> Result<[f64; 2]> {
+            let (instructions, output) = self.run(command, folder)?;
+            let operations = number_after(&output, "ops");
+            Ok([instructions, operations.ok_or_else(|| format!("no operations in: {output}"))?])
+        });
+        let [short, long] = counts;
         difference(short?, long?)
-    }
-
-    fn run_operations(self, command: &Command, folder: &Path) -> Result<Counts> {
-        let (instructions, output) = self.run(command, folder)?;
-        let operations = number_after(&output, "ops");
-        Ok(Counts {
-            instructions,
-            operations: operations.ok_or_else(|| format!("no operations in: {}", output.trim()))?,
-        })
     }
 
     /// Runs a program. Returns its instructions and its output.
@@ -72,49 +69,34 @@ impl Counter {
         Ok((instructions, output))
     }
 
-    /// The command that counts another one; the counts go to a file.
+    /// The command that counts another one. The counts go to a file.
     fn counting(self, command: &Command, log: &Path) -> Command {
-        let mut counting = match self {
-            Self::Perf => Command::new("perf"),
-            Self::Callgrind => Command::new("valgrind"),
-        };
-        match self {
-            Self::Perf => counting
-                .args(["stat", "--field-separator=;", "--event", EVENT, "--output"])
-                .arg(log)
-                .arg("--"),
+        let words = match self {
+            Self::Perf => "perf stat --field-separator=; --event=instructions:u --output=LOG --",
             Self::Callgrind => {
-                let mut file = std::ffi::OsString::from("--log-file=");
-                file.push(log);
-                counting
-                    .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-                    .arg(file)
+                "valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file=LOG"
             }
         };
-        counting.arg(command.get_program()).args(command.get_args());
+        let log = log.to_string_lossy();
+        let mut words = words.split(' ').map(|word| word.replace("LOG", &log));
+        let mut counting = Command::new(words.next().unwrap_or_default());
+        counting.args(words);
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => counting.env(name, value),
                 None => counting.env_remove(name),
             };
         }
-        if let Some(folder) = command.get_current_dir() {
-            counting.current_dir(folder);
-        }
+        wrap(&mut counting, command);
         counting
     }
 }
 
-/// Of one run.
-struct Counts {
-    instructions: f64,
-    operations: f64,
-}
-
-fn difference(short: Counts, long: Counts) -> Result<f64> {
-    let operations = long.operations - short.operations;
+/// Takes the instructions and the operations of both runs.
+fn difference(short: [f64; 2], long: [f64; 2]) -> Result<f64> {
+    let [instructions, operations] = [long[0] - short[0], long[1] - short[1]];
     match operations > 0.0 {
-        true => Ok((long.instructions - short.instructions) / operations),
+        true => Ok(instructions / operations),
         false => Err("the longer run has no more operations".into()),
     }
 }
@@ -142,10 +124,7 @@ mod tests {
     fn counts_of_perf_and_callgrind_are_read() {
         let perf = "# started on Thu\n\n1234567;;instructions:u;100;100.00;;\n";
         assert_eq!(read_perf(perf), Some(1_234_567.0));
-        assert_eq!(
-            read_perf("<not supported>;;instructions:u;0;100.00;;"),
-            None
-        );
+        assert_eq!(read_perf("<not supported>;;instructions:u;0;100.00;;"), None);
         let callgrind = "==7== Events    : Ir\n==7== Collected : 4609821\n==7== \n";
         assert_eq!(read_callgrind(callgrind), Some(4_609_821.0));
         assert_eq!(read_callgrind("==7== nothing\n"), None);
@@ -153,10 +132,7 @@ mod tests {
 
     #[test]
     fn start_of_the_program_cancels() {
-        let counts = |operations: f64| Counts {
-            instructions: 1e6 + 70.0 * operations,
-            operations,
-        };
+        let counts = |operations: f64| [1e6 + 70.0 * operations, operations];
         let each = difference(counts(1000.0), counts(2000.0));
         assert_eq!(each.expect("there are more operations"), 70.0);
         assert!(difference(counts(1000.0), counts(1000.0)).is_err());
@@ -165,10 +141,7 @@ mod tests {
     #[test]
     fn counted_program_keeps_its_environment() {
         let mut command = Command::new("program");
-        command
-            .arg("7")
-            .env("LD_PRELOAD", "it.so")
-            .env_remove("OPTION");
+        command.arg("7").env("LD_PRELOAD", "it.so").env_remove("OPTION");
         for counter in [Counter::Perf, Counter::Callgrind] {
             let counting = counter.counting(&command, Path::new("log"));
             let arguments: Vec<_> = counting.get_args().collect();
@@ -191,7 +164,7 @@ mod tests {
         };
         // Where nothing can count there is nothing to test.
         if let Some(counter) = Counter::find(&folder) {
-            let each = counter.per_operation([&count(1000), &count(2000)], &folder);
+            let each = counter.per_operation(&[count(1000), count(2000)], &folder);
             let each = each.expect("a shell can be counted");
             assert!(each > 10.0 && each < 1e5, "{each}");
         }

@@ -2,19 +2,17 @@
 
 //! The criterion benchmarks. Each is run alone, for a short time, and read from criterion's files.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hakmem_reports::Result;
-use hakmem_reports::allocators::HAKMEM;
 use serde_json::Value;
 
-use crate::cargo::{self, PACKAGE};
-use crate::driver::{Measured, Planned, Source};
-use crate::process;
-use crate::samples::Sample;
+use super::cargo::{self, PACKAGE};
+use super::driver::{Measured, Source};
+use super::samples::{Row, Sample};
+use crate::allocators::HAKMEM;
+use crate::{Result, process};
 
 /// Seconds of warm-up and of measurement, in full and quick runs.
 const FULL: [&str; 2] = ["0.15", "0.35"];
@@ -49,8 +47,7 @@ impl Benchmark {
 
     /// The identity of the same on hakmem.
     fn on_hakmem(&self) -> String {
-        self.id
-            .replacen(&format!("/{}", self.allocator), &format!("/{HAKMEM}"), 1)
+        self.id.replacen(&format!("/{}", self.allocator), &format!("/{HAKMEM}"), 1)
     }
 }
 
@@ -88,32 +85,23 @@ impl Source for Micro {
         )]
     }
 
-    fn rows(&self) -> Vec<Planned> {
-        let mut rows: Vec<Planned> = Vec::new();
-        for benchmark in &self.benchmarks {
-            let allocator = benchmark.allocator.clone();
-            match rows.iter_mut().find(|row| row.name == benchmark.row) {
-                Some(row) => row.allocators.push(allocator),
-                None => rows.push(Planned {
-                    name: benchmark.row.clone(),
-                    command: format!(
-                        "cargo bench -p {PACKAGE} -- --exact '{}'",
-                        benchmark.on_hakmem()
-                    ),
-                    allocators: vec![allocator],
-                    missing: None,
-                }),
+    fn rows(&self) -> Vec<Row> {
+        let mut rows: Vec<Row> = Vec::new();
+        for one in &self.benchmarks {
+            if rows.iter().any(|row| row.name == one.row) {
+                continue;
             }
+            let command = format!("cargo bench -p {PACKAGE} -- --exact '{}'", one.on_hakmem());
+            let same = self.benchmarks.iter().filter(|other| other.row == one.row);
+            rows.push(Row::new(&one.row, command, same.map(|other| other.allocator.as_str())));
         }
         rows
     }
 
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
-        let benchmark = self
-            .benchmarks
-            .iter()
-            .find(|one| one.row == row && one.allocator == allocator)
-            .ok_or("no such benchmark")?;
+        let mut benchmarks = self.benchmarks.iter();
+        let benchmark = benchmarks.find(|one| one.row == row && one.allocator == allocator);
+        let id = &benchmark.ok_or("no such benchmark")?.id;
         // A folder of its own: the report of cargo bench stays as it is. Always a new one, so that
         // criterion compares with nothing and the only files are those of this run.
         let home = self.folder.join("criterion");
@@ -122,72 +110,47 @@ impl Source for Micro {
         }
         let [warm_up, time] = self.times;
         let mut command = Command::new(&self.program);
-        command.args(["--bench", "--exact", &benchmark.id, "--noplot"]);
+        command.args(["--bench", "--exact", id, "--noplot"]);
         command.args(["--sample-size", "10", "--nresamples", "1000"]);
         command.args(["--warm-up-time", warm_up, "--measurement-time", time]);
         command.env("CRITERION_HOME", &home);
         process::run(command, &self.folder)?;
-        let seconds = read_results(&home, &benchmark.id)?;
-        Ok(Measured {
-            sample: Sample {
-                seconds,
-                ..Sample::default()
-            },
-            answer: None,
-        })
-    }
-
-    fn count_calls(&self, _: &str, _: &str) -> Result<Option<BTreeMap<String, u64>>> {
-        Ok(None)
+        let seconds =
+            read_results(&home)?.ok_or_else(|| format!("criterion wrote nothing of {id}"))?;
+        Ok((Sample { seconds, ..Sample::default() }, None))
     }
 }
 
-/// The seconds of the benchmark with that identity, from a folder of criterion's files.
-fn read_results(home: &Path, id: &str) -> Result<f64> {
-    let folder =
-        find_results(home, id)?.ok_or_else(|| format!("criterion wrote nothing of {id}"))?;
-    let estimates = fs::read_to_string(folder.join("estimates.json"))?;
-    read_estimates(&estimates).ok_or_else(|| format!("{id}: no median in estimates.json").into())
-}
-
-/// Criterion makes folders' names from the benchmark's, but shortens them.
-fn find_results(folder: &Path, id: &str) -> Result<Option<PathBuf>> {
+/// The median, in seconds, in the only results of a folder of criterion's files. Criterion makes
+/// the names of folders from that of the benchmark, but shortens them.
+fn read_results(folder: &Path) -> Result<Option<f64>> {
     if folder.ends_with("new") {
-        let benchmark = fs::read_to_string(folder.join("benchmark.json"))?;
-        let benchmark: Value = serde_json::from_str(&benchmark)?;
-        return Ok((benchmark["full_id"] == id).then(|| folder.to_owned()));
+        let estimates = fs::read_to_string(folder.join("estimates.json"))?;
+        let estimates: Value = serde_json::from_str(&estimates)?;
+        // Criterion's times are nanoseconds.
+        return Ok(estimates["median"]["point_estimate"].as_f64().map(|ns| ns / 1e9));
     }
     for entry in fs::read_dir(folder)? {
-        let entry = entry?;
-        if entry.file_type()?.is_dir() {
-            if let Some(found) = find_results(&entry.path(), id)? {
-                return Ok(Some(found));
+        let path = entry?.path();
+        if path.is_dir() {
+            if let Some(seconds) = read_results(&path)? {
+                return Ok(Some(seconds));
             }
         }
     }
     Ok(None)
 }
 
-/// Criterion's times are nanoseconds.
-fn read_estimates(estimates: &str) -> Option<f64> {
-    let estimates: Value = serde_json::from_str(estimates).ok()?;
-    Some(estimates["median"]["point_estimate"].as_f64()? / 1e9)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::{Benchmark, read_estimates, read_results};
+    use super::*;
 
     #[test]
     fn identities_have_group_allocator_and_parameter() {
         let read = |line| Benchmark::read(line).map(|one| (one.row, one.allocator));
         let named = |row: &str, allocator: &str| Some((row.to_owned(), allocator.to_owned()));
-        assert_eq!(
-            read("working set/hakmem/mixed: benchmark"),
-            named("working set mixed", "hakmem")
-        );
+        let expected = named("working set mixed", "hakmem");
+        assert_eq!(read("working set/hakmem/mixed: benchmark"), expected);
         assert_eq!(read("churn/system: benchmark"), named("churn", "system"));
         let benchmark = Benchmark::read("pair/system/system 8: benchmark");
         let id = benchmark.map(|one| one.on_hakmem());
@@ -196,28 +159,16 @@ mod tests {
     }
 
     #[test]
-    fn median_is_read_from_estimates() {
-        let estimates = r#"{"mean":{"point_estimate":3.0},
-                            "median":{"confidence_interval":{},"point_estimate":25.5}}"#;
-        assert_eq!(read_estimates(estimates), Some(25.5e-9));
-        assert_eq!(read_estimates("{}"), None);
-        assert_eq!(read_estimates(""), None);
-    }
-
-    #[test]
-    fn results_are_found_by_identity() {
+    fn median_is_found_in_the_files_of_criterion() {
         let home = std::env::temp_dir().join(format!("hakmem-criterion-{}", std::process::id()));
-        for (group, time) in [("one", 1e9), ("two", 2e9)] {
-            let folder = home.join(group).join("hakmem/new");
-            fs::create_dir_all(&folder).expect("there is room for files");
-            let benchmark = format!(r#"{{"full_id":"{group}/hakmem"}}"#);
-            let estimates = format!(r#"{{"median":{{"point_estimate":{time}}}}}"#);
-            fs::write(folder.join("benchmark.json"), benchmark).expect("there is room");
-            fs::write(folder.join("estimates.json"), estimates).expect("there is room");
-        }
-        let seconds = read_results(&home, "two/hakmem");
-        assert_eq!(seconds.expect("it is there"), 2.0);
-        assert!(read_results(&home, "three/hakmem").is_err());
+        let folder = home.join("one/hakmem/new");
+        fs::create_dir_all(&folder).expect("there is room for files");
+        assert!(read_results(&home).is_err(), "there are no estimates yet");
+        let estimates = r#"{"mean":{"point_estimate":3.0}, "median":{"point_estimate":25.5}}"#;
+        fs::write(folder.join("estimates.json"), estimates).expect("there is room");
+        assert_eq!(read_results(&home).expect("they are JSON"), Some(25.5e-9));
+        fs::remove_dir_all(folder).expect("the folder is ours");
+        assert_eq!(read_results(&home).expect("there is nothing to read"), None);
         fs::remove_dir_all(&home).expect("the folder is ours");
     }
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What was measured, and what follows from it for one row.
+//! The samples of a comparison, and the figures of a row that follow from them.
 
 use std::collections::BTreeMap;
 
-use hakmem_reports::allocators::{HAKMEM, SYSTEM};
 use serde::{Deserialize, Serialize};
+
+use crate::allocators::{HAKMEM, SYSTEM};
+use crate::statistics;
 
 /// All of a run. It is kept as JSON, from which the page can be rendered again.
 #[derive(Serialize, Deserialize)]
@@ -22,11 +24,29 @@ pub(crate) struct Comparison {
     pub(crate) parts: Vec<Part>,
 }
 
+impl Comparison {
+    /// The allocators of all parts.
+    pub(crate) fn allocators(&self) -> Vec<&str> {
+        unique(self.parts.iter().flat_map(Part::allocators))
+    }
+}
+
+/// The names in the order of their first appearance.
+fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut unique = Vec::new();
+    names.for_each(|name| {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    });
+    unique
+}
+
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Part {
     pub(crate) name: String,
     pub(crate) title: String,
-    /// How it was measured: rounds, noise, what is missing.
+    /// How it was measured: rounds, noise, missing counts.
     pub(crate) notes: Vec<String>,
     pub(crate) rows: Vec<Row>,
 }
@@ -34,13 +54,8 @@ pub(crate) struct Part {
 impl Part {
     /// The allocators of all rows, in the order of their first appearance.
     pub(crate) fn allocators(&self) -> Vec<&str> {
-        let mut names = Vec::new();
-        for cell in self.rows.iter().flat_map(|row| &row.cells) {
-            if !names.contains(&cell.allocator.as_str()) {
-                names.push(&cell.allocator);
-            }
-        }
-        names
+        let cells = self.rows.iter().flat_map(|row| &row.cells);
+        unique(cells.map(|cell| cell.allocator.as_str()))
     }
 
     pub(crate) fn has(&self, quantity: Quantity) -> bool {
@@ -61,6 +76,17 @@ pub(crate) struct Row {
 }
 
 impl Row {
+    /// A row without samples. The allocators are put into the order of all tables.
+    pub(crate) fn new<T: Into<String>>(
+        name: &str,
+        command: String,
+        allocators: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let mut cells: Vec<_> = allocators.into_iter().map(|one| Cell::new(&one.into())).collect();
+        cells.sort_by_key(|cell| rank(&cell.allocator));
+        Self { name: name.to_owned(), command, missing: None, cells }
+    }
+
     pub(crate) fn cell(&self, allocator: &str) -> Option<&Cell> {
         self.cells.iter().find(|cell| cell.allocator == allocator)
     }
@@ -96,10 +122,7 @@ impl Row {
 
     /// hakmem's share of another allocator's quantity.
     pub(crate) fn hakmem_to(&self, other: &str, quantity: Quantity) -> Option<f64> {
-        ratio(
-            self.median(HAKMEM, quantity)?,
-            self.median(other, quantity)?,
-        )
+        ratio(self.median(HAKMEM, quantity)?, self.median(other, quantity)?)
     }
 }
 
@@ -144,28 +167,22 @@ impl Cell {
         if self.failure.is_some() {
             return Vec::new();
         }
-        let value = |sample: &Sample| match quantity {
-            Quantity::Time => Some(sample.seconds),
-            Quantity::CpuTime => sample.cpu_seconds,
-            Quantity::PeakRss => sample.peak_rss_kb.map(|kb| kb as f64),
-            Quantity::PageFaults => sample.minor_faults.map(|faults| faults as f64),
-            Quantity::HugePages => sample.huge_share.map(|share| share * 100.0),
-            Quantity::SystemCalls | Quantity::Instructions => None,
-        };
+        let samples =
+            |value: fn(&Sample) -> Option<f64>| self.samples.iter().filter_map(value).collect();
+        let calls = |calls: &BTreeMap<_, u64>| calls.values().sum::<u64>() as f64;
         match quantity {
-            Quantity::SystemCalls => {
-                let calls = self.calls.iter();
-                calls
-                    .map(|calls| calls.values().sum::<u64>() as f64)
-                    .collect()
-            }
+            Quantity::Time => samples(|sample| Some(sample.seconds)),
+            Quantity::CpuTime => samples(|sample| sample.cpu_seconds),
+            Quantity::PeakRss => samples(|sample| sample.peak_rss_kb.map(|kb| kb as f64)),
+            Quantity::PageFaults => samples(|sample| sample.minor_faults.map(|count| count as f64)),
+            Quantity::HugePages => samples(|sample| sample.huge_share.map(|share| share * 100.0)),
+            Quantity::SystemCalls => self.calls.iter().map(calls).collect(),
             Quantity::Instructions => self.instructions.into_iter().collect(),
-            _ => self.samples.iter().filter_map(value).collect(),
         }
     }
 
     pub(crate) fn median(&self, quantity: Quantity) -> Option<f64> {
-        crate::statistics::median(&self.values(quantity))
+        statistics::median(&self.values(quantity))
     }
 
     /// The least and the most of all rounds.
@@ -177,14 +194,15 @@ impl Cell {
     }
 }
 
-/// One run. What cannot be told is missing.
+/// One run. Unknown values are missing.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Sample {
     pub(crate) seconds: f64,
     pub(crate) cpu_seconds: Option<f64>,
     pub(crate) peak_rss_kb: Option<u64>,
     pub(crate) minor_faults: Option<u64>,
-    /// The share of resident memory that is in huge pages, when most is resident. Older samples have none.
+    /// The share of resident memory that is in huge pages, when most is resident. Older samples
+    /// have none.
     #[serde(default)]
     pub(crate) huge_share: Option<f64>,
     /// Whether other programs used the processors meanwhile.
@@ -192,7 +210,7 @@ pub(crate) struct Sample {
     pub(crate) is_disturbed: bool,
 }
 
-/// What is compared. Less is better, but for the share of huge pages, which explains the others.
+/// A compared quantity. Less is better, but for the share of huge pages, which explains the others.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Quantity {
     Time,
@@ -204,23 +222,27 @@ pub(crate) enum Quantity {
     Instructions,
 }
 
+impl Quantity {
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Time,
+        Self::CpuTime,
+        Self::PeakRss,
+        Self::PageFaults,
+        Self::HugePages,
+        Self::SystemCalls,
+        Self::Instructions,
+    ];
+}
+
 /// Neither the system's allocator nor hakmem, prepared or not, is a peer.
 pub(crate) fn is_peer(allocator: &str) -> bool {
     allocator != SYSTEM && !allocator.starts_with(HAKMEM)
 }
 
-/// The order of allocators in all tables: the base, what it is about, and the peers.
+/// The order of allocators in all tables: the base, hakmem, and the peers.
 pub(crate) fn rank(allocator: &str) -> usize {
-    let order = [
-        SYSTEM,
-        HAKMEM,
-        "mimalloc",
-        "mimalloc2",
-        "jemalloc",
-        "snmalloc",
-        "rpmalloc",
-        "tcmalloc",
-    ];
+    let order =
+        [SYSTEM, HAKMEM, "mimalloc", "mimalloc2", "jemalloc", "snmalloc", "rpmalloc", "tcmalloc"];
     let place = order.iter().position(|name| *name == allocator);
     place.unwrap_or(order.len())
 }
@@ -249,10 +271,7 @@ mod tests {
     #[test]
     fn peak_of_a_row_is_that_of_all_runs() {
         assert_eq!(row(&[]).peak_rss_kb(), None);
-        assert_eq!(
-            row(&[(5, false), (7, true), (6, false)]).peak_rss_kb(),
-            Some(7)
-        );
+        assert_eq!(row(&[(5, false), (7, true), (6, false)]).peak_rss_kb(), Some(7));
     }
 
     #[test]

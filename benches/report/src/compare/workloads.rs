@@ -3,17 +3,15 @@
 //! The macro benchmarks: a program for each allocator, which does any of the workloads.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hakmem_reports::Result;
-use hakmem_reports::allocators::remove_options;
-
-use crate::cargo;
-use crate::driver::{Measured, Planned, Source};
-use crate::process::{self, Outcome, number_after};
-use crate::samples::Sample;
+use super::cargo;
+use super::driver::{Measured, Source};
+use super::samples::{Row, Sample};
+use crate::Result;
+use crate::allocators::remove_options;
+use crate::process::{self, Outcome, number_after, word_after};
 
 /// The programs' names: this, and that of the allocator.
 const PREFIX: &str = "macro-";
@@ -28,7 +26,7 @@ pub(crate) struct Workloads {
 }
 
 impl Workloads {
-    /// Builds the programs and lists what they can do.
+    /// Builds the programs and lists their workloads.
     pub(crate) fn new(folder: &Path, quick: bool, has_strace: bool) -> Result<Self> {
         let programs: Vec<_> = cargo::build(&["build", "--release", "--bins"])?
             .into_iter()
@@ -64,14 +62,11 @@ impl Source for Workloads {
         vec!["time of the work alone; CPU time of the whole process".to_owned()]
     }
 
-    fn rows(&self) -> Vec<Planned> {
-        let allocators: Vec<_> = self.programs.iter().map(|(name, _)| name.clone()).collect();
+    fn rows(&self) -> Vec<Row> {
         let quick = if self.quick { " --quick" } else { "" };
-        let row = |name: &String| Planned {
-            name: name.clone(),
-            command: format!("target/release/{PREFIX}hakmem {name}{quick}"),
-            allocators: allocators.clone(),
-            missing: None,
+        let row = |name: &String| {
+            let command = format!("target/release/{PREFIX}hakmem {name}{quick}");
+            Row::new(name, command, self.programs.iter().map(|(name, _)| name.as_str()))
         };
         self.names.iter().map(row).collect()
     }
@@ -79,26 +74,18 @@ impl Source for Workloads {
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
         let command = self.command(row, allocator, self.quick)?;
         let outcome = process::run(command, &self.folder)?;
-        let answer = checksum(&outcome.output);
-        if answer.is_none() {
-            return Err(format!("no checksum in: {}", outcome.output.trim()).into());
-        }
-        Ok(Measured {
-            sample: reported(outcome)?,
-            answer,
-        })
+        let checksum = word_after(&outcome.output, "checksum").map(str::to_owned);
+        let checksum = checksum.ok_or_else(|| format!("no checksum in: {}", outcome.output))?;
+        Ok((reported(outcome)?, Some(checksum)))
     }
 
     fn count_calls(&self, row: &str, allocator: &str) -> Result<Option<BTreeMap<String, u64>>> {
+        if !self.has_strace {
+            return Ok(None);
+        }
         let command = self.command(row, allocator, true)?;
-        count_calls(&command, &self.folder, self.has_strace)
+        process::count_calls(&command, &self.folder).map(Some)
     }
-}
-
-fn checksum(output: &str) -> Option<String> {
-    let mut words = output.split_whitespace();
-    words.find(|word| *word == "checksum")?;
-    words.next().map(str::to_owned)
 }
 
 /// The sample of a program that reports the time of its work and its memory.
@@ -112,46 +99,25 @@ pub(crate) fn reported(outcome: Outcome) -> Result<Sample> {
     })
 }
 
-/// Runs a command once more under strace.
-pub(crate) fn count_calls(
-    command: &Command,
-    folder: &Path,
-    has_strace: bool,
-) -> Result<Option<BTreeMap<String, u64>>> {
-    if !has_strace {
-        return Ok(None);
-    }
-    let counts = folder.join("strace.txt");
-    process::run(process::traced(command, &counts), folder)?;
-    Ok(Some(process::read_counts(&fs::read_to_string(&counts)?)))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{checksum, reported};
-    use crate::process::Outcome;
-    use crate::samples::Sample;
+    use super::{Outcome, Sample, reported};
 
     #[test]
     fn result_line_is_read() {
         let outcome = |output: &str| Outcome {
             sample: Sample {
                 seconds: 9.0,
-                cpu_seconds: Some(8.0),
                 peak_rss_kb: Some(7),
                 minor_faults: Some(6),
-                huge_share: Some(0.5),
                 ..Sample::default()
             },
             output: output.to_owned(),
         };
         let line = "seconds 0.5  checksum 00ff  peak-rss-kb 100  minor-faults 5\n";
         let sample = reported(outcome(line)).expect("there is a time");
-        assert_eq!(sample.seconds, 0.5);
-        assert_eq!(sample.peak_rss_kb, Some(100));
+        assert_eq!((sample.seconds, sample.peak_rss_kb), (0.5, Some(100)));
         assert_eq!(sample.minor_faults, Some(6));
-        assert_eq!(sample.huge_share, Some(0.5));
-        assert_eq!(checksum(line).as_deref(), Some("00ff"));
         assert!(reported(outcome("nothing")).is_err());
     }
 }

@@ -1,83 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The scenarios that are C programs of this folder.
+//! The scenarios, most of which are C programs in `benches/memory`.
 
 use std::fs;
-use std::process::Command;
 
-use hakmem_reports::Result;
-use hakmem_reports::allocators::Allocator;
+use super::run::{Figure, Run, Scenario, run as run_one};
+use super::{Plan, service, throughput};
+use crate::allocators::Allocator;
+use crate::process::command;
+use crate::{Result, root};
 
-use crate::run::{Figure, Run, Scenario, run as run_one};
-use crate::{Plan, Progress};
-
-struct Program {
-    name: &'static str,
-    title: &'static str,
-    command: &'static [&'static str],
-    quick: &'static [&'static str],
-}
-
-impl Program {
-    fn words(&self, plan: &Plan) -> &'static [&'static str] {
-        if plan.quick { self.quick } else { self.command }
-    }
-}
-
-const PROGRAMS: [Program; 8] = [
-    Program {
-        name: "burst",
-        title: "Burst: 4 threads allocate mixed sizes, free all, and sleep",
-        command: &["burst", "512", "0", "5"],
-        quick: &["burst", "256", "0", "5"],
-    },
-    Program {
-        name: "fragmented",
-        title: "Fragmented: the same, but every 16th block is kept",
-        command: &["burst", "512", "16", "5"],
-        quick: &["burst", "256", "16", "5"],
-    },
-    Program {
-        name: "handover",
-        title: "Hand-over: one thread only allocates, another only frees",
-        command: &["handover", "10"],
-        quick: &["handover", "3"],
-    },
-    Program {
-        name: "threads",
-        title: "Threads: 1000 of them each allocate and free 1 MB, and sleep",
-        command: &["threads", "1000", "1024", "5"],
-        quick: &["threads", "1000", "1024", "3"],
-    },
-    Program {
-        name: "phases",
-        title: "Drift: block sizes change each second, the live bytes do not",
-        command: &["phases", "60", "128"],
-        quick: &["phases", "12", "128"],
-    },
-    Program {
-        name: IDLE,
-        title: "Small: a program of some hundred KiB that sleeps",
-        command: &["idle", "3000"],
-        quick: &["idle", "1000"],
-    },
-    Program {
-        name: "growth",
-        title: "Growth: a vector doubles, up to 1 GiB",
-        command: &["growth", "1024"],
-        quick: &["growth", "256"],
-    },
-    Program {
-        name: DENSE,
-        title: "Dense: a large heap of blocks of 256 B, read at random",
-        command: &["dense", "1024", "4000"],
-        quick: &["dense", "512", "1000"],
-    },
-];
 const IDLE: &str = "idle";
 const DENSE: &str = "dense";
 
-/// Rounds of the one scenario that is about time; the fastest counts.
+/// Rounds of the one scenario that measures time. The fastest round counts.
 const DENSE_ROUNDS: usize = 3;
 /// KiB that a small program may hold above one on the system allocator.
 const IDLE_MORE_KB: i64 = 512;
@@ -85,104 +21,89 @@ const IDLE_MORE_KB: i64 = 512;
 const DENSE_TIME_PERCENT: i64 = 83;
 const DENSE_RSS_PERCENT: i64 = 103;
 
-pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    PROGRAMS.iter().map(|program| program.name)
+/// A line of `benches/memory/rows.txt`.
+pub(crate) struct Program {
+    pub(crate) name: String,
+    pub(crate) title: String,
+    command: String,
 }
 
-fn wanted(plan: &Plan) -> impl Iterator<Item = &'static Program> {
-    PROGRAMS.iter().filter(|program| plan.wants(program.name))
-}
-
-/// How many times a program is started.
-pub(crate) fn steps(plan: &Plan, allocators: &[Allocator]) -> usize {
-    let runs = |program: &Program| match program.name {
-        DENSE => (allocators.len() + usize::from(huge_pages_are_asked_for())) * DENSE_ROUNDS,
-        _ => allocators.len(),
-    };
-    wanted(plan).map(runs).sum()
-}
-
-pub(crate) fn run(
-    plan: &Plan,
-    allocators: &[Allocator],
-    progress: &mut Progress,
-) -> Result<Vec<Scenario>> {
-    let mut scenarios = Vec::new();
-    for program in wanted(plan) {
-        let mut runs = match program.name {
-            DENSE => run_dense(plan, program, allocators, progress)?,
-            _ => run_on_all(
-                plan,
-                program,
-                &allocators.iter().collect::<Vec<_>>(),
-                progress,
-            )?,
+/// Reads the lines of all scenarios.
+pub(crate) fn read(quick: bool) -> Result<Vec<Program>> {
+    let rows = fs::read_to_string(root().join("benches/memory/rows.txt"))?;
+    let lines = rows.lines().filter(|line| !line.starts_with('#'));
+    let read = |line: &str| {
+        let fields: Vec<_> = line.split('|').map(|field| field.trim().to_owned()).collect();
+        let Ok([name, title, full, short]) = <[String; 4]>::try_from(fields) else {
+            return Err(format!("benches/memory/rows.txt: {line}").into());
         };
-        for run in &mut runs {
-            add_peak(run);
-        }
-        if program.name == IDLE {
-            compare_idle(&mut runs)?;
-        }
-        scenarios.push(Scenario {
-            name: program.name,
-            title: format!("{} ({})", program.title, program.words(plan).join(" ")),
-            runs,
-        });
-    }
-    Ok(scenarios)
+        Ok(Program { name, title, command: if quick { short } else { full } })
+    };
+    lines.map(read).collect()
 }
 
-fn run_on_all(
-    plan: &Plan,
-    program: &Program,
-    allocators: &[&Allocator],
-    progress: &mut Progress,
-) -> Result<Vec<Run>> {
-    let words = program.words(plan);
-    let mut runs = Vec::new();
-    for allocator in allocators {
-        progress.step(&format!("{} on {}", program.name, allocator.name));
-        let mut command = Command::new(plan.root.join("build/memory").join(words[0]));
-        command.args(&words[1..]);
-        runs.push(run_one(command, allocator)?);
+impl Program {
+    /// The number of runs.
+    pub(crate) fn steps(&self, allocators: &[Allocator]) -> usize {
+        match self.name.as_str() {
+            throughput::NAME => throughput::PROGRAMS.len(),
+            DENSE => (allocators.len() + usize::from(huge_pages_are_asked_for())) * DENSE_ROUNDS,
+            _ => allocators.len(),
+        }
     }
-    Ok(runs)
+
+    pub(crate) fn run(&self, plan: &Plan<'_>) -> Result<Scenario> {
+        let mut title = self.title.clone();
+        let runs = match self.name.as_str() {
+            service::NAME => service::run(plan)?,
+            throughput::NAME => throughput::run(plan)?,
+            _ => {
+                title += &format!(" ({})", self.command);
+                self.run_program(plan)?
+            }
+        };
+        Ok(Scenario { name: self.name.clone(), title, runs })
+    }
+
+    fn run_program(&self, plan: &Plan<'_>) -> Result<Vec<Run>> {
+        let run = |allocators: &[&Allocator]| -> Result<Vec<Run>> {
+            let one = |allocator: &&Allocator| {
+                plan.progress.step(&format!("{} on {}", self.name, allocator.name));
+                run_one(command(&format!("build/memory/{}", self.command)), allocator)
+            };
+            allocators.iter().map(one).collect()
+        };
+        let mut runs = match self.name.as_str() {
+            DENSE => run_dense(plan.allocators, &run)?,
+            _ => run(&plan.allocators.iter().collect::<Vec<_>>())?,
+        };
+        runs.iter_mut().for_each(add_peak);
+        if self.name == IDLE {
+            let more = runs[0].value("rss")? - runs[1].value("rss")?;
+            let figure = Figure::new("RSS_above_system", more, Some(IDLE_MORE_KB), "KiB");
+            runs[0].figures.push(figure);
+        }
+        Ok(runs)
+    }
 }
 
 fn add_peak(run: &mut Run) {
-    let peak = run
-        .samples
-        .iter()
-        .map(|sample| sample.rss_kb)
-        .max()
-        .unwrap_or(0);
     let last = run.samples.last().map_or(0, |sample| sample.rss_kb);
-    for (name, kb) in [("peak_RSS", peak), ("RSS_at_the_end", last)] {
-        let mib = i64::try_from(kb / 1024).unwrap_or(i64::MAX);
-        run.figures.push(Figure::new(name, mib, None, "MiB"));
+    for (name, kb) in [("peak_RSS", run.peak_kb()), ("RSS_at_the_end", last)] {
+        run.figures.push(Figure::new(name, (kb / 1024) as i64, None, "MiB"));
     }
 }
 
-fn compare_idle(runs: &mut [Run]) -> Result<()> {
-    let [own, system] = [runs[0].value("rss")?, runs[1].value("rss")?];
-    let figure = Figure::new("RSS_above_system", own - system, Some(IDLE_MORE_KB), "KiB");
-    runs[0].figures.push(figure);
-    Ok(())
-}
-
-/// Whether the kernel gives huge pages to those who ask, and to nobody else.
+/// Whether the kernel gives huge pages only to programs that ask for them.
 fn huge_pages_are_asked_for() -> bool {
     let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
     setting.is_ok_and(|setting| setting.contains("[madvise]"))
 }
 
-/// In turn on all allocators, and on hakmem without huge pages.
+/// Runs in turn on all allocators, and on hakmem without huge pages.
 fn run_dense(
-    plan: &Plan,
-    program: &Program,
     allocators: &[Allocator],
-    progress: &mut Progress,
+    run: &dyn Fn(&[&Allocator]) -> Result<Vec<Run>>,
 ) -> Result<Vec<Run>> {
     let mut all: Vec<&Allocator> = allocators.iter().collect();
     let without = allocators[0].variant("small pages", &[("HAKMEM_HUGE_PAGE_MB", "0")]);
@@ -190,12 +111,9 @@ fn run_dense(
     if compares {
         all.insert(1, &without);
     }
-    let mut best = run_on_all(plan, program, &all, progress)?;
+    let mut best = run(&all)?;
     for _ in 1..DENSE_ROUNDS {
-        for (best, run) in best
-            .iter_mut()
-            .zip(run_on_all(plan, program, &all, progress)?)
-        {
+        for (best, run) in best.iter_mut().zip(run(&all)?) {
             if run.value("ps_per_access")? < best.value("ps_per_access")? {
                 *best = run;
             }

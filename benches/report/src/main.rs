@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Runs benchmarks of hakmem beside other allocators, and reports on them.
+
+mod allocators;
+mod chart;
+mod compare;
+mod document;
+mod machine;
+mod memory;
+mod process;
+mod progress;
+mod statistics;
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A result whose error is a message for the user.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// Benchmarks of hakmem beside other allocators. `QUICK=1` in the environment shortens all runs:
+/// they then show that things work, not how fast.
+#[derive(Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    report: Report,
+}
+
+#[derive(Subcommand)]
+enum Report {
+    /// Time and memory of many programs, on all allocators: `make compare`.
+    Compare {
+        /// Render the last run again.
+        #[arg(long)]
+        render: bool,
+        /// Words that the part and the name of a row must contain.
+        words: Vec<String>,
+    },
+    /// Resident memory over time: `make memory`.
+    Memory {
+        /// Names of scenarios. The default is all of them.
+        scenarios: Vec<String>,
+    },
+    /// Touches and releases memory.
+    #[command(hide = true)]
+    Touch { bytes: usize },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().report {
+        Report::Compare { render: true, .. } => compare::render(),
+        Report::Compare { words, .. } => compare::compare(words),
+        Report::Memory { scenarios } => memory::run(&scenarios),
+        Report::Touch { bytes } => compare::touch(bytes),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("hakmem-reports: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// The folder of the whole project.
+fn root() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_owned()
+}
+
+/// Whether `QUICK=1` asks for a short run.
+fn is_quick() -> bool {
+    std::env::var_os("QUICK").is_some_and(|quick| !quick.is_empty())
+}
