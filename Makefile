@@ -126,22 +126,14 @@ $(BUILD)/libhakmem.so: $(SONAME)
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
-.PHONY: test check bench bench-c demo
+.PHONY: test check demo
 test: libs need-cargo
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
 
 check: libs
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' c/tests/run layers/ build/ docs/
 
-bench: need-cargo
-	$(Q)$(CARGO) bench
-
-include benches/c/bench.mk
-bench-c: libs bench-programs
-	$(Q)CC='$(CC)' benches/c/run
-
-include benches/memory/memory.mk
-include benches/compare.mk
+include benches/benches.mk
 include fuzz/fuzz.mk
 
 demo: libs need-cargo

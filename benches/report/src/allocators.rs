@@ -64,6 +64,15 @@ impl Allocator {
         Self { name: SYSTEM.to_owned(), version, library, environment: Vec::new() }
     }
 
+    /// An allocator of a library that the user names.
+    pub(crate) fn of_file(library: &Path) -> Result<Self> {
+        let file = library.file_name().unwrap_or_default().to_string_lossy();
+        let name = file.split(".so").next().unwrap_or_default();
+        let allocator = Self::new(name.trim_start_matches("lib"), &fs::canonicalize(library)?)?;
+        allocator.check()?;
+        Ok(allocator)
+    }
+
     /// The library that `benches/peers` has built, with the name and the version of its crate.
     fn built(name: &str, root: &Path) -> Result<Option<Self>> {
         let folder = root.join("build/peers");

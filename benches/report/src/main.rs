@@ -3,6 +3,7 @@
 //! Runs benchmarks of hakmem beside other allocators, and reports on them.
 
 mod allocators;
+mod bench_c;
 mod chart;
 mod compare;
 mod document;
@@ -10,6 +11,7 @@ mod machine;
 mod memory;
 mod process;
 mod progress;
+mod scaling;
 mod statistics;
 
 use std::error::Error;
@@ -44,6 +46,16 @@ enum Report {
         /// Names of scenarios. The default is all of them.
         scenarios: Vec<String>,
     },
+    /// The C programs on the system's allocator and on hakmem: `make bench-c`.
+    BenchC {
+        /// The library of another allocator in place of hakmem.
+        library: Option<PathBuf>,
+    },
+    /// Throughput, memory and locks with many threads: `make scaling`.
+    Scaling {
+        /// Names of allocators. The default is all of them.
+        allocators: Vec<String>,
+    },
     /// Touches and releases memory.
     #[command(hide = true)]
     Touch { bytes: usize },
@@ -54,6 +66,8 @@ fn main() -> ExitCode {
         Report::Compare { render: true, .. } => compare::render(),
         Report::Compare { words, .. } => compare::compare(words),
         Report::Memory { scenarios } => memory::run(&scenarios),
+        Report::BenchC { library } => bench_c::run(library.as_deref()),
+        Report::Scaling { allocators } => scaling::run(&allocators),
         Report::Touch { bytes } => compare::touch(bytes),
     };
     done.unwrap_or_else(|error| {

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: one table for the layer. Times and rates were measured on two CPUs with
- * benches/c/scaling unless a line says otherwise.
+ * `make scaling` unless a line says otherwise.
  * Boundary: none.
  */
 #ifndef HK_THREAD_TUNABLES_H

@@ -8,7 +8,7 @@
 #include "../core/options.h"
 #include "../os/os.h"
 
-/* Tunables, measured with the rows of benches/c/scaling for 64 and 256 threads on 2 CPUs, where
+/* Tunables, measured with the rows of `make scaling` for 64 and 256 threads on 2 CPUs, where
  * half or twice these budgets changed no result by more than its noise. One thread that frees 32
  * KiB blocks of another takes 126 ns a block with 2 MiB for a class, 210 with 512 KiB. */
 enum {

@@ -1,7 +1,8 @@
 # benches.sh - the benchmark of many threads runs, and its tables have all rows and columns.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# timeout: 180
+# needs: cargo
+# timeout: 400
 
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
@@ -10,7 +11,18 @@ if [[ ! -f build/libhakmem.so ]]; then
     skip benches "build/libhakmem.so is not built"
     finish
 fi
-export CC=$TEST_CC QUICK=1
+export QUICK=1
+
+# scaling ALLOCATOR...: prints the tables of these allocators.
+scaling() {
+    "${CARGO:-cargo}" run --release --quiet --package hakmem-reports -- scaling "$@"
+}
+
+if ! reason=$("${CARGO:-cargo}" build --release --quiet --package hakmem-reports 2>&1); then
+    skip benches "the program of the benchmarks is not built: $(grep -m 1 '^error' <<<"$reason")"
+    finish
+fi
+check the_benchmark_programs_build make -s -C benches bench CC="$TEST_CC"
 
 # table TITLE: prints the lines below the header of the table with this title prefix.
 table() {
@@ -25,7 +37,8 @@ rows_of() {
     table "$1" | awk '{ print $1 }' | uniq | xargs
 }
 
-check scaling_runs_on_two_allocators bash -c "benches/c/scaling system hakmem >$scratch/tables"
+scaling system hakmem >"$scratch/tables" 2>"$scratch/errors"
+check_equal scaling_runs_on_two_allocators $? 0
 all_rows='small pool larson exchange churn blocking'
 for title in 'M ops/s' 'peak RSS' 'page faults' 'hakmem, counts'; do
     check_equal "rows_of_${title// /_}" "$(rows_of "$title")" "$all_rows"
@@ -49,8 +62,9 @@ check_equal quantiles_of_slow_calls_rise \
 check_match the_last_line_tells_rounds_and_cores "$(tail -n 1 "$scratch/tables")" \
     "^Medians of 1 rounds on $(nproc) cores.$"
 
-check_match an_unknown_allocator_is_refused "$(benches/c/scaling other 2>&1)" "'other' is none of"
-check scaling_runs_without_hakmem bash -c "benches/c/scaling system >$scratch/tables"
+check_match an_unknown_allocator_is_refused "$(scaling other 2>&1)" "'other' is none of"
+scaling system >"$scratch/tables" 2>"$scratch/errors"
+check_equal scaling_runs_without_hakmem $? 0
 check_equal tables_of_hakmem_are_left_out_then "$(grep -c ^hakmem "$scratch/tables")" 0
 
 finish

@@ -23,7 +23,7 @@ scenario() {
     check_match "${name}_has_figures" "$lines" '^figure .* [0-9]+ [^-]* *$'
 }
 
-check the_scenarios_build make -s -C "$TEST_ROOT/benches/memory" CC="$TEST_CC"
+check the_scenarios_build make -s -C "$TEST_ROOT/benches" memory CC="$TEST_CC"
 scenario a_burst_goes_back burst 256 0 4
 scenario pages_between_kept_blocks_go_back burst 256 16 4
 scenario memory_does_not_pile_up_where_it_is_freed handover 4 65536

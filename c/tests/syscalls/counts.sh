@@ -33,8 +33,8 @@ limit() {
     fi
 }
 
-if [[ -f $TEST_ROOT/benches/c/Makefile ]]; then
-    check the_benchmark_programs_build make -s -C "$TEST_ROOT/benches/c" CC="$TEST_CC"
+if [[ -f $TEST_ROOT/benches/Makefile ]]; then
+    check the_benchmark_programs_build make -s -C "$TEST_ROOT/benches" bench CC="$TEST_CC"
 fi
 # Three of these are for the class map and the page that detects a fork, which were in .bss before.
 limit 21 bench_random_mixed 100000 256 42

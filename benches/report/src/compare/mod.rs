@@ -184,7 +184,7 @@ const FREE_DIVISOR: u64 = 4;
 /// pages back to its host pays for their next first touch, and without warming the first allocator
 /// would pay for all. A process of its own does it, because the peak of this one would count as
 /// that of its children.
-fn warm(peak_kb: Option<u64>) {
+pub(crate) fn warm(peak_kb: Option<u64>) {
     let free_kb = kilobytes("/proc/meminfo", "MemFree").unwrap_or(0);
     let bytes = amount_kb(peak_kb, free_kb) << 10;
     let Ok(program) = std::env::current_exe() else { return };

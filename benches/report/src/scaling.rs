@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Measures how throughput, memory and page faults change with the number of threads, and how often
+//! hakmem's threads meet. For hakmem also: a process under a CPU quota, and the times of slow
+//! calls.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use crate::allocators::{self, Allocator, HAKMEM};
+use crate::compare::warm;
+use crate::document::{Block, Table, to_text};
+use crate::process::{self, command, number_after};
+use crate::progress::Progress;
+use crate::statistics::median;
+use crate::{Result, is_quick, root};
+
+/// The name of a row, its command, the sum of N over all threads, and its numbers of threads if it
+/// has its own. T stands for threads, G for the generations of threads that follow one another, N
+/// for iterations, tasks or turns of one thread.
+type Row = (&'static str, &'static str, usize, &'static [usize]);
+
+const ROWS: [Row; 6] = [
+    ("small", "bench_small_mt T N 1000 42", 12_000_000, &[]),
+    ("pool", "bench_pool_tls T N 64 42", 3_000_000, &[]),
+    ("larson", "bench_larson T G N 1000 42", 6_000_000, &[]),
+    ("exchange", "bench_exchange T N 1000 42", 6_000_000, &[]),
+    ("churn", "bench_churn T N 200 42", 20_000, &[]),
+    ("blocking", "bench_blocking_pool T 10 N 42", 20_000, &[500]),
+];
+/// Before a run with so many threads, memory is touched: they use much of it.
+const WARM_THREADS: usize = 64;
+/// Threads of larson that start in all.
+const LIVES_OF_LARSON: usize = 1280;
+
+/// Processes of hakmem that run on two CPUs at a time. The first numbers are those of CPUs that
+/// hakmem counts and that there are.
+const QUOTAS: [Row; 3] = [
+    ("2 CPUs", "bench_quota 2 2 T N 1000 42", 12_000_000, &[8]),
+    ("2 of 64 CPUs by a quota", "bench_quota 2 64 T N 1000 42", 12_000_000, &[8]),
+    ("64 CPUs, no quota", "bench_quota 64 64 T N 1000 42", 12_000_000, &[8]),
+];
+
+/// Numbers of threads whose slow calls are timed, and iterations of all of them.
+const SLOW_CALL_THREADS: [usize; 3] = [1, 2, 64];
+const SLOW_CALL_OPERATIONS: usize = 12_000_000;
+const SLOW_CALLS: &str = "hakmem, slow calls of the row small, in ns, one run; after the bar: \
+                          without the calls that\nwere switched out, then the causes of the \
+                          slowest calls, one in 1000";
+const SLOW_CALL_CAUSES: &str =
+    "out: the thread lost its CPU; slept: for a lock; fault: page faults, memory from mmap";
+
+/// A quantity of the result lines, its unit in tables, and digits.
+type Quantity = (&'static str, f64, usize);
+
+/// Tables of all allocators. Only some programs report the last two quantities.
+const TABLES: [(&str, Quantity); 5] = [
+    ("M ops/s", ("ops/s", 1e6, 1)),
+    ("peak RSS, MiB", ("peak-rss-kb", 1024.0, 0)),
+    ("page faults, thousands", ("minor-faults", 1e3, 1)),
+    ("RSS while all threads sleep, MiB", ("asleep-rss-kb", 1024.0, 0)),
+    ("the same after malloc_trim, MiB; -: the allocator has none", ("trimmed-rss-kb", 1024.0, 0)),
+];
+
+const QUOTA_TITLE: &str = "hakmem, 8 threads that exchange blocks, on two CPUs at a time; peak RSS \
+                           and bytes in transfer caches in MiB";
+const QUOTA_TABLE: [(&str, Quantity); 3] = [
+    ("M ops/s", ("ops/s", 1e6, 1)),
+    ("peak RSS", ("peak-rss-kb", 1024.0, 1)),
+    ("transfer", ("transfer-kb", 1024.0, 1)),
+];
+
+const COUNTS_TITLE: &str =
+    "hakmem, counts per million operations; class to other: locks found taken";
+/// Columns of the table of counts, and the words of hakmem's report.
+const COUNTS: [(&str, &str); 9] = [
+    ("refills", "refills of thread caches"),
+    ("takes", "refills from transfer caches"),
+    ("flushes", "flushes of thread caches"),
+    ("puts", "flushes to transfer caches"),
+    ("class", "class locks found taken"),
+    ("arena", "arena locks found taken"),
+    ("meta", "times the lock of metadata was found taken"),
+    ("other", "other locks found taken"),
+    ("sleeps", "sleeps for a lock"),
+];
+
+/// A row with a number of threads, and the values of all rounds by allocator and quantity.
+struct Line {
+    row: Row,
+    threads: usize,
+    values: BTreeMap<(String, &'static str), Vec<f64>>,
+}
+
+/// Measures on the allocators of these names, or on all.
+pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
+    let found = allocators::find(&root())?;
+    let known: Vec<_> = found.allocators.iter().map(|one| one.name.as_str()).collect();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("'{unknown}' is none of {}", known.join(" ")).into());
+    }
+    for missing in found.missing.iter().filter(|_| names.is_empty()) {
+        eprintln!("left out, not installed: {missing}");
+    }
+    let mut allocators = found.allocators;
+    allocators.retain(|one| names.is_empty() || names.contains(&one.name));
+    print!("{}", to_text(&measure(&allocators)?));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(allocators: &[Allocator]) -> Result<Vec<Block>> {
+    let folder = root().join("build/bench");
+    let (rounds, divisor) = if is_quick() { (1, 20) } else { (5, 1) };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let has_hakmem = allocators.iter().any(Allocator::is_hakmem);
+    let mut lines = lines_of(&ROWS, cores);
+    let mut quotas = if has_hakmem { lines_of(&QUOTAS, cores) } else { Vec::new() };
+    if let Err(error) = process::run(bench("bench_quota 2 2 1 1 1 42"), &folder) {
+        // Threads cannot be bound to two CPUs.
+        quotas.clear();
+        eprintln!("quota is left out: {error}");
+    }
+    let progress = Progress::new(rounds * (lines.len() + quotas.len()) + usize::from(has_hakmem));
+    for _ in 0..rounds {
+        for line in &mut lines {
+            progress.step(&format!("{} on {} threads", line.row.0, line.threads));
+            allocators.iter().try_for_each(|one| line.run(Some(one), divisor, &folder))?;
+        }
+        for line in &mut quotas {
+            progress.step(line.row.0);
+            line.run(None, divisor, &folder)?;
+        }
+    }
+    let mut blocks = Vec::new();
+    for (title, (quantity, unit, digits)) in TABLES {
+        let column =
+            |one: &Allocator| (one.name.clone(), (one.name.clone(), quantity), unit, digits);
+        let columns: Vec<_> = allocators.iter().map(column).collect();
+        blocks.push(Block::Table(table(title, &lines, &columns)));
+    }
+    if has_hakmem {
+        let own = |(name, (quantity, unit, digits)): (&str, Quantity)| {
+            (name.to_owned(), (HAKMEM.to_owned(), quantity), unit, digits)
+        };
+        let counts = COUNTS.map(|(name, _)| own((name, (name, 1.0, 1))));
+        blocks.push(Block::Table(table(COUNTS_TITLE, &lines, &counts)));
+        if !quotas.is_empty() {
+            let columns = QUOTA_TABLE.map(own);
+            blocks.push(Block::Table(table(QUOTA_TITLE, &quotas, &columns)));
+        }
+        progress.step("slow calls");
+        blocks.push(Block::Text(slow_calls(divisor, &folder)?));
+    }
+    blocks.push(Block::Text(format!("Medians of {rounds} rounds on {cores} cores.")));
+    Ok(blocks)
+}
+
+fn bench(text: &str) -> Command {
+    command(&format!("build/bench/{text}"))
+}
+
+/// Each row with each number of threads.
+fn lines_of(rows: &[Row], cores: usize) -> Vec<Line> {
+    let mut counts = vec![1, 2, 2 * cores, 8, 64, 256];
+    counts.sort_unstable();
+    counts.dedup();
+    let lines = rows.iter().flat_map(|row| {
+        let threads = if row.3.is_empty() { counts.as_slice() } else { row.3 };
+        threads.iter().map(move |threads| Line {
+            row: *row,
+            threads: *threads,
+            values: BTreeMap::new(),
+        })
+    });
+    lines.collect()
+}
+
+impl Line {
+    /// Runs once, and adds the quantities of the result line and hakmem's statistics. Without an
+    /// allocator, the program contains hakmem.
+    fn run(&mut self, allocator: Option<&Allocator>, divisor: usize, folder: &Path) -> Result<()> {
+        let (row, text, operations, _) = self.row;
+        let threads = self.threads;
+        let lives = if row == "larson" { LIVES_OF_LARSON / divisor } else { threads };
+        let generations = lives.div_ceil(threads);
+        let each = (operations / divisor / threads / generations).max(1);
+        let words = text.split(' ').map(|word| match word {
+            "T" => threads.to_string(),
+            "G" => generations.to_string(),
+            "N" => each.to_string(),
+            word => word.to_owned(),
+        });
+        let mut command = bench(&words.collect::<Vec<_>>().join(" "));
+        if let Some(allocator) = allocator {
+            allocator.preload_into(&mut command);
+            command.env("HAKMEM_STATS", "1");
+        }
+        if threads >= WARM_THREADS {
+            warm(None);
+        }
+        let output = process::run(command, folder)?.output;
+        let name = allocator.map_or(HAKMEM, |one| &one.name);
+        let mut add = |quantity, value| {
+            self.values.entry((name.to_owned(), quantity)).or_default().push(value);
+        };
+        for (_, (quantity, ..)) in TABLES.iter().chain(&QUOTA_TABLE[2..]) {
+            number_after(&output, quantity).into_iter().for_each(|value| add(*quantity, value));
+        }
+        if allocator.is_some_and(Allocator::is_hakmem) {
+            let ops = number_after(&output, "ops").ok_or("the program reports no operations")?;
+            let statistics = fs::read_to_string(folder.join("program.err"))?;
+            for (column, words) in COUNTS {
+                let count = count(&statistics, words);
+                let count = count.ok_or_else(|| format!("no '{words}' in the statistics"))?;
+                add(column, count * 1e6 / ops);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The number in the line `N words` of statistics.
+fn count(statistics: &str, words: &str) -> Option<f64> {
+    let mut lines = statistics.lines().filter_map(|line| line.trim().split_once(' '));
+    lines.find(|(_, text)| text.trim() == words)?.0.parse().ok()
+}
+
+/// A head, an allocator and a quantity, the unit, and digits.
+type Column = (String, (String, &'static str), f64, usize);
+
+/// The lines that have one of the quantities.
+fn table(title: &str, lines: &[Line], columns: &[Column]) -> Table {
+    let row = |line: &Line| {
+        let values = columns.iter().map(|(_, key, unit, digits)| {
+            let value = line.values.get(key).and_then(|values| median(values));
+            value.map_or("-".to_owned(), |value| format!("{:.digits$}", value / unit)).into()
+        });
+        [line.row.0.into(), line.threads.to_string().into()].into_iter().chain(values).collect()
+    };
+    let has = |line: &&Line| columns.iter().any(|(_, key, ..)| line.values.contains_key(key));
+    let heads = columns.iter().map(|(head, ..)| head.as_str());
+    Table {
+        title: title.to_owned(),
+        head: ["row", "threads"].into_iter().chain(heads).map(str::to_owned).collect(),
+        rows: lines.iter().filter(has).map(row).collect(),
+    }
+}
+
+fn slow_calls(divisor: usize, folder: &Path) -> Result<String> {
+    let mut text = format!("{SLOW_CALLS}\n");
+    for threads in SLOW_CALL_THREADS {
+        let each = SLOW_CALL_OPERATIONS / divisor / threads;
+        let output = process::run(bench(&format!("bench_slow_calls {threads} {each}")), folder)?;
+        // One head for all.
+        let skipped = usize::from(threads != SLOW_CALL_THREADS[0]);
+        output.output.lines().skip(skipped).for_each(|line| text += &format!("\n{line}"));
+    }
+    Ok(format!("{text}\n\n{SLOW_CALL_CAUSES}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_threads_are_there_once() {
+        let threads = |cores| {
+            let lines = lines_of(&ROWS, cores);
+            let small = lines.iter().filter(|line| line.row.0 == "small");
+            small.map(|line| line.threads).collect::<Vec<_>>()
+        };
+        assert_eq!(threads(1), [1, 2, 8, 64, 256]);
+        assert_eq!(threads(3), [1, 2, 6, 8, 64, 256]);
+    }
+
+    #[test]
+    fn counts_are_found_by_their_words() {
+        let statistics = "hakmem:\n   12 other locks found taken\n  7   sleeps for a lock\n";
+        assert_eq!(count(statistics, "sleeps for a lock"), Some(7.0));
+        assert_eq!(count(statistics, "locks found taken"), None);
+    }
+}
