@@ -83,6 +83,19 @@ const WORKLOADS: [(&str, Workload); 11] = [
     ("http", http::run),
 ];
 
+/// Defines the main function of an executable, and its global allocator.
+#[macro_export]
+macro_rules! main_on {
+    ($($allocator:tt)+) => {
+        #[global_allocator]
+        static GLOBAL: $($allocator)+ = $($allocator)+;
+
+        fn main() -> std::process::ExitCode {
+            $crate::main()
+        }
+    };
+}
+
 /// The main function of each executable. It runs the workload given in the arguments, and prints
 /// the time and memory used. Without arguments, it prints the names of all workloads.
 pub fn main() -> ExitCode {

@@ -2,13 +2,4 @@
 
 //! The workloads on hakmem.
 
-use std::process::ExitCode;
-
-use hakmem::Hakmem;
-
-#[global_allocator]
-static GLOBAL: Hakmem = Hakmem;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(hakmem::Hakmem);

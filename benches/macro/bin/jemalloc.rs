@@ -2,13 +2,4 @@
 
 //! The workloads on jemalloc.
 
-use std::process::ExitCode;
-
-use tikv_jemallocator::Jemalloc;
-
-#[global_allocator]
-static GLOBAL: Jemalloc = Jemalloc;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(tikv_jemallocator::Jemalloc);

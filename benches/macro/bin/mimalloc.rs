@@ -2,13 +2,4 @@
 
 //! The workloads on mimalloc.
 
-use std::process::ExitCode;
-
-use mimalloc::MiMalloc;
-
-#[global_allocator]
-static GLOBAL: MiMalloc = MiMalloc;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(mimalloc::MiMalloc);

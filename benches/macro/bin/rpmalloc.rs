@@ -2,13 +2,4 @@
 
 //! The workloads on rpmalloc.
 
-use std::process::ExitCode;
-
-use rpmalloc::RpMalloc;
-
-#[global_allocator]
-static GLOBAL: RpMalloc = RpMalloc;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(rpmalloc::RpMalloc);

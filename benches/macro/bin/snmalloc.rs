@@ -2,13 +2,4 @@
 
 //! The workloads on snmalloc.
 
-use std::process::ExitCode;
-
-use snmalloc_rs::SnMalloc;
-
-#[global_allocator]
-static GLOBAL: SnMalloc = SnMalloc;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(snmalloc_rs::SnMalloc);

@@ -2,13 +2,4 @@
 
 //! The workloads on the system allocator.
 
-use std::process::ExitCode;
-
-use std::alloc::System;
-
-#[global_allocator]
-static GLOBAL: System = System;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(std::alloc::System);

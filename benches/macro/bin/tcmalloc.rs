@@ -2,13 +2,4 @@
 
 //! The workloads on tcmalloc.
 
-use std::process::ExitCode;
-
-use tcmalloc_better::TCMalloc;
-
-#[global_allocator]
-static GLOBAL: TCMalloc = TCMalloc;
-
-fn main() -> ExitCode {
-    hakmem_benches::main()
-}
+hakmem_benches::main_on!(tcmalloc_better::TCMalloc);
