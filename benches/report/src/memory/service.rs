@@ -78,7 +78,8 @@ fn measure(plan: &Plan<'_>, allocator: &Allocator, live_kb: &mut Option<u64>) ->
         service.sample()?;
     }
     if is_hakmem {
-        let bytes = ask(address, "GET /stats")?["statistics"]["bytes_live"].as_u64();
+        let answer = ask(address, "GET /stats")?;
+        let bytes = answer["statistics"]["stats"]["bytes_live"].as_u64();
         *live_kb = Some(bytes.ok_or("the service does not count live bytes")? / 1024);
     }
     let rss_kb = service.sample()?;
@@ -138,7 +139,7 @@ impl Service {
     }
 }
 
-/// Sends a request to the service. Returns the answer, or nothing if it is not JSON.
+/// Sends a request to the service. Returns the answer, or null if it is not JSON.
 fn ask(address: &str, request: &str) -> Result<Value> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
