@@ -12,7 +12,7 @@ FUZZ_CC ?= clang
 fuzz: fuzz-calls fuzz-layouts
 	@echo 'fuzz: no failure in $(FUZZ_SECONDS) s of each target'
 
-build/fuzz/calls: fuzz/calls.c c/tests/model/model.h c/tests/test.h $(wildcard c/src/*/*.[ch]) | build/fuzz/
+build/fuzz/calls: fuzz/calls.c c/tests/model/model.h c/tests/test.h $(wildcard c/src/*/*.[ch] c/src/*/*.def) | build/fuzz/
 	$(call need,$(FUZZ_CC),install clang)
 	$(call say,CC,$@)
 	$(Q)$(FUZZ_CC) -g -O1 -pthread -DHK_DEBUG -fsanitize=fuzzer,undefined -fno-sanitize-recover=all \

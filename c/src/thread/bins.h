@@ -33,7 +33,7 @@ HK_FAST void hk_bins_rebase(struct hk_thread *thread, size_t class) {
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);
 
-/* The bytes of the blocks in all bins. Called by the owner only. */
+/* Bytes of the blocks in all bins. May be called whenever hk_bins_count may. */
 size_t hk_bins_bytes(const struct hk_thread *thread);
 
 /* Moves the `count` oldest blocks of a bin to the transfer cache of this CPU. Blocks that do not

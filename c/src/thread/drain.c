@@ -32,10 +32,7 @@ struct drain {
 /* ---- Choosing caches ------------------------------------------------------------------------- */
 
 static bool drain_is_empty(const struct hk_thread *thread) {
-    size_t blocks = hk_peek(&thread->large.bytes);
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
-        blocks += hk_bins_count(thread, class);
-    return blocks == 0;
+    return hk_peek(&thread->large.bytes) + hk_bins_bytes(thread) == 0;
 }
 
 /* Whether the thread has done nothing since the last check. Sets *works if it made slow calls. */
