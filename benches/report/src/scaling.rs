@@ -123,11 +123,13 @@ fn measure(allocators: &[Allocator]) -> Result<Vec<Block>> {
         eprintln!("quota is left out: {error}");
     }
     let progress = Progress::new(rounds * (lines.len() + quotas.len()) + usize::from(has_hakmem));
+    let mut order: Vec<_> = allocators.iter().collect();
     for _ in 0..rounds {
         for line in &mut lines {
             progress.step(&format!("{} on {} threads", line.row.0, line.threads));
-            allocators.iter().try_for_each(|one| line.run(Some(one), divisor, &folder))?;
+            order.iter().try_for_each(|one| line.run(Some(one), divisor, &folder))?;
         }
+        order.rotate_left(1); // none always runs first
         for line in &mut quotas {
             progress.step(line.row.0);
             line.run(None, divisor, &folder)?;

@@ -19,6 +19,8 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
+use memmap2::{Advice, MmapMut};
+
 use crate::allocators::{self, Found};
 use crate::document::{to_markdown, to_page, to_text};
 use crate::machine::{self, kilobytes, output};
@@ -197,9 +199,14 @@ fn amount_kb(peak_kb: Option<u64>, free_kb: u64) -> u64 {
     peak_kb.unwrap_or(DEFAULT_KB).min(free_kb / FREE_DIVISOR)
 }
 
-/// Touches memory. The end of the process releases it.
+/// Touches memory. The end of the process releases it. Huge pages are the ones that the host takes
+/// back, and the ones whose next first touch is slow.
 pub(crate) fn touch(bytes: usize) -> Result<ExitCode> {
-    std::hint::black_box(vec![1_u8; bytes]);
+    let mut memory = MmapMut::map_anon(bytes.max(1))?;
+    // Without huge pages in this kernel, small ones are touched.
+    let _ = memory.advise(Advice::HugePage);
+    memory.fill(1);
+    std::hint::black_box(&memory);
     Ok(ExitCode::SUCCESS)
 }
 
