@@ -18,6 +18,7 @@ static struct {
     uint64_t limit_ms;    /* lock:PURGE; time of its last change */
     uint32_t regrets;     /* lock:PURGE; in a row */
     uint64_t usage_after; /* lock:PURGE; usage after the last balance */
+    uint64_t usage_most;  /* lock:PURGE; the highest usage since the limit last fell */
     uint64_t balanced;    /* lock:PURGE; bytes that balances gave back */
 } balance;
 
@@ -50,10 +51,18 @@ static void balance_adapt(void) {
         hk_store_relaxed(&balance.limit, limit / 2); /* relaxed: as above */
         balance.limit_ms = now;
         balance.regrets = 0;
+        balance.usage_most = 0;
     }
+    balance.usage_most = hk_max(balance.usage_most, usage);
 
     if (again > 0)
         balance.balanced = 0;
+}
+
+/* The bytes of free memory that may stay in huge pages which are partly in use. */
+static uint64_t balance_limit_partial(uint64_t limit) {
+    uint64_t least = hk_max(limit, 2 * balance_base());
+    return hk_max(least, balance.usage_most / BALANCE_PARTIAL_PART);
 }
 
 struct balance_step {
@@ -92,9 +101,9 @@ bool hk_purge_balance(void) {
     uint64_t limit = balance_limit();
     if (hk_decay_dirty_bytes() > limit) {
         /* Reduce free memory to half of the limit, so that the next frees need not do it again.
-         * Huge pages are broken up only for the excess over twice the usual limit. */
+         * Huge pages that are partly in use are broken up only beyond a limit of their own. */
         given_back = balance_give_back(HK_PURGE_WHOLE, limit / 2);
-        given_back += balance_give_back(HK_PURGE_FREE, hk_max(limit, 2 * balance_base()));
+        given_back += balance_give_back(HK_PURGE_FREE, balance_limit_partial(limit));
         balance.balanced += given_back;
         balance.usage_after = hk_usage_bytes();
 
