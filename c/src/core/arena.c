@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../base/probe.h"
 #include "../os/check.h"
 #include "../os/os.h"
 #include "dirty.h"
@@ -291,6 +292,7 @@ static struct hk_chunk *chunk_create(struct hk_arena *arena, const struct arena_
         return NULL;
     }
 
+    HK_PROBE2(chunk_map, range.base, range.bytes);
     hk_chunk_init(chunk, range.base, (uint32_t)(range.bytes >> HK_GRANULE_SHIFT), range.dirty);
     chunk->arena = arena;
     chunk->descriptor_bytes = (uint32_t)descriptor_bytes;

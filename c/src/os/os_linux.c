@@ -11,6 +11,7 @@
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
+#include "../base/probe.h"
 #include "file_linux.h"
 #include "syscall_linux.h"
 
@@ -268,11 +269,14 @@ enum hk_os_move hk_os_move(void *start, size_t old_bytes, void *to, size_t new_b
 
 /* ---- Pages ----------------------------------------------------------------------------------- */
 
-bool hk_os_purge(void *start, size_t bytes) {
+/* Not inlined, because a tracepoint of a function without callers would have a false address. */
+HK_NOINLINE bool hk_os_purge(void *start, size_t bytes) {
     hk_stat_add(&hk_os_counts.purge_calls, 1);
     bool done = os_advise(start, bytes, MADV_DONTNEED);
-    if (done)
+    if (done) {
         hk_stat_add(&hk_os_counts.bytes_purged, bytes);
+        HK_PROBE2(purge, (uintptr_t)start, bytes);
+    }
     return done;
 }
 

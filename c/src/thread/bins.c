@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "../base/probe.h"
 #include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/meta.h"
@@ -149,6 +150,7 @@ static bool bins_give(const char *function, size_t class, void **blocks, uint32_
 
 bool hk_bins_flush(struct hk_thread *thread, const char *function, size_t class, uint32_t count,
                    const void *freed) {
+    HK_PROBE2(flush, hk_classes[class].block_bytes, count);
     void **blocks = bins_take_oldest(thread, class, count);
     hk_bit_set(thread->flushed, (uint32_t) class);
     thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;

@@ -1,6 +1,7 @@
 /* thread/slow.c - calls that a bin cannot serve. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "slow.h"
 
+#include "../base/probe.h"
 #include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/options.h"
@@ -93,6 +94,7 @@ static void *slow_refill(struct hk_thread *thread, size_t class) {
     if (hk_unlikely(got == 0))
         return NULL;
 
+    HK_PROBE2(refill, hk_classes[class].block_bytes, got);
     hk_bin_set_top(&thread->cache.bins[class], top + got - 1);
     return top[got - 1];
 }
@@ -232,9 +234,10 @@ struct hk_block hk_slow_take_large(size_t size, size_t align) {
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     if (thread != NULL)
         block = slow_take_cached(thread, size, align);
-    if (block.start != NULL || heap == NULL)
-        return block;
-    return hk_large_alloc(&heap->arena, heap, size, align);
+    if (block.start == NULL && heap != NULL)
+        block = hk_large_alloc(&heap->arena, heap, size, align);
+    HK_PROBE2(large_alloc, (uintptr_t)block.start, size);
+    return block;
 }
 
 /* Caches a freed large block if the thread allocates such blocks and its budget allows it. A thread
