@@ -246,7 +246,12 @@ HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
 HAK_API size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes,
                                    size_t count) HAK_NOEXCEPT;
 
-enum hak_report_format { HAK_REPORT_TEXT = 0, HAK_REPORT_JSON = 1 };
+enum hak_report_format {
+    HAK_REPORT_TEXT = 0,              /* for people; with the options and the classes in use */
+    HAK_REPORT_JSON = 1,              /* one object; with the options and all classes */
+    HAK_REPORT_PROMETHEUS = 2,        /* the text format of Prometheus, version 0.0.4 */
+    HAK_REPORT_PROMETHEUS_CLASSES = 3 /* the same, with series for each class in use */
+};
 
 /* Writes all statistics through `write`, in pieces, or to standard error if `write` is NULL. They
  * are gathered first, and no lock is held while `write` runs. */

@@ -360,6 +360,10 @@ pub type hak_report_format = c_uint;
 pub const HAK_REPORT_TEXT: hak_report_format = 0;
 /// One JSON object.
 pub const HAK_REPORT_JSON: hak_report_format = 1;
+/// The text format of Prometheus, version 0.0.4.
+pub const HAK_REPORT_PROMETHEUS: hak_report_format = 2;
+/// The text format of Prometheus, with series for each size class in use.
+pub const HAK_REPORT_PROMETHEUS_CLASSES: hak_report_format = 3;
 
 // Observation.
 unsafe extern "C" {

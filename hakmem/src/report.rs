@@ -1,4 +1,4 @@
-//! Reports all statistics as text or JSON.
+//! Reports all statistics as text, as JSON, or for Prometheus.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
@@ -17,6 +17,12 @@ pub enum Format {
     Text,
     /// One JSON object.
     Json,
+    /// The text format of Prometheus, version 0.0.4. An answer over HTTP has the content type
+    /// `text/plain; version=0.0.4`.
+    Prometheus,
+    /// As `Prometheus`, with series for each size class in use. A program that uses all classes
+    /// gets about 1000 series.
+    PrometheusClasses,
 }
 
 /// A report of all statistics, which are collected when it is displayed. [`report`] creates it.
@@ -24,7 +30,8 @@ pub enum Format {
 pub struct Report(Format);
 
 /// Returns a report of all statistics: the counters of [`stats`](crate::stats()) and of each size
-/// class, and the options.
+/// class, and the options. The formats of Prometheus have no options, and the first of them has no
+/// size classes.
 ///
 /// The statistics are collected each time the result is displayed, and then written in pieces. No
 /// lock is held while they are written, so the formatter may allocate.
@@ -35,6 +42,7 @@ pub struct Report(Format);
 /// eprintln!("{}", hakmem::report(hakmem::Format::Text));
 /// let json = hakmem::report(hakmem::Format::Json).to_string();
 /// assert!(json.starts_with('{'));
+/// let metrics = hakmem::report(hakmem::Format::Prometheus).to_string();
 /// ```
 pub fn report(format: Format) -> Report {
     Report(format)
@@ -45,6 +53,8 @@ impl fmt::Display for Report {
         let format = match self.0 {
             Format::Text => sys::HAK_REPORT_TEXT,
             Format::Json => sys::HAK_REPORT_JSON,
+            Format::Prometheus => sys::HAK_REPORT_PROMETHEUS,
+            Format::PrometheusClasses => sys::HAK_REPORT_PROMETHEUS_CLASSES,
         };
         let mut sink = Sink {
             formatter,

@@ -11,7 +11,8 @@ use std::alloc::System;
 
 pub(crate) use hakmem_sys::{
     HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF, HAK_PREWARM_POOL, HAK_PREWARM_TINY,
-    HAK_REPORT_JSON, HAK_REPORT_TEXT, HAK_VERSION_STRING, hak_prewarm_set, hak_report_format,
+    HAK_REPORT_JSON, HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT,
+    HAK_VERSION_STRING, hak_prewarm_set, hak_report_format,
 };
 
 // We use aliases because an import would also import the functions of the same names.
@@ -149,6 +150,7 @@ pub(crate) unsafe fn hak_report(
 ) {
     let text = match format {
         HAK_REPORT_JSON => "{}\n",
+        HAK_REPORT_PROMETHEUS | HAK_REPORT_PROMETHEUS_CLASSES => "",
         _ => "hakmem: the system's allocator is used\n",
     };
     if let Some(write) = write {

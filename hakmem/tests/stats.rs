@@ -55,7 +55,7 @@ fn the_counters_follow_what_the_program_does() {
     large_blocks_are_counted_as_large();
     prewarming_adds_cached_blocks_and_nothing_live();
     trimming_empties_the_cache_and_returns_memory();
-    the_report_contains_the_numbers_in_both_forms();
+    the_report_contains_the_numbers_in_each_format();
     a_formatter_that_fails_is_told_so();
     no_error_was_counted_and_the_structures_are_sound();
 }
@@ -169,7 +169,7 @@ fn trimming_empties_the_cache_and_returns_memory() {
     assert!(after.purge_calls + after.unmap_calls > before.purge_calls + before.unmap_calls);
 }
 
-fn the_report_contains_the_numbers_in_both_forms() {
+fn the_report_contains_the_numbers_in_each_format() {
     let held: Vec<_> = blocks(1, 3 * MIB as usize).collect();
     let large = hakmem::stats().bytes_large.to_string();
     let json = hakmem::report(Format::Json).to_string();
@@ -182,6 +182,12 @@ fn the_report_contains_the_numbers_in_both_forms() {
     assert_eq!(json.matches('{').count(), json.matches('}').count());
     let text = hakmem::report(Format::Text).to_string();
     assert!(text.lines().count() > 10, "{text}");
+    let metrics = hakmem::report(Format::Prometheus).to_string();
+    let sample = format!("\nhakmem_bytes_large {large}\n");
+    assert!(metrics.contains(&sample), "{sample} is not in {metrics}");
+    assert!(!metrics.contains("hakmem_class_"), "{metrics}");
+    let with_classes = hakmem::report(Format::PrometheusClasses).to_string();
+    assert!(with_classes.contains("\nhakmem_class_slabs{block_bytes=\""));
     held.into_iter().for_each(Block::free);
 }
 

@@ -22,6 +22,7 @@ fn nothing_is_counted() {
     assert_eq!(hakmem::prewarm(Prewarm::All), 0);
     assert_eq!(hakmem::validate(), 0);
     assert_eq!(hakmem::report(Format::Json).to_string(), "{}\n");
+    assert_eq!(hakmem::report(Format::Prometheus).to_string(), "");
 }
 
 #[test]

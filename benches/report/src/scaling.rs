@@ -74,17 +74,17 @@ const QUOTA_TABLE: [(&str, Quantity); 3] = [
 
 const COUNTS_TITLE: &str =
     "hakmem, counts per million operations; class to other: locks found taken";
-/// Columns of the table of counts, and the words of hakmem's report.
+/// Columns of the table of counts, and the words of hakmem's report, as in `stats.def`.
 const COUNTS: [(&str, &str); 9] = [
-    ("refills", "refills of thread caches"),
-    ("takes", "refills from transfer caches"),
-    ("flushes", "flushes of thread caches"),
-    ("puts", "flushes to transfer caches"),
-    ("class", "class locks found taken"),
-    ("arena", "arena locks found taken"),
-    ("meta", "times the lock of metadata was found taken"),
-    ("other", "other locks found taken"),
-    ("sleeps", "sleeps for a lock"),
+    ("refills", "Batches of blocks that entered a thread cache"),
+    ("takes", "Refills served by a transfer cache"),
+    ("flushes", "Batches of blocks that left a thread cache"),
+    ("puts", "Batches put into a transfer cache"),
+    ("class", "Attempts that found the lock of a class of a heap taken"),
+    ("arena", "Attempts that found the lock of the memory of a heap taken"),
+    ("meta", "Attempts that found the lock of hakmem's own structures taken"),
+    ("other", "Attempts that found any other lock taken"),
+    ("sleeps", "Sleeps of threads that waited for a lock"),
 ];
 
 /// A row with a number of threads, and the values of all rounds by allocator and quantity.
@@ -278,9 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn the_words_of_counts_are_those_of_the_core() {
+        let table = include_str!("../../../c/src/core/stats.def");
+        let is_missing = |words: &&str| !table.contains(&format!("\"{words}\")"));
+        let missing: Vec<_> = COUNTS.iter().map(|(_, words)| *words).filter(is_missing).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
     fn counts_are_found_by_their_words() {
-        let statistics = "hakmem:\n   12 other locks found taken\n  7   sleeps for a lock\n";
-        assert_eq!(count(statistics, "sleeps for a lock"), Some(7.0));
+        let statistics = "hakmem:\n   12  Other locks found taken\n  7   Sleeps for a lock\n";
+        assert_eq!(count(statistics, "Sleeps for a lock"), Some(7.0));
         assert_eq!(count(statistics, "locks found taken"), None);
     }
 }

@@ -216,7 +216,7 @@ static void override_write_stats(FILE *stream, const struct hak_stats *total) {
         const char *name;
         size_t offset;
     } rows[] = {
-#define STAT(field, unit, words) {#field, offsetof(struct hak_stats, field)},
+#define STAT(field, ...) {#field, offsetof(struct hak_stats, field)},
 #include "../core/stats.def"
 #undef STAT
     };

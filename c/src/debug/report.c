@@ -16,17 +16,18 @@ enum {
     REPORT_COLUMN_WIDTH = 12,
 };
 
-enum report_unit { BYTES, COUNT };
-
 struct report_row {
     const char *name;
-    const char *words;
-    size_t offset; /* in struct hak_stats */
-    enum report_unit unit;
+    const char *metric;
+    const char *kind;
+    const char *heading; /* NULL for struct hak_stats */
+    const char *help;
+    size_t offset; /* in struct hak_stats or struct hak_class_stats */
 };
 
 static const struct report_row report_rows[] = {
-#define STAT(field, unit, words) {#field, words, offsetof(struct hak_stats, field), unit},
+#define STAT(field, metric, kind, unit, help)                                                      \
+    {#field, #metric, #kind, NULL, help, offsetof(struct hak_stats, field)},
 #include "../core/stats.def"
 #undef STAT
 };
@@ -37,15 +38,21 @@ _Static_assert(sizeof report_rows / sizeof report_rows[0] * sizeof(uint64_t) ==
 enum { REPORT_ROWS = sizeof report_rows / sizeof report_rows[0] };
 
 static const struct report_row report_class_rows[] = {
-#define COLUMN(field, words)                                                                       \
-    { #field, words, offsetof(struct hak_class_stats, field), COUNT }
-    COLUMN(block_bytes, "block"),    COLUMN(slabs, "slabs"),        COLUMN(blocks_live, "live"),
-    COLUMN(blocks_cached, "cached"), COLUMN(blocks_free, "free"),   COLUMN(refills, "refills"),
-    COLUMN(flushes, "flushes"),      COLUMN(transfer_puts, "puts"), COLUMN(transfer_takes, "takes"),
-#undef COLUMN
+#define CLASS_STAT(field, metric, kind, unit, heading, help)                                       \
+    {#field, #metric, #kind, heading, help, offsetof(struct hak_class_stats, field)},
+#include "../core/class_stats.def"
+#undef CLASS_STAT
 };
+_Static_assert(sizeof report_class_rows / sizeof report_class_rows[0] * sizeof(uint64_t) ==
+                   sizeof(struct hak_class_stats),
+               "class_stats.def has a row for each field");
 
 enum { REPORT_CLASS_ROWS = sizeof report_class_rows / sizeof report_class_rows[0] };
+
+/* A report lists the classes in use. */
+static bool report_has_class(const struct hak_class_stats *stats) {
+    return stats->slabs > 0 || stats->refills > 0;
+}
 
 static uint64_t report_value(const void *stats, const struct report_row *row) {
     return *(const uint64_t *)(const void *)((const char *)stats + row->offset);
@@ -83,11 +90,11 @@ static void report_add_column(struct report *report, uint64_t number, unsigned w
 static void report_text_classes(struct report *report, const struct hk_stats_all *all) {
     for (unsigned i = 0; i < REPORT_CLASS_ROWS; i++) {
         size_t width = REPORT_COLUMN_WIDTH;
-        for (const char *c = report_class_rows[i].words; *c != 0; c++)
+        for (const char *c = report_class_rows[i].heading; *c != 0; c++)
             width--;
         for (; width > 0; width--)
             report_add(report, " ");
-        report_add(report, report_class_rows[i].words);
+        report_add(report, report_class_rows[i].heading);
     }
 
     report_add(report, "\n");
@@ -95,7 +102,7 @@ static void report_text_classes(struct report *report, const struct hk_stats_all
 
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
         const struct hak_class_stats *stats = &all->classes[class];
-        if (stats->slabs == 0 && stats->refills == 0)
+        if (!report_has_class(stats))
             continue;
 
         for (unsigned i = 0; i < REPORT_CLASS_ROWS; i++)
@@ -128,8 +135,8 @@ static void report_text(struct report *report, const struct hk_stats_all *all) {
     report_text_options(report);
     for (unsigned i = 0; i < REPORT_ROWS; i++) {
         report_add_column(report, report_value(&all->total, &report_rows[i]), REPORT_NUMBER_WIDTH);
-        report_add(report, report_rows[i].unit == BYTES ? " bytes " : " ");
-        report_add(report, report_rows[i].words);
+        report_add(report, "  ");
+        report_add(report, report_rows[i].help);
         report_add(report, "\n");
         report_flush(report);
     }
@@ -184,6 +191,67 @@ static void report_json(struct report *report, const struct hk_stats_all *all) {
     report_flush(report);
 }
 
+/* ---- Prometheus ------------------------------------------------------------------------------ */
+
+static void report_metric_head(struct report *report, const struct report_row *row) {
+    report_add(report, "# HELP hakmem_");
+    report_add(report, row->metric);
+    report_add(report, " ");
+    report_add(report, row->help);
+    report_flush(report);
+
+    report_add(report, "\n# TYPE hakmem_");
+    report_add(report, row->metric);
+    report_add(report, " ");
+    report_add(report, row->kind);
+    report_add(report, "\n");
+    report_flush(report);
+}
+
+/* Adds one sample. `label` is the row that names the class, or NULL. */
+static void report_sample(struct report *report, const struct report_row *row, const void *stats,
+                          const struct report_row *label) {
+    report_add(report, "hakmem_");
+    report_add(report, row->metric);
+    if (label != NULL) {
+        report_add(report, "{");
+        report_add(report, label->metric);
+        report_add(report, "=\"");
+        hk_text_add_number(&report->text, report_value(stats, label));
+        report_add(report, "\"}");
+    }
+
+    report_add(report, " ");
+    hk_text_add_number(&report->text, report_value(stats, row));
+    report_add(report, "\n");
+    report_flush(report);
+}
+
+static void report_prometheus(struct report *report, const struct hk_stats_all *all) {
+    report_add(report, "# HELP hakmem_build_info Version of the library, always 1\n"
+                       "# TYPE hakmem_build_info gauge\n"
+                       "hakmem_build_info{version=\"" HAK_VERSION_STRING "\"} 1\n");
+    report_flush(report);
+
+    for (unsigned i = 0; i < REPORT_ROWS; i++) {
+        report_metric_head(report, &report_rows[i]);
+        report_sample(report, &report_rows[i], &all->total, NULL);
+    }
+}
+
+static void report_prometheus_classes(struct report *report, const struct hk_stats_all *all) {
+    const struct report_row *label = &report_class_rows[0];
+    for (unsigned i = 1; i < REPORT_CLASS_ROWS; i++) {
+        report_metric_head(report, &report_class_rows[i]);
+        for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+            if (report_has_class(&all->classes[class]))
+                report_sample(report, &report_class_rows[i], &all->classes[class], label);
+        }
+    }
+}
+
+/* ---- All formats ----------------------------------------------------------------------------- */
+
 static void report_to_error(void *arg, const char *text, size_t bytes) {
     (void)arg;
     hk_os_write_error(text, bytes);
@@ -199,8 +267,20 @@ void hk_report(enum hak_report_format format, void (*write)(void *arg, const cha
     report.arg = arg;
     report.text = (struct hk_text){report.line, report.line + sizeof report.line};
 
-    if (format == HAK_REPORT_JSON)
+    switch (format) {
+    case HAK_REPORT_JSON:
         report_json(&report, &all);
-    else
+        break;
+    case HAK_REPORT_PROMETHEUS_CLASSES:
+        report_prometheus(&report, &all);
+        report_prometheus_classes(&report, &all);
+        break;
+    case HAK_REPORT_PROMETHEUS:
+        report_prometheus(&report, &all);
+        break;
+    case HAK_REPORT_TEXT:
+    default:
         report_text(&report, &all);
+        break;
+    }
 }

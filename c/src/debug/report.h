@@ -2,8 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the text and the JSON report. Both list the rows of stats.def, the options, and the
- * classes in use. Owns: nothing. Threads: any. No lock is held while `write` runs.
+ * What it is: the report as text, as JSON and for Prometheus. All list the rows of stats.def. The
+ * first two list the options and the classes too, and for Prometheus a format of its own adds the
+ * classes. Owns: nothing. Threads: any. No lock is held while `write` runs.
  * Boundary: debug/stats, core/options, hk_os_write_error.
  */
 #ifndef HK_DEBUG_REPORT_H

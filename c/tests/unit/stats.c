@@ -193,15 +193,22 @@ static const char *make_report(enum hak_report_format format) {
     return report;
 }
 
-static const char *const stat_names[] = {
-#define STAT(field, unit, words) #field,
+/* The rows of the tables, in the order of the structs. */
+static const struct stat_row {
+    const char *name, *metric, *kind, *unit, *help;
+    size_t offset;
+} stat_rows[] =
+    {
+#define STAT(field, metric, kind, unit, help)                                                      \
+    {#field, #metric, #kind, #unit, help, offsetof(struct hak_stats, field)},
 #include "core/stats.def"
 #undef STAT
-};
-static const char *const stat_words[] = {
-#define STAT(field, unit, words) words,
-#include "core/stats.def"
-#undef STAT
+},
+  class_rows[] = {
+#define CLASS_STAT(field, metric, kind, unit, heading, help)                                       \
+    {#field, #metric, #kind, #unit, help, offsetof(struct hak_class_stats, field)},
+#include "core/class_stats.def"
+#undef CLASS_STAT
 };
 static const char *const option_names[] = {
 #define OPTION(name, ...) #name,
@@ -213,8 +220,8 @@ TEST_FRESH(the_text_report_has_every_statistic_option_and_class_in_use) {
     void *block = hak_malloc(3000);
     const char *text = make_report(HAK_REPORT_TEXT);
     CHECK_CONTAINS(text, "hakmem " HAK_VERSION_STRING "\n");
-    for (size_t i = 0; i < TEST_COUNT(stat_words); i++)
-        CHECK_CONTAINS(text, stat_words[i]);
+    for (size_t i = 0; i < TEST_COUNT(stat_rows); i++)
+        CHECK_CONTAINS(text, stat_rows[i].help);
     for (size_t i = 0; i < TEST_COUNT(option_names); i++) {
         char pair[100];
         snprintf(pair, sizeof pair, " %s=", option_names[i]);
@@ -272,9 +279,13 @@ TEST_FRESH(the_json_report_is_json_with_every_statistic_option_and_class) {
     REQUIRE(end != NULL);
     CHECK_STR(end, "\n");
     int count;
-    for (size_t i = 0; i < TEST_COUNT(stat_names); i++) {
-        json_number(json, stat_names[i], &count);
+    for (size_t i = 0; i < TEST_COUNT(stat_rows); i++) {
+        json_number(json, stat_rows[i].name, &count);
         CHECK_GE(count, 1);
+    }
+    for (size_t i = 0; i < TEST_COUNT(class_rows); i++) {
+        json_number(json, class_rows[i].name, &count);
+        CHECK_GE(count, HK_CLASS_COUNT - 1);
     }
     CHECK_EQ(json_number(json, "bytes_live", &count), 10 * 3072);
     CHECK_EQ(json_number(json, "map_calls", &count), fake_os.map_calls);
@@ -286,4 +297,78 @@ TEST_FRESH(the_json_report_is_json_with_every_statistic_option_and_class) {
     CHECK_CONTAINS(json, "\"version\":\"" HAK_VERSION_STRING "\"");
     for (int i = 0; i < 10; i++)
         hak_free(blocks[i]);
+}
+
+/* ---- Prometheus ------------------------------------------------------------------------------ */
+
+static void check_order(const struct stat_row *rows, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        CHECK_EQ(rows[i].offset, i * sizeof(uint64_t));
+}
+
+TEST(the_tables_have_the_order_of_the_structs) {
+    check_order(stat_rows, TEST_COUNT(stat_rows));
+    check_order(class_rows, TEST_COUNT(class_rows));
+}
+
+TEST(a_metric_is_named_by_its_kind_and_unit) {
+    static const char total[] = "_total";
+    for (size_t i = 0; i < TEST_COUNT(stat_rows); i++) {
+        const struct stat_row *row = &stat_rows[i];
+        const char *end = strstr(row->metric, total);
+        if ((strcmp(row->kind, "counter") == 0) != (end != NULL && strcmp(end, total) == 0))
+            CHECK_STR(row->metric, "a counter ends in _total, and a gauge does not");
+        if ((strcmp(row->unit, "bytes") == 0) != (strstr(row->metric, "bytes") != NULL))
+            CHECK_STR(row->metric, "a number of bytes has the word in its name");
+    }
+}
+
+/* Checks that a metric has HELP and TYPE, once and in this order. Returns the text after them. */
+static const char *check_metric(const char *text, const struct stat_row *row) {
+    char head[256];
+    snprintf(head, sizeof head, "# HELP hakmem_%s %s\n# TYPE hakmem_%s %s\n", row->metric,
+             row->help, row->metric, row->kind);
+    CHECK_CONTAINS(text, head);
+    const char *at = strstr(text, head);
+    if (at == NULL)
+        return "";
+    at += strlen(head);
+    CHECK(strstr(at, head) == NULL);
+    return at;
+}
+
+TEST_FRESH(the_prometheus_report_has_every_statistic_with_help_type_and_value) {
+    void *block = hak_malloc(3000);
+    struct hak_stats now = stats();
+    const char *text = make_report(HAK_REPORT_PROMETHEUS);
+    for (size_t i = 0; i < TEST_COUNT(stat_rows); i++) {
+        const void *value = (const char *)&now + stat_rows[i].offset;
+        char sample[100];
+        snprintf(sample, sizeof sample, "hakmem_%s %llu\n", stat_rows[i].metric,
+                 (unsigned long long)*(const uint64_t *)value);
+        const char *at = check_metric(text, &stat_rows[i]);
+        CHECK(strncmp(at, sample, strlen(sample)) == 0);
+    }
+    CHECK_CONTAINS(text, "\nhakmem_build_info{version=\"" HAK_VERSION_STRING "\"} 1\n");
+    CHECK(strstr(text, "hakmem_class_") == NULL);
+    hak_free(block);
+}
+
+TEST_FRESH(the_prometheus_report_with_classes_has_the_series_of_each_class_in_use) {
+    void *small = hak_malloc(16), *block = hak_malloc(3000);
+    const char *text = make_report(HAK_REPORT_PROMETHEUS_CLASSES);
+    CHECK_CONTAINS(text, "\nhakmem_bytes_live 3088\n");
+    for (size_t i = 1; i < TEST_COUNT(class_rows); i++) {
+        char start[100], second[100];
+        snprintf(start, sizeof start, "hakmem_%s{block_bytes=\"16\"} ", class_rows[i].metric);
+        snprintf(second, sizeof second, "hakmem_%s{block_bytes=\"3072\"} ", class_rows[i].metric);
+        const char *at = check_metric(text, &class_rows[i]);
+        CHECK(strncmp(at, start, strlen(start)) == 0);
+        at = strchr(at, '\n') + 1;
+        CHECK(strncmp(at, second, strlen(second)) == 0);
+    }
+    CHECK_CONTAINS(text, "\nhakmem_class_blocks_live{block_bytes=\"3072\"} 1\n");
+    CHECK(strstr(text, "\"2304\"") == NULL);
+    hak_free(small);
+    hak_free(block);
 }
