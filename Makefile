@@ -145,6 +145,7 @@ demo: libs need-cargo
 docs:
 	@mkdir -p build
 	$(Q)c/tools/options update
+	$(Q)c/tools/statistics update
 
 FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
 
@@ -222,7 +223,7 @@ help:
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
 	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
-	@echo 'make docs         puts the options into c/docs/options.md'
+	@echo 'make docs         puts the options and statistics into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make clean        removes build/ and target/'
 	@echo ''

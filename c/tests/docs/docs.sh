@@ -17,6 +17,32 @@ missing() {
     done
 }
 
+# difference EXPECTED FOUND: prints the names that stand in one list only, or at another place.
+difference() {
+    diff <(echo "$1") <(echo "$2") | sed -n 's/^< /missing: /p; s/^> /unexpected: /p'
+}
+
+# The places that list the fields of a struct: the header, and the two crates.
+in_header() { sed -n "/^struct $1 {/,/^}/s/^ *uint64_t \([a-z_]*\);.*/\1/p" c/include/hakmem.h; }
+in_hakmem_sys() { sed -n "/^pub struct $1 {/,/^}/s/^ *pub \([a-z_]*\): u64,/\1/p" hakmem-sys/src/lib.rs; }
+in_hakmem() { sed -n "/^ *[A-Za-z]* of $1;/,/^}/s/^ *\([a-z_]*\),$/\1/p" hakmem/src/stats.rs; }
+
+for table in stats class_stats; do
+    names=$(c/tools/statistics names $table)
+    check_equal "the_table_${table}_has_a_name_for_each_row" "$(wc -l <<<"$names")" \
+        "$(grep -c '^[A-Z_]*STAT(' c/src/core/$table.def)"
+    for place in in_header in_hakmem_sys in_hakmem; do
+        check_equal "each_row_of_${table}_stands_$place" "$(difference "$names" "$($place hak_$table)")" ""
+    done
+done
+check observing_md_is_current diff c/docs/observing.md <(c/tools/statistics markdown)
+check_equal observing_md_names_every_statistic \
+    "$( (c/tools/statistics names stats; c/tools/statistics names class_stats) |
+        missing "$(<c/docs/observing.md)")" ""
+check_equal the_crate_has_a_constant_for_each_option \
+    "$(difference "$(sed -n 's/^OPTION(\([a-z_]*\),.*/\1/p' c/src/core/options.def)" \
+        "$(sed -nE 's/^    [A-Z_]+: [A-Za-z0-9]+ = c"([a-z_]+)".*;$/\1/p' hakmem/src/options.rs)")" ""
+
 manual=$(c/tools/man_page <c/packaging/hakmem.3.in)
 check_equal manual_names_every_function_and_constant \
     "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
@@ -24,8 +50,7 @@ check_equal manual_names_every_function_and_constant \
 check_equal manual_names_every_option \
     "$(sed -n 's/^OPTION(\([a-z_]*\),.*/\1/p' c/src/core/options.def | missing "$manual")" ""
 check_equal manual_names_every_statistic \
-    "$(sed -n '/^struct hak_stats {/,/^}/s/^ *uint64_t \([a-z_]*\);.*/\1/p' c/include/hakmem.h |
-        missing "$manual")" ""
+    "$(c/tools/statistics names stats | missing "$manual")" ""
 
 # All link targets within this project exist.
 check_equal links_of_documents_lead_somewhere "$(
