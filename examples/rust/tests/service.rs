@@ -2,10 +2,11 @@
 
 //! Tests the service from a client's point of view, on both allocators.
 
-use std::io::{BufRead, BufReader, Write};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -123,6 +124,88 @@ async fn answers_its_clients_on_hakmem() {
 #[tokio::test]
 async fn answers_its_clients_on_the_system_allocator() {
     answers_its_clients(ON_SYSTEM, "system").await;
+}
+
+/// An answer to `GET /metrics`.
+struct Scrape {
+    text: String,
+    values: HashMap<String, u64>,
+}
+
+impl Scrape {
+    fn of(service: &ServiceProcess) -> Self {
+        let mut stream = TcpStream::connect(service.address()).unwrap();
+        let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        assert!(
+            head.contains("\r\ncontent-type: text/plain; version=0.0.4\r\n"),
+            "{head}"
+        );
+        let samples = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| line.rsplit_once(' ').unwrap())
+            .map(|(name, value)| (name.to_owned(), value.parse().unwrap()));
+        Self {
+            values: samples.collect(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// Checks the text with Prometheus's own program, where it is installed.
+    fn check(&self) {
+        let mut command = Command::new("promtool");
+        command.args(["check", "metrics"]).stdin(Stdio::piped());
+        let mut child = match command.stdout(Stdio::piped()).spawn() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            child => child.unwrap(),
+        };
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(self.text.as_bytes()).unwrap();
+        drop(stdin);
+        assert!(child.wait().unwrap().success(), "{}", self.text);
+    }
+}
+
+#[tokio::test]
+async fn metrics_follow_the_documents() {
+    let mut client = Client::start(ON_HAKMEM, &[]).await;
+    let before = Scrape::of(&client.service);
+    before.check();
+
+    let text = "word ".repeat(200_000);
+    client
+        .post(&json!({"id": "long", "text": text}).to_string())
+        .await;
+    let after = Scrape::of(&client.service);
+    after.check();
+    assert_eq!(
+        (
+            before.values["service_documents"],
+            after.values["service_documents"]
+        ),
+        (0, 1)
+    );
+    let grown = after.values["hakmem_bytes_live"] - before.values["hakmem_bytes_live"];
+    assert!(grown >= text.len() as u64, "{grown} bytes");
+    assert!(after.values["process_resident_memory_bytes"] > 0);
+    for name in ["hakmem_refills_total", "hakmem_map_calls_total"] {
+        assert!(after.values[name] >= before.values[name], "{name}");
+    }
+    client.stop();
+}
+
+#[tokio::test]
+async fn metrics_of_the_system_allocator_are_those_of_the_service() {
+    let client = Client::start(ON_SYSTEM, &[]).await;
+    let scrape = Scrape::of(&client.service);
+    scrape.check();
+    assert_eq!(scrape.values.len(), 3, "{}", scrape.text);
+    client.stop();
 }
 
 #[tokio::test]

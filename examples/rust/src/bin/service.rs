@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
     service::main(Allocator {
         name: "hakmem",
         statistics,
+        metrics: || hakmem::report(hakmem::Format::Prometheus).to_string(),
     })
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::Allocator;
 use super::index::{Document, Found, Index, Prepared};
+use super::metrics::Metrics;
 use crate::process;
 
 const LIMIT_DEFAULT: usize = 10;
@@ -36,6 +37,7 @@ pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
         .route("/documents/{id}", get(get_document).delete(remove_document))
         .route("/search", get(search))
         .route("/stats", get(stats))
+        .route("/metrics", get(metrics))
         .fallback(|| async { Error::new(StatusCode::NOT_FOUND, "no such path") })
         .method_not_allowed_fallback(|| async {
             Error::new(
@@ -185,10 +187,14 @@ async fn search(
     Ok(Json(found))
 }
 
+fn memory() -> Result<process::Memory, Error> {
+    process::Memory::of(process::Pid::This)
+        .map_err(|error| Error::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
 /// `GET /stats`
 async fn stats(State(service): State<Service>) -> Result<Json<Value>, Error> {
-    let memory = process::Memory::of(process::Pid::This)
-        .map_err(|error| Error::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let memory = memory()?;
     let index = service.index();
     let (documents, words) = (index.documents(), index.words());
     drop(index);
@@ -200,4 +206,22 @@ async fn stats(State(service): State<Service>) -> Result<Json<Value>, Error> {
         "rss_peak_bytes": memory.rss_peak_bytes,
         "statistics": (service.allocator.statistics)(),
     })))
+}
+
+/// `GET /metrics`
+async fn metrics(State(service): State<Service>) -> Result<Metrics, Error> {
+    let rss_bytes = memory()?.rss_bytes;
+    let index = service.index();
+    let (documents, words) = (index.documents(), index.words());
+    drop(index);
+
+    let mut metrics = Metrics::new((service.allocator.metrics)());
+    metrics.gauge(
+        "process_resident_memory_bytes",
+        "Resident memory of the process",
+        rss_bytes,
+    );
+    metrics.gauge("service_documents", "Documents", documents as u64);
+    metrics.gauge("service_words", "Different words", words as u64);
+    Ok(metrics)
 }

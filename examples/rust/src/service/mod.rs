@@ -10,10 +10,12 @@
 //! | `DELETE /documents` | 204, all documents are deleted |
 //! | `GET /search?q=words&limit=10` | up to `limit` (at most 1000) documents with all words |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
+//! | `GET /metrics` | the same numbers, in the text format of Prometheus |
 
 pub mod child;
 mod http;
 pub mod index;
+pub mod metrics;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -37,6 +39,8 @@ pub struct Allocator {
     pub name: &'static str,
     /// Returns the allocator's statistics, or null if it has none.
     pub statistics: fn() -> serde_json::Value,
+    /// Returns the same in the text format of Prometheus, or nothing.
+    pub metrics: fn() -> String,
 }
 
 /// Keeps JSON documents in memory and answers searches over HTTP.
