@@ -6,13 +6,14 @@
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
 
-prefix=/opt/hakmem stage=$scratch/stage
+# A space in the prefix is the harder case. Everything else works as it does without one.
+prefix="/opt/hak mem" stage=$scratch/stage
 place=$stage$prefix
 built=${TEST_BUILD#"$TEST_ROOT"/}
 # -o prevents a rebuild, because other tests are using these files.
 make_quietly() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX=$prefix \
-        LIBDIR=$prefix/lib/arch DESTDIR="$stage" "$@"
+    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$prefix" \
+        LIBDIR="$prefix/lib/arch" DESTDIR="$stage" "$@"
 }
 check install make_quietly install
 
@@ -40,7 +41,7 @@ if installed pkg-config; then
     pkg() { PKG_CONFIG_PATH=$place/lib/arch/pkgconfig PKG_CONFIG_SYSROOT_DIR=$stage pkg-config "$@"; }
     version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
     check_equal pkg_config_version "$(pkg --modversion hakmem)" "$version"
-    read -ra flags < <(pkg --cflags --libs hakmem)
+    mapfile -t flags < <(eval "printf '%s\\n' $(pkg --cflags --libs hakmem)")
     check pkg_config_compile "$TEST_CC" "$scratch/program.c" "${flags[@]}" -o "$scratch/with_pkg_config"
     runs pkg_config_program_runs "$scratch/with_pkg_config"
 else
@@ -49,7 +50,7 @@ fi
 
 # ---- In its final place, with the notes that are printed for it ---------------------------------------
 
-own=$scratch/own
+own="$scratch/own place"
 install_there() {
     make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$own" install 2>&1
 }
@@ -58,7 +59,7 @@ check_match a_folder_that_the_loader_does_not_search_is_named "$notes" "LD_LIBRA
 if installed pkg-config; then
     check_match a_folder_that_pkg_config_does_not_search_is_named "$notes" "PKG_CONFIG_PATH=$own/lib/pkgconfig$"
     check a_program_builds_as_the_notes_say env "$(grep -o 'PKG_CONFIG_PATH=.*' <<<"$notes")" sh -c '
-        "$0" "$1" $(pkg-config --cflags --libs hakmem) -o "$2"' "$TEST_CC" "$scratch/program.c" "$scratch/noted"
+        eval "\"\$0\" \"\$1\" $(pkg-config --cflags --libs hakmem) -o \"\$2\""' "$TEST_CC" "$scratch/program.c" "$scratch/noted"
     check_equal the_program_runs_as_the_notes_say \
         "$(env "$(grep -o 'LD_LIBRARY_PATH=[^,]*' <<<"$notes")" "$scratch/noted" 2>&1)" ours
 fi
