@@ -55,6 +55,7 @@
 /* Thread caches. */
 #include "thread/tcache.c"
 #include "thread/threads.c"
+#include "thread/watch.c"
 #include "thread/budget.c"
 #include "thread/large_cache.c"
 #include "thread/bins.c"

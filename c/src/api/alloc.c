@@ -38,7 +38,7 @@ static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
 
 /* Serves every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
-    void *block = hk_bin_pop(&hk_cache->bins[class]); /* HK_CLASS_NONE has an empty bin */
+    void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class))); /* HK_CLASS_NONE has an empty bin */
     return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
 }
 
@@ -62,7 +62,7 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
 
 /* Allocates a block and zeroes its first `size` bytes. */
 static inline void *alloc_zeroed(size_t class, size_t size, size_t align) {
-    void *block = hk_bin_pop(&hk_cache->bins[class]);
+    void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class)));
     return hk_likely(block != NULL) ? memset(block, 0, size)
                                     : alloc_zeroed_below(class, size, align);
 }

@@ -46,7 +46,7 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
     size_t class = span->class;
     if (class == HK_CLASS_NONE)
         hk_slow_free_large(span);
-    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(&hk_cache->bins[class], block))
+    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(hk_cache_bin(hk_row_of(class)), block))
         hk_slow_flush(function, class, block);
 }
 

@@ -75,7 +75,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
         return NULL;
 
     memcpy(moved, block, used < size ? used : size);
-    if (found->span != NULL || hk_unlikely(!hk_bin_push(&hk_cache->bins[old_class], block)))
+    if (found->span != NULL || hk_unlikely(!hk_bin_push(hk_cache_bin(hk_row_of(old_class)), block)))
         hk_free_slow(block);
     return moved;
 }

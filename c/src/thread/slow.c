@@ -15,6 +15,7 @@
 #include "thread.h"
 #include "threads.h"
 #include "tunables.h"
+#include "watch.h"
 
 /* Frees of a thread without a cache. libc may free the remains of earlier threads in a thread that
  * is past its destructors, and a cache created there would be lost. */
@@ -40,6 +41,8 @@ static bool slow_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_bins_empty(thread);
     }
+    if (hk_unlikely(hk_cache_get() != &thread->cache) && hk_watch_number() == 0)
+        hk_watch_leave(thread);
 
     uint32_t calls = thread->slow_calls + 1;
     hk_store_relaxed(&thread->slow_calls, calls); /* relaxed: a hint for thread/drain */
@@ -117,7 +120,7 @@ struct hk_block hk_slow_take_one(size_t class) {
 
 /* The cache for a free. A thread that has allocated nothing and freed little gets none yet. */
 static struct hk_thread *slow_get_to_free(void) {
-    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
+    if (hk_cache_get()->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
         return NULL;
     return hk_thread_get();
 }
@@ -163,6 +166,11 @@ static bool slow_is_full(const struct hk_thread *thread, size_t class) {
     return thread->cache.bins[class].top == thread->cache.bins[class].ceil;
 }
 
+/* Frees a block as the fast path does for a thread that is not watched. */
+static bool slow_push_watched(struct hk_thread *thread, size_t class, void *block) {
+    return !hk_option(HK_OPTION_checks) && hk_bin_push(&thread->cache.bins[class], block);
+}
+
 static void slow_flush(struct hk_thread *thread, const char *function, size_t class, void *block) {
     hk_bins_rebase(thread, class);
     if (hk_unlikely(!slow_check(thread, function, class, block)))
@@ -205,6 +213,9 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
         hk_thread_hooks.freed();
         return;
     }
+
+    if (hk_unlikely(hk_watch_number() != 0) && slow_push_watched(thread, class, block))
+        return;
 
     hk_tcache_enter(thread);
     slow_flush(thread, function, class, block);

@@ -43,6 +43,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
         hk_fence_stores(); /* a forked child finds a complete cache in the list */
         hk_threads.first = thread;
         hk_add_locked(&hk_threads.count, 1);
+        hk_thread_use_cache_locked(thread);
     }
 
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
@@ -61,6 +62,7 @@ void hk_threads_unlink_locked(struct hk_thread *thread) {
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
 
+    thread->place = NULL;
     thread->heap->threads--;
     hk_sub_locked(&hk_threads.count, 1);
 }
@@ -88,6 +90,7 @@ struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread
 
 void hk_threads_park_locked(struct hk_thread *thread) {
     thread->is_parked = true;
+    thread->place = NULL;
     thread->parked_next = hk_threads.parked;
     hk_store_locked(&hk_threads.parked, thread);
     hk_add_locked(&hk_threads.parked_bytes, thread->parked_bytes);
