@@ -30,6 +30,19 @@ struct hk_heap *hk_thread_any_heap(void) {
     return heap;
 }
 
+struct hk_heap *hk_thread_sampled_heap(void) {
+    struct hk_heap *heap = hk_heaps_sampled();
+    if (heap != NULL || hk_thread_any_heap() == NULL)
+        return heap;
+
+    struct hk_heap *spare = hk_heap_create();
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    heap = hk_heaps_use_sampled(&spare);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_heaps_drop_spare(spare);
+    return heap;
+}
+
 bool hk_threads_attach(struct hk_thread *thread) {
     struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count));
 

@@ -29,6 +29,9 @@ extern struct hk_threads hk_threads;
 /* A heap for a caller without a cache. Returns NULL if out of memory. */
 struct hk_heap *hk_thread_any_heap(void);
 
+/* The heap of sampled blocks, created at the first call. Returns NULL if out of memory. */
+struct hk_heap *hk_thread_sampled_heap(void);
+
 /* The number of threads with a cache in this process. */
 uint32_t hk_thread_count(void);
 
