@@ -166,11 +166,6 @@ static bool slow_is_full(const struct hk_thread *thread, size_t class) {
     return thread->cache.bins[class].top == thread->cache.bins[class].ceil;
 }
 
-/* Frees a block as the fast path does for a thread that is not watched. */
-static bool slow_push_watched(struct hk_thread *thread, size_t class, void *block) {
-    return !hk_option(HK_OPTION_checks) && hk_bin_push(&thread->cache.bins[class], block);
-}
-
 static void slow_flush(struct hk_thread *thread, const char *function, size_t class, void *block) {
     hk_bins_rebase(thread, class);
     if (hk_unlikely(!slow_check(thread, function, class, block)))
@@ -213,9 +208,6 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
         hk_thread_hooks.freed();
         return;
     }
-
-    if (hk_unlikely(hk_watch_number() != 0) && slow_push_watched(thread, class, block))
-        return;
 
     hk_tcache_enter(thread);
     slow_flush(thread, function, class, block);

@@ -105,6 +105,8 @@ static inline void hk_tcache_leave(struct hk_thread *thread) {
 /* The number of the current watch (thread/watch), or 0 if threads are not watched. */
 extern uint32_t hk_watch; /* atomic, stored under THREADS */
 HK_FAST uint32_t hk_watch_number(void) { return hk_peek(&hk_watch); }
+/* acquire: the settings of the watch. It pairs with the release in hk_watch_set. */
+static inline uint32_t hk_watch_number_acquire(void) { return hk_load_acquire(&hk_watch); }
 
 /* Switches the calling thread to the disabled cache, so that its calls go directly to a heap. */
 void hk_thread_disable_cache(void);

@@ -2,7 +2,6 @@
 #include "watch.h"
 
 #include "../os/os.h"
-#include "recover.h"
 #include "threads.h"
 
 /* Whether the thread-local variables of a listed cache's owner exist. A thread leaves the list, under
@@ -23,9 +22,9 @@ static void watch_switch_locked(struct hk_thread *thread) {
 }
 
 void hk_watch_set(uint32_t number) {
-    hk_recover_vanished();
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    hk_store_locked(&hk_watch, number);
+    /* release: publishes the settings of the watch. It pairs with hk_watch_number_acquire. */
+    hk_store_release(&hk_watch, number);
     for (struct hk_thread *thread = hk_threads.first; thread != NULL && number != 0;
          thread = thread->next)
         watch_switch_locked(thread);

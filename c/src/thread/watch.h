@@ -12,7 +12,7 @@
  * own cache.
  *
  * Owns: hk_watch. Threads: any. Takes THREADS.
- * Boundary: thread/threads, thread/recover, hk_os_thread_is_gone.
+ * Boundary: thread/threads, hk_os_thread_is_gone.
  */
 #ifndef HK_THREAD_WATCH_H
 #define HK_THREAD_WATCH_H
@@ -25,11 +25,15 @@ void hk_watch_set(uint32_t number);
 /* Returns the calling thread to its own cache, unless it is watched again. */
 void hk_watch_leave(struct hk_thread *thread);
 
-/* Takes a block of a class from the bin of the calling thread. Returns NULL if that is not
- * possible. */
+/* Do the work of the fast paths in a watched thread. They fail in a thread without a cache, too. */
 HK_FAST void *hk_watch_pop(size_t class) {
     struct hk_thread *thread = hk_thread_own;
     return hk_likely(thread != NULL) ? hk_bin_pop(&thread->cache.bins[class]) : NULL;
+}
+
+HK_FAST bool hk_watch_push(size_t class, void *block) {
+    struct hk_thread *thread = hk_thread_own;
+    return hk_likely(thread != NULL) && hk_bin_push(&thread->cache.bins[class], block);
 }
 
 #endif

@@ -19,7 +19,7 @@ missing() {
 
 manual=$(c/tools/man_page <c/packaging/hakmem.3.in)
 check_equal manual_names_every_function_and_constant \
-    "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
+    "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT|PROFILE)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
         missing "$manual")" ""
 check_equal manual_names_every_option \
     "$(sed -n 's/^OPTION(\([a-z_]*\),.*/\1/p' c/src/core/options.def | missing "$manual")" ""

@@ -9,6 +9,7 @@
 
 #include "debug/validate.h"
 #include "fresh.h"
+#include "profile/profile.h"
 #include "thread/bins.h"
 #include "thread/thread.h"
 #include "thread/threads.h"
@@ -16,6 +17,9 @@
 enum { BLOCKS = 40 };
 
 static pthread_barrier_t step;
+
+/* A profile watches all threads. This one hardly ever takes a sample. */
+static void watch(void) { CHECK_EQ(hk_profile_start(UINT64_MAX >> 8, HK_UNWINDER_TABLES), 0); }
 
 static enum hk_cache_kind kind(void) { return hk_cache_get()->kind; }
 
@@ -34,7 +38,7 @@ static void fill_bin(void) {
 TEST_FRESH(a_watched_thread_is_served_from_its_own_bins) {
     fill_bin();
     CHECK_EQ(kind(), HK_CACHE_OWN);
-    hk_watch_set(1);
+    watch();
     CHECK_EQ(kind(), HK_CACHE_WATCHED);
 
     void *newest = hk_thread_get()->cache.bins[HK_CLASS_112].top[-1];
@@ -49,20 +53,25 @@ TEST_FRESH(a_watched_thread_is_served_from_its_own_bins) {
 
 TEST_FRESH(a_thread_returns_to_its_cache_after_the_watch) {
     fill_bin();
-    hk_watch_set(1);
-    hk_watch_set(0);
+    watch();
+    hk_profile_stop();
     CHECK_EQ(kind(), HK_CACHE_WATCHED);
     hak_free(hak_malloc(100));
     CHECK_EQ(kind(), HK_CACHE_OWN);
     CHECK_EQ(hk_validate(), 0);
 }
 
-TEST_FRESH(a_thread_that_starts_during_a_watch_is_watched) {
-    hk_watch_set(1);
+static void *is_watched(void *arg) {
     CHECK_EQ(kind(), HK_CACHE_UNINITIALIZED);
     void *block = hak_malloc(100);
     CHECK_EQ(kind(), HK_CACHE_WATCHED);
     hak_free(block);
+    return arg;
+}
+
+TEST_FRESH(a_thread_that_starts_during_a_watch_is_watched) {
+    watch();
+    pthread_join(test_thread(is_watched, NULL), NULL);
 }
 
 static void *is_switched(void *arg) {
@@ -79,7 +88,7 @@ TEST_FRESH(other_threads_are_watched_from_their_next_call_on) {
     pthread_barrier_init(&step, NULL, 2);
     pthread_t thread = test_thread(is_switched, NULL);
     pthread_barrier_wait(&step);
-    hk_watch_set(1);
+    watch();
     pthread_barrier_wait(&step);
     pthread_join(thread, NULL);
     CHECK_EQ(hk_validate(), 0);
@@ -95,7 +104,7 @@ TEST_FRESH(the_parked_cache_of_an_ended_thread_has_no_place_to_switch) {
     pthread_join(test_thread(allocates, NULL), NULL);
     REQUIRE(hk_threads.parked != NULL);
     CHECK(hk_threads.parked->place == NULL);
-    hk_watch_set(1);
+    watch();
     fill_bin(); /* adopts it */
     CHECK(hk_thread_get()->place == &hk_cache);
     CHECK_EQ(kind(), HK_CACHE_WATCHED);
@@ -105,11 +114,11 @@ TEST_FRESH(a_thread_without_a_cache_stays_without_one) {
     fill_bin();
     struct hk_thread *thread = hk_thread_get();
     hk_thread_disable_cache();
-    hk_watch_set(1);
+    watch();
     CHECK_EQ(kind(), HK_CACHE_DISABLED);
     hak_free(hak_malloc(100));
     CHECK(hk_thread_get() == NULL);
-    hk_watch_set(0);
+    hk_profile_stop();
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     hk_thread_use_cache_locked(thread);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
