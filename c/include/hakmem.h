@@ -154,7 +154,7 @@ HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
 
 /* Writes the option's current value as text with a final NUL. Returns 0, ENOENT, or ERANGE if
- * `value_bytes` is too small (32 is always enough). */
+ * `value_bytes` is too small (32 is enough for a number or a choice, 256 for a text). */
 HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HAK_NOEXCEPT;
 
 /* One row of the table of options. The strings are static. */
@@ -258,7 +258,8 @@ HAK_API void hak_report(enum hak_report_format format,
 
 /* How a profile is taken. Zero fields have the default. */
 struct hak_profile_options {
-    uint64_t rate;      /* average bytes between two samples; 1: every block; 0: 524288 */
+    uint64_t rate;      /* average bytes between two samples; 1: every block; 0: the option
+                           profile_rate, usually 524288 */
     int frame_pointers; /* 1: follow frame pointers, which all code must have; 0: unwind tables */
 };
 

@@ -85,6 +85,7 @@
 #include "profile/pprof.c"
 #include "profile/text.c"
 #include "profile/write.c"
+#include "profile/dump.c"
 
 /* Statistics and validation. */
 #include "debug/stats.c"

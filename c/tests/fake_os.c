@@ -471,10 +471,9 @@ bool hk_os_handle_signal(int number, void (*handler)(int number)) {
     return false;
 }
 
-bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
-    (void)name;
+bool hk_os_start_thread(const struct hk_os_thread *start) {
     pthread_t thread;
-    if (fake_os.thread_fails || pthread_create(&thread, NULL, run, NULL) != 0)
+    if (fake_os.thread_fails || pthread_create(&thread, NULL, start->run, NULL) != 0)
         return false;
     pthread_detach(thread);
     return true;

@@ -2,6 +2,7 @@
 #include <hakmem.h>
 #include <string.h>
 
+#include "../core/options.h"
 #include "../profile/profile.h"
 #include "../profile/write.h"
 #include "../thread/watch.h"
@@ -10,6 +11,8 @@ int hak_profile_start(const struct hak_profile_options *options, size_t options_
     struct hak_profile_options given = {0};
     if (options != NULL)
         memcpy(&given, options, options_bytes < sizeof given ? options_bytes : sizeof given);
+    if (given.rate == 0)
+        given.rate = hk_option(HK_OPTION_profile_rate);
     return hk_profile_start(given.rate != 0 ? given.rate : HK_PROFILE_MEAN,
                             given.frame_pointers ? HK_UNWINDER_FRAME_POINTERS : HK_UNWINDER_TABLES);
 }

@@ -146,11 +146,17 @@ uint64_t hk_os_signal_mask(void);
  * other libraries. */
 void hk_os_find_thread_create(void);
 
-/* Starts a detached thread for background work. The thread has all signals blocked, the default
+/* A thread of hakmem. */
+struct hk_os_thread {
+    void *(*run)(void *unused);
+    const char *name;
+};
+
+/* Starts a detached thread for background work, described by a constant. The thread has all signals blocked, the default
  * scheduling policy, all CPUs of the process, a small stack, no new privileges, and only the
  * capabilities that setuid needs to take effect in it. libc knows the thread, so that setuid and
  * its relatives reach it. If the system refuses, returns false and does nothing. */
-bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
+bool hk_os_start_thread(const struct hk_os_thread *thread);
 
 /* Keeps the shared object that contains `code` loaded until the process ends, even after
  * dlclose. */
