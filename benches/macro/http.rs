@@ -39,6 +39,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     let allocator = Allocator {
         name: "global",
         statistics: || Value::Null,
+        profiles: false,
     };
     runtime.spawn(async move { axum::serve(listener, router(allocator, BODY_BYTES_MAX)).await });
 

@@ -8,5 +8,6 @@ fn main() -> anyhow::Result<()> {
     service::main(Allocator {
         name: "system",
         statistics: || serde_json::Value::Null,
+        profiles: false,
     })
 }

@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
     service::main(Allocator {
         name: "hakmem",
         statistics,
+        profiles: true,
     })
 }
 

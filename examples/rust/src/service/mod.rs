@@ -10,10 +10,12 @@
 //! | `DELETE /documents` | 204, all documents are deleted |
 //! | `GET /search?q=words&limit=10` | up to `limit` (at most 1000) documents with all words |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
+//! | `GET /debug/pprof/heap` | on hakmem: a heap profile in the format of pprof, see [`profile`] |
 
 pub mod child;
 mod http;
 pub mod index;
+pub mod profile;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -37,6 +39,8 @@ pub struct Allocator {
     pub name: &'static str,
     /// Returns the allocator's statistics, or null if it has none.
     pub statistics: fn() -> serde_json::Value,
+    /// Whether it can profile the heap.
+    pub profiles: bool,
 }
 
 /// Keeps JSON documents in memory and answers searches over HTTP.
