@@ -200,6 +200,7 @@ uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint3
 /* An executable segment of the program or of a shared object. The name is valid during the visit. */
 struct hk_os_module {
     const char *name; /* its path */
+    uintptr_t base;   /* the address that the file calls 0 */
     uintptr_t start;
     uintptr_t end;
     uint64_t offset; /* of `start` in the file */

@@ -167,7 +167,7 @@ static void modules_find_build_id(struct hk_os_module *module, const char *notes
 
 static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
     struct modules *modules = arg;
-    struct hk_os_module module = {.name = info->dlpi_name};
+    struct hk_os_module module = {.name = info->dlpi_name, .base = info->dlpi_addr};
     (void)bytes;
     if (module.name == NULL || module.name[0] == 0)
         module.name = modules->program;
@@ -183,9 +183,11 @@ static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
         const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
         if (segment->p_type != PT_LOAD || (segment->p_flags & PF_X) == 0)
             continue;
-        uintptr_t before = segment->p_vaddr % hk_os_page_bytes();
+        /* Whole pages, as in /proc/self/maps. */
+        size_t page = hk_os_page_bytes();
+        uintptr_t before = segment->p_vaddr % page;
         module.start = info->dlpi_addr + segment->p_vaddr - before;
-        module.end = info->dlpi_addr + segment->p_vaddr + segment->p_memsz;
+        module.end = module.start + hk_round_up(before + segment->p_memsz, page);
         module.offset = segment->p_offset - before;
         modules->visit(modules->arg, &module);
     }

@@ -10,7 +10,7 @@ static const char *text_base_name(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-/* Writes "module+0x1234", with an offset in the file, as addr2line takes for most modules. */
+/* Writes "module+0x1234", with the address that the file of the module has for it, for addr2line. */
 static void text_place(const struct hk_snapshot *snapshot, struct hk_output *output,
                        uintptr_t address) {
     const struct hk_os_module *module = hk_snapshot_module(snapshot, address);
@@ -20,7 +20,7 @@ static void text_place(const struct hk_snapshot *snapshot, struct hk_output *out
     }
     hk_output_text(output, text_base_name(module->name));
     hk_output_text(output, "+");
-    hk_output_hex(output, address - module->start + module->offset);
+    hk_output_hex(output, address - module->base);
 }
 
 /* ---- Collapsed stacks ------------------------------------------------------------------------ */

@@ -19,7 +19,7 @@ struct profile_text {
 static struct profile_text profile_text;
 
 static TEST_UNUSED void profile_take(void *arg, const char *text, size_t bytes) {
-    struct profile_text *to = arg;
+    struct profile_text *to = (struct profile_text *)arg;
     REQUIRE(to->bytes + bytes < sizeof to->text);
     memcpy(to->text + to->bytes, text, bytes);
     to->bytes += bytes;

@@ -141,6 +141,14 @@ async fn writes_heap_profiles() {
         let found = body.windows(types.len()).any(|window| window == types);
         assert_eq!(found, bytes_min > 0, "{path}");
     }
+
+    let path = "/debug/pprof/heap?format=collapsed".to_owned();
+    let answer = client
+        .connection
+        .ask(Method::GET, &path, String::new())
+        .await;
+    let (status, body) = answer.unwrap();
+    assert!(status.is_success() && std::str::from_utf8(&body).is_ok());
     client.stop();
 }
 

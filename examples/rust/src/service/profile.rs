@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Heap profiles over HTTP, for any axum router: `go tool pprof http://host/debug/pprof/heap`.
+//! Heap profiles for any axum router: `go tool pprof http://host/debug/pprof/heap`. The paths must
+//! not be open to the internet.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /debug/pprof/heap?seconds=30` | a profile of the next 30 seconds |
 //! | `GET /debug/pprof/heap` | the profile so far. The first request starts it |
+//! | the same with `format=collapsed` | lines for flame graphs |
 //! | `DELETE /debug/pprof/heap` | 204, the profile is stopped |
-//!
-//! Do not expose these paths to the internet.
 
 use std::time::Duration;
 
@@ -20,8 +20,6 @@ use axum::routing::get;
 use hakmem::profile::{self, Error, Options};
 use serde::Deserialize;
 
-const SECONDS_MAX: u64 = 3600;
-
 /// Returns the routes, which need no state.
 pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/debug/pprof/heap", get(heap).delete(stop))
@@ -29,7 +27,8 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 #[derive(Deserialize)]
 struct HeapQuery {
-    seconds: Option<u64>,
+    seconds: Option<u16>,
+    format: Option<String>,
 }
 
 async fn heap(Query(query): Query<HeapQuery>) -> Result<impl IntoResponse, (StatusCode, String)> {
@@ -41,12 +40,17 @@ async fn heap(Query(query): Query<HeapQuery>) -> Result<impl IntoResponse, (Stat
         Err(error) => return Err(unavailable(error)),
     };
     match query.seconds {
-        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.min(SECONDS_MAX))).await,
+        Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.into())).await,
         None => std::mem::forget(guard),
     }
 
     let mut bytes = Vec::new();
-    profile::pprof(|piece| bytes.extend_from_slice(piece)).map_err(unavailable)?;
+    let take = |piece: &[u8]| bytes.extend_from_slice(piece);
+    match query.format.as_deref() {
+        Some("collapsed") => profile::collapsed(take),
+        _ => profile::pprof(take),
+    }
+    .map_err(unavailable)?;
     Ok(([(header::CONTENT_TYPE, "application/octet-stream")], bytes))
 }
 
