@@ -40,6 +40,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
         name: "global",
         statistics: || Value::Null,
         metrics: String::new,
+        profiles: false,
     };
     runtime.spawn(async move { axum::serve(listener, router(allocator, BODY_BYTES_MAX)).await });
 

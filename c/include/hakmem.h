@@ -154,7 +154,7 @@ HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 HAK_API int hak_option_set(const char *name, const char *value) HAK_NOEXCEPT;
 
 /* Writes the option's current value as text with a final NUL. Returns 0, ENOENT, or ERANGE if
- * `value_bytes` is too small (32 is always enough). */
+ * `value_bytes` is too small (32 is enough for a number or a choice, 256 for a text). */
 HAK_API int hak_option_get(const char *name, char *value, size_t value_bytes) HAK_NOEXCEPT;
 
 /* One row of the table of options. The strings are static. */
@@ -258,6 +258,49 @@ enum hak_report_format {
 HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;
+
+/* ---- Heap profiles --------------------------------------------------------------------------- */
+
+/* How a profile is taken. Zero fields have the default. */
+struct hak_profile_options {
+    uint64_t rate;      /* average bytes between two samples; 1: every block; 0: the option
+                           profile_rate, usually 524288 */
+    int frame_pointers; /* 1: follow frame pointers, which all code must have; 0: unwind tables */
+};
+
+/* Starts a heap profile: from now on, all threads record the stacks of a random sample of their
+ * allocations, about one per `rate` allocated bytes. It discards the samples of the last profile, and
+ * needs no restart of the program and no option at its start. While no profile runs, it costs nothing.
+ *
+ * Reads the first `options_bytes` bytes of *options. Pass sizeof(struct hak_profile_options). NULL gives
+ * the defaults. Returns 0, EALREADY if a profile is running, or ENOMEM. The first call may allocate, and
+ * open the library of the unwinder. A forked child continues with a copy of the profile. */
+HAK_API int hak_profile_start(const struct hak_profile_options *options,
+                              size_t options_bytes) HAK_NOEXCEPT;
+
+/* Stops the profile. Does nothing if none is running. The samples stay until the next start. Frees of
+ * sampled blocks still count, so the blocks in use are always current. */
+HAK_API void hak_profile_stop(void) HAK_NOEXCEPT;
+
+/* Returns 1 while a profile is running, and 0 otherwise. */
+HAK_API int hak_profile_is_running(void) HAK_NOEXCEPT;
+
+/* All formats estimate all blocks that were allocated since the start of the profile, from the sample.
+ * Bytes are those that the program requested. */
+enum hak_profile_format {
+    HAK_PROFILE_PPROF = 0,     /* protobuf of pprof, not compressed: alloc_objects, alloc_space,
+                                  inuse_objects and inuse_space of each stack */
+    HAK_PROFILE_COLLAPSED = 1, /* lines "outer;...;inner bytes-in-use", for flame graphs */
+    HAK_PROFILE_TEXT = 2,      /* the 20 stacks with the most bytes in use */
+    HAK_PROFILE_LEAKS = 3 /* all stacks with blocks in use, and the build IDs of their modules */
+};
+
+/* Writes the profile that is running, or was stopped last, through `write`, in pieces, or to standard
+ * error if `write` is NULL. It is gathered first, and no lock is held while `write` runs. Returns 0,
+ * EINVAL (no such format), ENODATA (no profile was ever started) or ENOMEM. */
+HAK_API int hak_profile_write(enum hak_profile_format format,
+                              void (*write)(void *arg, const char *text, size_t bytes),
+                              void *arg) HAK_NOEXCEPT;
 
 /* Checks the invariants of every structure, one lock at a time. Returns the number of faults, 0 if
  * there are none. Each fault is a line on standard error. */

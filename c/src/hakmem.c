@@ -17,6 +17,8 @@
 #include "os/error_linux.c"
 #include "os/thread_linux.c"
 #include "os/barrier_linux.c"
+#include "os/unwind_linux.c"
+#include "os/output_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 
@@ -55,6 +57,7 @@
 /* Thread caches. */
 #include "thread/tcache.c"
 #include "thread/threads.c"
+#include "thread/watch.c"
 #include "thread/budget.c"
 #include "thread/large_cache.c"
 #include "thread/bins.c"
@@ -73,6 +76,17 @@
 #include "purge/tick.c"
 #include "purge/retry.c"
 
+/* The heap profiler. */
+#include "profile/sampler.c"
+#include "profile/samples.c"
+#include "profile/profile.c"
+#include "profile/snapshot.c"
+#include "profile/output.c"
+#include "profile/pprof.c"
+#include "profile/text.c"
+#include "profile/write.c"
+#include "profile/dump.c"
+
 /* Statistics and validation. */
 #include "debug/stats.c"
 #include "debug/report.c"
@@ -84,6 +98,7 @@
 #include "api/resize.c"
 #include "api/aligned.c"
 #include "api/control.c"
+#include "api/profile.c"
 #include "api/fork.c"
 #include "api/hooks.c"
 #include "api/process.c"

@@ -435,10 +435,45 @@ bool hk_os_is_sandboxed(void) { return false; }
 void hk_os_find_thread_create(void) {}
 void hk_os_stay_loaded(const void *code) { (void)code; }
 
-bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
-    (void)name;
+void hk_os_unwind_start(void) {}
+uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most) {
+    (void)frames;
+    (void)most;
+    return 0; /* the profiler falls back to the caller */
+}
+uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint32_t most) {
+    (void)first;
+    return hk_os_unwind(frames, most);
+}
+void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
+    (void)visit;
+    (void)arg;
+}
+const char *hk_os_symbol(uintptr_t address) {
+    (void)address;
+    return NULL;
+}
+int hk_os_create_file(const char *path) {
+    (void)path;
+    return -EACCES;
+}
+bool hk_os_write_file(int file, const char *text, size_t bytes) {
+    (void)file;
+    (void)text;
+    return bytes == 0;
+}
+void hk_os_close_file(int file) { (void)file; }
+uint64_t hk_os_process_id(void) { return (uint64_t)getpid(); }
+uint64_t hk_os_calendar_ns(void) { return hk_os_now_ms() * 1000000; }
+bool hk_os_handle_signal(int number, void (*handler)(int number)) {
+    (void)number;
+    (void)handler;
+    return false;
+}
+
+bool hk_os_start_thread(const struct hk_os_thread *start) {
     pthread_t thread;
-    if (fake_os.thread_fails || pthread_create(&thread, NULL, run, NULL) != 0)
+    if (fake_os.thread_fails || pthread_create(&thread, NULL, start->run, NULL) != 0)
         return false;
     pthread_detach(thread);
     return true;

@@ -412,6 +412,67 @@ unsafe extern "C" {
         arg: *mut c_void,
     );
 
+}
+
+/// How a profile is taken, for [`hak_profile_start`]. A field that is 0 has its default.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_profile_options {
+    /// Average bytes between two samples. 1 samples every block. 0 means 524288.
+    pub rate: u64,
+    /// 1 follows frame pointers, which all code must have. 0 uses the unwind tables.
+    pub frame_pointers: c_int,
+}
+
+/// The format of [`hak_profile_write`]: one of the `HAK_PROFILE_` constants.
+pub type hak_profile_format = c_uint;
+/// The protobuf message of pprof, not compressed.
+pub const HAK_PROFILE_PPROF: hak_profile_format = 0;
+/// A line `outer;...;inner bytes-in-use` for each stack, for flame graphs.
+pub const HAK_PROFILE_COLLAPSED: hak_profile_format = 1;
+/// The 20 stacks with the most bytes in use.
+pub const HAK_PROFILE_TEXT: hak_profile_format = 2;
+/// All stacks with blocks in use, and the build IDs of their modules.
+pub const HAK_PROFILE_LEAKS: hak_profile_format = 3;
+
+// Heap profiles.
+unsafe extern "C" {
+    /// Starts a heap profile: all threads record the stacks of a random sample of their
+    /// allocations. The samples of the last profile are discarded. Returns 0 on success. Reads the
+    /// first `options_bytes` bytes of `*options`. Null gives the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EALREADY` if a profile is running, and `ENOMEM` if memory is exhausted.
+    ///
+    /// # Safety
+    ///
+    /// `options` must be null or valid for reads of `options_bytes` bytes.
+    pub fn hak_profile_start(options: *const hak_profile_options, options_bytes: usize) -> c_int;
+
+    /// Stops the profile. Its samples stay until the next start.
+    pub safe fn hak_profile_stop();
+
+    /// Returns 1 while a profile is running, and 0 otherwise.
+    pub safe fn hak_profile_is_running() -> c_int;
+
+    /// Writes the profile that is running, or was stopped last, through `write`, in pieces. `None`
+    /// writes to standard error. No lock is held while `write` runs. Returns 0 on success.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EINVAL` if there is no such format, `ENODATA` if no profile was ever started, and
+    /// `ENOMEM` if memory is exhausted.
+    ///
+    /// # Safety
+    ///
+    /// Calling `write` with `arg` must be sound, and `write` must not unwind.
+    pub fn hak_profile_write(
+        format: hak_profile_format,
+        write: Option<unsafe extern "C" fn(arg: *mut c_void, text: *const c_char, bytes: usize)>,
+        arg: *mut c_void,
+    ) -> c_int;
+
     /// Checks the invariants of all data structures, and takes their locks in turn. Returns the
     /// number of faults, which is 0 when the structures are sound. Each fault is also printed to
     /// standard error.

@@ -24,6 +24,7 @@ mod allocator;
 mod conf;
 pub mod options;
 mod prewarm;
+pub mod profile;
 mod report;
 mod stats;
 

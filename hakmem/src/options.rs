@@ -20,6 +20,11 @@
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`DEEPBIND`] | `deepbind` | `mask` | `mask`, `keep` | any time |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
+//! | [`PROFILE`] | `profile` | `0` | `0`, `1`, `leaks` | at start |
+//! | [`PROFILE_RATE`] | `profile_rate` | 0 | 0 to 1099511627776 | any time |
+//! | [`PROFILE_SIGNAL`] | `profile_signal` | `none` | `none`, `HUP`, `USR1`, `USR2`, `PROF` | at start |
+//!
+//! The option `profile_file` is a text, so it has no constant. [`get`] returns it.
 //!
 //! An option can be set in three places. Each overrides the ones before it:
 //!
@@ -167,6 +172,36 @@ pub enum Deepbind {
     Keep,
 }
 
+/// Whether the heap is profiled from the start of the program on: [`PROFILE`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Profile {
+    /// No profile. The module [`profile`](crate::profile) can start one at any time.
+    #[default]
+    Off,
+    /// The profile is written to a file when the program ends.
+    On,
+    /// All blocks in use are printed when the program ends, by stack.
+    Leaks,
+}
+
+/// The signal that writes the profile to a file: [`PROFILE_SIGNAL`].
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ProfileSignal {
+    /// No signal.
+    #[default]
+    None,
+    /// `SIGHUP`.
+    Hup,
+    /// `SIGUSR1`.
+    Usr1,
+    /// `SIGUSR2`.
+    Usr2,
+    /// `SIGPROF`.
+    Prof,
+}
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const MILLISECOND: u64 = 1_000_000;
@@ -231,6 +266,13 @@ options! {
     DEEPBIND: Deepbind = c"deepbind";
     /// Whether hakmem prints all statistics to standard error at exit.
     STATS: bool = c"stats";
+    /// Whether the heap is profiled from the start of the program on.
+    PROFILE: Profile = c"profile";
+    /// Average bytes between two samples of a profile. 1 samples every block. 0 means 512 KiB, and
+    /// every block with [`Profile::Leaks`].
+    PROFILE_RATE: u64 = c"profile_rate";
+    /// The signal that writes the profile to a file. It needs [`PROFILE`].
+    PROFILE_SIGNAL: ProfileSignal = c"profile_signal";
 }
 
 impl<T: Value> Opt<T> {
@@ -400,6 +442,18 @@ named!(Deepbind {
     Mask: "mask",
     Keep: "keep"
 });
+named!(Profile {
+    Off: "0",
+    On: "1",
+    Leaks: "leaks"
+});
+named!(ProfileSignal {
+    None: "none",
+    Hup: "HUP",
+    Usr1: "USR1",
+    Usr2: "USR2",
+    Prof: "PROF"
+});
 named!(Background {
     Auto: "auto",
     Always: "always",
@@ -436,6 +490,18 @@ mod tests {
         }
         for flag in [Deepbind::Mask, Deepbind::Keep] {
             check(flag);
+        }
+        for profile in [Profile::Off, Profile::On, Profile::Leaks] {
+            check(profile);
+        }
+        for signal in [
+            ProfileSignal::None,
+            ProfileSignal::Hup,
+            ProfileSignal::Usr1,
+            ProfileSignal::Usr2,
+            ProfileSignal::Prof,
+        ] {
+            check(signal);
         }
         for background in [Background::Auto, Background::Always, Background::Never] {
             check(background);

@@ -11,8 +11,9 @@ use std::alloc::System;
 
 pub(crate) use hakmem_sys::{
     HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF, HAK_PREWARM_POOL, HAK_PREWARM_TINY,
-    HAK_REPORT_JSON, HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT,
-    HAK_VERSION_STRING, hak_prewarm_set, hak_report_format,
+    HAK_PROFILE_COLLAPSED, HAK_PROFILE_PPROF, HAK_PROFILE_TEXT, HAK_REPORT_JSON,
+    HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT, HAK_VERSION_STRING,
+    hak_prewarm_set, hak_profile_format, hak_report_format,
 };
 
 // We use aliases because an import would also import the functions of the same names.
@@ -23,8 +24,12 @@ pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_option_info = hakmem_sys::hak_option_info;
 
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_profile_options = hakmem_sys::hak_profile_options;
+
 // As on Linux, also on other systems.
 const ENOENT: c_int = 2;
+const ENOSYS: c_int = 38;
 
 /// # Safety
 ///
@@ -157,6 +162,33 @@ pub(crate) unsafe fn hak_report(
         // SAFETY: the caller's promise, and the text has `text.len()` bytes.
         unsafe { write(arg, text.as_ptr().cast(), text.len()) }
     }
+}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is read.
+pub(crate) unsafe fn hak_profile_start(
+    _options: *const hak_profile_options,
+    _options_bytes: usize,
+) -> c_int {
+    ENOSYS
+}
+
+pub(crate) fn hak_profile_stop() {}
+
+pub(crate) fn hak_profile_is_running() -> c_int {
+    0
+}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is written.
+pub(crate) unsafe fn hak_profile_write(
+    _format: hak_profile_format,
+    _write: Option<unsafe extern "C" fn(*mut c_void, *const c_char, usize)>,
+    _arg: *mut c_void,
+) -> c_int {
+    ENOSYS
 }
 
 pub(crate) fn hak_validate() -> usize {

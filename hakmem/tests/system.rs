@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use hakmem::options::{self, Error};
-use hakmem::{Format, Prewarm, Stats};
+use hakmem::{Format, Prewarm, Stats, profile};
 
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
@@ -33,4 +33,14 @@ fn there_are_no_options() {
     assert_eq!(options::PURGE_DELAY.get(), Err(Error::Unknown));
     let delay = Duration::from_millis(5);
     assert_eq!(options::PURGE_DELAY.set(delay), Err(Error::Unknown));
+}
+
+#[test]
+fn there_are_no_profiles() {
+    let started = profile::start(profile::Options::default());
+    assert_eq!(started.err(), Some(profile::Error::Unsupported));
+    assert!(!profile::is_running());
+    let written = profile::pprof(|_| panic!("nothing is written"));
+    assert_eq!(written, Err(profile::Error::Unsupported));
+    profile::stop();
 }

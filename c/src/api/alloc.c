@@ -3,7 +3,9 @@
 #include <hakmem.h>
 #include <string.h>
 
+#include "../profile/profile.h"
 #include "../purge/retry.h"
+#include "../thread/watch.h"
 #include "front.h"
 
 /* Takes a block from the layers below. Above HK_MID_MAX, where zeroing is expensive, the result
@@ -36,10 +38,27 @@ static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
 }
 
+/* Takes a sample in a watched thread. */
+static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
+    void *block = hk_profile_sample(class, size, align, HK_FRAME()).start;
+    return block != NULL ? block : alloc_below(class, size, align);
+}
+
+/* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
+ * stack of a sample begins with the frame of the program. */
+static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
+    if (hk_likely(hk_watch_number() == 0))
+        return alloc_below(class, size, align);
+    if (hk_unlikely(hk_profile_count(size)))
+        return alloc_sample(class, size, align);
+    void *block = hk_watch_pop(class);
+    return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
+}
+
 /* Serves every allocation that the front could not serve. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
-    void *block = hk_bin_pop(&hk_cache->bins[class]); /* HK_CLASS_NONE has an empty bin */
-    return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
+    void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class))); /* HK_CLASS_NONE has an empty bin */
+    return hk_likely(block != NULL) ? block : alloc_watched(class, size, align);
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size) {
@@ -52,7 +71,16 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
 
 /* Like alloc_below, but zeroes the first `size` bytes. */
 static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
-    struct hk_block block = alloc_block(class, size, align);
+    struct hk_block block = {NULL, false};
+    if (hk_unlikely(hk_watch_number() != 0)) {
+        if (hk_unlikely(hk_profile_count(size)))
+            block = hk_profile_sample(class, size, align, HK_FRAME());
+        else
+            block.start = hk_watch_pop(class);
+    }
+
+    if (hk_likely(block.start == NULL))
+        block = alloc_block(class, size, align);
     if (hk_unlikely(block.start == NULL))
         block = alloc_again(class, size, align);
     if (block.start != NULL && !block.zero)
@@ -62,7 +90,7 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
 
 /* Allocates a block and zeroes its first `size` bytes. */
 static inline void *alloc_zeroed(size_t class, size_t size, size_t align) {
-    void *block = hk_bin_pop(&hk_cache->bins[class]);
+    void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class)));
     return hk_likely(block != NULL) ? memset(block, 0, size)
                                     : alloc_zeroed_below(class, size, align);
 }

@@ -4,7 +4,9 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../profile/profile.h"
 #include "../thread/check.h"
+#include "../thread/watch.h"
 #include "front.h"
 
 /* Returns the reason why `block` cannot be the start of a live block of `span`, or NULL if it may
@@ -44,10 +46,19 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
 /* Frees a block after its span was looked up in the pagemap. */
 static void free_block(const char *function, struct hk_span *span, void *block) {
     size_t class = span->class;
-    if (class == HK_CLASS_NONE)
+    if (hk_unlikely(span->sampled))
+        hk_profile_free(function, span, block);
+    else if (class == HK_CLASS_NONE)
         hk_slow_free_large(span);
-    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(&hk_cache->bins[class], block))
+    else if (hk_option(HK_OPTION_checks) || !hk_bin_push(hk_cache_bin(hk_row_of(class)), block))
         hk_slow_flush(function, class, block);
+}
+
+/* Frees a block that the class map does not know. */
+static HK_NOINLINE void free_unknown(void *block) {
+    struct hk_span *span = hk_front_find("free", block);
+    if (hk_likely(span != NULL))
+        free_block("free", span, block);
 }
 
 HK_NOINLINE void hk_free_slow(void *block) {
@@ -57,13 +68,12 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
+        if (hk_unlikely(hk_watch_number() != 0) && hk_watch_push(hk_class_of_row(row), block))
+            return;
         hk_slow_flush("free", hk_class_of_row(row), block);
         return;
     }
-
-    struct hk_span *span = hk_front_find("free", block);
-    if (hk_likely(span != NULL))
-        free_block("free", span, block);
+    free_unknown(block);
 }
 
 /* Whether a block may have been allocated with a size and an alignment. Only checked mode compares
@@ -76,9 +86,20 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
     return hk_option(HK_OPTION_checks) ? hk_large_may_have(span, size) : size <= span->bytes;
 }
 
+/* Does the work of hk_front_push_sized in a watched thread. */
+static bool free_sized_watched(void *block, size_t size) {
+    const struct hk_class_map *map = hk_class_map_get();
+    size_t row = hk_class_map_find_8(map, block);
+    return row != 0 && size <= hk_class_map_row(map, row)->block_bytes &&
+           hk_watch_push(hk_class_of_row(row), block);
+}
+
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
  * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
+    if (hk_unlikely(hk_watch_number() != 0) && free_sized_watched(block, size))
+        return;
+
     struct hk_span *span = hk_front_find(function, block);
     if (hk_unlikely(span == NULL))
         return;

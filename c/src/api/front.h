@@ -32,7 +32,8 @@ struct hk_span *hk_front_find(const char *function, const void *block);
 
 HK_FAST void *hk_front_malloc(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX)) {
-        void *block = hk_bin_pop(&hk_cache->bins[hk_class_of_tiny(size)]); /* size 0: empty bin */
+        void *block =
+            hk_bin_pop(hk_cache_bin(hk_row_of(hk_class_of_tiny(size)))); /* size 0: empty bin */
         if (hk_likely(block != NULL))
             return block;
     }
@@ -43,7 +44,7 @@ HK_FAST void hk_front_free(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_unlikely(hk_class_map_is_inside(map, row, block)) ||
-        hk_unlikely(!hk_bin_push(hk_bin_at(hk_cache, row), block)))
+        hk_unlikely(!hk_bin_push(hk_cache_bin(row), block)))
         hk_free_slow(block);
 }
 
@@ -58,7 +59,7 @@ HK_FAST size_t hk_front_row(size_t size, size_t align) {
 }
 
 HK_FAST void *hk_front_alloc(size_t size, size_t align) {
-    void *block = hk_bin_pop(hk_bin_at(hk_cache, hk_front_row(size, align)));
+    void *block = hk_bin_pop(hk_cache_bin(hk_front_row(size, align)));
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
@@ -68,7 +69,7 @@ HK_FAST bool hk_front_push_sized(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find_8(map, block);
     return hk_likely(size <= hk_class_map_row(map, row)->block_bytes) &&
-           hk_likely(hk_bin_push(hk_bin_at(hk_cache, row), block));
+           hk_likely(hk_bin_push(hk_cache_bin(row), block));
 }
 
 /* `block` is not NULL. */

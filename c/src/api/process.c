@@ -8,15 +8,18 @@
 #include <hakmem.h>
 
 #include "../core/options.h"
+#include "../profile/dump.h"
 #include "../thread/thread.h"
 #include "fork.h"
 
 HK_CONSTRUCTOR static void process_begin(void) {
     hk_thread_start_late();
     hk_fork_install();
+    hk_dump_start();
 }
 
 HK_DESTRUCTOR static void process_end(void) {
+    hk_dump_at_exit();
     if (hk_option(HK_OPTION_stats))
         hak_report(HAK_REPORT_TEXT, NULL, NULL);
 }

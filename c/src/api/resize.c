@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../profile/profile.h"
 #include "../purge/balance.h"
 #include "../thread/check.h"
 #include "front.h"
@@ -43,11 +44,12 @@ HK_FAST size_t resize_usable(const struct resize_block *found) {
                                          : found->span->bytes;
 }
 
-/* Enlarges a block of a class in place, if possible. */
+/* Enlarges a block of a class in place, if possible. While the heap is profiled, it moves instead, so
+ * that its growth counts as an allocation. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
-    return hk_unlikely(hk_classes[class].blocks == 1) && ((uintptr_t)block & (align - 1)) == 0 &&
-           hk_heap_extend(block, class, new_class, size);
+    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number() == 0 &&
+           ((uintptr_t)block & (align - 1)) == 0 && hk_heap_extend(block, class, new_class, size);
 }
 
 /* Resizes a block with `used` bytes of contents. The result always has the class of its new size,
@@ -60,8 +62,10 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
         return block;
 
     if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE) {
+        hk_profile_resize_begin(found->span);
         void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
+            hk_profile_resize_end(found->span, size, HK_FRAME());
             hk_purge_balance();
             return resized;
         }
@@ -75,7 +79,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
         return NULL;
 
     memcpy(moved, block, used < size ? used : size);
-    if (found->span != NULL || hk_unlikely(!hk_bin_push(&hk_cache->bins[old_class], block)))
+    if (found->span != NULL || hk_unlikely(!hk_bin_push(hk_cache_bin(hk_row_of(old_class)), block)))
         hk_free_slow(block);
     return moved;
 }

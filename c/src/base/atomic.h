@@ -54,6 +54,17 @@ HK_FAST bool hk_equals_relaxed(void *const *p, const void *value) {
 #endif
 }
 
+/* Adds an offset to a pointer in memory. Relaxed. Compilers do not fold an atomic load into the
+ * addition, nor the address of a thread-local variable into an atomic load. */
+HK_FAST void *hk_offset_relaxed(void *const *p, size_t offset) {
+#if defined(__x86_64__) && !HK_THREAD_SANITIZER
+    __asm__("addq %1, %0" : "+r"(offset) : "m"(*p) : "cc");
+    return (void *)offset;
+#else
+    return (char *)hk_load_relaxed(p) + offset;
+#endif
+}
+
 /* Orders memory accesses of this thread for the compiler only. It pairs with hk_os_barrier, which
  * orders them for the processor. */
 #define hk_fence_compiler() __atomic_signal_fence(__ATOMIC_SEQ_CST)

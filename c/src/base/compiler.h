@@ -43,6 +43,7 @@
 #define HK_DESTRUCTOR __attribute__((destructor))
 #define HK_WEAK __attribute__((weak))
 #define HK_NORETURN _Noreturn
+#define HK_FRAME() __builtin_frame_address(0) /* its second word is the return address */
 #define HK_CACHE_LINE 64
 #define HK_CACHE_ALIGNED __attribute__((aligned(HK_CACHE_LINE)))
 

@@ -27,6 +27,7 @@ enum { HK_BIN_BELOW = 2 }; /* NULL slots below the floor */
 enum hk_cache_kind {
     HK_CACHE_UNINITIALIZED, /* the thread has not needed a cache yet */
     HK_CACHE_DISABLED,      /* the thread has ended, or runs in checked mode */
+    HK_CACHE_WATCHED,       /* the thread has a cache, but each of its calls is to be seen */
     HK_CACHE_OWN,
 };
 
@@ -38,13 +39,9 @@ _Static_assert(sizeof(struct hk_bin) == HK_ROW_BYTES, "the class map holds offse
 
 /* One bin for each class. The bin of HK_CLASS_NONE never has an array. */
 struct hk_cache {
-    struct hk_bin bins[HK_CLASS_COUNT];
-    enum hk_cache_kind kind; /* const; distinguishes the sentinel caches */
+    struct hk_bin bins[HK_CLASS_COUNT]; /* first; hk_cache_bin adds a row to the address */
+    enum hk_cache_kind kind;            /* const; distinguishes the sentinel caches */
 };
-
-HK_FAST struct hk_bin *hk_bin_at(struct hk_cache *cache, size_t row) {
-    return (struct hk_bin *)(void *)((char *)cache->bins + row);
-}
 
 /* The placeholder for the array of a bin that has none. All of its slots are NULL. */
 extern void *const hk_bin_nothing[HK_BIN_BELOW];

@@ -13,6 +13,7 @@ enum option_when { ANYTIME, START };
 enum {
     OPTION_LINE_BYTES = 256,
     OPTION_VALUE_BYTES = 32,
+    OPTION_TEXT_BYTES = 256,
     OPTION_NAME_BYTES = 40,     /* longer than any name, or a misspelt one */
     OPTION_MISSPELT = 2,        /* maximum number of wrong letters in a misspelt name */
     OPTION_FRACTION_DIGITS = 6, /* of a size */
@@ -44,24 +45,53 @@ uint64_t hk_option_values[HK_OPTION_COUNT] = {
 #undef OPTION
 };
 
+static const char *const option_text_names[HK_TEXT_OPTION_COUNT] = {
+#define OPTION(name, ...)
+#define TEXT_OPTION(name, ...) #name,
+#include "options.def"
+#undef OPTION
+};
+
+static char option_texts[HK_TEXT_OPTION_COUNT][OPTION_TEXT_BYTES] = {
+#define OPTION(name, ...)
+#define TEXT_OPTION(name, fallback, help) fallback,
+#include "options.def"
+#undef OPTION
+};
+
 static const char option_prefix[] = "HAKMEM_";
 
 static uint32_t option_tree; /* atomic: OPTION_TREE_*, see options_warn_in_tree */
 
 static char option_lower(char c) { return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c; }
 
-/* The row named by the first `bytes` of `name`, ignoring case, or -1 if there is none. */
+/* Whether the first `bytes` of `name` are the name of a row, ignoring case. */
+static bool option_is_named(const char *row, const char *name, size_t bytes) {
+    size_t k = 0;
+    while (k < bytes && row[k] != 0 && row[k] == option_lower(name[k]))
+        k++;
+    return k == bytes && row[k] == 0;
+}
+
+/* The row named by the first `bytes` of `name`, or -1 if there is none. */
 static int option_find(const char *name, size_t bytes) {
     for (int i = 0; i < HK_OPTION_COUNT; i++) {
-        const char *row = option_rows[i].name;
-        size_t k = 0;
-        while (k < bytes && row[k] != 0 && row[k] == option_lower(name[k]))
-            k++;
-        if (k == bytes && row[k] == 0)
+        if (option_is_named(option_rows[i].name, name, bytes))
             return i;
     }
     return -1;
 }
+
+/* The same among the texts. */
+static int option_find_text(const char *name, size_t bytes) {
+    for (int i = 0; i < HK_TEXT_OPTION_COUNT; i++) {
+        if (option_is_named(option_text_names[i], name, bytes))
+            return i;
+    }
+    return -1;
+}
+
+const char *hk_option_text(enum hk_text_option option) { return option_texts[option]; }
 
 /* The bytes of the first choice in "a|b|c". */
 static size_t option_choice_bytes(const char *choices) { return strcspn(choices, "|"); }
@@ -290,20 +320,27 @@ static uint32_t option_distance(const char *row, const char *name, size_t bytes)
     return costs[bytes];
 }
 
+/* Replaces *nearest and *least if a row is nearer to `name`. */
+static void option_compare(const char *row, const char *name, size_t bytes, const char **nearest,
+                           uint32_t *least) {
+    uint32_t distance = option_distance(row, name, bytes);
+    if (distance < *least) {
+        *least = distance;
+        *nearest = row;
+    }
+}
+
 /* Other tools have variables with our prefix, so only a name that looks misspelt gets a warning. */
 static void option_warn_misspelt(const char *given, size_t bytes) {
-    const size_t prefix_bytes = sizeof option_prefix - 1;
+    const char *name = given + sizeof option_prefix - 1;
+    size_t name_bytes = bytes - (sizeof option_prefix - 1);
     uint32_t least = OPTION_MISSPELT + 1;
     const char *meant = NULL;
 
-    for (int i = 0; i < HK_OPTION_COUNT; i++) {
-        uint32_t distance =
-            option_distance(option_rows[i].name, given + prefix_bytes, bytes - prefix_bytes);
-        if (distance < least) {
-            least = distance;
-            meant = option_rows[i].name;
-        }
-    }
+    for (int i = 0; i < HK_OPTION_COUNT; i++)
+        option_compare(option_rows[i].name, name, name_bytes, &meant, &least);
+    for (int i = 0; i < HK_TEXT_OPTION_COUNT; i++)
+        option_compare(option_text_names[i], name, name_bytes, &meant, &least);
 
     if (meant == NULL || !options_warn_in_tree())
         return;
@@ -331,15 +368,35 @@ static void option_take(int option, uint64_t value, const char *given, enum opti
     option_warn_unlimited(option, given, bytes);
 }
 
+/* Stores the text after `equals`, up to `end`. */
+static void option_take_text(int option, const char *given, const char *equals, const char *end) {
+    size_t bytes = equals != NULL ? (size_t)(end - equals - 1) : 0;
+    if (bytes > 0 && bytes < OPTION_TEXT_BYTES) {
+        memcpy(option_texts[option], equals + 1, bytes);
+        option_texts[option][bytes] = 0;
+        return;
+    }
+
+    struct option_line line;
+    option_line_begin(&line, given, (size_t)(end - given));
+    hk_text_add(&line.text, "not a text of at most 255 bytes; ");
+    hk_text_add(&line.text, option_texts[option]);
+    hk_text_add(&line.text, " is used");
+    option_line_end(&line);
+}
+
 /* Reads one "name=value" of `bytes` bytes. In the environment, the name has the prefix. */
 static void option_read(const char *given, size_t bytes, enum option_source source) {
     size_t skip = source == FROM_CONF ? 0 : sizeof option_prefix - 1;
     const char *equals = memchr(given, '=', bytes);
     size_t name_end = equals != NULL ? (size_t)(equals - given) : bytes;
     int option = option_find(given + skip, name_end - skip);
+    int text = option_find_text(given + skip, name_end - skip);
     uint64_t value;
 
-    if (option < 0 && source == FROM_CONF)
+    if (text >= 0)
+        option_take_text(text, given, equals, given + bytes);
+    else if (option < 0 && source == FROM_CONF)
         option_warn_unknown(given, name_end);
     else if (option < 0)
         option_warn_misspelt(given, name_end);
@@ -366,7 +423,7 @@ static void options_read_environment(enum option_source source) {
         if (strncmp(*entry, option_prefix, prefix_bytes) == 0)
             option_read(*entry, strlen(*entry), source);
     }
-    if (hk_option(HK_OPTION_stats))
+    if (hk_option(HK_OPTION_stats) || hk_option(HK_OPTION_profile) == HK_PROFILE_LEAKS)
         hk_os_keep_error();
 }
 
@@ -381,7 +438,7 @@ void hk_options_read_late(void) { options_read_environment(FROM_LATE_ENVIRONMENT
 int hk_option_set(const char *name, const char *value) {
     int option = option_find(name, strlen(name));
     if (option < 0)
-        return ENOENT;
+        return option_find_text(name, strlen(name)) < 0 ? ENOENT : EBUSY;
 
     uint64_t parsed;
     if (!option_parse(&option_rows[option], value, strlen(value), &parsed))
@@ -408,7 +465,17 @@ static int option_get(int option, char *value, size_t value_bytes) {
 
 int hk_option_get(const char *name, char *value, size_t value_bytes) {
     int option = option_find(name, strlen(name));
-    return option < 0 ? ENOENT : option_get(option, value, value_bytes);
+    if (option >= 0)
+        return option_get(option, value, value_bytes);
+
+    int text = option_find_text(name, strlen(name));
+    if (text < 0)
+        return ENOENT;
+    size_t bytes = strlen(option_texts[text]) + 1;
+    if (bytes > value_bytes)
+        return ERANGE;
+    memcpy(value, option_texts[text], bytes);
+    return 0;
 }
 
 bool hk_option_describe(unsigned index, const char **name, char *value, size_t value_bytes) {

@@ -33,8 +33,16 @@ struct hk_span {
     uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED. For a
                         retired large block, scans of its thread. */
     bool retired;    /* large: atomic, stored by the thread that caches it; freed, but cached */
+    bool sampled;    /* slab: const; large: by the block's owner. See hk_span_sample. */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
+
+/* Blocks that the profiler samples are alone in their spans, or in slabs that hold only such blocks.
+ * The class map does not know either, so each free of a sampled block takes the slow path. The record
+ * of a sample is found by the place of its block. */
+static inline void **hk_span_sample(struct hk_span *span, uint32_t index) {
+    return (void **)(void *)(span->bits + HK_WORDS(span->blocks)) + index;
+}
 
 /* An allocated block, and whether all its bytes are known to be zero. */
 struct hk_block {
@@ -45,6 +53,7 @@ struct hk_block {
 /* Creates a descriptor for a slab of a class, or for a large block with HK_CLASS_NONE. Its bits are
  * clear, and the caller fills the rest. Returns NULL if out of memory. */
 struct hk_span *hk_span_create(size_t class);
+struct hk_span *hk_span_create_sampled(size_t class);
 void hk_span_destroy(struct hk_span *span);
 
 /* The bytes of metadata that a span occupies, for reuse. At least HK_EXTENT_NODE_BYTES. */

@@ -68,7 +68,7 @@ static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class,
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
     uint32_t granules = extend_granules(class, new_class, size);
     struct hk_span *slab = granules != 0 ? hk_pagemap_find(block) : NULL;
-    if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block)
+    if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block || slab->sampled)
         return false;
 
     uint32_t more = granules - slab->granules;

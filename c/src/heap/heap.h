@@ -18,7 +18,7 @@
 #include "../core/slab.h"
 #include "../os/lock.h"
 
-#define HK_HEAPS_MAX 256u
+#define HK_HEAPS_MAX 257u /* with the heap of sampled blocks */
 #define HK_BATCH_MAX 160u /* blocks returned together: 11 bytes of stack each */
 
 struct hk_heap_class {
@@ -44,6 +44,7 @@ struct hk_heap {
     struct hk_arena arena;
     uint32_t threads;        /* lock:THREADS; threads attached now */
     uint32_t number;         /* const; its place in the table of heaps */
+    bool sampled;            /* const; its slabs are those of sampled blocks */
     struct hk_span *purging; /* atomic, stored under CLASS; the slab that a purge works on */
     uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; the blocks taken from it */
 };
@@ -78,7 +79,7 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
 void hk_heap_give_one(const char *function, size_t class, void *block);
 
 /* Extends a block in place into the free granules after it. The block must be alone in its slab, as
- * the blocks of the largest classes are. It becomes a block of `new_class`, or a large block of
+ * the blocks of the largest classes are, and not sampled. It becomes a block of `new_class`, or a large block of
  * `size` bytes. If that is impossible, returns false and changes nothing. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 

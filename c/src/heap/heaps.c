@@ -7,14 +7,31 @@ static struct {
     uint32_t max;                        /* const after the start of the process */
     uint32_t count;                      /* atomic, stored under THREADS */
     struct hk_heap *heaps[HK_HEAPS_MAX]; /* const once counted */
+    struct hk_heap *sampled;             /* atomic, stored under THREADS; one of them, or NULL */
 } heaps = {.max = 1};
 
-void hk_heaps_start(uint32_t max) { heaps.max = max < HK_HEAPS_MAX ? max : HK_HEAPS_MAX; }
+void hk_heaps_start(uint32_t max) { heaps.max = max < HK_HEAPS_MAX ? max : HK_HEAPS_MAX - 1; }
+
+/* The number of heaps for threads. Exact under the THREADS lock. */
+static uint32_t heaps_for_threads(void) {
+    return hk_peek(&heaps.count) - (hk_peek(&heaps.sampled) != NULL);
+}
 
 struct hk_heap *hk_heaps_spare(uint32_t threads) {
-    /* relaxed: a guess. hk_heaps_choose decides under the lock. */
-    uint32_t count = hk_load_relaxed(&heaps.count);
+    uint32_t count = heaps_for_threads(); /* a guess. hk_heaps_choose decides under the lock. */
     return count < heaps.max && count <= threads ? hk_heap_create() : NULL;
+}
+
+/* Adds *spare to the table and sets it to NULL. Under the THREADS lock. */
+static struct hk_heap *heaps_add(struct hk_heap **spare) {
+    uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: stored under this lock */
+    struct hk_heap *heap = *spare;
+    *spare = NULL;
+    heap->number = count;
+    heaps.heaps[count] = heap;
+    /* release: publishes the heap. It pairs with the acquire in hk_heaps_at. */
+    hk_store_release(&heaps.count, count + 1);
+    return heap;
 }
 
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
@@ -22,20 +39,27 @@ struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
     struct hk_heap *best = NULL;
 
     for (uint32_t i = 0; i < count; i++) {
-        if (best == NULL || heaps.heaps[i]->threads < best->threads)
-            best = heaps.heaps[i];
+        struct hk_heap *heap = heaps.heaps[i];
+        if (!heap->sampled && (best == NULL || heap->threads < best->threads))
+            best = heap;
     }
 
-    if (*spare == NULL || (best != NULL && best->threads == 0) || count == heaps.max)
+    if (*spare == NULL || (best != NULL && best->threads == 0) || heaps_for_threads() >= heaps.max)
         return best;
+    return heaps_add(spare);
+}
 
-    best = *spare;
-    *spare = NULL;
-    best->number = count;
-    heaps.heaps[count] = best;
-    /* release: publishes the heap. It pairs with the acquire in hk_heaps_at. */
-    hk_store_release(&heaps.count, count + 1);
-    return best;
+struct hk_heap *hk_heaps_sampled(void) {
+    return hk_load_acquire(&heaps.sampled); /* acquire: pairs with the release below */
+}
+
+struct hk_heap *hk_heaps_use_sampled(struct hk_heap **spare) {
+    if (hk_peek(&heaps.sampled) == NULL && *spare != NULL) {
+        (*spare)->sampled = true;
+        /* release: publishes the heap. It pairs with the acquire in hk_heaps_sampled. */
+        hk_store_release(&heaps.sampled, heaps_add(spare));
+    }
+    return hk_peek(&heaps.sampled);
 }
 
 void hk_heaps_drop_spare(struct hk_heap *spare) {

@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A
- * heap is created when a thread starts while all existing heaps are in use.
+ * heap is created when a thread starts while all existing heaps are in use. Once the heap has been
+ * profiled, another one holds the sampled blocks. Threads never choose it.
  * Owns: the table. Threads: any, without a lock, unless a function says otherwise.
  * Boundary: heap/heap, core/meta.
  */
@@ -23,6 +24,13 @@ struct hk_heap *hk_heaps_spare(uint32_t threads);
  * returns *spare instead and sets it to NULL. Returns NULL if out of memory. Under the THREADS
  * lock. */
 struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
+
+/* The heap of sampled blocks, or NULL if there is none. */
+struct hk_heap *hk_heaps_sampled(void);
+
+/* Makes a spare heap that of sampled blocks, if there is none yet, and sets it to NULL. Returns the
+ * heap of sampled blocks. Under the THREADS lock, after another heap was chosen. */
+struct hk_heap *hk_heaps_use_sampled(struct hk_heap **spare);
 
 /* Frees a spare heap that was not chosen. NULL is allowed. */
 void hk_heaps_drop_spare(struct hk_heap *spare);

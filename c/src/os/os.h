@@ -146,11 +146,17 @@ uint64_t hk_os_signal_mask(void);
  * other libraries. */
 void hk_os_find_thread_create(void);
 
-/* Starts a detached thread for background work. The thread has all signals blocked, the default
+/* A thread of hakmem. */
+struct hk_os_thread {
+    void *(*run)(void *unused);
+    const char *name;
+};
+
+/* Starts a detached thread for background work, described by a constant. The thread has all signals blocked, the default
  * scheduling policy, all CPUs of the process, a small stack, no new privileges, and only the
  * capabilities that setuid needs to take effect in it. libc knows the thread, so that setuid and
  * its relatives reach it. If the system refuses, returns false and does nothing. */
-bool hk_os_start_thread(void *(*run)(void *arg), const char *name);
+bool hk_os_start_thread(const struct hk_os_thread *thread);
 
 /* Keeps the shared object that contains `code` loaded until the process ends, even after
  * dlclose. */
@@ -176,6 +182,53 @@ bool hk_os_environment_is_early(void);
 /* Marks the process and all processes that it starts from now on. Returns false if it is already
  * marked. */
 bool hk_os_mark_tree(void);
+
+/* ---- For profiles ---------------------------------------------------------------------------- */
+
+/* Finds the unwinder of the C++ and Rust runtimes, and opens its library if necessary. The loader and
+ * the unwinder may allocate, so no lock is held. Without it, stacks are empty. */
+void hk_os_unwind_start(void);
+
+/* Gets the return addresses of the calling thread, innermost first, beginning in this function.
+ * Returns their number, at most `most`. The unwinder may allocate, so no lock is held. */
+uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most);
+
+/* The same by frame pointers, beginning with the return address of the frame at `first`. It stops at
+ * the first frame pointer that cannot be one. Takes no lock and allocates nothing. */
+uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint32_t most);
+
+/* An executable segment of the program or of a shared object. The name is valid during the visit. */
+struct hk_os_module {
+    const char *name; /* its path */
+    uintptr_t base;   /* the address that the file calls 0 */
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t offset; /* of `start` in the file */
+    uint8_t build_id_bytes;
+    uint8_t build_id[32];
+};
+
+/* Calls `visit` for each executable segment. The loader's lock is held meanwhile. */
+void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg);
+
+/* The name of the exported function that contains an address, or NULL. It is valid while the function
+ * is loaded. */
+const char *hk_os_symbol(uintptr_t address);
+
+/* Creates or empties a file that only its owner may read. Returns its descriptor, or a negative
+ * number. */
+int hk_os_create_file(const char *path);
+bool hk_os_write_file(int file, const char *text, size_t bytes);
+void hk_os_close_file(int file);
+
+/* The kernel's number of this process. */
+uint64_t hk_os_process_id(void);
+
+/* Nanoseconds since 1970. */
+uint64_t hk_os_calendar_ns(void);
+
+/* Installs the handler of a signal. */
+bool hk_os_handle_signal(int number, void (*handler)(int number));
 
 HK_NORETURN void hk_os_abort(void);
 

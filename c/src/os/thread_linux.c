@@ -315,18 +315,15 @@ static void os_become_background(const char *name) {
     os_syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1);
 }
 
-static void *(*os_thread_run)(
-    void *arg);                    /* atomic: stored before the thread that reads it starts */
-static const char *os_thread_name; /* atomic, in the same way */
-
 static void *os_thread_main(void *arg) {
-    /* relaxed: pthread_create orders */
-    os_become_background(hk_load_relaxed(&os_thread_name));
-    return hk_load_relaxed(&os_thread_run)(arg);
+    const struct hk_os_thread *thread = arg;
+    os_become_background(thread->name);
+    return thread->run(NULL);
 }
 
 /* Starts a detached thread with a stack of the given size, or of the usual size if it is 0. */
-static bool os_create_thread(size_t stack_bytes) {
+static bool os_create_thread(const struct hk_os_thread *start, size_t stack_bytes) {
+    void *arg = (void *)(uintptr_t)start;
     pthread_t thread;
     pthread_attr_t attr;
     if (os_threads.attr_init(&attr) != 0)
@@ -335,23 +332,20 @@ static bool os_create_thread(size_t stack_bytes) {
         os_threads.attr_setstacksize(&attr, stack_bytes);
     os_threads.attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 
-    bool created = os_threads.create(&thread, &attr, os_thread_main, NULL) == 0;
+    bool created = os_threads.create(&thread, &attr, os_thread_main, arg) == 0;
     os_threads.attr_destroy(&attr);
     return created;
 }
 
-bool hk_os_start_thread(void *(*run)(void *arg), const char *name) {
+bool hk_os_start_thread(const struct hk_os_thread *thread) {
     int saved = errno;
-    hk_store_relaxed(&os_thread_run, run); /* relaxed: pthread_create orders */
-    hk_store_relaxed(&os_thread_name, name);
-
     /* libc's own signals stay deliverable, because setuid sends one to each thread. */
     uint64_t libc_signals = ((UINT64_C(1) << (SIGRTMIN - OS_SIGNAL_FIRST)) - 1)
                             << (OS_SIGNAL_FIRST - 1);
     uint64_t mask = os_swap_signal_mask(~libc_signals);
 
     /* Static TLS lies on the stack, so a program with much of it needs the usual size. */
-    bool created = os_create_thread(OS_STACK_BYTES) || os_create_thread(0);
+    bool created = os_create_thread(thread, OS_STACK_BYTES) || os_create_thread(thread, 0);
 
     os_swap_signal_mask(mask);
     errno = saved;

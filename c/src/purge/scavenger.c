@@ -155,11 +155,12 @@ static void scavenger_note_refusal(uint64_t now) {
 /* No thread starts in a signal handler or a child of vfork. With background=auto, none starts in a
  * sandbox either. */
 static bool scavenger_start(uint64_t signal_mask) {
+    static const struct hk_os_thread thread = {scavenger_run, "hakmem-purge"};
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
     hk_recover_gone(); /* only threads that still exist count */
-    return scavenger_is_allowed() && hk_os_start_thread(scavenger_run, "hakmem-purge");
+    return scavenger_is_allowed() && hk_os_start_thread(&thread);
 }
 
 void hk_scavenger_want(uint64_t signal_mask) {

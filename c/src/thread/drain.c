@@ -53,7 +53,7 @@ static bool drain_is_idle(struct hk_thread *thread, bool *works) {
 
 _Static_assert(sizeof(struct drain) <= 16384, "a power of two of metadata");
 
-static bool drain_is_own(const struct hk_thread *thread) { return &thread->cache == hk_cache; }
+static bool drain_is_own(const struct hk_thread *thread) { return thread == hk_thread_own; }
 
 /* Marks the caches to drain. Returns false if there are none. Sets *works if a working thread may
  * be idle the next time. */

@@ -60,6 +60,7 @@ struct hk_thread *hk_park_adopt(void) {
         thread->heap = hk_heaps_choose(&no_spare);
         thread->heap->threads++;
         hk_recover_identify(thread);
+        hk_thread_use_cache_locked(thread);
     }
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     if (thread == NULL)

@@ -43,8 +43,8 @@ void hk_recover_notice_fork(void) {
 
     hk_lock_note_fork();
     hk_store_relaxed(&hk_threads.vanished, 1); /* relaxed: the child has one thread */
-    if (hk_cache->kind == HK_CACHE_OWN)
-        hk_recover_identify((struct hk_thread *)(void *)hk_cache);
+    if (hk_thread_own != NULL)
+        hk_recover_identify(hk_thread_own);
 }
 
 void hk_recover_fork_child(void) {

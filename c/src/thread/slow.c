@@ -16,6 +16,7 @@
 #include "thread.h"
 #include "threads.h"
 #include "tunables.h"
+#include "watch.h"
 
 /* Frees of a thread without a cache. libc may free the remains of earlier threads in a thread that
  * is past its destructors, and a cache created there would be lost. */
@@ -41,6 +42,8 @@ static bool slow_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_bins_empty(thread);
     }
+    if (hk_unlikely(hk_cache_get() != &thread->cache) && hk_watch_number() == 0)
+        hk_watch_leave(thread);
 
     uint32_t calls = thread->slow_calls + 1;
     hk_store_relaxed(&thread->slow_calls, calls); /* relaxed: a hint for thread/drain */
@@ -119,7 +122,7 @@ struct hk_block hk_slow_take_one(size_t class) {
 
 /* The cache for a free. A thread that has allocated nothing and freed little gets none yet. */
 static struct hk_thread *slow_get_to_free(void) {
-    if (hk_cache->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
+    if (hk_cache_get()->kind == HK_CACHE_UNINITIALIZED && thread_first_frees++ < THREAD_FIRST_FREES)
         return NULL;
     return hk_thread_get();
 }

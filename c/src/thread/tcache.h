@@ -7,11 +7,13 @@
  *
  * A thread starts with a constant cache, the uninitialized cache. Its bins are both empty and full,
  * so that the first call takes the slow path and creates the thread's own cache. After its exit,
- * and in checked mode, a thread uses the disabled cache, and every call goes to a heap.
+ * and in checked mode, a thread uses the disabled cache, and every call goes to a heap. While the
+ * heap is profiled, threads use the watched cache. Every call takes the slow path, which serves it
+ * from the thread's own cache.
  *
  * Owns: the current cache of a thread. The other modules of this layer own parts of it: bins,
  * budget, large_cache, the list of all caches (threads), the caches of ended threads (park,
- * recover).
+ * recover), the switch to the watched cache (watch).
  * Threads: as each field says. Boundary: core/bin.
  */
 #ifndef HK_THREAD_TCACHE_H
@@ -44,6 +46,7 @@ struct hk_thread {
     uint32_t frees_in_a_row; /* owner; flushes since the last refill */
     uint64_t scanned_ms;     /* owner; time of its last scan for idle bins */
     uint32_t trim_seen;      /* owner; number of trim requests that it has seen */
+    struct hk_cache **place; /* lock:THREADS; hk_cache of the owner, or NULL */
     uint32_t number;         /* lock:THREADS; hk_lock_thread of the owner */
     uint32_t generation;     /* atomic, stored by the owner; process of `id` */
     uint64_t id;             /* atomic, stored by the owner; hk_os_thread_id */
@@ -62,8 +65,20 @@ struct hk_thread {
     struct hk_thread *prev;        /* lock:THREADS */
 };
 
-/* The calling thread's cache: its own, or one of the two constant ones. */
-extern HK_THREAD_LOCAL struct hk_cache *hk_cache;
+/* The calling thread's current cache: its own, or one of the three constant ones. Another thread may
+ * replace the own cache with the watched one. */
+extern HK_THREAD_LOCAL struct hk_cache *hk_cache; /* atomic */
+
+/* The calling thread's own cache, or NULL if it has none. */
+extern HK_THREAD_LOCAL struct hk_thread *hk_thread_own;
+
+/* relaxed: each cache that it may point to is as valid as the others */
+HK_FAST struct hk_cache *hk_cache_get(void) { return hk_load_relaxed(&hk_cache); }
+
+/* The bin at a row of the calling thread's current cache. */
+HK_FAST struct hk_bin *hk_cache_bin(size_t row) {
+    return hk_offset_relaxed((void *const *)(const void *)&hk_cache, row);
+}
 
 /* The cache that is being drained by another thread, or NULL. */
 extern struct hk_thread *hk_tcache_drained; /* atomic, stored under THREADS */
@@ -87,7 +102,20 @@ static inline void hk_tcache_leave(struct hk_thread *thread) {
     hk_store_release(&thread->busy, thread->busy - 1);
 }
 
+/* The number of the current watch (thread/watch), or 0 if threads are not watched. */
+extern uint32_t hk_watch; /* atomic, stored under THREADS */
+HK_FAST uint32_t hk_watch_number(void) { return hk_peek(&hk_watch); }
+/* acquire: the settings of the watch. It pairs with the release in hk_watch_set. */
+static inline uint32_t hk_watch_number_acquire(void) { return hk_load_acquire(&hk_watch); }
+
 /* Switches the calling thread to the disabled cache, so that its calls go directly to a heap. */
 void hk_thread_disable_cache(void);
+
+/* Makes a cache the calling thread's own. It is the current one, or the watched one takes its place.
+ * Under the THREADS lock, with the cache in the list. */
+void hk_thread_use_cache_locked(struct hk_thread *thread);
+
+/* The address of the watched cache. */
+struct hk_cache *hk_tcache_watched(void);
 
 #endif

@@ -172,9 +172,7 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
         return NULL;
 
     hk_budget_set(thread);
-    hk_cache = &thread->cache;
-
-    /* This may allocate, so the cache is already in place. */
+    /* This may allocate. The cache is in use since it is in the list. */
     if (pthread_setspecific(process.key, thread) != 0) { /* we would not notice its end */
         hk_thread_disable_cache();
         thread_release(thread);
@@ -186,8 +184,8 @@ static HK_SLOW struct hk_thread *thread_begin(void) {
 }
 
 struct hk_thread *hk_thread_get(void) {
-    struct hk_cache *cache = hk_cache;
-    if (hk_likely(cache->kind == HK_CACHE_OWN))
-        return (struct hk_thread *)(void *)cache;
-    return cache->kind == HK_CACHE_UNINITIALIZED ? thread_begin() : NULL;
+    struct hk_thread *thread = hk_thread_own;
+    if (hk_likely(thread != NULL))
+        return thread;
+    return hk_cache_get()->kind == HK_CACHE_UNINITIALIZED ? thread_begin() : NULL;
 }

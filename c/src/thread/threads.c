@@ -30,6 +30,19 @@ struct hk_heap *hk_thread_any_heap(void) {
     return heap;
 }
 
+struct hk_heap *hk_thread_sampled_heap(void) {
+    struct hk_heap *heap = hk_heaps_sampled();
+    if (heap != NULL || hk_thread_any_heap() == NULL)
+        return heap;
+
+    struct hk_heap *spare = hk_heap_create();
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    heap = hk_heaps_use_sampled(&spare);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_heaps_drop_spare(spare);
+    return heap;
+}
+
 bool hk_threads_attach(struct hk_thread *thread) {
     struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count));
 
@@ -43,6 +56,7 @@ bool hk_threads_attach(struct hk_thread *thread) {
         hk_fence_stores(); /* a forked child finds a complete cache in the list */
         hk_threads.first = thread;
         hk_add_locked(&hk_threads.count, 1);
+        hk_thread_use_cache_locked(thread);
     }
 
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
@@ -61,6 +75,7 @@ void hk_threads_unlink_locked(struct hk_thread *thread) {
     if (thread->next != NULL)
         thread->next->prev = thread->prev;
 
+    thread->place = NULL;
     thread->heap->threads--;
     hk_sub_locked(&hk_threads.count, 1);
 }
@@ -88,6 +103,7 @@ struct hk_thread *hk_threads_take(bool (*matches)(const struct hk_thread *thread
 
 void hk_threads_park_locked(struct hk_thread *thread) {
     thread->is_parked = true;
+    thread->place = NULL;
     thread->parked_next = hk_threads.parked;
     hk_store_locked(&hk_threads.parked, thread);
     hk_add_locked(&hk_threads.parked_bytes, thread->parked_bytes);

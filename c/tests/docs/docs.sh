@@ -7,7 +7,7 @@ cd "$TEST_ROOT" || exit 1
 
 check options_md_is_current diff c/docs/options.md <(c/tools/options markdown)
 check_equal every_option_is_listed "$(grep -c '^| `.*HAKMEM_' c/docs/options.md)" \
-    "$(grep -c '^OPTION(' c/src/core/options.def)"
+    "$(grep -cE '^(TEXT_)?OPTION\(' c/src/core/options.def)"
 
 # Prints the names that a text does not mention.
 missing() {
@@ -45,10 +45,10 @@ check_equal the_crate_has_a_constant_for_each_option \
 
 manual=$(c/tools/man_page <c/packaging/hakmem.3.in)
 check_equal manual_names_every_function_and_constant \
-    "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
+    "$(grep -oE '\b(hak_[a-z_]+\(|HAK_(PREWARM|REPORT|PROFILE)_[A-Z]+)' c/include/hakmem.h | tr -d '(' | sort -u |
         missing "$manual")" ""
 check_equal manual_names_every_option \
-    "$(sed -n 's/^OPTION(\([a-z_]*\),.*/\1/p' c/src/core/options.def | missing "$manual")" ""
+    "$(sed -nE 's/^(TEXT_)?OPTION\(([a-z_]*),.*/\2/p' c/src/core/options.def | missing "$manual")" ""
 check_equal manual_names_every_statistic \
     "$(c/tools/statistics names stats | missing "$manual")" ""
 

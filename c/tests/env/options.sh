@@ -25,6 +25,9 @@ probe() {
     env "${assigned[@]}" "$scratch/${program:-probe}" "$@" 2>&1
 }
 
+# A profile at exit goes nowhere.
+export HAKMEM_PROFILE_FILE=/dev/null
+
 # ---- Every option in options.def parses --------------------------------------------------------------
 
 # check_takes VARIABLE NAME VALUE: checks that the value is read back, without a warning.

@@ -15,6 +15,7 @@
 #include "core/usage.h"
 #include "debug/validate.h"
 #include "fresh.h"
+#include "profile/profile.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -28,6 +29,7 @@ static struct slot {
 } slots[SLOTS];
 
 static unsigned failures_seen;
+static bool profiles; /* all blocks are sampled */
 
 static struct hak_stats stats(void) {
     struct hak_stats now;
@@ -195,6 +197,8 @@ static void run_failing(void *arg) {
     CHECK_EQ(hak_option_set("purge_thread_mb", "0"), 0);
     CHECK_EQ(hak_option_set("huge_page_mb", "1"), 0);
     CHECK_EQ(hak_option_set("large_cache_mb", "30"), 0);
+    if (profiles)
+        CHECK_EQ(hk_profile_start(1, HK_UNWINDER_TABLES), 0);
     fake_os_fail(failing->kind, failing->first, failing->count);
     scenario();
     fake_os_fail(failing->kind, 0, 0);
@@ -262,6 +266,13 @@ TEST(all_moves_may_fail) { check_all(FAKE_OS_MOVE, 100, FAKE_OS_ALL); }
 TEST(any_purge_may_fail) { check_all(FAKE_OS_PURGE, 7, 2); }
 TEST(from_any_purge_on_all_may_fail) { check_all(FAKE_OS_PURGE, 40, FAKE_OS_ALL); }
 TEST(any_advice_about_huge_pages_may_fail) { check_all(FAKE_OS_HUGE, 1, 1); }
+
+TEST(any_map_call_may_fail_while_all_blocks_are_sampled) {
+    profiles = true;
+    check_all(FAKE_OS_MAP, 1, 1);
+    check_all(FAKE_OS_MAP, 3, FAKE_OS_ALL);
+    profiles = false;
+}
 
 /* Both unmapping and purging fail. */
 static void run_with_both_failing(void *arg) {

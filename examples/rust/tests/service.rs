@@ -209,6 +209,43 @@ async fn metrics_of_the_system_allocator_are_those_of_the_service() {
 }
 
 #[tokio::test]
+async fn writes_heap_profiles() {
+    let mut client = Client::start(ON_HAKMEM, &["--threads", "2"]).await;
+    let types = b"inuse_space";
+    for (method, path, bytes_min) in [
+        (Method::GET, "/debug/pprof/heap?seconds=0", 100),
+        (Method::GET, "/debug/pprof/heap", 100),
+        (Method::DELETE, "/debug/pprof/heap", 0),
+    ] {
+        let answer = client.connection.ask(method, path, String::new()).await;
+        let (status, body) = answer.unwrap();
+        assert!(status.is_success(), "{path}: {status}");
+        assert!(body.len() >= bytes_min, "{path}: {} bytes", body.len());
+        let found = body.windows(types.len()).any(|window| window == types);
+        assert_eq!(found, bytes_min > 0, "{path}");
+    }
+
+    let path = "/debug/pprof/heap?format=collapsed".to_owned();
+    let answer = client
+        .connection
+        .ask(Method::GET, &path, String::new())
+        .await;
+    let (status, body) = answer.unwrap();
+    assert!(status.is_success() && std::str::from_utf8(&body).is_ok());
+    client.stop();
+}
+
+#[tokio::test]
+async fn has_no_heap_profiles_on_the_system_allocator() {
+    let mut client = Client::start(ON_SYSTEM, &[]).await;
+    let none = StatusCode::NOT_FOUND;
+    client
+        .refused(Method::GET, "/debug/pprof/heap", "", none)
+        .await;
+    client.stop();
+}
+
+#[tokio::test]
 async fn refuses_what_it_cannot_do() {
     let mut client = Client::start(ON_HAKMEM, &["--max-body-bytes", "1000"]).await;
     client.post(r#"{"id": "here"}"#).await;

@@ -7,7 +7,7 @@ use core::fmt;
 use core::ops::Deref;
 
 /// Longer than each name and each value of an option.
-const BYTES: usize = 64;
+const BYTES: usize = 256;
 
 /// A text for C. It ends with a NUL, and all bytes after that are NULs, too.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

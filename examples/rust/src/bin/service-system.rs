@@ -9,5 +9,6 @@ fn main() -> anyhow::Result<()> {
         name: "system",
         statistics: || serde_json::Value::Null,
         metrics: String::new,
+        profiles: false,
     })
 }

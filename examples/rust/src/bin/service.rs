@@ -13,6 +13,7 @@ fn main() -> anyhow::Result<()> {
         name: "hakmem",
         statistics,
         metrics: || hakmem::report(hakmem::Format::Prometheus).to_string(),
+        profiles: true,
     })
 }
 

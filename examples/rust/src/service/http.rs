@@ -14,9 +14,9 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::Allocator;
 use super::index::{Document, Found, Index, Prepared};
 use super::metrics::Metrics;
+use super::{Allocator, profile};
 use crate::process;
 
 const LIMIT_DEFAULT: usize = 10;
@@ -29,7 +29,12 @@ pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
         index: Arc::default(),
         allocator,
     };
-    Router::new()
+    let profiles = if allocator.profiles {
+        profile::routes()
+    } else {
+        Router::new()
+    };
+    profiles
         .route(
             "/documents",
             post(add_documents).delete(remove_all_documents),

@@ -11,11 +11,13 @@
 //! | `GET /search?q=words&limit=10` | up to `limit` (at most 1000) documents with all words |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
 //! | `GET /metrics` | the same numbers, in the text format of Prometheus |
+//! | `GET /debug/pprof/heap` | on hakmem: a heap profile in the format of pprof, see [`profile`] |
 
 pub mod child;
 mod http;
 pub mod index;
 pub mod metrics;
+pub mod profile;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -41,6 +43,8 @@ pub struct Allocator {
     pub statistics: fn() -> serde_json::Value,
     /// Returns the same in the text format of Prometheus, or nothing.
     pub metrics: fn() -> String,
+    /// Whether it can profile the heap.
+    pub profiles: bool,
 }
 
 /// Keeps JSON documents in memory and answers searches over HTTP.

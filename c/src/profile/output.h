@@ -1,0 +1,32 @@
+/* profile/output.h - writing text and protobuf messages in pieces.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: a buffer in front of a function of the program. It lies on the stack, which may be small.
+ * Owns: nothing. Threads: an output belongs to its caller. Boundary: the function of the program, which
+ * is called without any lock held.
+ */
+#ifndef HK_PROFILE_OUTPUT_H
+#define HK_PROFILE_OUTPUT_H
+
+#include "../os/check.h"
+
+enum { HK_OUTPUT_BYTES = 1024 };
+
+struct hk_output {
+    void (*write)(void *arg, const char *text, size_t bytes);
+    void *arg;
+    size_t used;
+    char buffer[HK_OUTPUT_BYTES];
+};
+
+void hk_output_flush(struct hk_output *output);
+void hk_output_bytes(struct hk_output *output, const void *bytes, size_t count);
+void hk_output_text(struct hk_output *output, const char *text);
+void hk_output_number(struct hk_output *output, uint64_t number);
+void hk_output_hex(struct hk_output *output, uint64_t number);
+
+/* Adds a number, right-aligned in `width` columns. */
+void hk_output_column(struct hk_output *output, uint64_t number, unsigned width);
+
+#endif

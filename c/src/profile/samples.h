@@ -1,0 +1,65 @@
+/* profile/samples.h - the recorded samples.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: a record for each live sampled block, and one for each distinct stack, with the sums of
+ * its samples. A block leads to its sample, and the sample to its stack. A sample of an earlier profile
+ * stays until its block is freed, but no longer counts.
+ * Owns: the records, in metadata. Threads: any. Takes SAMPLES. Boundary: core/meta.
+ */
+#ifndef HK_PROFILE_SAMPLES_H
+#define HK_PROFILE_SAMPLES_H
+
+#include "../os/lock.h"
+#include "sampler.h"
+
+enum { HK_STACK_FRAMES = 64 };
+
+/* The values of a stack. The first two are sums since the start of the profile, and the others are of
+ * live blocks. */
+enum hk_value {
+    HK_VALUE_ALLOC_OBJECTS, /* in units of 1 / HK_SAMPLER_ONE, like the other objects */
+    HK_VALUE_ALLOC_SPACE,
+    HK_VALUE_INUSE_OBJECTS,
+    HK_VALUE_INUSE_SPACE,
+    HK_VALUES
+};
+
+struct hk_stack {
+    struct hk_stack *next;      /* lock:SAMPLES; stacks with the same last bits of the hash */
+    uint64_t values[HK_VALUES]; /* lock:SAMPLES */
+    uint32_t hash;              /* const */
+    uint32_t depth;             /* const; frames */
+    uintptr_t frames[];         /* const; return addresses, innermost first */
+};
+
+/* An allocation to be recorded. */
+struct hk_allocation {
+    size_t size;
+    uint32_t number; /* of the profile */
+    uint32_t depth;
+    uintptr_t frames[HK_STACK_FRAMES];
+};
+
+/* Records a sample of the current profile with this mean in *place. Does nothing if the profile has
+ * another number by now, or if out of memory. */
+void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64_t mean);
+
+/* Forgets the sample in *place, whose block is freed. NULL is allowed. */
+void hk_samples_remove(void **place);
+
+/* Forgets all stacks, and begins with the profile of that number. */
+void hk_samples_restart(uint32_t number);
+
+/* The number of stacks, and of the frames of all stacks. */
+struct hk_samples_size {
+    size_t stacks;
+    size_t frames;
+};
+struct hk_samples_size hk_samples_size(void);
+
+/* Calls `visit` for each stack, under the SAMPLES lock, until it returns false. Returns true if it
+ * never did. */
+bool hk_samples_each(bool (*visit)(void *arg, const struct hk_stack *stack), void *arg);
+
+#endif

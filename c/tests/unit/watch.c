@@ -1,0 +1,125 @@
+/* unit/watch.c - threads that are switched to the slow path from outside.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "thread/watch.h"
+
+#include <hakmem.h>
+
+#include "debug/validate.h"
+#include "fresh.h"
+#include "profile/profile.h"
+#include "thread/bins.h"
+#include "thread/thread.h"
+#include "thread/threads.h"
+
+enum { BLOCKS = 40 };
+
+static pthread_barrier_t step;
+
+/* A profile watches all threads. This one hardly ever takes a sample. */
+static void watch(void) { CHECK_EQ(hk_profile_start(UINT64_MAX >> 8, HK_UNWINDER_TABLES), 0); }
+
+static enum hk_cache_kind kind(void) { return hk_cache_get()->kind; }
+
+static uint32_t cached(void) { return hk_bins_count(hk_thread_get(), HK_CLASS_112); }
+
+/* Fills the bin, so that the next calls can be served by it. */
+static void fill_bin(void) {
+    void *blocks[BLOCKS];
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = hak_malloc(100);
+    for (size_t i = 0; i < BLOCKS; i++)
+        hak_free(blocks[i]);
+    CHECK(cached() > 1);
+}
+
+TEST_FRESH(a_watched_thread_is_served_from_its_own_bins) {
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    watch();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+
+    void *newest = hk_thread_get()->cache.bins[HK_CLASS_112].top[-1];
+    uint32_t before = cached();
+    void *block = hak_malloc(100);
+    CHECK(block == newest);
+    CHECK_EQ(cached(), before - 1);
+    hak_free(block);
+    CHECK_EQ(cached(), before);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+}
+
+TEST_FRESH(a_thread_returns_to_its_cache_after_the_watch) {
+    fill_bin();
+    watch();
+    hk_profile_stop();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_free(hak_malloc(100));
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *is_watched(void *arg) {
+    CHECK_EQ(kind(), HK_CACHE_UNINITIALIZED);
+    void *block = hak_malloc(100);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_free(block);
+    return arg;
+}
+
+TEST_FRESH(a_thread_that_starts_during_a_watch_is_watched) {
+    watch();
+    pthread_join(test_thread(is_watched, NULL), NULL);
+}
+
+static void *is_switched(void *arg) {
+    fill_bin();
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    return arg;
+}
+
+TEST_FRESH(other_threads_are_watched_from_their_next_call_on) {
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(is_switched, NULL);
+    pthread_barrier_wait(&step);
+    watch();
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *allocates(void *arg) {
+    fill_bin();
+    return arg;
+}
+
+/* Its thread-local variables are gone, and writing to them could hit another thread. */
+TEST_FRESH(the_parked_cache_of_an_ended_thread_has_no_place_to_switch) {
+    pthread_join(test_thread(allocates, NULL), NULL);
+    REQUIRE(hk_threads.parked != NULL);
+    CHECK(hk_threads.parked->place == NULL);
+    watch();
+    fill_bin(); /* adopts it */
+    CHECK(hk_thread_get()->place == &hk_cache);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+}
+
+TEST_FRESH(a_thread_without_a_cache_stays_without_one) {
+    fill_bin();
+    struct hk_thread *thread = hk_thread_get();
+    hk_thread_disable_cache();
+    watch();
+    CHECK_EQ(kind(), HK_CACHE_DISABLED);
+    hak_free(hak_malloc(100));
+    CHECK(hk_thread_get() == NULL);
+    hk_profile_stop();
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_thread_use_cache_locked(thread);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+}
