@@ -20,7 +20,6 @@
 /* Weak: a static executable may have none of them. */
 extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
-extern HK_WEAK int dl_iterate_phdr(int (*visit)(struct dl_phdr_info *, size_t, void *), void *arg);
 extern HK_WEAK _Unwind_Reason_Code _Unwind_Backtrace(_Unwind_Trace_Fn visit, void *arg);
 extern HK_WEAK _Unwind_Ptr _Unwind_GetIP(struct _Unwind_Context *context);
 
@@ -196,8 +195,6 @@ static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
 
 void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
     struct modules modules = {.visit = visit, .arg = arg};
-    if (dl_iterate_phdr == NULL)
-        return;
     long bytes = os_syscall(SYS_readlinkat, -1, os_address("/proc/self/exe"),
                             os_address(modules.program), sizeof modules.program - 1);
     modules.program[bytes > 0 ? bytes : 0] = 0;

@@ -63,10 +63,10 @@ static struct hk_stack *stack_find_locked(const struct hk_allocation *allocation
 static void stack_insert_locked(struct hk_stack *stack) {
     struct hk_stack **chain = &samples.chains[stack->hash % SAMPLES_CHAINS];
     stack->next = *chain;
-    hk_fence_stores(); /* a forked child finds a complete stack in the chain */
-    hk_store_locked(chain, stack);
     samples.size.stacks++;
     samples.size.frames += stack->depth;
+    hk_fence_stores(); /* a forked child finds a complete stack, which is counted, in the chain */
+    hk_store_locked(chain, stack);
 }
 
 /* Finds the stack of an allocation, or inserts *fresh and sets it to NULL. */

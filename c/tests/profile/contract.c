@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: archive shared
+// variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_CHECKS=fast
 // flags: -rdynamic
 // env: HAKMEM_PURGE_THREAD_MB=0
 #include <stdbool.h>
