@@ -47,7 +47,7 @@ static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
  * stack of a sample begins with the frame of the program. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
-    if (hk_likely(hk_watch_number() == 0))
+    if (hk_likely(!hk_watch_is_on()))
         return alloc_below(class, size, align);
     if (hk_unlikely(hk_profile_count(size)))
         return alloc_sample(class, size, align);
@@ -72,7 +72,7 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
 /* Like alloc_below, but zeroes the first `size` bytes. */
 static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
-    if (hk_unlikely(hk_watch_number() != 0)) {
+    if (hk_unlikely(hk_watch_is_on())) {
         if (hk_unlikely(hk_profile_count(size)))
             block = hk_profile_sample(class, size, align, HK_FRAME());
         else

@@ -68,7 +68,7 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
-        if (hk_unlikely(hk_watch_number() != 0) && hk_watch_push(hk_class_of_row(row), block))
+        if (hk_unlikely(hk_watch_is_on()) && hk_watch_push(hk_class_of_row(row), block))
             return;
         hk_slow_flush("free", hk_class_of_row(row), block);
         return;
@@ -97,7 +97,7 @@ static bool free_sized_watched(void *block, size_t size) {
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
  * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    if (hk_unlikely(hk_watch_number() != 0) && free_sized_watched(block, size))
+    if (hk_unlikely(hk_watch_is_on()) && free_sized_watched(block, size))
         return;
 
     struct hk_span *span = hk_front_find(function, block);

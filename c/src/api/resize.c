@@ -48,7 +48,7 @@ HK_FAST size_t resize_usable(const struct resize_block *found) {
  * that its growth counts as an allocation. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
-    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number() == 0 &&
+    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number(HK_WATCHER_PROFILE) == 0 &&
            ((uintptr_t)block & (align - 1)) == 0 && hk_heap_extend(block, class, new_class, size);
 }
 

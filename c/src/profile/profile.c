@@ -39,7 +39,7 @@ static void profile_start_locked(uint64_t mean, enum hk_unwinder unwinder, uint6
     profile.started_ns = calendar_ns;
     profile.started_ms = hk_os_now_ms();
     hk_samples_restart(profile.number);
-    hk_watch_set(profile.number);
+    hk_watch_set(HK_WATCHER_PROFILE, profile.number);
 }
 
 int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
@@ -52,7 +52,7 @@ int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
     uint64_t now = hk_os_calendar_ns();
 
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    bool runs = hk_watch_number() != 0;
+    bool runs = hk_watch_number(HK_WATCHER_PROFILE) != 0;
     if (!runs)
         profile_start_locked(mean, unwinder, now);
     hk_unlock(&profile.lock, HK_RANK_PROFILE);
@@ -61,8 +61,8 @@ int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
 
 void hk_profile_stop(void) {
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    if (hk_watch_number() != 0) {
-        hk_watch_set(0);
+    if (hk_watch_number(HK_WATCHER_PROFILE) != 0) {
+        hk_watch_set(HK_WATCHER_PROFILE, 0);
         profile.duration_ms = hk_os_now_ms() - profile.started_ms;
     }
     hk_unlock(&profile.lock, HK_RANK_PROFILE);
@@ -71,7 +71,7 @@ void hk_profile_stop(void) {
 struct hk_profile_times hk_profile_times(void) {
     struct hk_profile_times times;
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    bool runs = hk_watch_number() != 0;
+    bool runs = hk_watch_number(HK_WATCHER_PROFILE) != 0;
     times.mean = profile.mean;
     times.calendar_ns = profile.started_ns;
     times.duration_ms = runs ? hk_os_now_ms() - profile.started_ms : profile.duration_ms;
@@ -109,9 +109,15 @@ static HK_NOINLINE void profile_unwind(struct hk_allocation *allocation, const v
  * thread takes no other sample until profile_end. */
 static bool profile_begin(struct hk_allocation *allocation, size_t size, const void *frame) {
     struct hk_sampler *sampler = &hk_sampler;
-    uint32_t number = hk_watch_number_acquire();
-    if (number == 0 || sampler->inside)
+    uint32_t number = hk_watch_number_acquire(HK_WATCHER_PROFILE);
+    if (sampler->inside)
         return false;
+
+    if (number == 0) { /* another module watches, so the thread counts to no sample */
+        sampler->number = 0;
+        sampler->left = UINT64_MAX;
+        return false;
+    }
 
     if (sampler->number != number) {
         sampler->number = number;
@@ -187,7 +193,8 @@ void hk_profile_resize_begin(struct hk_span *span) {
 
 void hk_profile_resize_end(struct hk_span *span, size_t size, const void *frame) {
     struct hk_allocation allocation;
-    if (hk_likely(hk_watch_number() == 0) || !profile_begin(&allocation, size, frame))
+    if (hk_likely(hk_watch_number(HK_WATCHER_PROFILE) == 0) ||
+        !profile_begin(&allocation, size, frame))
         return;
     span->sampled = true;
     profile_record(span, 0, &allocation);
