@@ -46,7 +46,7 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
 /* Frees a block after its span was looked up in the pagemap. */
 static void free_block(const char *function, struct hk_span *span, void *block) {
     size_t class = span->class;
-    if (hk_unlikely(span->sampled))
+    if (hk_unlikely(span->kind == HK_SPAN_SAMPLED))
         hk_profile_free(function, span, block);
     else if (class == HK_CLASS_NONE)
         hk_slow_free_large(span);

@@ -163,7 +163,7 @@ struct hk_block hk_profile_sample(size_t class, size_t size, size_t align, const
     if (block.start != NULL) {
         struct hk_span *span = hk_pagemap_find(block.start);
         if (class == HK_CLASS_NONE)
-            span->sampled = true;
+            span->kind = HK_SPAN_SAMPLED;
         profile_record(span, profile_index(span, block.start), &allocation);
     }
 
@@ -176,7 +176,7 @@ struct hk_block hk_profile_sample(size_t class, size_t size, size_t align, const
 void hk_profile_free(const char *function, struct hk_span *span, void *block) {
     hk_samples_remove(hk_span_sample(span, profile_index(span, block)));
     if (span->class == HK_CLASS_NONE) {
-        span->sampled = false;
+        span->kind = HK_SPAN_PLAIN;
         hk_slow_free_large(span);
     } else {
         hk_heap_give_one(function, span->class, block);
@@ -185,9 +185,9 @@ void hk_profile_free(const char *function, struct hk_span *span, void *block) {
 }
 
 void hk_profile_resize_begin(struct hk_span *span) {
-    if (hk_unlikely(span->sampled)) {
+    if (hk_unlikely(span->kind == HK_SPAN_SAMPLED)) {
         hk_samples_remove(hk_span_sample(span, 0));
-        span->sampled = false;
+        span->kind = HK_SPAN_PLAIN;
     }
 }
 
@@ -196,7 +196,7 @@ void hk_profile_resize_end(struct hk_span *span, size_t size, const void *frame)
     if (hk_likely(hk_watch_number(HK_WATCHER_PROFILE) == 0) ||
         !profile_begin(&allocation, size, frame))
         return;
-    span->sampled = true;
+    span->kind = HK_SPAN_SAMPLED;
     profile_record(span, 0, &allocation);
     profile_end();
 }
