@@ -2,7 +2,6 @@
 #include "profile.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "../core/pagemap.h"
 #include "../heap/heaps.h"
@@ -13,11 +12,6 @@
 #include "../thread/threads.h"
 #include "../thread/watch.h"
 #include "samples.h"
-
-enum {
-    PROFILE_OWN_FRAMES = 16, /* of hakmem, below the frames of the program */
-    PROFILE_UNWIND_MAX = PROFILE_OWN_FRAMES + HK_STACK_FRAMES,
-};
 
 static struct {
     struct hk_lock lock;  /* rank PROFILE */
@@ -83,26 +77,11 @@ struct hk_profile_times hk_profile_times(void) {
 
 /* Fills in the stack, from the return address of the frame at `frame` on. */
 static HK_NOINLINE void profile_unwind(struct hk_allocation *allocation, const void *frame) {
-    uintptr_t frames[PROFILE_UNWIND_MAX];
-    uintptr_t caller = ((const uintptr_t *)frame)[1];
-    uint32_t count, first = 0;
-
     /* relaxed: acquired with the number of the watch */
-    if (hk_load_relaxed(&profile.unwinder) == HK_UNWINDER_FRAME_POINTERS)
-        count = hk_os_unwind_frame_pointers(frame, frames, PROFILE_UNWIND_MAX);
-    else
-        count = hk_os_unwind(frames, PROFILE_UNWIND_MAX);
-
-    while (first < count && frames[first] != caller)
-        first++;
-    if (first == count) { /* the unwinder knows nothing about this code */
-        first = 0;
-        count = 1;
-        frames[0] = caller;
-    }
-
-    allocation->depth = (uint32_t)hk_min(count - first, HK_STACK_FRAMES);
-    memcpy(allocation->frames, frames + first, allocation->depth * sizeof frames[0]);
+    bool frame_pointers = hk_load_relaxed(&profile.unwinder) == HK_UNWINDER_FRAME_POINTERS;
+    uint32_t (*unwind)(const void *, uintptr_t *, uint32_t) =
+        frame_pointers ? hk_os_unwind_frame_pointers : hk_os_unwind_from;
+    allocation->depth = unwind(frame, allocation->frames, HK_STACK_FRAMES);
 }
 
 /* Whether an allocation of the calling thread is a sample. If so, fills in the allocation, and the
