@@ -214,6 +214,7 @@ struct hak_stats {
     uint64_t lock_busy_arena; /* of the memory of a heap, */
     uint64_t lock_busy_meta;  /* of the memory of hakmem's own structures, */
     uint64_t lock_busy_other; /* any other */
+    uint64_t bytes_guarded;   /* in live blocks of hak_guard_start, also in bytes_live */
 };
 
 /* Fills the first `stats_bytes` bytes of *stats. Pass sizeof(struct hak_stats). New fields are only
@@ -301,6 +302,32 @@ enum hak_profile_format {
 HAK_API int hak_profile_write(enum hak_profile_format format,
                               void (*write)(void *arg, const char *text, size_t bytes),
                               void *arg) HAK_NOEXCEPT;
+
+/* ---- Guard pages ----------------------------------------------------------------------------- */
+
+/* From now on, places about one allocation in `rate` of each thread, at random, on pages of its own
+ * between inaccessible pages, and makes these pages inaccessible when the block is freed. An access
+ * beside the block, or to it after its free, is then a fault (SIGSEGV). Its report on standard error has
+ * the kind of the mistake, the address, the size of the block, and the stacks and threads of the
+ * access, the allocation and the free. Afterwards, the fault has its usual effect: a SIGSEGV handler
+ * that was installed before the first start is called, or the process ends. A second free of such a
+ * block, a free of a pointer into it, and a sized free with another size are reported exactly.
+ *
+ * At most `slots` blocks are guarded at once, 0 for 128. A slot has 64 KiB of address space and at most
+ * 16 KiB of memory, and larger blocks are not guarded. The slot that was freed longest ago is reused
+ * first. `rate` is from 1 (every allocation, while there are slots) to 2^32, and `slots` at most 65536.
+ *
+ * Returns 0, EALREADY if it runs, EINVAL, or ENOMEM. It may run together with a heap profile. The first
+ * call may allocate, and install the handler. Blocks are guarded even if they are freed after the end.
+ * Also started by the option guard_rate. */
+HAK_API int hak_guard_start(uint64_t rate, unsigned slots) HAK_NOEXCEPT;
+
+/* Guards no more blocks. Blocks that are guarded already stay so until they are freed. Does nothing if
+ * the guard does not run. */
+HAK_API void hak_guard_stop(void) HAK_NOEXCEPT;
+
+/* 1 while the guard runs, and 0 otherwise. */
+HAK_API int hak_guard_is_running(void) HAK_NOEXCEPT;
 
 /* Checks the invariants of every structure, one lock at a time. Returns the number of faults, 0 if
  * there are none. Each fault is a line on standard error. */

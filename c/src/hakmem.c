@@ -19,6 +19,7 @@
 #include "os/barrier_linux.c"
 #include "os/unwind_linux.c"
 #include "os/output_linux.c"
+#include "os/fault_linux.c"
 #include "os/lock.c"
 #include "os/check.c"
 
@@ -87,6 +88,11 @@
 #include "profile/write.c"
 #include "profile/dump.c"
 
+/* Guard pages around sampled blocks. */
+#include "guard/slots.c"
+#include "guard/print.c"
+#include "guard/guard.c"
+
 /* Statistics and validation. */
 #include "debug/stats.c"
 #include "debug/report.c"
@@ -99,6 +105,7 @@
 #include "api/aligned.c"
 #include "api/control.c"
 #include "api/profile.c"
+#include "api/guard.c"
 #include "api/fork.c"
 #include "api/hooks.c"
 #include "api/process.c"

@@ -316,6 +316,19 @@ bool hk_os_purge(void *start, size_t bytes) {
     return done;
 }
 
+bool hk_os_protect(void *start, size_t bytes, enum hk_os_access access) {
+    fake_enter("protect", start, bytes);
+    if (!fake_is_covered((uintptr_t)start, bytes))
+        fake_broken("protect", "not mapped");
+    int rights = access == HK_OS_ACCESS_ALL ? PROT_READ | PROT_WRITE : PROT_NONE;
+    bool done = !fake_fails(FAKE_OS_PROTECT) && mprotect(start, bytes, rights) == 0;
+    fake_leave();
+    return done;
+}
+
+/* The reports of tests in other folders come from real faults. */
+void hk_os_handle_faults(void (*report)(const struct hk_os_fault *fault)) { (void)report; }
+
 void hk_os_set_huge(void *start, size_t bytes, enum hk_os_huge huge) {
     fake_enter("set_huge", start, bytes);
     if (!fake_is_covered((uintptr_t)start, bytes))
@@ -441,6 +454,18 @@ uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most) {
     (void)most;
     return 0; /* the profiler falls back to the caller */
 }
+uint32_t hk_os_unwind_from(const void *first, uintptr_t *frames, uint32_t most) {
+    (void)most;
+    frames[0] = ((const uintptr_t *)first)[1];
+    return 1;
+}
+uint32_t hk_os_unwind_interrupted(uintptr_t code, const void *frame, uintptr_t *frames,
+                                  uint32_t most) {
+    (void)frame;
+    (void)most;
+    frames[0] = code;
+    return 1;
+}
 uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint32_t most) {
     (void)first;
     return hk_os_unwind(frames, most);
@@ -448,6 +473,12 @@ uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint3
 void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
     (void)visit;
     (void)arg;
+}
+void hk_os_find_modules(const uintptr_t *addresses, size_t count,
+                        void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
+    (void)addresses;
+    (void)count;
+    hk_os_modules(visit, arg);
 }
 const char *hk_os_symbol(uintptr_t address) {
     (void)address;

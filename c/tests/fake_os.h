@@ -71,6 +71,7 @@ enum fake_os_call {
     FAKE_OS_MOVE,
     FAKE_OS_PURGE,
     FAKE_OS_HUGE,
+    FAKE_OS_PROTECT,
     FAKE_OS_CALLS
 };
 

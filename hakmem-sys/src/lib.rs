@@ -326,6 +326,8 @@ pub struct hak_stats {
     pub lock_busy_meta: u64,
     /// Contended acquisitions of all other locks.
     pub lock_busy_other: u64,
+    /// In live blocks of [`hak_guard_start`], also in `bytes_live`.
+    pub bytes_guarded: u64,
 }
 
 /// The result of [`hak_class_stats()`]: one row of the size-class table and its current use.
@@ -472,6 +474,30 @@ unsafe extern "C" {
         write: Option<unsafe extern "C" fn(arg: *mut c_void, text: *const c_char, bytes: usize)>,
         arg: *mut c_void,
     ) -> c_int;
+}
+
+// Guard pages.
+unsafe extern "C" {
+    /// Places about one allocation in `rate` of each thread, at random, on pages of its own between
+    /// inaccessible pages, and makes these pages inaccessible when the block is freed. An access
+    /// beside the block or after its free raises `SIGSEGV`. A report on standard error has the
+    /// kind of the mistake and the stacks of the access, the allocation and the free. Then the
+    /// handler that was installed before the first start is called, or the process ends.
+    ///
+    /// At most `slots` blocks are guarded at once. 0 means 128. Blocks above 16 KiB are not
+    /// guarded. `rate` is from 1 to 2^32, and `slots` at most 65536. Returns 0 on success.
+    ///
+    /// # Errors
+    ///
+    /// Returns `EALREADY` if the guard runs, `EINVAL` if a number is out of range, and `ENOMEM` if
+    /// memory is exhausted.
+    pub safe fn hak_guard_start(rate: u64, slots: c_uint) -> c_int;
+
+    /// Guards no more blocks. Guarded blocks stay so until they are freed.
+    pub safe fn hak_guard_stop();
+
+    /// Returns 1 while the guard runs, and 0 otherwise.
+    pub safe fn hak_guard_is_running() -> c_int;
 
     /// Checks the invariants of all data structures, and takes their locks in turn. Returns the
     /// number of faults, which is 0 when the structures are sound. Each fault is also printed to

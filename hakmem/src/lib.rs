@@ -22,6 +22,7 @@ mod sys;
 #[cfg(feature = "allocator-api2")]
 mod allocator;
 mod conf;
+pub mod guard;
 pub mod options;
 mod prewarm;
 pub mod profile;

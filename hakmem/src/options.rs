@@ -19,6 +19,8 @@
 //! | [`CHECKS`] | `checks` | `0` | `0`, `1`, `fast` | at start |
 //! | [`ON_ERROR`] | `on_error` | `abort` | `abort`, `continue` | any time |
 //! | [`DEEPBIND`] | `deepbind` | `mask` | `mask`, `keep` | any time |
+//! | [`GUARD_RATE`] | `guard_rate` | 0 | 0 to 4294967296 | at start |
+//! | [`GUARD_SLOTS`] | `guard_slots` | 128 | 1 to 65536 | at start |
 //! | [`STATS`] | `stats` | 0 | 0, 1 | any time |
 //! | [`PROFILE`] | `profile` | `0` | `0`, `1`, `leaks` | at start |
 //! | [`PROFILE_RATE`] | `profile_rate` | 0 | 0 to 1099511627776 | any time |
@@ -264,6 +266,11 @@ options! {
     /// The treatment of the flag `RTLD_DEEPBIND` of `dlopen`. This affects only programs that use
     /// the shared library `libhakmem.so`.
     DEEPBIND: Deepbind = c"deepbind";
+    /// One allocation in this many lies between guard pages from the start of the program on. 0
+    /// means none. The module [`guard`](crate::guard) can start and stop it at any time.
+    GUARD_RATE: u64 = c"guard_rate";
+    /// Maximum number of blocks that are guarded at once. It needs [`GUARD_RATE`].
+    GUARD_SLOTS: u64 = c"guard_slots";
     /// Whether hakmem prints all statistics to standard error at exit.
     STATS: bool = c"stats";
     /// Whether the heap is profiled from the start of the program on.

@@ -111,6 +111,8 @@ snapshot! {
     lock_busy_meta,
     /// Contended acquisitions of all other locks.
     lock_busy_other,
+    /// Bytes in live blocks between guard pages. Part of `bytes_live`. See [`guard`](crate::guard).
+    bytes_guarded,
 }
 
 snapshot! {

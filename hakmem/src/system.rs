@@ -176,6 +176,16 @@ pub(crate) unsafe fn hak_profile_start(
 
 pub(crate) fn hak_profile_stop() {}
 
+pub(crate) fn hak_guard_start(_rate: u64, _slots: c_uint) -> c_int {
+    ENOSYS
+}
+
+pub(crate) fn hak_guard_stop() {}
+
+pub(crate) fn hak_guard_is_running() -> c_int {
+    0
+}
+
 pub(crate) fn hak_profile_is_running() -> c_int {
     0
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use hakmem::options::{self, Error};
-use hakmem::{Format, Prewarm, Stats, profile};
+use hakmem::{Format, Prewarm, Stats, guard, profile};
 
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
@@ -43,4 +43,11 @@ fn there_are_no_profiles() {
     let written = profile::pprof(|_| panic!("nothing is written"));
     assert_eq!(written, Err(profile::Error::Unsupported));
     profile::stop();
+}
+
+#[test]
+fn there_are_no_guard_pages() {
+    assert_eq!(guard::start(1000, 128), Err(guard::Error::Unsupported));
+    assert!(!guard::is_running());
+    guard::stop();
 }

@@ -3,6 +3,7 @@
 #include <hakmem.h>
 #include <string.h>
 
+#include "../guard/guard.h"
 #include "../profile/profile.h"
 #include "../purge/retry.h"
 #include "../thread/watch.h"
@@ -38,19 +39,29 @@ static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
 }
 
-/* Takes a sample in a watched thread. */
+/* Takes a guarded block in a watched thread. */
+static HK_NOINLINE void *alloc_guarded(size_t class, size_t size, size_t align) {
+    void *block = hk_guard_alloc(size, align, HK_FRAME()).start;
+    return block != NULL ? block : alloc_below(class, size, align);
+}
+
+/* Takes a sample in a watched thread. A sample is not guarded, or the profile would miss it. */
 static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
     void *block = hk_profile_sample(class, size, align, HK_FRAME()).start;
-    return block != NULL ? block : alloc_below(class, size, align);
+    if (block != NULL)
+        return block;
+    return hk_guard_count() ? alloc_guarded(class, size, align) : alloc_below(class, size, align);
 }
 
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
  * stack of a sample begins with the frame of the program. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
-    if (hk_likely(hk_watch_number() == 0))
+    if (hk_likely(!hk_watch_is_on()))
         return alloc_below(class, size, align);
     if (hk_unlikely(hk_profile_count(size)))
         return alloc_sample(class, size, align);
+    if (hk_unlikely(hk_guard_count()))
+        return alloc_guarded(class, size, align);
     void *block = hk_watch_pop(class);
     return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
 }
@@ -72,10 +83,12 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
 /* Like alloc_below, but zeroes the first `size` bytes. */
 static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
-    if (hk_unlikely(hk_watch_number() != 0)) {
+    if (hk_unlikely(hk_watch_is_on())) {
         if (hk_unlikely(hk_profile_count(size)))
             block = hk_profile_sample(class, size, align, HK_FRAME());
-        else
+        if (block.start == NULL && hk_unlikely(hk_guard_count()))
+            block = hk_guard_alloc(size, align, HK_FRAME());
+        if (block.start == NULL)
             block.start = hk_watch_pop(class);
     }
 

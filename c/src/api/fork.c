@@ -6,6 +6,7 @@
 #include "../core/extent.h"
 #include "../core/meta.h"
 #include "../core/pagemap.h"
+#include "../guard/slots.h"
 #include "../heap/heaps.h"
 #include "../purge/decay.h"
 #include "../thread/recover.h"
@@ -54,4 +55,5 @@ void hk_fork_set_repairs(void) {
     hk_lock_set_repair(HK_RANK_EXTENT, fork_repair_extent);
     hk_lock_set_repair(HK_RANK_PAGEMAP, fork_repair_pagemap);
     hk_lock_set_repair(HK_RANK_META, fork_repair_meta);
+    hk_lock_set_repair(HK_RANK_SLOTS, hk_slots_repair);
 }

@@ -4,6 +4,8 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../guard/guard.h"
+#include "../guard/print.h"
 #include "../profile/profile.h"
 #include "../thread/check.h"
 #include "../thread/watch.h"
@@ -17,6 +19,9 @@ static const char *free_cause(const struct hk_span *span, const void *block) {
     if (span == NULL || span->class >= HK_CLASS_COUNT ||
         span->blocks != hk_classes[span->class].blocks)
         return HK_CAUSE_ALIEN;
+
+    if (hk_unlikely(span->kind == HK_SPAN_GUARDED))
+        return hk_guard_cause(span, block);
 
     if (span->class == HK_CLASS_NONE) {
         if ((uintptr_t)block != span->base)
@@ -34,20 +39,29 @@ static const char *free_cause(const struct hk_span *span, const void *block) {
     }
 }
 
+void hk_front_report(const char *function, const struct hk_span *span, const void *block,
+                     const char *cause) {
+    bool guarded = span != NULL && span->kind == HK_SPAN_GUARDED;
+    hk_bad_pointer_with(function, block, cause, guarded ? hk_print_block : NULL);
+}
+
 struct hk_span *hk_front_find(const char *function, const void *block) {
     struct hk_span *span = hk_pagemap_find(block);
     const char *cause = free_cause(span, block);
     if (hk_likely(cause == NULL))
         return span;
-    hk_bad_pointer(function, block, cause);
+    hk_front_report(function, span, block, cause);
     return NULL;
 }
 
-/* Frees a block after its span was looked up in the pagemap. */
-static void free_block(const char *function, struct hk_span *span, void *block) {
+/* Frees a block after its span was looked up in the pagemap. `frame` is the frame of a function that
+ * the program called. */
+static void free_block(const char *function, struct hk_span *span, void *block, const void *frame) {
     size_t class = span->class;
-    if (hk_unlikely(span->sampled))
+    if (hk_unlikely(span->kind == HK_SPAN_SAMPLED))
         hk_profile_free(function, span, block);
+    else if (hk_unlikely(span->kind == HK_SPAN_GUARDED))
+        hk_guard_free(function, span, block, frame);
     else if (class == HK_CLASS_NONE)
         hk_slow_free_large(span);
     else if (hk_option(HK_OPTION_checks) || !hk_bin_push(hk_cache_bin(hk_row_of(class)), block))
@@ -58,7 +72,7 @@ static void free_block(const char *function, struct hk_span *span, void *block) 
 static HK_NOINLINE void free_unknown(void *block) {
     struct hk_span *span = hk_front_find("free", block);
     if (hk_likely(span != NULL))
-        free_block("free", span, block);
+        free_block("free", span, block, HK_FRAME());
 }
 
 HK_NOINLINE void hk_free_slow(void *block) {
@@ -68,7 +82,7 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
-        if (hk_unlikely(hk_watch_number() != 0) && hk_watch_push(hk_class_of_row(row), block))
+        if (hk_unlikely(hk_watch_is_on()) && hk_watch_push(hk_class_of_row(row), block))
             return;
         hk_slow_flush("free", hk_class_of_row(row), block);
         return;
@@ -76,9 +90,12 @@ HK_NOINLINE void hk_free_slow(void *block) {
     free_unknown(block);
 }
 
-/* Whether a block may have been allocated with a size and an alignment. Only checked mode compares
- * the pages of a large block. Otherwise the size must not exceed the block. */
+/* Whether a block may have been allocated with a size and an alignment. The size of a guarded block is
+ * known exactly. Only checked mode compares the pages of a large block. Otherwise the size must not
+ * exceed the block. */
 static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
+    if (span->kind == HK_SPAN_GUARDED)
+        return size == span->bytes;
     if (span->class != hk_class_of_layout(size, align))
         return false;
     if (span->class != HK_CLASS_NONE)
@@ -97,7 +114,7 @@ static bool free_sized_watched(void *block, size_t size) {
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
  * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    if (hk_unlikely(hk_watch_number() != 0) && free_sized_watched(block, size))
+    if (hk_unlikely(hk_watch_is_on()) && free_sized_watched(block, size))
         return;
 
     struct hk_span *span = hk_front_find(function, block);
@@ -106,8 +123,8 @@ static void free_sized_slow(const char *function, void *block, size_t size, size
     if (hk_option(HK_OPTION_checks) == HK_CHECKS_FULL && !hk_check(function, block))
         return;
     if (hk_unlikely(!free_layout_matches(span, size, align)))
-        hk_bad_pointer(function, block, HK_CAUSE_LAYOUT);
-    free_block(function, span, block);
+        hk_front_report(function, span, block, HK_CAUSE_LAYOUT);
+    free_block(function, span, block, HK_FRAME());
 }
 
 HK_NOINLINE void hk_dealloc_slow(void *block, size_t size, size_t align) {

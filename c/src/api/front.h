@@ -30,6 +30,10 @@ void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the sam
  * NULL. Takes no lock. free.c */
 struct hk_span *hk_front_find(const char *function, const void *block);
 
+/* Reports a mistake with a pointer into a span, or NULL. free.c */
+void hk_front_report(const char *function, const struct hk_span *span, const void *block,
+                     const char *cause);
+
 HK_FAST void *hk_front_malloc(size_t size) {
     if (hk_likely(size <= HK_TINY_MAX)) {
         void *block =

@@ -8,6 +8,7 @@
 #include <hakmem.h>
 
 #include "../core/options.h"
+#include "../guard/guard.h"
 #include "../profile/dump.h"
 #include "../thread/thread.h"
 #include "fork.h"
@@ -16,6 +17,7 @@ HK_CONSTRUCTOR static void process_begin(void) {
     hk_thread_start_late();
     hk_fork_install();
     hk_dump_start();
+    hk_guard_start_by_option();
 }
 
 HK_DESTRUCTOR static void process_end(void) {

@@ -19,7 +19,7 @@ int hak_profile_start(const struct hak_profile_options *options, size_t options_
 
 void hak_profile_stop(void) { hk_profile_stop(); }
 
-int hak_profile_is_running(void) { return hk_watch_number() != 0; }
+int hak_profile_is_running(void) { return hk_watch_number(HK_WATCHER_PROFILE) != 0; }
 
 int hak_profile_write(enum hak_profile_format format,
                       void (*write)(void *arg, const char *text, size_t bytes), void *arg) {

@@ -44,11 +44,17 @@ HK_FAST size_t resize_usable(const struct resize_block *found) {
                                          : found->span->bytes;
 }
 
+/* Whether it is a guarded block of that size, which has no class. */
+static bool resize_is_guarded(const struct resize_block *found, size_t size) {
+    return found->span != NULL && found->span->kind == HK_SPAN_GUARDED &&
+           found->span->bytes == size;
+}
+
 /* Enlarges a block of a class in place, if possible. While the heap is profiled, it moves instead, so
  * that its growth counts as an allocation. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
-    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number() == 0 &&
+    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number(HK_WATCHER_PROFILE) == 0 &&
            ((uintptr_t)block & (align - 1)) == 0 && hk_heap_extend(block, class, new_class, size);
 }
 
@@ -61,7 +67,8 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
     if (class == old_class && class != HK_CLASS_NONE)
         return block;
 
-    if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE) {
+    if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE &&
+        found->span->kind != HK_SPAN_GUARDED) {
         hk_profile_resize_begin(found->span);
         void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
@@ -119,8 +126,9 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
     }
 
     if (hk_unlikely(found.class != hk_class_of_layout(old_size, align) ||
-                    old_size > resize_usable(&found))) {
-        hk_bad_pointer("hak_realloc_layout", ptr, HK_CAUSE_LAYOUT);
+                    old_size > resize_usable(&found)) &&
+        !resize_is_guarded(&found, old_size)) {
+        hk_front_report("hak_realloc_layout", found.span, ptr, HK_CAUSE_LAYOUT);
         errno = EINVAL;
         return NULL;
     }

@@ -10,10 +10,7 @@ enum { ERROR_LINE_BYTES = 256 };
 
 uint64_t hk_errors;
 
-void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
-    if (HK_DEBUG)
-        hk_lock_note_none_held();
-
+static void error_print(const char *function, const void *pointer, const char *cause) {
     char line[ERROR_LINE_BYTES];
     struct hk_text text = {line, line + sizeof line - 1};
 
@@ -26,9 +23,23 @@ void hk_bad_pointer(const char *function, const void *pointer, const char *cause
     *text.at++ = '\n';
 
     hk_os_write_error(line, (size_t)(text.at - line));
+}
+
+void hk_bad_pointer(const char *function, const void *pointer, const char *cause) {
+    hk_bad_pointer_with(function, pointer, cause, NULL);
+}
+
+void hk_bad_pointer_with(const char *function, const void *pointer, const char *cause,
+                         void (*print_more)(const void *pointer)) {
+    enum { ON_ERROR_ABORT = 0 };
+    if (HK_DEBUG)
+        hk_lock_note_none_held();
+
+    error_print(function, pointer, cause);
+    if (print_more != NULL)
+        print_more(pointer);
 
     hk_stat_add(&hk_errors, 1);
-    enum { ON_ERROR_ABORT = 0 };
     if (hk_option(HK_OPTION_on_error) == ON_ERROR_ABORT)
         hk_os_abort();
 }

@@ -35,4 +35,8 @@ void hk_mistakes_report(const char *function, const struct hk_mistakes *mistakes
 /* Prints "hakmem: <function>(): <pointer>: <cause>" and aborts, or returns. */
 HK_SLOW void hk_bad_pointer(const char *function, const void *pointer, const char *cause);
 
+/* The same, but calls `print_more` after the line. */
+HK_SLOW void hk_bad_pointer_with(const char *function, const void *pointer, const char *cause,
+                                 void (*print_more)(const void *pointer));
+
 #endif

@@ -96,7 +96,7 @@ static void large_release(struct hk_span *span) {
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align) {
     struct hk_block none = {NULL, false};
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
-    struct hk_span *span = size > PTRDIFF_MAX ? NULL : hk_span_create(HK_CLASS_NONE);
+    struct hk_span *span = size > PTRDIFF_MAX ? NULL : hk_span_create(HK_CLASS_NONE, HK_SPAN_PLAIN);
     if (span == NULL)
         return none;
 

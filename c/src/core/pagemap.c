@@ -211,7 +211,7 @@ static void class_map_store(const struct hk_span *slab, size_t class) {
 /* ---- Entering and removing ------------------------------------------------------------------- */
 
 static uint32_t pagemap_granules(const struct hk_span *span) {
-    return span->class == HK_CLASS_NONE ? 1 : span->granules;
+    return span->class == HK_CLASS_NONE && span->kind != HK_SPAN_GUARDED ? 1 : span->granules;
 }
 
 bool hk_pagemap_reserve(uintptr_t address) {
@@ -231,7 +231,7 @@ bool hk_pagemap_enter(struct hk_span *span) {
         hk_store_release(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], span);
     }
 
-    if (span->class != HK_CLASS_NONE && !span->sampled) {
+    if (span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN) {
         class_map_reach(granule);
         class_map_store(span, span->class);
     }
@@ -241,7 +241,7 @@ bool hk_pagemap_enter(struct hk_span *span) {
 void hk_pagemap_remove(const struct hk_span *span) {
     uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
     uint32_t count = pagemap_granules(span);
-    if (span->class != HK_CLASS_NONE && !span->sampled)
+    if (span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN)
         class_map_store(span, HK_CLASS_NONE);
     for (uint32_t i = 0; i < count; i++) {
         struct pagemap_leaf *leaf = pagemap_leaf_of(granule + i);

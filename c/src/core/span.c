@@ -6,36 +6,31 @@
 #include "meta.h"
 
 /* Any large block may be sampled. */
-static size_t span_samples(size_t class, bool sampled) {
-    return class == HK_CLASS_NONE ? 1 : sampled * (size_t)hk_classes[class].blocks;
+static size_t span_samples(size_t class, enum hk_span_kind kind) {
+    if (class == HK_CLASS_NONE)
+        return 1;
+    return kind == HK_SPAN_SAMPLED ? hk_classes[class].blocks : 0;
 }
 
-static size_t span_bytes(size_t class, bool sampled) {
+static size_t span_bytes(size_t class, enum hk_span_kind kind) {
     return sizeof(struct hk_span) + HK_WORDS(hk_classes[class].blocks) * sizeof(uint64_t) +
-           span_samples(class, sampled) * sizeof(void *);
+           span_samples(class, kind) * sizeof(void *);
 }
 
-static struct hk_span *span_create(size_t class, bool sampled) {
-    size_t bytes = span_bytes(class, sampled);
+struct hk_span *hk_span_create(size_t class, enum hk_span_kind kind) {
+    size_t bytes = span_bytes(class, kind);
     struct hk_span *span = hk_meta_alloc(bytes);
     if (span != NULL) {
         memset(span, 0, bytes);
         span->class = (uint8_t) class;
         span->blocks = hk_classes[class].blocks;
-        span->sampled = sampled;
+        span->kind = (uint8_t)kind;
     }
     return span;
 }
 
-struct hk_span *hk_span_create(size_t class) {
-    return span_create(class, false);
-}
-struct hk_span *hk_span_create_sampled(size_t class) {
-    return span_create(class, true);
-}
-
 size_t hk_span_metadata(const struct hk_span *span) {
-    return span_bytes(span->class, span->sampled);
+    return span_bytes(span->class, (enum hk_span_kind)span->kind);
 }
 
 void hk_span_destroy(struct hk_span *span) { hk_meta_free(span, hk_span_metadata(span)); }

@@ -13,6 +13,14 @@
 
 struct hk_chunk;
 
+/* Spans whose blocks need more work than others. The class map does not know them, so each free of such
+ * a block takes the slow path. */
+enum hk_span_kind {
+    HK_SPAN_PLAIN,
+    HK_SPAN_SAMPLED, /* the profiler samples its blocks, see hk_span_sample */
+    HK_SPAN_GUARDED, /* a slot of the guard, of class NONE. Its base and its granules are const */
+};
+
 struct hk_span {
     uintptr_t base;         /* const; first, because the link of free metadata overwrites it */
     void *owner;            /* const: the heap */
@@ -33,13 +41,12 @@ struct hk_span {
     uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED. For a
                         retired large block, scans of its thread. */
     bool retired;    /* large: atomic, stored by the thread that caches it; freed, but cached */
-    bool sampled;    /* slab: const; large: by the block's owner. See hk_span_sample. */
+    uint8_t kind;    /* enum hk_span_kind; large: by the block's owner; otherwise const */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 
 /* Blocks that the profiler samples are alone in their spans, or in slabs that hold only such blocks.
- * The class map does not know either, so each free of a sampled block takes the slow path. The record
- * of a sample is found by the place of its block. */
+ * The record of a sample is found by the place of its block. */
 static inline void **hk_span_sample(struct hk_span *span, uint32_t index) {
     return (void **)(void *)(span->bits + HK_WORDS(span->blocks)) + index;
 }
@@ -52,8 +59,7 @@ struct hk_block {
 
 /* Creates a descriptor for a slab of a class, or for a large block with HK_CLASS_NONE. Its bits are
  * clear, and the caller fills the rest. Returns NULL if out of memory. */
-struct hk_span *hk_span_create(size_t class);
-struct hk_span *hk_span_create_sampled(size_t class);
+struct hk_span *hk_span_create(size_t class, enum hk_span_kind kind);
 void hk_span_destroy(struct hk_span *span);
 
 /* The bytes of metadata that a span occupies, for reuse. At least HK_EXTENT_NODE_BYTES. */

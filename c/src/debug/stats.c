@@ -8,6 +8,7 @@
 #include "../core/meta.h"
 #include "../core/options.h"
 #include "../core/usage.h"
+#include "../guard/slots.h"
 #include "../heap/heaps.h"
 #include "../thread/bins.h"
 #include "../thread/recover.h"
@@ -113,7 +114,8 @@ void hk_stats_collect(struct hk_stats_all *all) {
 
     uint64_t large = hk_large_live_bytes(); /* including blocks cached by threads */
     total->bytes_large = large > total->bytes_large_cached ? large - total->bytes_large_cached : 0;
-    total->bytes_live += total->bytes_large;
+    total->bytes_guarded = hk_slots_live_bytes();
+    total->bytes_live += total->bytes_large + total->bytes_guarded;
     hk_large_mapped(&all->blocks_mapped, &all->bytes_mapped);
     total->bytes_large_cached += hk_extent_cached_bytes();
 

@@ -2,6 +2,7 @@
 #include "validate.h"
 
 #include "../core/pagemap.h"
+#include "../guard/slots.h"
 #include "../heap/heaps.h"
 #include "../thread/bins.h"
 #include "../thread/recover.h"
@@ -140,5 +141,7 @@ size_t hk_validate(void) {
     struct validation validation = {0, 0, NULL, 0};
     validate_caches(&validation, hk_thread_get());
     hk_heaps_each(validate_heap, &validation);
+    if (!hk_slots_valid())
+        validate_fault(&validation, "slots of guarded blocks contradict their queue", NULL);
     return validation.faults;
 }

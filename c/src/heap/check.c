@@ -30,6 +30,8 @@ enum hk_slab_result hk_heap_look(const void *block) {
     struct hk_span *span = hk_pagemap_find(block);
     if (span == NULL)
         return HK_SLAB_NOT_A_BLOCK;
+    if (span->kind == HK_SPAN_GUARDED)
+        return HK_SLAB_DONE; /* the guard checks its blocks exactly */
     if (span->class == HK_CLASS_NONE)
         return (uintptr_t)block == span->base ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
 

@@ -51,7 +51,7 @@ static uint32_t extend_granules(size_t class, size_t new_class, size_t size) {
 /* A descriptor like that of `slab`, for `granules` granules. */
 static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class, uint32_t granules,
                                    size_t size) {
-    struct hk_span *span = hk_span_create(new_class);
+    struct hk_span *span = hk_span_create(new_class, HK_SPAN_PLAIN);
     if (span == NULL)
         return NULL;
 
@@ -68,7 +68,8 @@ static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class,
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
     uint32_t granules = extend_granules(class, new_class, size);
     struct hk_span *slab = granules != 0 ? hk_pagemap_find(block) : NULL;
-    if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block || slab->sampled)
+    if (slab == NULL || slab->class != class || slab->base != (uintptr_t)block ||
+        slab->kind != HK_SPAN_PLAIN)
         return false;
 
     uint32_t more = granules - slab->granules;

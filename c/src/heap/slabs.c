@@ -88,7 +88,7 @@ static enum hk_granules_use slabs_use(const struct hk_heap_class *hc, size_t cla
 }
 
 static struct hk_span *slabs_create(struct hk_heap *heap, size_t class) {
-    struct hk_span *slab = heap->sampled ? hk_span_create_sampled(class) : hk_span_create(class);
+    struct hk_span *slab = hk_span_create(class, heap->sampled ? HK_SPAN_SAMPLED : HK_SPAN_PLAIN);
     if (slab == NULL)
         return NULL;
 

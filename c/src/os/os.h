@@ -190,12 +190,22 @@ bool hk_os_mark_tree(void);
 void hk_os_unwind_start(void);
 
 /* Gets the return addresses of the calling thread, innermost first, beginning in this function.
- * Returns their number, at most `most`. The unwinder may allocate, so no lock is held. */
+ * Returns their number, at most `most`. The unwinder may allocate, so no lock is held. If its own
+ * allocations call this function, they get no addresses. */
 uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most);
 
-/* The same by frame pointers, beginning with the return address of the frame at `first`. It stops at
- * the first frame pointer that cannot be one. Takes no lock and allocates nothing. */
+/* The same, beginning with the return address of the frame at `first`, and without the frames of hakmem
+ * inside it. There is always at least this address. */
+uint32_t hk_os_unwind_from(const void *first, uintptr_t *frames, uint32_t most);
+
+/* The same by frame pointers. It stops at the first frame pointer that cannot be one. Takes no lock and
+ * allocates nothing. */
 uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint32_t most);
+
+/* The stack of a thread that a signal interrupted at `code`, by frame pointers. `frame` may be anything.
+ * For signal handlers. */
+uint32_t hk_os_unwind_interrupted(uintptr_t code, const void *frame, uintptr_t *frames,
+                                  uint32_t most);
 
 /* An executable segment of the program or of a shared object. The name is valid during the visit. */
 struct hk_os_module {
@@ -210,6 +220,11 @@ struct hk_os_module {
 
 /* Calls `visit` for each executable segment. The loader's lock is held meanwhile. */
 void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg);
+
+/* The same for the segments that contain one of the addresses. They are read from the kernel, without
+ * any lock and without an allocation, so that a signal handler may call this. */
+void hk_os_find_modules(const uintptr_t *addresses, size_t count,
+                        void (*visit)(void *arg, const struct hk_os_module *module), void *arg);
 
 /* The name of the exported function that contains an address, or NULL. It is valid while the function
  * is loaded. */
@@ -229,6 +244,27 @@ uint64_t hk_os_calendar_ns(void);
 
 /* Installs the handler of a signal. */
 bool hk_os_handle_signal(int number, void (*handler)(int number));
+
+/* ---- For guard pages ------------------------------------------------------------------------- */
+
+/* Makes whole pages of a mapping inaccessible, or accessible again. If the OS refuses, for example
+ * because the process has no mappings left, returns false and changes nothing. */
+enum hk_os_access { HK_OS_ACCESS_NONE, HK_OS_ACCESS_ALL };
+bool hk_os_protect(void *start, size_t bytes, enum hk_os_access access);
+
+/* An access to an address that the program may not access. */
+enum hk_os_fault_kind { HK_OS_FAULT_ANY, HK_OS_FAULT_READ, HK_OS_FAULT_WRITE };
+struct hk_os_fault {
+    uintptr_t address;
+    enum hk_os_fault_kind kind; /* HK_OS_FAULT_ANY if it is unknown */
+    uintptr_t code;             /* address of the instruction */
+    const void *frame;          /* the frame pointer, if the code has one */
+};
+
+/* Calls `report` for each such fault of the process from now on, in a signal handler of the thread that
+ * caused it. Afterwards the fault has the effect that it had before: that of the handler that was
+ * installed, or else the end of the process. Only the first call has an effect. */
+void hk_os_handle_faults(void (*report)(const struct hk_os_fault *fault));
 
 HK_NORETURN void hk_os_abort(void);
 

@@ -116,6 +116,11 @@ static void *os_map_at_hint(size_t bytes, size_t align) {
     return NULL;
 }
 
+bool hk_os_protect(void *start, size_t bytes, enum hk_os_access access) {
+    long rights = access == HK_OS_ACCESS_ALL ? PROT_READ | PROT_WRITE : PROT_NONE;
+    return os_syscall(SYS_mprotect, os_address(start), (long)bytes, rights) == 0;
+}
+
 /* ---- Settings of the kernel ------------------------------------------------------------------ */
 
 /* The first line of a file of the kernel, or NULL if it cannot be read. */

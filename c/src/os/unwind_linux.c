@@ -14,6 +14,7 @@
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
+#include "file_linux.h"
 #include "os.h"
 #include "syscall_linux.h"
 
@@ -91,14 +92,38 @@ void hk_os_unwind_start(void) {
     errno = saved;
 }
 
+/* The unwinder may allocate, and it is not entered a second time from there. */
+static HK_THREAD_LOCAL bool unwind_inside;
+
 uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most) {
     /* acquire: sees `get_ip`. It pairs with the release in hk_os_unwind_start. */
     unwind_backtrace *backtrace = hk_load_acquire(&unwinder.backtrace);
-    if (backtrace == NULL)
+    if (backtrace == NULL || unwind_inside)
         return 0;
     struct unwind unwind = {frames, most, 0, hk_load_relaxed(&unwinder.get_ip)}; /* acquired */
+    unwind_inside = true;
     backtrace(unwind_visit, &unwind);
+    unwind_inside = false;
     return unwind.count;
+}
+
+uint32_t hk_os_unwind_from(const void *first, uintptr_t *frames, uint32_t most) {
+    enum { OWN_FRAMES = 16, FRAMES = 64 };
+    uintptr_t all[OWN_FRAMES + FRAMES];
+    uintptr_t caller = ((const uintptr_t *)first)[1];
+    uint32_t skipped = 0;
+    uint32_t count = hk_os_unwind(all, OWN_FRAMES + (most < FRAMES ? most : FRAMES));
+
+    while (skipped < count && all[skipped] != caller)
+        skipped++;
+    if (skipped == count) { /* the unwinder knows nothing about this code */
+        frames[0] = caller;
+        return 1;
+    }
+
+    count = (uint32_t)hk_min(count - skipped, most);
+    memcpy(frames, all + skipped, count * sizeof frames[0]);
+    return count;
 }
 
 /* Whether the word at an address can be read. The kernel copies a signal set from there before it
@@ -136,6 +161,18 @@ uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint3
     }
 
     return count;
+}
+
+uint32_t hk_os_unwind_interrupted(uintptr_t code, const void *frame, uintptr_t *frames,
+                                  uint32_t most) {
+    uintptr_t words = (uintptr_t)frame;
+    if (most == 0)
+        return 0;
+    frames[0] = code;
+    if (words == 0 || words % sizeof(uintptr_t) != 0 || !unwind_can_read(words) ||
+        !unwind_can_follow(words, words))
+        return 1;
+    return 1 + hk_os_unwind_frame_pointers(frame, frames + 1, most - 1);
 }
 
 /* ---- Modules --------------------------------------------------------------------------------- */
@@ -199,6 +236,94 @@ void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), 
                             os_address(modules.program), sizeof modules.program - 1);
     modules.program[bytes > 0 ? bytes : 0] = 0;
     dl_iterate_phdr(modules_visit, &modules);
+}
+
+/* ---- Modules, as the kernel lists them ------------------------------------------------------- */
+
+/* A line of /proc/self/maps: "7f00-7f10 r-xp 00001000 fe:00 1234 /lib/libc.so.6". */
+struct mapping {
+    uintptr_t start;
+    uintptr_t end;
+    uint64_t offset;
+    uint64_t file[3]; /* two numbers of the device, and the number of the inode */
+    bool readable;
+    bool executable;
+    const char *path;
+};
+
+/* Reads a hexadecimal number, and skips the character after it. */
+static const char *mapping_number(const char *at, uint64_t *number) {
+    static const char digits[] = "0123456789abcdef";
+    const char *digit;
+    *number = 0;
+    for (; *at != 0 && (digit = strchr(digits, *at)) != NULL; at++)
+        *number = *number << 4 | (uint64_t)(digit - digits);
+    return *at != 0 ? at + 1 : at;
+}
+
+static void mapping_parse(struct mapping *mapping, const char *line) {
+    enum { RIGHTS_BYTES = 5 };
+    uint64_t start, end;
+    const char *at = mapping_number(mapping_number(line, &start), &end);
+    mapping->start = start;
+    mapping->end = end;
+    mapping->readable = at[0] == 'r';
+    mapping->executable = strlen(at) > RIGHTS_BYTES && at[2] == 'x';
+
+    at = mapping_number(at + hk_min(strlen(at), RIGHTS_BYTES), &mapping->offset);
+    for (int i = 0; i < 3; i++) /* an inode has decimal digits, but we only compare it */
+        at = mapping_number(at, &mapping->file[i]);
+    mapping->path = at + strspn(at, " ");
+}
+
+static bool mapping_has(const struct mapping *mapping, const uintptr_t *addresses, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (addresses[i] >= mapping->start && addresses[i] < mapping->end)
+            return true;
+    }
+    return false;
+}
+
+/* Finds the build ID by the ELF header at the beginning of a file. Reads only that mapping. */
+static void mapping_find_build_id(struct hk_os_module *module, const struct mapping *head) {
+    const ElfW(Ehdr) *header = (const void *)head->start;
+    size_t bytes = head->end - head->start;
+    if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phoff > bytes ||
+        header->e_phnum * sizeof(ElfW(Phdr)) > bytes - header->e_phoff)
+        return;
+
+    const ElfW(Phdr) *segment = (const void *)(head->start + header->e_phoff);
+    for (int i = 0; i < header->e_phnum && module->build_id_bytes == 0; i++, segment++) {
+        if (segment->p_type == PT_NOTE && segment->p_offset <= bytes &&
+            segment->p_filesz <= bytes - segment->p_offset)
+            modules_find_build_id(module, (const char *)(head->start + segment->p_offset),
+                                  segment->p_filesz);
+    }
+}
+
+void hk_os_find_modules(const uintptr_t *addresses, size_t count,
+                        void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
+    struct os_lines lines;
+    struct mapping head = {0}; /* the beginning of the file whose mappings follow */
+    struct mapping mapping;
+    if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/maps", '\n'))
+        return;
+
+    for (const char *line; (line = os_lines_next(&lines)) != NULL;) {
+        mapping_parse(&mapping, line);
+        if (mapping.offset == 0 && mapping.readable)
+            head = mapping;
+        if (!mapping.executable || !mapping_has(&mapping, addresses, count))
+            continue;
+
+        struct hk_os_module module = {.name = mapping.path,
+                                      .start = mapping.start,
+                                      .end = mapping.end,
+                                      .offset = mapping.offset};
+        if (mapping.path[0] == '/' && memcmp(head.file, mapping.file, sizeof head.file) == 0)
+            mapping_find_build_id(&module, &head);
+        visit(arg, &module);
+    }
 }
 
 const char *hk_os_symbol(uintptr_t address) {

@@ -2,7 +2,6 @@
 #include "profile.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "../core/pagemap.h"
 #include "../heap/heaps.h"
@@ -13,11 +12,6 @@
 #include "../thread/threads.h"
 #include "../thread/watch.h"
 #include "samples.h"
-
-enum {
-    PROFILE_OWN_FRAMES = 16, /* of hakmem, below the frames of the program */
-    PROFILE_UNWIND_MAX = PROFILE_OWN_FRAMES + HK_STACK_FRAMES,
-};
 
 static struct {
     struct hk_lock lock;  /* rank PROFILE */
@@ -39,7 +33,7 @@ static void profile_start_locked(uint64_t mean, enum hk_unwinder unwinder, uint6
     profile.started_ns = calendar_ns;
     profile.started_ms = hk_os_now_ms();
     hk_samples_restart(profile.number);
-    hk_watch_set(profile.number);
+    hk_watch_set(HK_WATCHER_PROFILE, profile.number);
 }
 
 int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
@@ -52,7 +46,7 @@ int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
     uint64_t now = hk_os_calendar_ns();
 
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    bool runs = hk_watch_number() != 0;
+    bool runs = hk_watch_number(HK_WATCHER_PROFILE) != 0;
     if (!runs)
         profile_start_locked(mean, unwinder, now);
     hk_unlock(&profile.lock, HK_RANK_PROFILE);
@@ -61,8 +55,8 @@ int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder) {
 
 void hk_profile_stop(void) {
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    if (hk_watch_number() != 0) {
-        hk_watch_set(0);
+    if (hk_watch_number(HK_WATCHER_PROFILE) != 0) {
+        hk_watch_set(HK_WATCHER_PROFILE, 0);
         profile.duration_ms = hk_os_now_ms() - profile.started_ms;
     }
     hk_unlock(&profile.lock, HK_RANK_PROFILE);
@@ -71,7 +65,7 @@ void hk_profile_stop(void) {
 struct hk_profile_times hk_profile_times(void) {
     struct hk_profile_times times;
     hk_lock(&profile.lock, HK_RANK_PROFILE);
-    bool runs = hk_watch_number() != 0;
+    bool runs = hk_watch_number(HK_WATCHER_PROFILE) != 0;
     times.mean = profile.mean;
     times.calendar_ns = profile.started_ns;
     times.duration_ms = runs ? hk_os_now_ms() - profile.started_ms : profile.duration_ms;
@@ -83,35 +77,26 @@ struct hk_profile_times hk_profile_times(void) {
 
 /* Fills in the stack, from the return address of the frame at `frame` on. */
 static HK_NOINLINE void profile_unwind(struct hk_allocation *allocation, const void *frame) {
-    uintptr_t frames[PROFILE_UNWIND_MAX];
-    uintptr_t caller = ((const uintptr_t *)frame)[1];
-    uint32_t count, first = 0;
-
     /* relaxed: acquired with the number of the watch */
-    if (hk_load_relaxed(&profile.unwinder) == HK_UNWINDER_FRAME_POINTERS)
-        count = hk_os_unwind_frame_pointers(frame, frames, PROFILE_UNWIND_MAX);
-    else
-        count = hk_os_unwind(frames, PROFILE_UNWIND_MAX);
-
-    while (first < count && frames[first] != caller)
-        first++;
-    if (first == count) { /* the unwinder knows nothing about this code */
-        first = 0;
-        count = 1;
-        frames[0] = caller;
-    }
-
-    allocation->depth = (uint32_t)hk_min(count - first, HK_STACK_FRAMES);
-    memcpy(allocation->frames, frames + first, allocation->depth * sizeof frames[0]);
+    bool frame_pointers = hk_load_relaxed(&profile.unwinder) == HK_UNWINDER_FRAME_POINTERS;
+    uint32_t (*unwind)(const void *, uintptr_t *, uint32_t) =
+        frame_pointers ? hk_os_unwind_frame_pointers : hk_os_unwind_from;
+    allocation->depth = unwind(frame, allocation->frames, HK_STACK_FRAMES);
 }
 
 /* Whether an allocation of the calling thread is a sample. If so, fills in the allocation, and the
  * thread takes no other sample until profile_end. */
 static bool profile_begin(struct hk_allocation *allocation, size_t size, const void *frame) {
     struct hk_sampler *sampler = &hk_sampler;
-    uint32_t number = hk_watch_number_acquire();
-    if (number == 0 || sampler->inside)
+    uint32_t number = hk_watch_number_acquire(HK_WATCHER_PROFILE);
+    if (sampler->inside)
         return false;
+
+    if (number == 0) { /* another module watches, so the thread counts to no sample */
+        sampler->number = 0;
+        sampler->left = UINT64_MAX;
+        return false;
+    }
 
     if (sampler->number != number) {
         sampler->number = number;
@@ -157,7 +142,7 @@ struct hk_block hk_profile_sample(size_t class, size_t size, size_t align, const
     if (block.start != NULL) {
         struct hk_span *span = hk_pagemap_find(block.start);
         if (class == HK_CLASS_NONE)
-            span->sampled = true;
+            span->kind = HK_SPAN_SAMPLED;
         profile_record(span, profile_index(span, block.start), &allocation);
     }
 
@@ -170,7 +155,7 @@ struct hk_block hk_profile_sample(size_t class, size_t size, size_t align, const
 void hk_profile_free(const char *function, struct hk_span *span, void *block) {
     hk_samples_remove(hk_span_sample(span, profile_index(span, block)));
     if (span->class == HK_CLASS_NONE) {
-        span->sampled = false;
+        span->kind = HK_SPAN_PLAIN;
         hk_slow_free_large(span);
     } else {
         hk_heap_give_one(function, span->class, block);
@@ -179,17 +164,18 @@ void hk_profile_free(const char *function, struct hk_span *span, void *block) {
 }
 
 void hk_profile_resize_begin(struct hk_span *span) {
-    if (hk_unlikely(span->sampled)) {
+    if (hk_unlikely(span->kind == HK_SPAN_SAMPLED)) {
         hk_samples_remove(hk_span_sample(span, 0));
-        span->sampled = false;
+        span->kind = HK_SPAN_PLAIN;
     }
 }
 
 void hk_profile_resize_end(struct hk_span *span, size_t size, const void *frame) {
     struct hk_allocation allocation;
-    if (hk_likely(hk_watch_number() == 0) || !profile_begin(&allocation, size, frame))
+    if (hk_likely(hk_watch_number(HK_WATCHER_PROFILE) == 0) ||
+        !profile_begin(&allocation, size, frame))
         return;
-    span->sampled = true;
+    span->kind = HK_SPAN_SAMPLED;
     profile_record(span, 0, &allocation);
     profile_end();
 }

@@ -37,7 +37,7 @@ struct hk_profile_times hk_profile_times(void);
 
 /* Counts an allocation of a watched thread. Returns true if hk_profile_sample must be called. */
 HK_FAST bool hk_profile_count(size_t size) {
-    return hk_unlikely(hk_sampler.number != hk_watch_number()) ||
+    return hk_unlikely(hk_sampler.number != hk_watch_number(HK_WATCHER_PROFILE)) ||
            hk_unlikely(hk_sampler_count(&hk_sampler, size));
 }
 

@@ -2,6 +2,7 @@
 #include "sampler.h"
 
 #include "../base/bits.h"
+#include "../base/random.h"
 #include "../os/os.h"
 
 HK_THREAD_LOCAL struct hk_sampler hk_sampler;
@@ -38,28 +39,10 @@ static double sampler_probability(double x) {
     return p;
 }
 
-/* xorshift64*, by S. Vigna. */
-static uint64_t sampler_random(struct hk_sampler *sampler) {
-    uint64_t x = sampler->random;
-    x ^= x >> 12;
-    x ^= x << 25;
-    x ^= x >> 27;
-    sampler->random = x;
-    return x * UINT64_C(0x2545F4914F6CDD1D);
-}
-
-/* Any state but 0. The address differs between threads, and the time between runs. */
-static void sampler_seed(struct hk_sampler *sampler) {
-    sampler->random = (uintptr_t)sampler ^ hk_os_calendar_ns() << 16 ^ hk_os_thread_id();
-    sampler->random += sampler->random == 0;
-    for (int i = 0; i < 8; i++)
-        sampler_random(sampler);
-}
-
 void hk_sampler_draw(struct hk_sampler *sampler, uint64_t mean) {
     if (sampler->random == 0)
-        sampler_seed(sampler);
-    uint64_t numerator = (sampler_random(sampler) >> 11) + 1;
+        sampler->random = hk_random_seed(sampler, hk_os_calendar_ns());
+    uint64_t numerator = (hk_random(&sampler->random) >> 11) + 1;
     sampler->left = mean <= 1 ? 0 : (uint64_t)(sampler_minus_log(numerator) * (double)mean) + 1;
 }
 

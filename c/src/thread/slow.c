@@ -42,7 +42,7 @@ static bool slow_tick(struct hk_thread *thread) {
         thread->trim_seen = trims;
         hk_bins_empty(thread);
     }
-    if (hk_unlikely(hk_cache_get() != &thread->cache) && hk_watch_number() == 0)
+    if (hk_unlikely(hk_cache_get() != &thread->cache) && !hk_watch_is_on())
         hk_watch_leave(thread);
 
     uint32_t calls = thread->slow_calls + 1;

@@ -14,7 +14,7 @@ static const struct hk_cache tcache_watched = TCACHE_SENTINEL(HK_CACHE_WATCHED);
 
 HK_THREAD_LOCAL struct hk_cache *hk_cache = TCACHE_CONSTANT(tcache_uninitialized);
 HK_THREAD_LOCAL struct hk_thread *hk_thread_own;
-uint32_t hk_watch;
+uint64_t hk_watch;
 
 struct hk_thread *hk_tcache_drained;
 
@@ -28,7 +28,7 @@ void hk_thread_disable_cache(void) {
 }
 
 void hk_thread_use_cache_locked(struct hk_thread *thread) {
-    struct hk_cache *cache = hk_watch_number() == 0 ? &thread->cache : hk_tcache_watched();
+    struct hk_cache *cache = hk_watch_is_on() ? hk_tcache_watched() : &thread->cache;
     hk_thread_own = thread;
     thread->place = &hk_cache;
     hk_store_relaxed(&hk_cache, cache); /* relaxed: see hk_cache_get */

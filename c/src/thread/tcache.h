@@ -102,11 +102,22 @@ static inline void hk_tcache_leave(struct hk_thread *thread) {
     hk_store_release(&thread->busy, thread->busy - 1);
 }
 
-/* The number of the current watch (thread/watch), or 0 if threads are not watched. */
-extern uint32_t hk_watch; /* atomic, stored under THREADS */
-HK_FAST uint32_t hk_watch_number(void) { return hk_peek(&hk_watch); }
+/* The modules that watch threads (thread/watch). One word has the number of the current watch of each,
+ * or 0, so that a single test shows whether threads are watched. */
+enum hk_watcher { HK_WATCHER_PROFILE, HK_WATCHER_GUARD };
+enum { HK_WATCH_BITS = 32 };
+extern uint64_t hk_watch; /* atomic, stored under THREADS */
+
+HK_FAST bool hk_watch_is_on(void) { return hk_peek(&hk_watch) != 0; }
+
+HK_FAST uint32_t hk_watch_number(enum hk_watcher watcher) {
+    return (uint32_t)(hk_peek(&hk_watch) >> (unsigned)watcher * HK_WATCH_BITS);
+}
+
 /* acquire: the settings of the watch. It pairs with the release in hk_watch_set. */
-static inline uint32_t hk_watch_number_acquire(void) { return hk_load_acquire(&hk_watch); }
+static inline uint32_t hk_watch_number_acquire(enum hk_watcher watcher) {
+    return (uint32_t)(hk_load_acquire(&hk_watch) >> (unsigned)watcher * HK_WATCH_BITS);
+}
 
 /* Switches the calling thread to the disabled cache, so that its calls go directly to a heap. */
 void hk_thread_disable_cache(void);

@@ -21,10 +21,12 @@ static void watch_switch_locked(struct hk_thread *thread) {
         hk_cas_relaxed(thread->place, &own, hk_tcache_watched());
 }
 
-void hk_watch_set(uint32_t number) {
+void hk_watch_set(enum hk_watcher watcher, uint32_t number) {
+    unsigned shift = (unsigned)watcher * HK_WATCH_BITS;
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    uint64_t others = hk_watch & ~((uint64_t)UINT32_MAX << shift);
     /* release: publishes the settings of the watch. It pairs with hk_watch_number_acquire. */
-    hk_store_release(&hk_watch, number);
+    hk_store_release(&hk_watch, others | (uint64_t)number << shift);
     for (struct hk_thread *thread = hk_threads.first; thread != NULL && number != 0;
          thread = thread->next)
         watch_switch_locked(thread);
@@ -33,7 +35,7 @@ void hk_watch_set(uint32_t number) {
 
 HK_SLOW void hk_watch_leave(struct hk_thread *thread) {
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    if (hk_watch_number() == 0) /* relaxed: as in hk_cache_get */
+    if (!hk_watch_is_on()) /* relaxed: as in hk_cache_get */
         hk_store_relaxed(&hk_cache, &thread->cache);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }

@@ -8,8 +8,8 @@
  * it from its own bins, as the fast path would. Threads that start later are watched from their first
  * call on.
  *
- * Nothing is stored into other threads to end this. A thread that finds the switch off returns to its
- * own cache.
+ * Several modules watch independently of each other. Nothing is stored into other threads to end this.
+ * A thread that finds no watch returns to its own cache.
  *
  * Owns: hk_watch. Threads: any. Takes THREADS.
  * Boundary: thread/threads, hk_os_thread_is_gone.
@@ -19,8 +19,9 @@
 
 #include "tcache.h"
 
-/* Watches all threads with a number other than 0, or ends the watch with 0. */
-void hk_watch_set(uint32_t number);
+/* Watches all threads on behalf of `watcher` with a number other than 0, or ends its watch with 0.
+ * Threads are watched while one of the watchers has a number. */
+void hk_watch_set(enum hk_watcher watcher, uint32_t number);
 
 /* Returns the calling thread to its own cache, unless it is watched again. */
 void hk_watch_leave(struct hk_thread *thread);

@@ -6,6 +6,7 @@
 // timeout: 120
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_PREWARM=all
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "blocks.h"
 
 #include <malloc.h>

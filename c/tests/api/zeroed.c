@@ -6,6 +6,7 @@
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_LARGE_CACHE_MB=64
 // variant: HAKMEM_PURGE_DELAY_MS=0
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "blocks.h"
 
 static size_t sizes[GRID_SIZES_MAX];

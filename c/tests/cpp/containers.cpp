@@ -4,6 +4,7 @@
  */
 // link: archive preload shared static
 // variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "test.h"
 
 #include <algorithm>

@@ -7,6 +7,7 @@
 // A static executable links only referenced parts of libstdc++, and the archive's references are weak.
 // libs: -Wl,-u,_ZSt17__throw_bad_allocv -Wl,-u,_ZSt15get_new_handlerv
 // variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "test.h"
 
 #include <exception>

@@ -8,6 +8,7 @@
 // variant: HAKMEM_PURGE_THREAD_MB=1 HAKMEM_PURGE_DELAY_MS=1
 // variant: HAKMEM_HEAPS=1
 // variant: HAKMEM_PREWARM=adaptive HAKMEM_PURGE_DELAY_MS=0
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "model.h"
 
 enum { THREADS_MOST = 8 };

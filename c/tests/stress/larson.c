@@ -4,6 +4,7 @@
  */
 // env: HAKMEM_PURGE_THREAD_MB=0
 // variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000
 #include "hakmem.h"
 #include "test.h"
 

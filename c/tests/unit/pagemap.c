@@ -17,7 +17,7 @@
 #define AT_16_TIB (16 * TIB)
 
 static struct hk_span *make_span(size_t class, uintptr_t base, uint32_t granules) {
-    struct hk_span *span = hk_span_create(class);
+    struct hk_span *span = hk_span_create(class, HK_SPAN_PLAIN);
     REQUIRE(span != NULL);
     span->base = base;
     span->granules = granules;

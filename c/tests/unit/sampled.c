@@ -25,8 +25,8 @@ TEST_FRESH(the_class_map_does_not_know_sampled_blocks) {
     CHECK_EQ(hk_class_map_class(ordinary), HK_CLASS_112);
     CHECK_EQ(hk_class_map_class(block), HK_CLASS_NONE);
     CHECK_EQ(hk_pagemap_find(block)->class, HK_CLASS_112);
-    CHECK(hk_pagemap_find(block)->sampled);
-    CHECK(!hk_pagemap_find(ordinary)->sampled);
+    CHECK_EQ(hk_pagemap_find(block)->kind, HK_SPAN_SAMPLED);
+    CHECK_EQ(hk_pagemap_find(ordinary)->kind, HK_SPAN_PLAIN);
     CHECK_EQ(hk_validate(), 0);
 }
 

@@ -18,7 +18,7 @@ static uint32_t available(const struct hk_span *slab) {
 }
 
 static struct hk_span *make_slab(size_t class) {
-    struct hk_span *slab = hk_span_create(class);
+    struct hk_span *slab = hk_span_create(class, HK_SPAN_PLAIN);
     if (slab == NULL)
         return NULL;
     slab->base = 0x7000000000;

@@ -123,3 +123,22 @@ TEST_FRESH(a_thread_without_a_cache_stays_without_one) {
     hk_thread_use_cache_locked(thread);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
+
+/* Two modules may watch at the same time. */
+TEST_FRESH(a_watch_lasts_until_its_last_watcher_ends_it) {
+    fill_bin();
+    watch();
+    hk_watch_set(HK_WATCHER_GUARD, 7);
+    CHECK_EQ(hk_watch_number(HK_WATCHER_GUARD), 7);
+    CHECK(hk_watch_number(HK_WATCHER_PROFILE) != 0);
+
+    hk_profile_stop();
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    CHECK_EQ(hk_watch_number(HK_WATCHER_PROFILE), 0);
+    CHECK_EQ(hk_watch_number(HK_WATCHER_GUARD), 7);
+
+    hk_watch_set(HK_WATCHER_GUARD, 0);
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+}

@@ -1,0 +1,12 @@
+/* api/guard.c - guard pages around sampled blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <hakmem.h>
+
+#include "../guard/guard.h"
+
+int hak_guard_start(uint64_t rate, unsigned slots) {
+    return hk_guard_start(rate, slots != 0 ? slots : HK_GUARD_SLOTS);
+}
+
+void hak_guard_stop(void) { hk_guard_stop(); }
+
+int hak_guard_is_running(void) { return hk_watch_number(HK_WATCHER_GUARD) != 0; }

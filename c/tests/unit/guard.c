@@ -1,0 +1,198 @@
+/* unit/guard.c - guarded blocks, on an OS that refuses.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "guard/guard.h"
+
+#include <hakmem.h>
+
+#include "core/pagemap.h"
+#include "core/usage.h"
+#include "debug/validate.h"
+#include "fresh.h"
+#include "guard/slots.h"
+#include "os/lock.h"
+
+enum { SIZE = 100, SLOTS = 8, ALL = 1 << 30 };
+
+static bool is_guarded(const void *block) {
+    return hk_pagemap_find(block)->kind == HK_SPAN_GUARDED;
+}
+
+static void guard_all(void) { CHECK_EQ(hk_guard_start(1, SLOTS), 0); }
+
+TEST_FRESH(each_granule_of_a_slot_leads_to_it) {
+    guard_all();
+    char *block = hak_malloc(SIZE);
+    const struct hk_span *span = hk_pagemap_find(block);
+    CHECK_EQ(span->kind, HK_SPAN_GUARDED);
+    for (size_t i = 0; i < span->granules * HK_GRANULE_BYTES; i += 4096)
+        CHECK(hk_pagemap_find((const char *)span->base + i) == span);
+    CHECK_EQ(hk_class_map_class(block), HK_CLASS_NONE);
+    hak_free(block);
+}
+
+TEST_FRESH(slots_work_with_large_pages) {
+    fake_os.page_bytes = 65536;
+    guard_all();
+    for (int i = 0; i < 3 * SLOTS; i++) {
+        char *block = hak_malloc(SIZE);
+        CHECK(is_guarded(block));
+        memset(block, 1, SIZE);
+        const struct hk_span *span = hk_pagemap_find(block);
+        CHECK_GE((uintptr_t)block, span->base + 65536);
+        CHECK_LE((uintptr_t)block + SIZE, span->base + span->granules * HK_GRANULE_BYTES - 65536);
+        hak_free(block);
+    }
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_start_without_memory_fails_and_leaves_nothing_mapped) {
+    hak_free(hak_malloc(SIZE));
+    uint64_t mapped = hk_stat_get(&hk_os_counts.bytes_mapped);
+    fake_os_fail_maps(1, ALL);
+    CHECK_EQ(hk_guard_start(1, SLOTS), ENOMEM);
+    fake_os_fail_maps(0, 0);
+    CHECK_EQ(hk_watch_number(HK_WATCHER_GUARD), 0);
+    CHECK_EQ(hk_stat_get(&hk_os_counts.bytes_mapped), mapped);
+
+    fake_os_fail(FAKE_OS_PROTECT, 1, 1);
+    CHECK_EQ(hk_guard_start(1, SLOTS), ENOMEM);
+    CHECK_EQ(hk_stat_get(&hk_os_counts.bytes_mapped), mapped);
+    guard_all();
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(an_allocation_whose_pages_the_os_refuses_is_served_without_guard) {
+    guard_all();
+    uint64_t used = hk_usage_bytes();
+    fake_os_fail(FAKE_OS_PROTECT, 1, 1);
+    void *refused = hak_malloc(SIZE);
+    CHECK(refused != NULL && !is_guarded(refused));
+    CHECK_EQ(hk_slots_live_bytes(), 0);
+    hak_free(refused);
+    CHECK_LE(used, hk_usage_bytes());
+    void *block = hak_malloc(SIZE);
+    CHECK(is_guarded(block));
+    hak_free(block);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* The pages stay accessible, so only the free itself is noticed. */
+TEST_FRESH(a_slot_that_the_os_does_not_protect_is_free_nevertheless) {
+    guard_all();
+    void *block = hak_malloc(SIZE);
+    fake_os_fail(FAKE_OS_PROTECT, 1, 1);
+    hak_free(block);
+    CHECK_EQ(hk_slots_live_bytes(), 0);
+    for (int i = 0; i < 3 * SLOTS; i++) {
+        block = hak_malloc(SIZE);
+        CHECK(is_guarded(block));
+        hak_free(block);
+    }
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* As with locked memory. */
+TEST_FRESH(calloc_zeroes_a_slot_that_the_os_does_not_purge) {
+    guard_all();
+    fake_os.purge_fails = true;
+    for (int i = 0; i < 3 * SLOTS; i++) {
+        char *block = hak_malloc(5000);
+        memset(block, 1, 5000);
+        hak_free(block);
+        block = hak_calloc(1, 5000);
+        CHECK(is_guarded(block));
+        CHECK_EQ(test_zeros(block, 5000), 5000);
+        memset(block, 1, 5000);
+        hak_free(block);
+    }
+}
+
+TEST_FRESH(a_later_start_may_add_slots_or_use_fewer) {
+    void *blocks[3 * SLOTS];
+    guard_all();
+    hk_guard_stop();
+    for (uint32_t slots = 1; slots <= 2 * SLOTS; slots = slots * 2 + 1) {
+        AT("slots", slots);
+        CHECK_EQ(hk_guard_start(1, slots), 0);
+        for (size_t i = 0; i < TEST_COUNT(blocks); i++) {
+            blocks[i] = hak_malloc(SIZE);
+            CHECK_EQ(is_guarded(blocks[i]), i < slots);
+        }
+        for (size_t i = 0; i < TEST_COUNT(blocks); i++)
+            hak_free(blocks[i]);
+        hk_guard_stop();
+    }
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_slot_is_not_reused_while_it_is_shown) {
+    void *blocks[SLOTS];
+    struct hk_slot_view view;
+    guard_all();
+    void *first = hak_malloc(SIZE);
+    struct hk_slot *slot = hk_slot_of(hk_pagemap_find(first));
+    hak_free(first);
+    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    CHECK_EQ(view.state, HK_SLOT_FREED);
+    CHECK_EQ(view.block, first);
+    for (size_t i = 0; i < SLOTS; i++) {
+        blocks[i] = hak_malloc(SIZE);
+        CHECK_EQ(is_guarded(blocks[i]), i < SLOTS - 1);
+        CHECK(hk_pagemap_find(blocks[i]) != slot->span);
+    }
+    hk_slots_show_end();
+    void *last = hak_malloc(SIZE);
+    CHECK(hk_pagemap_find(last) == slot->span);
+    hak_free(last);
+    for (size_t i = 0; i < SLOTS; i++)
+        hak_free(blocks[i]);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_repair_rebuilds_the_queue_from_the_slots) {
+    guard_all();
+    void *live = hak_malloc(SIZE);
+    hak_free(hak_malloc(SIZE));
+    struct hk_slot *taken = hk_slots_take(SIZE); /* by a thread that vanishes */
+    CHECK(taken != NULL);
+    hk_slots_repair(NULL);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_EQ(hk_slots_live_bytes(), SIZE);
+
+    void *blocks[SLOTS];
+    for (size_t i = 0; i < SLOTS; i++) {
+        blocks[i] = hak_malloc(SIZE);
+        CHECK_EQ(is_guarded(blocks[i]), i < SLOTS - 1);
+    }
+    for (size_t i = 0; i < SLOTS; i++)
+        hak_free(blocks[i]);
+    hak_free(live);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* A thread that the watch reaches for the first time draws its first distance. */
+TEST_FRESH(the_distances_are_spread_evenly_around_the_rate) {
+    enum { RATE = 20, DRAWS = 4000 };
+    size_t seen[2 * RATE] = {0};
+    size_t distance = 0, draws = 0;
+    CHECK_EQ(hk_guard_start(RATE, SLOTS), 0);
+    while (draws < DRAWS) {
+        void *block = hak_malloc(SIZE);
+        distance++;
+        if (is_guarded(block)) {
+            REQUIRE(distance < 2 * RATE);
+            seen[distance]++;
+            draws++;
+            distance = 0;
+        }
+        hak_free(block);
+    }
+    for (size_t i = 1; i < 2 * RATE; i++) {
+        AT("distance", i);
+        CHECK_GE(seen[i], DRAWS / (2 * RATE - 1) / 2);
+        CHECK_LE(seen[i], DRAWS / (2 * RATE - 1) * 2);
+    }
+}
