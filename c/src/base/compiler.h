@@ -37,7 +37,8 @@
 #endif
 
 #define HK_FAST static inline __attribute__((always_inline)) /* on the path of every call */
-#define HK_SLOW __attribute__((noinline, cold))              /* entered once per batch or less */
+#define HK_COLD __attribute__((cold)) /* for people; apart from the code that each program runs */
+#define HK_SLOW __attribute__((noinline, cold)) /* entered once per batch or less */
 #define HK_NOINLINE __attribute__((noinline))
 #define HK_CONSTRUCTOR __attribute__((constructor))
 #define HK_DESTRUCTOR __attribute__((destructor))

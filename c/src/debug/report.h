@@ -12,7 +12,7 @@
 
 #include <hakmem.h>
 
-void hk_report(enum hak_report_format format, void (*write)(void *arg, const char *, size_t),
-               void *arg);
+HK_COLD void hk_report(enum hak_report_format format,
+                       void (*write)(void *arg, const char *, size_t), void *arg);
 
 #endif

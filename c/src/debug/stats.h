@@ -22,6 +22,6 @@ struct hk_stats_all {
     uint64_t bytes_mapped;  /* in these */
 };
 
-void hk_stats_collect(struct hk_stats_all *all);
+HK_COLD void hk_stats_collect(struct hk_stats_all *all);
 
 #endif

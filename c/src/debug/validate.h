@@ -12,6 +12,6 @@
 #include "../base/compiler.h"
 
 /* Returns the number of faults. Each fault is reported on one line. */
-size_t hk_validate(void);
+HK_COLD size_t hk_validate(void);
 
 #endif

@@ -23,13 +23,13 @@ enum { HK_GUARD_SLOTS = 128 }; /* by default */
 
 /* Guards about one allocation in `rate`, at most `slots` blocks at once. Returns 0, EALREADY if the
  * guard runs, EINVAL if a number is out of range, or ENOMEM. */
-int hk_guard_start(uint64_t rate, uint32_t slots);
+HK_COLD int hk_guard_start(uint64_t rate, uint32_t slots);
 
 /* Starts the guard if the option guard_rate asks for it. */
-void hk_guard_start_by_option(void);
+HK_COLD void hk_guard_start_by_option(void);
 
 /* Guards no more blocks. Those that are guarded stay so. */
-void hk_guard_stop(void);
+HK_COLD void hk_guard_stop(void);
 
 struct hk_guard_counter {
     uint64_t left;   /* allocations before the next guarded one */
@@ -52,12 +52,13 @@ HK_FAST bool hk_guard_count(void) {
 /* Allocates a guarded block. Its start is NULL if the allocation is not to be guarded, if the block is
  * too large, or if there is no slot or no memory. `frame` is the frame of a function that the program
  * called. */
-struct hk_block hk_guard_alloc(size_t size, size_t align, const void *frame);
+HK_COLD struct hk_block hk_guard_alloc(size_t size, size_t align, const void *frame);
 
 /* Why a pointer into a guarded span is not its live block, or NULL if it is. */
-const char *hk_guard_cause(const struct hk_span *span, const void *block);
+HK_COLD const char *hk_guard_cause(const struct hk_span *span, const void *block);
 
 /* Frees a guarded block on behalf of `function`. `frame` as above. */
-void hk_guard_free(const char *function, struct hk_span *span, void *block, const void *frame);
+HK_COLD void hk_guard_free(const char *function, struct hk_span *span, void *block,
+                           const void *frame);
 
 #endif

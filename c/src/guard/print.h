@@ -14,9 +14,9 @@
 #include "../os/os.h"
 
 /* Reports a fault in a slot. Ignores any other. */
-void hk_print_fault(const struct hk_os_fault *fault);
+HK_COLD void hk_print_fault(const struct hk_os_fault *fault);
 
 /* Prints the stacks of the guarded block at or around `block`, after a line about a mistake. */
-void hk_print_block(const void *block);
+HK_COLD void hk_print_block(const void *block);
 
 #endif

@@ -52,18 +52,18 @@ static inline struct hk_slot *hk_slot_of(const struct hk_span *span) { return sp
 
 /* Makes sure that there are `count` slots, and limits the slots in use to that number. Returns false if
  * out of memory. One thread at a time may call it. */
-bool hk_slots_make(uint32_t count);
+HK_COLD bool hk_slots_make(uint32_t count);
 
 /* Takes a slot from the queue, and makes room for a block of `size` bytes. Returns NULL if all slots are
  * in use, or if the OS or a limit refuses the pages. */
-struct hk_slot *hk_slots_take(size_t size);
+HK_COLD struct hk_slot *hk_slots_take(size_t size);
 
 /* The first address of a slot that may be accessible. */
 uintptr_t hk_slot_start(const struct hk_slot *slot);
 
 /* Makes a taken slot that of a block of `size` bytes. */
-void hk_slots_fill(struct hk_slot *slot, uintptr_t block, size_t size,
-                   const struct hk_slot_event *created);
+HK_COLD void hk_slots_fill(struct hk_slot *slot, uintptr_t block, size_t size,
+                           const struct hk_slot_event *created);
 
 /* Whether an address is that of the live block of a slot. */
 enum hk_slot_match {
@@ -72,11 +72,12 @@ enum hk_slot_match {
     HK_SLOT_IS_INSIDE,
     HK_SLOT_IS_NOTHING,
 };
-enum hk_slot_match hk_slots_match(const struct hk_slot *slot, uintptr_t address);
+HK_COLD enum hk_slot_match hk_slots_match(const struct hk_slot *slot, uintptr_t address);
 
 /* Frees the block of a slot, if it is live. Its pages become inaccessible, and the slot joins the
  * queue. Returns false if another thread has freed it. */
-bool hk_slots_retire(struct hk_slot *slot, uintptr_t block, const struct hk_slot_event *freed);
+HK_COLD bool hk_slots_retire(struct hk_slot *slot, uintptr_t block,
+                             const struct hk_slot_event *freed);
 
 /* A copy of a slot. */
 struct hk_slot_view {
@@ -90,17 +91,17 @@ struct hk_slot_view {
  * HK_SLOT_BUSY. It is HK_SLOT_SEEN if a fault of the block was reported before. Only after HK_SLOT_SHOWN,
  * the end must follow. May be called in a signal handler. */
 enum hk_slot_show { HK_SLOT_SHOWN, HK_SLOT_SEEN, HK_SLOT_BUSY };
-enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view);
-void hk_slots_show_end(void);
+HK_COLD enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view);
+HK_COLD void hk_slots_show_end(void);
 
 /* Requested bytes of all guarded blocks that are live. A statistic. */
-uint64_t hk_slots_live_bytes(void);
+HK_COLD uint64_t hk_slots_live_bytes(void);
 
 /* Whether the queue and the counts match the slots. */
-bool hk_slots_valid(void);
+HK_COLD bool hk_slots_valid(void);
 
 /* Rebuilds the queue and the counts, after the SLOTS lock was taken over from a thread that stopped in
  * the middle. Under the lock, in a forked child. */
-void hk_slots_repair(struct hk_lock *lock);
+HK_COLD void hk_slots_repair(struct hk_lock *lock);
 
 #endif

@@ -12,9 +12,9 @@
 #define HK_PROFILE_DUMP_H
 
 /* Starts the profile and the thread, if the options say so. Called from the constructor. */
-void hk_dump_start(void);
+HK_COLD void hk_dump_start(void);
 
 /* Writes the profile at the exit of the process, if the options say so. */
-void hk_dump_at_exit(void);
+HK_COLD void hk_dump_at_exit(void);
 
 #endif

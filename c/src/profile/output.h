@@ -20,13 +20,13 @@ struct hk_output {
     char buffer[HK_OUTPUT_BYTES];
 };
 
-void hk_output_flush(struct hk_output *output);
-void hk_output_bytes(struct hk_output *output, const void *bytes, size_t count);
-void hk_output_text(struct hk_output *output, const char *text);
-void hk_output_number(struct hk_output *output, uint64_t number);
-void hk_output_hex(struct hk_output *output, uint64_t number);
+HK_COLD void hk_output_flush(struct hk_output *output);
+HK_COLD void hk_output_bytes(struct hk_output *output, const void *bytes, size_t count);
+HK_COLD void hk_output_text(struct hk_output *output, const char *text);
+HK_COLD void hk_output_number(struct hk_output *output, uint64_t number);
+HK_COLD void hk_output_hex(struct hk_output *output, uint64_t number);
 
 /* Adds a number, right-aligned in `width` columns. */
-void hk_output_column(struct hk_output *output, uint64_t number, unsigned width);
+HK_COLD void hk_output_column(struct hk_output *output, uint64_t number, unsigned width);
 
 #endif

@@ -13,6 +13,6 @@
 #include "output.h"
 #include "snapshot.h"
 
-void hk_pprof_write(struct hk_snapshot *snapshot, struct hk_output *output);
+HK_COLD void hk_pprof_write(struct hk_snapshot *snapshot, struct hk_output *output);
 
 #endif

@@ -22,10 +22,10 @@ enum hk_unwinder { HK_UNWINDER_TABLES, HK_UNWINDER_FRAME_POINTERS };
 
 /* Starts a profile, and discards the samples of the last one. Returns 0, EALREADY if a profile runs,
  * or ENOMEM. */
-int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder);
+HK_COLD int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder);
 
 /* Stops the profile. Its samples stay, and frees of sampled blocks still count. */
-void hk_profile_stop(void);
+HK_COLD void hk_profile_stop(void);
 
 /* When and how the last profile ran. */
 struct hk_profile_times {
@@ -33,7 +33,7 @@ struct hk_profile_times {
     uint64_t calendar_ns; /* of its start */
     uint64_t duration_ms; /* so far, or until it was stopped */
 };
-struct hk_profile_times hk_profile_times(void);
+HK_COLD struct hk_profile_times hk_profile_times(void);
 
 /* Counts an allocation of a watched thread. Returns true if hk_profile_sample must be called. */
 HK_FAST bool hk_profile_count(size_t size) {
@@ -43,10 +43,11 @@ HK_FAST bool hk_profile_count(size_t size) {
 
 /* Allocates a sampled block. Its start is NULL if the allocation is not a sample, or if out of memory.
  * `frame` is the frame of a function that the program called. */
-struct hk_block hk_profile_sample(size_t class, size_t size, size_t align, const void *frame);
+HK_COLD struct hk_block hk_profile_sample(size_t class, size_t size, size_t align,
+                                          const void *frame);
 
 /* Frees a sampled block of a span, on behalf of `function`. */
-void hk_profile_free(const char *function, struct hk_span *span, void *block);
+HK_COLD void hk_profile_free(const char *function, struct hk_span *span, void *block);
 
 /* Enclose the resizing of a large block. It counts as a free and as an allocation of `size` bytes. */
 void hk_profile_resize_begin(struct hk_span *span);

@@ -23,7 +23,7 @@ struct hk_sampler {
 extern HK_THREAD_LOCAL struct hk_sampler hk_sampler;
 
 /* Draws the distance to the next sample. With a mean of at most 1, it is 0. */
-void hk_sampler_draw(struct hk_sampler *sampler, uint64_t mean);
+HK_COLD void hk_sampler_draw(struct hk_sampler *sampler, uint64_t mean);
 
 /* Counts an allocation. Returns true if it is a sample. */
 HK_FAST bool hk_sampler_count(struct hk_sampler *sampler, size_t size) {
@@ -41,6 +41,6 @@ struct hk_weight {
     uint64_t objects;
     uint64_t bytes;
 };
-struct hk_weight hk_sampler_weight(size_t size, uint64_t mean);
+HK_COLD struct hk_weight hk_sampler_weight(size_t size, uint64_t mean);
 
 #endif

@@ -43,23 +43,23 @@ struct hk_allocation {
 
 /* Records a sample of the current profile with this mean in *place. Does nothing if the profile has
  * another number by now, or if out of memory. */
-void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64_t mean);
+HK_COLD void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64_t mean);
 
 /* Forgets the sample in *place, whose block is freed. NULL is allowed. */
-void hk_samples_remove(void **place);
+HK_COLD void hk_samples_remove(void **place);
 
 /* Forgets all stacks, and begins with the profile of that number. */
-void hk_samples_restart(uint32_t number);
+HK_COLD void hk_samples_restart(uint32_t number);
 
 /* The number of stacks, and of the frames of all stacks. */
 struct hk_samples_size {
     size_t stacks;
     size_t frames;
 };
-struct hk_samples_size hk_samples_size(void);
+HK_COLD struct hk_samples_size hk_samples_size(void);
 
 /* Calls `visit` for each stack, under the SAMPLES lock, until it returns false. Returns true if it
  * never did. */
-bool hk_samples_each(bool (*visit)(void *arg, const struct hk_stack *stack), void *arg);
+HK_COLD bool hk_samples_each(bool (*visit)(void *arg, const struct hk_stack *stack), void *arg);
 
 #endif

@@ -36,24 +36,24 @@ struct hk_snapshot {
 };
 
 /* Takes a snapshot. Returns false if out of memory. */
-bool hk_snapshot_take(struct hk_snapshot *snapshot);
-void hk_snapshot_drop(struct hk_snapshot *snapshot);
+HK_COLD bool hk_snapshot_take(struct hk_snapshot *snapshot);
+HK_COLD void hk_snapshot_drop(struct hk_snapshot *snapshot);
 
 /* Sorts the rows by a value, the largest first. */
-void hk_snapshot_sort(struct hk_snapshot *snapshot, enum hk_value value);
+HK_COLD void hk_snapshot_sort(struct hk_snapshot *snapshot, enum hk_value value);
 
 /* Fills the locations. */
-void hk_snapshot_locate(struct hk_snapshot *snapshot);
+HK_COLD void hk_snapshot_locate(struct hk_snapshot *snapshot);
 
 /* The index of an address among the locations. */
-size_t hk_snapshot_location(const struct hk_snapshot *snapshot, uintptr_t address);
+HK_COLD size_t hk_snapshot_location(const struct hk_snapshot *snapshot, uintptr_t address);
 
 /* The build ID of a module in hexadecimal digits, as text. Empty if it has none. */
 enum { HK_BUILD_ID_TEXT = 2 * 32 + 1 };
-void hk_build_id_print(const struct hk_os_module *module, char text[HK_BUILD_ID_TEXT]);
+HK_COLD void hk_build_id_print(const struct hk_os_module *module, char text[HK_BUILD_ID_TEXT]);
 
 /* The module that contains an address, or NULL. */
-const struct hk_os_module *hk_snapshot_module(const struct hk_snapshot *snapshot,
-                                              uintptr_t address);
+HK_COLD const struct hk_os_module *hk_snapshot_module(const struct hk_snapshot *snapshot,
+                                                      uintptr_t address);
 
 #endif

@@ -13,12 +13,12 @@
 #include "snapshot.h"
 
 /* Writes a line "outermost;...;innermost bytes" for each stack with live blocks. */
-void hk_text_write_collapsed(struct hk_snapshot *snapshot, struct hk_output *output);
+HK_COLD void hk_text_write_collapsed(struct hk_snapshot *snapshot, struct hk_output *output);
 
 /* Writes the stacks with the most live bytes. */
-void hk_text_write_sites(struct hk_snapshot *snapshot, struct hk_output *output);
+HK_COLD void hk_text_write_sites(struct hk_snapshot *snapshot, struct hk_output *output);
 
 /* Writes all stacks with live blocks, and the modules with their build IDs. */
-void hk_text_write_leaks(struct hk_snapshot *snapshot, struct hk_output *output);
+HK_COLD void hk_text_write_leaks(struct hk_snapshot *snapshot, struct hk_output *output);
 
 #endif

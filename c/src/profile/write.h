@@ -11,7 +11,7 @@
 #include <hakmem.h>
 
 /* The implementation of hak_profile_write. */
-int hk_profile_write(enum hak_profile_format format,
-                     void (*write)(void *arg, const char *text, size_t bytes), void *arg);
+HK_COLD int hk_profile_write(enum hak_profile_format format,
+                             void (*write)(void *arg, const char *text, size_t bytes), void *arg);
 
 #endif
