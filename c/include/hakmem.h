@@ -307,23 +307,25 @@ HAK_API int hak_profile_write(enum hak_profile_format format,
 
 /* From now on, places about one allocation in `rate` of each thread, at random, on pages of its own
  * between inaccessible pages, and makes these pages inaccessible when the block is freed. An access
- * beside the block, or to it after its free, is then a fault (SIGSEGV). Its report on standard error has
- * the kind of the mistake, the address, the size of the block, and the stacks and threads of the
- * access, the allocation and the free. Afterwards, the fault has its usual effect: a SIGSEGV handler
- * that was installed before the first start is called, or the process ends. A second free of such a
- * block, a free of a pointer into it, and a sized free with another size are reported exactly.
+ * beside the block, or to it after its free, is then a fault (SIGSEGV). Its report on standard
+ * error has the kind of the mistake, the address, the size of the block, and the stacks and threads
+ * of the access, the allocation and the free. Afterwards, the fault has its usual effect: a SIGSEGV
+ * handler that was installed before the first start is called, or the process ends. A second free
+ * of such a block, a free of a pointer into it, and a sized free with another size are reported
+ * exactly.
  *
- * At most `slots` blocks are guarded at once, 0 for 128. A slot has 64 KiB of address space and at most
- * 16 KiB of memory, and larger blocks are not guarded. The slot that was freed longest ago is reused
- * first. `rate` is from 1 (every allocation, while there are slots) to 2^32, and `slots` at most 65536.
+ * At most `slots` blocks are guarded at once, 0 for 128. A slot has 64 KiB of address space and at
+ * most 16 KiB of memory, and larger blocks are not guarded. The slot that was freed longest ago is
+ * reused first. `rate` is from 1 (every allocation, while there are slots) to 2^32, and `slots` at
+ * most 65536.
  *
- * Returns 0, EALREADY if it runs, EINVAL, or ENOMEM. It may run together with a heap profile. The first
- * call may allocate, and install the handler. Blocks are guarded even if they are freed after the end.
- * Also started by the option guard_rate. */
+ * Returns 0, EALREADY if it runs, EINVAL, or ENOMEM. It may run together with a heap profile. The
+ * first call may allocate, and install the handler. Blocks are guarded even if they are freed after
+ * the end. Also started by the option guard_rate. */
 HAK_API int hak_guard_start(uint64_t rate, unsigned slots) HAK_NOEXCEPT;
 
-/* Guards no more blocks. Blocks that are guarded already stay so until they are freed. Does nothing if
- * the guard does not run. */
+/* Guards no more blocks. Blocks that are guarded already stay so until they are freed. Does nothing
+ * if the guard does not run. */
 HAK_API void hak_guard_stop(void) HAK_NOEXCEPT;
 
 /* 1 while the guard runs, and 0 otherwise. */

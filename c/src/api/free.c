@@ -54,8 +54,8 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
     return NULL;
 }
 
-/* Frees a block after its span was looked up in the pagemap. `frame` is the frame of a function that
- * the program called. */
+/* Frees a block after its span was looked up in the pagemap. `frame` is the frame of a function
+ * that the program called. */
 static void free_block(const char *function, struct hk_span *span, void *block, const void *frame) {
     size_t class = span->class;
     if (hk_unlikely(span->kind == HK_SPAN_SAMPLED))
@@ -90,9 +90,9 @@ HK_NOINLINE void hk_free_slow(void *block) {
     free_unknown(block);
 }
 
-/* Whether a block may have been allocated with a size and an alignment. The size of a guarded block is
- * known exactly. Only checked mode compares the pages of a large block. Otherwise the size must not
- * exceed the block. */
+/* Whether a block may have been allocated with a size and an alignment. The size of a guarded block
+ * is known exactly. Only checked mode compares the pages of a large block. Otherwise the size must
+ * not exceed the block. */
 static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
     if (span->kind == HK_SPAN_GUARDED)
         return size == span->bytes;

@@ -50,8 +50,8 @@ static bool resize_is_guarded(const struct resize_block *found, size_t size) {
            found->span->bytes == size;
 }
 
-/* Enlarges a block of a class in place, if possible. While the heap is profiled, it moves instead, so
- * that its growth counts as an allocation. */
+/* Enlarges a block of a class in place, if possible. While the heap is profiled, it moves instead,
+ * so that its growth counts as an allocation. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
     return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number(HK_WATCHER_PROFILE) == 0 &&

@@ -88,15 +88,15 @@ HK_FAST size_t hk_class_map_class(const void *p) {
     return hk_class_of_row(hk_class_map_find(hk_class_map_get(), p));
 }
 
-/* The span that `p` points into, or NULL. A large block is found only by its first granule. Takes no
- * lock, and may be called in a signal handler. */
+/* The span that `p` points into, or NULL. A large block is found only by its first granule. Takes
+ * no lock, and may be called in a signal handler. */
 struct hk_span *hk_pagemap_find(const void *p);
 
 /* Makes sure that a span with the base `address` can be entered. Returns false if out of memory. */
 bool hk_pagemap_reserve(uintptr_t address);
 
-/* Enters a span: all granules of a slab or of a guarded one, the first of a large block. Returns false if out of
- * memory. */
+/* Enters a span: all granules of a slab or of a guarded one, the first of a large block. Returns
+ * false if out of memory. */
 bool hk_pagemap_enter(struct hk_span *span);
 void hk_pagemap_remove(const struct hk_span *span);
 

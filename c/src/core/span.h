@@ -13,8 +13,8 @@
 
 struct hk_chunk;
 
-/* Spans whose blocks need more work than others. The class map does not know them, so each free of such
- * a block takes the slow path. */
+/* Spans whose blocks need more work than others. The class map does not know them, so each free of
+ * such a block takes the slow path. */
 enum hk_span_kind {
     HK_SPAN_PLAIN,
     HK_SPAN_SAMPLED, /* the profiler samples its blocks, see hk_span_sample */
@@ -45,8 +45,8 @@ struct hk_span {
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 
-/* Blocks that the profiler samples are alone in their spans, or in slabs that hold only such blocks.
- * The record of a sample is found by the place of its block. */
+/* Blocks that the profiler samples are alone in their spans, or in slabs that hold only such
+ * blocks. The record of a sample is found by the place of its block. */
 static inline void **hk_span_sample(struct hk_span *span, uint32_t index) {
     return (void **)(void *)(span->bits + HK_WORDS(span->blocks)) + index;
 }

@@ -2,15 +2,16 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a search for the program's mistakes, which can be started and stopped at any time. While
- * it runs, all threads are watched (thread/watch), and one allocation in many gets a slot of its own
- * (guard/slots). An access beside the block, or to it after its free, is a fault of the processor. The
- * report (guard/print) has the stacks of the allocation and of the free.
+ * What it is: a search for the program's mistakes, which can be started and stopped at any time.
+ * While it runs, all threads are watched (thread/watch), and one allocation in many gets a slot of
+ * its own (guard/slots). An access beside the block, or to it after its free, is a fault of the
+ * processor. The report (guard/print) has the stacks of the allocation and of the free.
  *
- * The class map does not know guarded blocks, so every later free of them comes here, also after the
- * end of the guard. An allocation that the profiler samples is not guarded, so profiles are exact.
- * Owns: the settings of the guard, a counter for each thread. Threads: any, no lock held. Takes GUARD,
- * and the locks of the modules below.
+ * The class map does not know guarded blocks, so every later free of them comes here, also after
+ * the end of the guard. An allocation that the profiler samples is not guarded, so profiles are
+ * exact.
+ * Owns: the settings of the guard, a counter for each thread. Threads: any, no lock held. Takes
+ * GUARD, and the locks of the modules below.
  * Boundary: guard/slots, guard/print, thread/watch, hk_os_unwind_from, hk_os_handle_faults.
  */
 #ifndef HK_GUARD_GUARD_H
@@ -49,9 +50,9 @@ HK_FAST bool hk_guard_count(void) {
     return false;
 }
 
-/* Allocates a guarded block. Its start is NULL if the allocation is not to be guarded, if the block is
- * too large, or if there is no slot or no memory. `frame` is the frame of a function that the program
- * called. */
+/* Allocates a guarded block. Its start is NULL if the allocation is not to be guarded, if the block
+ * is too large, or if there is no slot or no memory. `frame` is the frame of a function that the
+ * program called. */
 HK_COLD struct hk_block hk_guard_alloc(size_t size, size_t align, const void *frame);
 
 /* Why a pointer into a guarded span is not its live block, or NULL if it is. */

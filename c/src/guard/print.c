@@ -15,8 +15,8 @@ enum {
     PRINT_FRAMES = PRINT_FAULT_FRAMES + 2 * HK_SLOT_FRAMES,
 };
 
-/* The report that is being printed, by the thread that shows a slot. Not on the stack, because that of a
- * signal handler may be small. */
+/* The report that is being printed, by the thread that shows a slot. Not on the stack, because that
+ * of a signal handler may be small. */
 static struct {
     bool names;                     /* of functions, which signal handlers must not look up */
     uint32_t frame_count;           /* of all stacks */
@@ -117,7 +117,7 @@ static struct print_stack print_add_fault(const struct hk_os_fault *fault) {
     return stack;
 }
 
-/* "    function program+0x1234", with an offset in the file, as addr2line takes for most modules. */
+/* "    function program+0x1234", with the address that addr2line takes. */
 static void print_frame(uintptr_t address) {
     const struct hk_os_module *module = print_module(address);
     const char *symbol = print.names ? hk_os_symbol(address) : NULL;
@@ -130,7 +130,7 @@ static void print_frame(uintptr_t address) {
     if (module != NULL) {
         hk_text_add(&line.text, print_base_name(module->name));
         hk_text_add(&line.text, "+");
-        address = address - module->start + module->offset;
+        address -= module->base;
     }
     hk_text_add_pointer(&line.text, (const void *)address);
     print_end(&line);
@@ -156,7 +156,7 @@ static void print_cut_off(struct print_stack *stack) {
     stack->depth = depth;
 }
 
-/* ---- What happened --------------------------------------------------------------------------- */
+/* ---- Reports --------------------------------------------------------------------------------- */
 
 /* Prints the stacks of a shown slot, after that of the fault, if there is one. */
 static void print_details(const struct hk_slot *slot, const struct hk_slot_view *view,
@@ -233,7 +233,8 @@ static void print_access(const struct hk_slot_view *view, const struct hk_os_fau
     print_end(&line);
 }
 
-/* If another thread reports at the same time and does not end, there is one line without details. */
+/* If another thread reports at the same time and does not end, there is one line without
+ * details. */
 void hk_print_fault(const struct hk_os_fault *fault) {
     const struct hk_span *span = hk_pagemap_find((const void *)fault->address);
     if (span == NULL || span->kind != HK_SPAN_GUARDED)

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: what the program did with a guarded block, who allocated and freed it, and the modules of
- * the stacks with their build IDs. One report at a time.
+ * What it is: the text of a mistake with a guarded block: the access, the stacks of the allocation
+ * and of the free, and the modules of the stacks with their build IDs. One report at a time.
  * Owns: the text of the report. Threads: any. A report of a fault runs in the signal handler of the
  * thread that caused it, so it allocates nothing and waits for no lock for more than a second.
  * Boundary: guard/slots, core/pagemap, hk_os_find_modules, hk_os_write_error.

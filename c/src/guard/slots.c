@@ -280,8 +280,8 @@ bool hk_slots_valid(void) {
     return valid;
 }
 
-/* The slots that vanished threads had taken are free again. A slot that another thread was freeing may
- * stay accessible. */
+/* The slots that vanished threads had taken are free again. A slot that another thread was freeing
+ * may stay accessible. */
 void hk_slots_repair(struct hk_lock *lock) {
     uint64_t live_bytes = 0;
     uint32_t count = 0, used = 0;

@@ -6,9 +6,9 @@
  *
  *     | inaccessible page | pages of the block | inaccessible for the rest of the granules |
  *
- * A slot has a span and all of its granules in the pagemap, so that an access anywhere in it leads to
- * its record. A free slot is inaccessible and has no pages. Free slots form a queue, and the slot that
- * was freed longest ago is taken first. Slots are never unmapped.
+ * A slot has a span and all of its granules in the pagemap, so that an access anywhere in it leads
+ * to its record. A free slot is inaccessible and has no pages. Free slots form a queue, and the
+ * slot that was freed longest ago is taken first. Slots are never unmapped.
  * Owns: the slots, their records in metadata, the queue. Threads: any, no lock held. Takes SLOTS.
  * Boundary: core/span, core/pagemap, core/meta, hak_os_map_boundary, hk_os_protect, hk_os_purge.
  */
@@ -50,12 +50,12 @@ struct hk_slot {
 /* The slot of a guarded span. The span's `bytes` are the requested size of the block. */
 static inline struct hk_slot *hk_slot_of(const struct hk_span *span) { return span->owner; }
 
-/* Makes sure that there are `count` slots, and limits the slots in use to that number. Returns false if
- * out of memory. One thread at a time may call it. */
+/* Makes sure that there are `count` slots, and limits the slots in use to that number. Returns
+ * false if out of memory. One thread at a time may call it. */
 HK_COLD bool hk_slots_make(uint32_t count);
 
-/* Takes a slot from the queue, and makes room for a block of `size` bytes. Returns NULL if all slots are
- * in use, or if the OS or a limit refuses the pages. */
+/* Takes a slot from the queue, and makes room for a block of `size` bytes. Returns NULL if all
+ * slots are in use, or if the OS or a limit refuses the pages. */
 HK_COLD struct hk_slot *hk_slots_take(size_t size);
 
 /* The first address of a slot that may be accessible. */
@@ -86,10 +86,10 @@ struct hk_slot_view {
     size_t size;
 };
 
-/* Enclose a report about a slot. In between, the slot is not taken, so the events of the copied state
- * stay. If another thread shows a slot for too long, or the lock is not available, the result is
- * HK_SLOT_BUSY. It is HK_SLOT_SEEN if a fault of the block was reported before. Only after HK_SLOT_SHOWN,
- * the end must follow. May be called in a signal handler. */
+/* Enclose a report about a slot. In between, the slot is not taken, so the events of the copied
+ * state stay. If another thread shows a slot for too long, or the lock is not available, the result
+ * is HK_SLOT_BUSY. It is HK_SLOT_SEEN if a fault of the block was reported before. Only after
+ * HK_SLOT_SHOWN, the end must follow. May be called in a signal handler. */
 enum hk_slot_show { HK_SLOT_SHOWN, HK_SLOT_SEEN, HK_SLOT_BUSY };
 HK_COLD enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view);
 HK_COLD void hk_slots_show_end(void);
@@ -100,8 +100,8 @@ HK_COLD uint64_t hk_slots_live_bytes(void);
 /* Whether the queue and the counts match the slots. */
 HK_COLD bool hk_slots_valid(void);
 
-/* Rebuilds the queue and the counts, after the SLOTS lock was taken over from a thread that stopped in
- * the middle. Under the lock, in a forked child. */
+/* Rebuilds the queue and the counts, after the SLOTS lock was taken over from a thread that stopped
+ * in the middle. Under the lock, in a forked child. */
 HK_COLD void hk_slots_repair(struct hk_lock *lock);
 
 #endif

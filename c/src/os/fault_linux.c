@@ -48,8 +48,8 @@ static void fault_read_registers(struct hk_os_fault *fault, const ucontext_t *co
 
 #endif
 
-/* Ends the process as if there were no handler. Returning from ours repeats the access, and thereby the
- * fault. A signal that a process sent does not repeat, so we send it again. */
+/* Ends the process as if there were no handler. Returning from ours repeats the access, and thereby
+ * the fault. A signal that a process sent does not repeat, so we send it again. */
 static void fault_end(int number, const siginfo_t *info) {
     struct sigaction usual = {.sa_handler = SIG_DFL};
     sigaction(number, &usual, NULL);
@@ -57,7 +57,7 @@ static void fault_end(int number, const siginfo_t *info) {
         raise(number);
 }
 
-/* Does what happened without our handler. */
+/* Has the effect of the fault or the signal without our handler. */
 static void fault_pass_on(int number, siginfo_t *info, void *context) {
     const struct sigaction *previous = &faults.previous;
     struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -89,8 +89,8 @@ static void fault_handle(int number, siginfo_t *info, void *context) {
     fault_pass_on(number, info, context);
 }
 
-/* libc's function, because libraries that watch the handlers of a process replace it. Our handler has
- * the mask and the flags of the previous one, which it calls. */
+/* libc's function, because libraries that watch the handlers of a process replace it. Our handler
+ * has the mask and the flags of the previous one, which it calls. */
 void hk_os_handle_faults(void (*report)(const struct hk_os_fault *fault)) {
     uint32_t not_handled = FAULTS_NOT;
     int saved = errno;

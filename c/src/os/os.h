@@ -152,10 +152,11 @@ struct hk_os_thread {
     const char *name;
 };
 
-/* Starts a detached thread for background work, described by a constant. The thread has all signals blocked, the default
- * scheduling policy, all CPUs of the process, a small stack, no new privileges, and only the
- * capabilities that setuid needs to take effect in it. libc knows the thread, so that setuid and
- * its relatives reach it. If the system refuses, returns false and does nothing. */
+/* Starts a detached thread for background work, described by a constant. The thread has all signals
+ * blocked, the default scheduling policy, all CPUs of the process, a small stack, no new
+ * privileges, and only the capabilities that setuid needs to take effect in it. libc knows the
+ * thread, so that setuid and its relatives reach it. If the system refuses, returns false and does
+ * nothing. */
 bool hk_os_start_thread(const struct hk_os_thread *thread);
 
 /* Keeps the shared object that contains `code` loaded until the process ends, even after
@@ -185,8 +186,8 @@ bool hk_os_mark_tree(void);
 
 /* ---- For profiles ---------------------------------------------------------------------------- */
 
-/* Finds the unwinder of the C++ and Rust runtimes, and opens its library if necessary. The loader and
- * the unwinder may allocate, so no lock is held. Without it, stacks are empty. */
+/* Finds the unwinder of the C++ and Rust runtimes, and opens its library if necessary. The loader
+ * and the unwinder may allocate, so no lock is held. Without it, stacks are empty. */
 void hk_os_unwind_start(void);
 
 /* Gets the return addresses of the calling thread, innermost first, beginning in this function.
@@ -194,20 +195,21 @@ void hk_os_unwind_start(void);
  * allocations call this function, they get no addresses. */
 uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most);
 
-/* The same, beginning with the return address of the frame at `first`, and without the frames of hakmem
- * inside it. There is always at least this address. */
+/* The same, beginning with the return address of the frame at `first`, and without the frames of
+ * hakmem inside it. There is always at least this address. */
 uint32_t hk_os_unwind_from(const void *first, uintptr_t *frames, uint32_t most);
 
-/* The same by frame pointers. It stops at the first frame pointer that cannot be one. Takes no lock and
- * allocates nothing. */
+/* The same by frame pointers. It stops at the first frame pointer that cannot be one. Takes no lock
+ * and allocates nothing. */
 uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint32_t most);
 
-/* The stack of a thread that a signal interrupted at `code`, by frame pointers. `frame` may be anything.
- * For signal handlers. */
+/* The stack of a thread that a signal interrupted at `code`, by frame pointers. `frame` may be
+ * anything. For signal handlers. */
 uint32_t hk_os_unwind_interrupted(uintptr_t code, const void *frame, uintptr_t *frames,
                                   uint32_t most);
 
-/* An executable segment of the program or of a shared object. The name is valid during the visit. */
+/* An executable segment of the program or of a shared object. The name is valid during the
+ * visit. */
 struct hk_os_module {
     const char *name; /* its path */
     uintptr_t base;   /* the address that the file calls 0 */
@@ -221,13 +223,13 @@ struct hk_os_module {
 /* Calls `visit` for each executable segment. The loader's lock is held meanwhile. */
 void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg);
 
-/* The same for the segments that contain one of the addresses. They are read from the kernel, without
- * any lock and without an allocation, so that a signal handler may call this. */
+/* The same for the segments that contain one of the addresses. They are read from the kernel,
+ * without any lock and without an allocation, so that a signal handler may call this. */
 void hk_os_find_modules(const uintptr_t *addresses, size_t count,
                         void (*visit)(void *arg, const struct hk_os_module *module), void *arg);
 
-/* The name of the exported function that contains an address, or NULL. It is valid while the function
- * is loaded. */
+/* The name of the exported function that contains an address, or NULL. It is valid while the
+ * function is loaded. */
 const char *hk_os_symbol(uintptr_t address);
 
 /* Creates or empties a file that only its owner may read. Returns its descriptor, or a negative
@@ -261,9 +263,9 @@ struct hk_os_fault {
     const void *frame;          /* the frame pointer, if the code has one */
 };
 
-/* Calls `report` for each such fault of the process from now on, in a signal handler of the thread that
- * caused it. Afterwards the fault has the effect that it had before: that of the handler that was
- * installed, or else the end of the process. Only the first call has an effect. */
+/* Calls `report` for each such fault of the process from now on, in a signal handler of the thread
+ * that caused it. Afterwards the fault has the effect that it had before: that of the handler that
+ * was installed, or else the end of the process. Only the first call has an effect. */
 void hk_os_handle_faults(void (*report)(const struct hk_os_fault *fault));
 
 HK_NORETURN void hk_os_abort(void);

@@ -50,8 +50,8 @@ static _Unwind_Reason_Code unwind_visit(struct _Unwind_Context *context, void *a
     return _URC_NO_REASON;
 }
 
-/* Opens the library of the unwinder, which a C program may not have loaded yet. We look up dlopen by
- * its name, because the linker warns about each reference to it from a static executable. */
+/* Opens the library of the unwinder, which a C program may not have loaded yet. We look up dlopen
+ * by its name, because the linker warns about each reference to it from a static executable. */
 static void *unwind_open_library(void) {
     void *(*open_library)(const char *, int) = NULL;
     void *found = dlsym(RTLD_DEFAULT, "dlopen");
@@ -284,8 +284,9 @@ static bool mapping_has(const struct mapping *mapping, const uintptr_t *addresse
     return false;
 }
 
-/* Finds the build ID by the ELF header at the beginning of a file. Reads only that mapping. */
-static void mapping_find_build_id(struct hk_os_module *module, const struct mapping *head) {
+/* Finds the base and the build ID by the ELF header at the beginning of a file. Reads only that
+ * mapping. */
+static void mapping_read_header(struct hk_os_module *module, const struct mapping *head) {
     const ElfW(Ehdr) *header = (const void *)head->start;
     size_t bytes = head->end - head->start;
     if (memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_phoff > bytes ||
@@ -293,9 +294,11 @@ static void mapping_find_build_id(struct hk_os_module *module, const struct mapp
         return;
 
     const ElfW(Phdr) *segment = (const void *)(head->start + header->e_phoff);
-    for (int i = 0; i < header->e_phnum && module->build_id_bytes == 0; i++, segment++) {
-        if (segment->p_type == PT_NOTE && segment->p_offset <= bytes &&
-            segment->p_filesz <= bytes - segment->p_offset)
+    for (int i = 0; i < header->e_phnum; i++, segment++) {
+        if (segment->p_type == PT_LOAD && segment->p_offset == 0)
+            module->base = head->start - segment->p_vaddr;
+        if (segment->p_type == PT_NOTE && module->build_id_bytes == 0 &&
+            segment->p_offset <= bytes && segment->p_filesz <= bytes - segment->p_offset)
             modules_find_build_id(module, (const char *)(head->start + segment->p_offset),
                                   segment->p_filesz);
     }
@@ -317,11 +320,12 @@ void hk_os_find_modules(const uintptr_t *addresses, size_t count,
             continue;
 
         struct hk_os_module module = {.name = mapping.path,
+                                      .base = mapping.start - mapping.offset,
                                       .start = mapping.start,
                                       .end = mapping.end,
                                       .offset = mapping.offset};
         if (mapping.path[0] == '/' && memcmp(head.file, mapping.file, sizeof head.file) == 0)
-            mapping_find_build_id(&module, &head);
+            mapping_read_header(&module, &head);
         visit(arg, &module);
     }
 }

@@ -65,8 +65,8 @@ struct hk_thread {
     struct hk_thread *prev;        /* lock:THREADS */
 };
 
-/* The calling thread's current cache: its own, or one of the three constant ones. Another thread may
- * replace the own cache with the watched one. */
+/* The calling thread's current cache: its own, or one of the three constant ones. Another thread
+ * may replace the own cache with the watched one. */
 extern HK_THREAD_LOCAL struct hk_cache *hk_cache; /* atomic */
 
 /* The calling thread's own cache, or NULL if it has none. */
@@ -102,8 +102,8 @@ static inline void hk_tcache_leave(struct hk_thread *thread) {
     hk_store_release(&thread->busy, thread->busy - 1);
 }
 
-/* The modules that watch threads (thread/watch). One word has the number of the current watch of each,
- * or 0, so that a single test shows whether threads are watched. */
+/* The modules that watch threads (thread/watch). One word has the number of the current watch of
+ * each, or 0, so that a single test shows whether threads are watched. */
 enum hk_watcher { HK_WATCHER_PROFILE, HK_WATCHER_GUARD };
 enum { HK_WATCH_BITS = 32 };
 extern uint64_t hk_watch; /* atomic, stored under THREADS */
@@ -122,8 +122,8 @@ static inline uint32_t hk_watch_number_acquire(enum hk_watcher watcher) {
 /* Switches the calling thread to the disabled cache, so that its calls go directly to a heap. */
 void hk_thread_disable_cache(void);
 
-/* Makes a cache the calling thread's own. It is the current one, or the watched one takes its place.
- * Under the THREADS lock, with the cache in the list. */
+/* Makes a cache the calling thread's own. It is the current one, or the watched one takes its
+ * place. Under the THREADS lock, with the cache in the list. */
 void hk_thread_use_cache_locked(struct hk_thread *thread);
 
 /* The address of the watched cache. */

@@ -4,9 +4,9 @@
 #include "../os/os.h"
 #include "threads.h"
 
-/* Whether the thread-local variables of a listed cache's owner exist. A thread leaves the list, under
- * the lock, before its variables are gone. A thread that created its cache in its last destructor
- * does not, so we ask the kernel. */
+/* Whether the thread-local variables of a listed cache's owner exist. A thread leaves the list,
+ * under the lock, before its variables are gone. A thread that created its cache in its last
+ * destructor does not, so we ask the kernel. */
 static bool watch_may_switch(const struct hk_thread *thread) {
     /* relaxed: stored before the cache was listed */
     return thread->place != NULL && !hk_lock_thread_vanished(thread->number) &&

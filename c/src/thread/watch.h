@@ -3,13 +3,13 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a switch that other threads operate. The fast paths read the thread-local pointer
- * hk_cache at each call. To watch a thread, we store the address of the watched cache there. From its
- * next call on, the thread takes the slow path, and the fast paths need no test. The slow path serves
- * it from its own bins, as the fast path would. Threads that start later are watched from their first
- * call on.
+ * hk_cache at each call. To watch a thread, we store the address of the watched cache there. From
+ * its next call on, the thread takes the slow path, and the fast paths need no test. The slow path
+ * serves it from its own bins, as the fast path would. Threads that start later are watched from
+ * their first call on.
  *
- * Several modules watch independently of each other. Nothing is stored into other threads to end this.
- * A thread that finds no watch returns to its own cache.
+ * Several modules watch independently of each other. Nothing is stored into other threads to end
+ * this. A thread that finds no watch returns to its own cache.
  *
  * Owns: hk_watch. Threads: any. Takes THREADS.
  * Boundary: thread/threads, hk_os_thread_is_gone.

@@ -1,5 +1,5 @@
-/* stress/guard.c - the guard starts and stops while threads allocate, free blocks of each other, and
- * end, and while the process forks.
+/* stress/guard.c - the guard starts and stops while threads allocate, free blocks of each other,
+ * and end, and while the process forks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
