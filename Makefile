@@ -215,6 +215,22 @@ uninstall:
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)rmdir '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || true
 
+# ---- Packages ---------------------------------------------------------------------------------------
+
+DEB := build/deb
+DEB_SOURCES = $(DEB)/hakmem-$(VERSION)
+
+# Only the sources are copied. MAKEFLAGS would pass the variables of this make on to that of the packages.
+.PHONY: deb
+deb:
+	$(call need,dpkg-buildpackage,install dpkg-dev and debhelper)
+	$(call say,DEB,$(DEB))
+	$(Q)rm -rf '$(DEB)' && mkdir -p '$(DEB_SOURCES)'
+	$(Q)tar -cf - --exclude=./build --exclude=./target --exclude=./.git . | tar -xf - -C '$(DEB_SOURCES)'
+	$(Q)cp -r c/packaging/debian '$(DEB_SOURCES)'
+	$(Q)cd '$(DEB_SOURCES)' && env -u MAKEFLAGS dpkg-buildpackage -b -us -uc $(if $(V),,>../log 2>&1) || \
+	    { tail -n 40 ../log >&2; exit 1; }
+
 # ---- The rest ---------------------------------------------------------------------------------------
 
 .PHONY: clean print-flags help
@@ -240,6 +256,7 @@ help:
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
 	@echo 'make install      to PREFIX ($(PREFIX)); also BINDIR, LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
+	@echo 'make deb          packages for Debian, in build/deb'
 	@echo 'make docs         puts the options and statistics into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make clean        removes build/ and target/'
