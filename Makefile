@@ -20,7 +20,8 @@ DESTDIR ?=
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 
 DEBUG ?=
 SANITIZE ?=
@@ -176,6 +177,9 @@ PKGCONFIGDIR := $(LIBDIR)/pkgconfig
 # The CMake file finds the header from its own place, and hakmem-run the library, so that an installed
 # tree can be moved.
 INCLUDE_FROM_CMAKE = $(shell realpath -ms --relative-to='$(CMAKEDIR)' '$(INCLUDEDIR)')
+# gdb loads the script with a library of this path, if it searches DATADIR (/usr/share).
+GDBDIR = $(DATADIR)/gdb/auto-load$(LIBDIR)
+GDB_SCRIPT = $(GDBDIR)/$(notdir $(SHARED))-gdb.py
 LIBDIR_FROM_BINDIR = $(shell realpath -ms --relative-to='$(BINDIR)' '$(LIBDIR)')
 CONFIGURE = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
                 -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
@@ -186,7 +190,7 @@ install: libs
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(Q)install -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man1' \
-	    '$(DESTDIR)$(BINDIR)'
+	    '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(GDBDIR)'
 	$(Q)install -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/hakmem.h'
 	$(Q)install -m 644 $(ARCHIVE) '$(DESTDIR)$(LIBDIR)/libhakmem.a'
 	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))'
@@ -202,6 +206,7 @@ install: libs
 	$(Q)sed 's|^library_folder=.*|library_folder="$(LIBDIR_FROM_BINDIR)"|' $(BUILD)/hakmem-run > \
 	    '$(DESTDIR)$(BINDIR)/hakmem-run'
 	$(Q)chmod 755 '$(DESTDIR)$(BINDIR)/hakmem-run'
+	$(Q)install -m 644 c/tools/gdb/hakmem-gdb.py '$(DESTDIR)$(GDB_SCRIPT)'
 	@# Files below DESTDIR are not where programs will look for them.
 	$(Q)test -n '$(DESTDIR)' || c/tools/install_notes '$(LIBDIR)' '$(notdir $(SONAME))'
 
@@ -209,6 +214,7 @@ uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
 	$(Q)rm -f '$(DESTDIR)$(INCLUDEDIR)/hakmem.h' '$(DESTDIR)$(MANDIR)/man3/hakmem.3' \
 	    '$(DESTDIR)$(BINDIR)/hakmem-run' '$(DESTDIR)$(MANDIR)/man1/hakmem-run.1' \
+	    '$(DESTDIR)$(GDB_SCRIPT)' \
 	    '$(DESTDIR)$(LIBDIR)/libhakmem.a' '$(DESTDIR)$(LIBDIR)/libhakmem.so' \
 	    '$(DESTDIR)$(LIBDIR)/$(notdir $(SONAME))' '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))' \
 	    '$(DESTDIR)$(PKGCONFIGDIR)/hakmem.pc' '$(DESTDIR)$(CMAKEDIR)/hakmemConfig.cmake' \
@@ -254,7 +260,7 @@ help:
 	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
 	@echo 'make compare      time and memory beside other allocators, 45 minutes; a page in build/'
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
-	@echo 'make install      to PREFIX ($(PREFIX)); also BINDIR, LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
+	@echo 'make install      to PREFIX ($(PREFIX)); also BINDIR, LIBDIR, INCLUDEDIR, DATADIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make deb          packages for Debian, in build/deb'
 	@echo 'make docs         puts the options and statistics into c/docs'

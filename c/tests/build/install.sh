@@ -28,6 +28,7 @@ check_equal installed_files \
 ./lib/arch/libhakmem.so.0
 ./lib/arch/libhakmem.so.0.x
 ./lib/arch/pkgconfig/hakmem.pc
+./share/gdb/auto-load$prefix/lib/arch/libhakmem.so.0.x
 ./share/man/man1/hakmem-run.1
 ./share/man/man3/hakmem.3"
 check_equal no_placeholder_remains "$(grep -rIlE '@[A-Z_]+@' "$place/bin" "$place/lib" "$place/share")" ""
