@@ -24,7 +24,7 @@ package() { echo "$1"_*.deb; }
 
 # ---- Files -------------------------------------------------------------------------------------------
 
-triplet=$(cd "/usr/lib" && dpkg-architecture -q DEB_HOST_MULTIARCH)
+triplet=$(dpkg-architecture -q DEB_HOST_MULTIARCH)
 for name in $packages; do
     check "${name}_unpacks" dpkg-deb -x "$(package "$name")" all
 done
@@ -52,7 +52,8 @@ check_equal the_debug_information_is_a_package_of_its_own \
     "$(readelf -SW all/usr/lib/*/libhakmem.* | grep -c '\.debug_info')" 0
 
 if installed lintian; then
-    check_equal lintian_finds_no_error_and_no_warning "$(lintian --allow-root ./*.changes 2>&1 | grep '^[EW]:')" ""
+    check_equal lintian_finds_no_error_and_no_warning \
+        "$(lintian --allow-root ./*.changes 2>&1 | grep '^[EW]:')" ""
 else
     skip lintian_finds_no_error_and_no_warning "not installed: lintian"
 fi

@@ -11,8 +11,9 @@ prefix="/opt/hak mem" stage=$scratch/stage
 place=$stage$prefix
 built=${TEST_BUILD#"$TEST_ROOT"/}
 # -o prevents a rebuild, because other tests are using these files.
+built_files=(-o "$built/libhakmem.a" -o "$built/libhakmem.so" -o "$built/hakmem-run")
 make_quietly() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" -o "$built/hakmem-run" PREFIX="$prefix" \
+    make --no-print-directory -s "${built_files[@]}" PREFIX="$prefix" \
         LIBDIR="$prefix/lib/arch" DESTDIR="$stage" "$@"
 }
 check install make_quietly install
@@ -55,7 +56,7 @@ fi
 
 own="$scratch/own place"
 install_there() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" -o "$built/hakmem-run" PREFIX="$own" install 2>&1
+    make --no-print-directory -s "${built_files[@]}" PREFIX="$own" install 2>&1
 }
 notes=$(install_there)
 check_match a_folder_that_the_loader_does_not_search_is_named "$notes" "LD_LIBRARY_PATH=$own/lib,"

@@ -23,7 +23,8 @@ refused() {
 # ---- The program ------------------------------------------------------------------------------------
 
 check_match the_program_runs_on_hakmem "$("$run" --stats true 2>&1)" '^ +[0-9]+  Bytes in live blocks$'
-check_equal the_program_gets_its_arguments "$("$run" --stats=0 -- printf '<%s>' --stats 'a b' '' --)" '<--stats><a b><><-->'
+check_equal the_program_gets_its_arguments \
+    "$("$run" --stats=0 -- printf '<%s>' --stats 'a b' '' --)" '<--stats><a b><><-->'
 check_equal the_double_dash_may_be_left_out "$("$run" --stats=0 printf '<%s>' --stats)" '<--stats>'
 "$run" sh -c 'exit 7'
 check_equal the_status_is_that_of_the_program $? 7
@@ -47,7 +48,8 @@ check_equal an_option_replaces_the_variable "$(HAKMEM_HEAPS=3 HAKMEM_PREWARM=tin
 refused an_unknown_option_is_refused '--purge-delay: there is no such option' --purge-delay=1 -- echo started
 refused a_short_option_is_refused '-s: there is no such option' -s -- echo started
 refused a_value_that_is_missing_is_refused '--heaps: needs a value: 0 to 256' --heaps echo started
-refused a_value_out_of_range_is_refused '--heaps=257: not a value of --heaps: 0 to 256' --heaps=257 echo started
+refused a_value_out_of_range_is_refused '--heaps=257: not a value of --heaps: 0 to 256' \
+    --heaps=257 echo started
 refused a_second_line_of_a_value_is_refused '--heaps=1' $'--heaps=1\n2' echo started
 refused no_program_is_refused 'no program' --stats
 refused no_arguments_are_refused 'no program'
@@ -79,15 +81,21 @@ differences() {
     done
 }
 
-sizes=(0 1 08 200M 1.5G 64KiB 64kb 64kiB 1T 0.5k 1.1234567M 1.123456M .5M 1.M 1..5M 1.5.5M 1.5 M 5X 5Mi 5MIB 5MBx
-    0% 100% 101% 50%% % 1.5% 9223372036854775807 9223372036854775808 8388607T 8388606T 8388608T 99999999999999999999)
+huge=99999999999999999999
+sizes=(0 1 08 200M 1.5G 64KiB 64kb 64kiB 1T 0.5k 1.1234567M 1.123456M .5M 1.M 1..5M 1.5.5M 1.5 M 5X
+    5Mi 5MIB 5MBx 0% 100% 101% 50%% % 1.5% 8388606T 8388607T 8388608T
+    9223372036854775807 9223372036854775808 "$huge")
 while IFS=$'\t' read -r name values _; do
     case $values in
     bytes*) candidates=("${sizes[@]}") ;;
-    *' to '*) candidates=("${values% to *}" "${values#* to }" "${values#* to }0" 007 1.5 -1 +1 1x 99999999999999999999) ;;
+    *' to '*)
+        least=${values% to *} most=${values#* to }
+        candidates=("$least" "$most" "${most}0" 007 1.5 -1 +1 1x "$huge")
+        ;;
     *) candidates=("${values%%|*}" "${values##*|}" "${values%%|*}x" "$values" '*' no_such) ;;
     esac
-    check_equal "the_library_accepts_the_same_values_of_$name" "$(differences "$name" "${candidates[@]}" '' ' ')" ""
+    check_equal "the_library_accepts_the_same_values_of_$name" \
+        "$(differences "$name" "${candidates[@]}" '' ' ')" ""
 done < <("$TEST_ROOT/c/tools/options" table | grep -v $'\ta text of')
 
 # ---- An option of another kind, such as a later version may have -------------------------------------

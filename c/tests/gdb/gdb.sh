@@ -44,8 +44,10 @@ if ! grep -q 'Breakpoint 1, stop' <<<"$live"; then
 fi
 
 # part NAME: prints the output for one block.
-part() { awk -v name="== $1" '$0 == name { inside = 1; next } /^== / { inside = 0 } inside' <<<"$output"; }
-# address NAME INDEX: an address that gdb prints itself.
+part() {
+    awk -v name="== $1" '$0 == name { inside = 1; next } /^== / { inside = 0 } inside' <<<"$output"
+}
+# The addresses, as gdb prints them.
 mapfile -t small < <(sed -n 's/^\$1 = {\(.*\)}/\1/p' <<<"$live" | tr -d ' ' | tr ',' '\n')
 mapfile -t large < <(sed -n 's/^\$2 = {\(.*\)}/\1/p' <<<"$live" | tr -d ' ' | tr ',' '\n')
 
@@ -69,7 +71,8 @@ shows() {
     check_match "a_cached_block_is_shown_$1" "$(part 'small[2]')" '^state +free, in the cache of thread [1-9]'
     check_match "a_free_block_is_shown_$1" "$(part trimmed)" '^state +free$'
     check_match "a_block_that_keeps_a_slab_is_shown_$1" "$(part alone)" '^state +allocated$'
-    check_match "blocks_in_a_transfer_cache_are_shown_$1" "$(part freed)" '^state +free, in the transfer cache of CPU'
+    check_match "blocks_in_a_transfer_cache_are_shown_$1" "$(part freed)" \
+        '^state +free, in the transfer cache of CPU'
 
     check_match "a_large_block_is_shown_$1" "$(part granules)" "^block +${large[0]}, 401408 bytes$"
     check_match "it_is_allocated_$1" "$(part granules)" '^state +allocated$'
@@ -77,7 +80,8 @@ shows() {
     check_match "an_address_in_the_middle_of_it_is_shown_$1" "$(part '(char *)mapping + 3000000')" \
         "^address +3000000 bytes after"
     check_match "a_cached_large_block_is_shown_$1" "$(part retired)" '^state +free, in the cache of thread'
-    check_match "a_cached_extent_is_shown_$1" "$(part returned)" '^block +none, the address is in a cached extent$'
+    check_match "a_cached_extent_is_shown_$1" "$(part returned)" \
+        '^block +none, the address is in a cached extent$'
     check_match "an_address_of_another_kind_is_shown_$1" "$(part '&freed')" 'not in a block of hakmem'
 
     check_match "the_commands_end_$1" "$output" '^== end$'
@@ -97,7 +101,7 @@ output=$(gdb -nx -batch -ex 'set pagination off' -ex "source $script" -ex "sourc
     "$scratch/program" "$scratch/core" 2>&1)
 shows in_a_core_dump
 
-# ---- Without what it needs -----------------------------------------------------------------------------
+# ---- Without debug information, or without hakmem -----------------------------------------------
 
 strip --strip-debug "$scratch/program" -o "$scratch/stripped"
 check_match debug_information_that_is_missing_is_named \
