@@ -17,9 +17,11 @@ LDFLAGS ?=
 
 PREFIX ?= /usr/local
 DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 
 DEBUG ?=
 SANITIZE ?=
@@ -60,7 +62,7 @@ SHARED := $(BUILD)/libhakmem.so.$(VERSION)
 # and hak_* only.
 ifeq ($(SANITIZE),)
 HK_CPPFLAGS += -DHAK_OVERRIDE
-LIBS := $(ARCHIVE) $(BUILD)/libhakmem.so
+LIBS := $(ARCHIVE) $(BUILD)/libhakmem.so $(BUILD)/hakmem-run
 else
 LIBS := $(ARCHIVE)
 endif
@@ -122,6 +124,13 @@ $(SONAME): $(SHARED)
 $(BUILD)/libhakmem.so: $(SONAME)
 	$(Q)ln -sf $(<F) $@
 
+# In the build folder, hakmem-run is beside the library. `make install` replaces that place.
+$(BUILD)/hakmem-run: c/packaging/hakmem-run.in c/src/core/options.def c/tools/options $(HEADER)
+	@mkdir -p $(@D)
+	$(Q)c/tools/options table | sed -e 's|@VERSION@|$(VERSION)|' -e 's|@MAJOR@|$(MAJOR)|' \
+	    -e '/^@OPTIONS@$$/{r /dev/stdin' -e 'd;}' $< > $@
+	@chmod 755 $@
+
 -include $(OBJECT:.o=.d) $(SHARED_OBJECT:.o=.d)
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
@@ -165,8 +174,13 @@ format-check:
 
 CMAKEDIR := $(LIBDIR)/cmake/hakmem
 PKGCONFIGDIR := $(LIBDIR)/pkgconfig
-# The CMake file finds the header from its own place, so that an installed tree can be moved.
+# The CMake file finds the header from its own place, and hakmem-run the library, so that an installed
+# tree can be moved.
 INCLUDE_FROM_CMAKE = $(shell realpath -ms --relative-to='$(CMAKEDIR)' '$(INCLUDEDIR)')
+# gdb loads the script with a library of this path, if it searches DATADIR (/usr/share).
+GDBDIR = $(DATADIR)/gdb/auto-load$(LIBDIR)
+GDB_SCRIPT = $(GDBDIR)/$(notdir $(SHARED))-gdb.py
+LIBDIR_FROM_BINDIR = $(shell realpath -ms --relative-to='$(BINDIR)' '$(LIBDIR)')
 CONFIGURE = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g' -e 's|@PREFIX@|$(PREFIX)|g' \
                 -e 's|@LIBDIR@|$(LIBDIR)|g' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' \
                 -e 's|@INCLUDE_FROM_CMAKE@|$(INCLUDE_FROM_CMAKE)|g'
@@ -175,7 +189,8 @@ CONFIGURE = sed -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g' -e 's|@P
 install: libs
 	$(call say,INSTALL,$(DESTDIR)$(PREFIX))
 	$(Q)install -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
-	    '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(MANDIR)/man3'
+	    '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man1' \
+	    '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(GDBDIR)'
 	$(Q)install -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/hakmem.h'
 	$(Q)install -m 644 $(ARCHIVE) '$(DESTDIR)$(LIBDIR)/libhakmem.a'
 	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))'
@@ -186,17 +201,41 @@ install: libs
 	$(Q)$(CONFIGURE) c/packaging/hakmemConfigVersion.cmake.in > \
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)$(CONFIGURE) c/packaging/hakmem.3.in | c/tools/man_page > '$(DESTDIR)$(MANDIR)/man3/hakmem.3'
+	$(Q)$(CONFIGURE) c/packaging/hakmem-run.1.in | c/tools/man_page > \
+	    '$(DESTDIR)$(MANDIR)/man1/hakmem-run.1'
+	$(Q)sed 's|^library_folder=.*|library_folder="$(LIBDIR_FROM_BINDIR)"|' $(BUILD)/hakmem-run > \
+	    '$(DESTDIR)$(BINDIR)/hakmem-run'
+	$(Q)chmod 755 '$(DESTDIR)$(BINDIR)/hakmem-run'
+	$(Q)install -m 644 c/tools/gdb/hakmem-gdb.py '$(DESTDIR)$(GDB_SCRIPT)'
 	@# Files below DESTDIR are not where programs will look for them.
 	$(Q)test -n '$(DESTDIR)' || c/tools/install_notes '$(LIBDIR)' '$(notdir $(SONAME))'
 
 uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
 	$(Q)rm -f '$(DESTDIR)$(INCLUDEDIR)/hakmem.h' '$(DESTDIR)$(MANDIR)/man3/hakmem.3' \
+	    '$(DESTDIR)$(BINDIR)/hakmem-run' '$(DESTDIR)$(MANDIR)/man1/hakmem-run.1' \
+	    '$(DESTDIR)$(GDB_SCRIPT)' \
 	    '$(DESTDIR)$(LIBDIR)/libhakmem.a' '$(DESTDIR)$(LIBDIR)/libhakmem.so' \
 	    '$(DESTDIR)$(LIBDIR)/$(notdir $(SONAME))' '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))' \
 	    '$(DESTDIR)$(PKGCONFIGDIR)/hakmem.pc' '$(DESTDIR)$(CMAKEDIR)/hakmemConfig.cmake' \
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)rmdir '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || true
+
+# ---- Packages ---------------------------------------------------------------------------------------
+
+DEB := build/deb
+DEB_SOURCES = $(DEB)/hakmem-$(VERSION)
+
+# Only the sources are copied. MAKEFLAGS would pass the variables of this make on to that of the packages.
+.PHONY: deb
+deb:
+	$(call need,dpkg-buildpackage,install dpkg-dev and debhelper)
+	$(call say,DEB,$(DEB))
+	$(Q)rm -rf '$(DEB)' && mkdir -p '$(DEB_SOURCES)'
+	$(Q)tar -cf - --exclude=./build --exclude=./target --exclude=./.git . | tar -xf - -C '$(DEB_SOURCES)'
+	$(Q)cp -r c/packaging/debian '$(DEB_SOURCES)'
+	$(Q)cd '$(DEB_SOURCES)' && env -u MAKEFLAGS dpkg-buildpackage -b -us -uc $(if $(V),,>../log 2>&1) || \
+	    { tail -n 40 ../log >&2; exit 1; }
 
 # ---- The rest ---------------------------------------------------------------------------------------
 
@@ -209,7 +248,7 @@ print-flags:
 	@echo '$(COMPILE_FLAGS)'
 
 help:
-	@echo 'make              the libraries: build/libhakmem.a, build/libhakmem.so'
+	@echo 'make              build/libhakmem.a, build/libhakmem.so, build/hakmem-run'
 	@echo 'make all          the libraries and the Rust crates'
 	@echo 'make demo         a service, a C program and a preloaded program: before and after'
 	@echo 'make test         all tests; ends in "N passed, N failed"'
@@ -221,8 +260,9 @@ help:
 	@echo 'make memory       resident memory over time, beside other allocators; a page in build/'
 	@echo 'make compare      time and memory beside other allocators, 45 minutes; a page in build/'
 	@echo 'make peers        builds the other allocators of the comparison, from their crates'
-	@echo 'make install      to PREFIX ($(PREFIX)); also LIBDIR, INCLUDEDIR, MANDIR, DESTDIR'
+	@echo 'make install      to PREFIX ($(PREFIX)); also BINDIR, LIBDIR, INCLUDEDIR, DATADIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
+	@echo 'make deb          packages for Debian, in build/deb'
 	@echo 'make docs         puts the options and statistics into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make clean        removes build/ and target/'

@@ -11,15 +11,17 @@ prefix="/opt/hak mem" stage=$scratch/stage
 place=$stage$prefix
 built=${TEST_BUILD#"$TEST_ROOT"/}
 # -o prevents a rebuild, because other tests are using these files.
+built_files=(-o "$built/libhakmem.a" -o "$built/libhakmem.so" -o "$built/hakmem-run")
 make_quietly() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$prefix" \
+    make --no-print-directory -s "${built_files[@]}" PREFIX="$prefix" \
         LIBDIR="$prefix/lib/arch" DESTDIR="$stage" "$@"
 }
 check install make_quietly install
 
 check_equal installed_files \
     "$(cd "$place" && find . -type f -o -type l | sort | sed 's|\.so\.0\..*|.so.0.x|')" \
-    "./include/hakmem.h
+    "./bin/hakmem-run
+./include/hakmem.h
 ./lib/arch/cmake/hakmem/hakmemConfig.cmake
 ./lib/arch/cmake/hakmem/hakmemConfigVersion.cmake
 ./lib/arch/libhakmem.a
@@ -27,8 +29,10 @@ check_equal installed_files \
 ./lib/arch/libhakmem.so.0
 ./lib/arch/libhakmem.so.0.x
 ./lib/arch/pkgconfig/hakmem.pc
+./share/gdb/auto-load$prefix/lib/arch/libhakmem.so.0.x
+./share/man/man1/hakmem-run.1
 ./share/man/man3/hakmem.3"
-check_equal no_placeholder_remains "$(grep -rIl '@[A-Z]' "$place/lib" "$place/share")" ""
+check_equal no_placeholder_remains "$(grep -rIlE '@[A-Z_]+@' "$place/bin" "$place/lib" "$place/share")" ""
 
 # A program that succeeds only if its malloc is hakmem's.
 cp c/tests/build/consumer/program.c "$scratch/"
@@ -52,7 +56,7 @@ fi
 
 own="$scratch/own place"
 install_there() {
-    make --no-print-directory -s -o "$built/libhakmem.a" -o "$built/libhakmem.so" PREFIX="$own" install 2>&1
+    make --no-print-directory -s "${built_files[@]}" PREFIX="$own" install 2>&1
 }
 notes=$(install_there)
 check_match a_folder_that_the_loader_does_not_search_is_named "$notes" "LD_LIBRARY_PATH=$own/lib,"
@@ -64,6 +68,13 @@ if installed pkg-config; then
         "$(env "$(grep -o 'LD_LIBRARY_PATH=[^,]*' <<<"$notes")" "$scratch/noted" 2>&1)" ours
 fi
 check_equal a_staged_installation_prints_no_notes "$(make_quietly install 2>&1 | grep "^hakmem:")" ""
+
+check_match the_installed_hakmem_run_names_a_path_that_it_cannot_preload \
+    "$("$own/bin/hakmem-run" true 2>&1)" "^hakmem-run: $(readlink -f "$own")/lib/libhakmem.so.0: .*space"
+mv "$own" "$scratch/moved"
+check_match hakmem_run_works_in_a_tree_that_was_moved \
+    "$("$scratch/moved/bin/hakmem-run" --stats true 2>&1)" '^hakmem [0-9.]+$'
+mv "$scratch/moved" "$own"
 
 # With an ldconfig that searches the folder but has not been run since the installation.
 mkdir "$scratch/bin"
@@ -109,16 +120,16 @@ else
 fi
 
 if installed man; then
-    check_equal manual_renders_without_warnings \
-        "$(MANWIDTH=100 man --warnings -E UTF-8 -l "$place/share/man/man3/hakmem.3" 2>&1 >/dev/null)" ""
+    check_equal manuals_render_without_warnings \
+        "$(MANWIDTH=100 man --warnings -E UTF-8 -l "$place"/share/man/*/* 2>&1 >/dev/null)" ""
 else
     skip manual "not installed"
 fi
 if installed mandoc; then
-    check_equal mandoc_finds_no_fault_in_the_manual \
-        "$(mandoc -T lint -W warning "$place/share/man/man3/hakmem.3" 2>&1)" ""
+    check_equal mandoc_finds_no_fault_in_the_manuals \
+        "$(mandoc -T lint -W warning "$place"/share/man/*/* 2>&1)" ""
 else
-    skip mandoc_finds_no_fault_in_the_manual "not installed: mandoc"
+    skip mandoc_finds_no_fault_in_the_manuals "not installed: mandoc"
 fi
 
 # The exports of the shared library: the interface, the C library's functions, C++'s operators.

@@ -1,4 +1,4 @@
-# scripts.sh - all shell scripts pass shellcheck.
+# scripts.sh - all shell scripts and the recipes of packages pass shellcheck.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # needs: shellcheck
@@ -25,5 +25,15 @@ done
 for script in "${tests[@]}"; do
     passes "$script" --shell=bash
 done
+
+# These files define variables and functions for the programs that read them, in the shells of these.
+recipe() {
+    check "$1_parses" "$2" -n "$1"
+    passes "$1" --shell="$2" --exclude=SC2034,SC2154,SC2164
+    check_match "$1_has_this_version" "$(<"$1")" "^pkgver=$version\$"
+}
+version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
+recipe c/packaging/arch/PKGBUILD bash
+recipe c/packaging/alpine/APKBUILD sh
 
 finish

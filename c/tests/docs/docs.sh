@@ -52,6 +52,14 @@ check_equal manual_names_every_option \
 check_equal manual_names_every_statistic \
     "$(c/tools/statistics names stats | missing "$manual")" ""
 
+recipes=$(<c/docs/recipes.md)
+check_equal the_recipes_name_options_that_exist \
+    "$(grep -oE 'HAKMEM_[A-Z_]+|hakmem-run[^`]* -- ' <<<"$recipes" |
+        grep -oE 'HAKMEM_[A-Z_]+|--[a-z-]+' | sed 's/^HAKMEM_//; s/^--//' | tr 'A-Z-' 'a-z_' | sort -u |
+        comm -23 - <(c/tools/options table | cut -f 1 | sort))" ""
+check_equal the_recipes_set_several_options \
+    "$( (($(grep -c 'HAKMEM_\|hakmem-run --' <<<"$recipes") > 10)) && echo yes)" yes
+
 # All link targets within this project exist.
 check_equal links_of_documents_lead_somewhere "$(
     for document in ./*.md c/docs/*.md c/src/*.md */README.md */*/README.md; do
