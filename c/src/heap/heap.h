@@ -79,8 +79,8 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
 void hk_heap_give_one(const char *function, size_t class, void *block);
 
 /* Extends a block in place into the free granules after it. The block must be alone in its slab, as
- * the blocks of the largest classes are, and not sampled. It becomes a block of `new_class`, or a large block of
- * `size` bytes. If that is impossible, returns false and changes nothing. */
+ * the blocks of the largest classes are, and not sampled. It becomes a block of `new_class`, or a
+ * large block of `size` bytes. If that is impossible, returns false and changes nothing. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
 /* The state of the block at an address, read from its slab under the lock. HK_SLAB_DONE means that

@@ -2,11 +2,13 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the options profile, profile_rate, profile_file and profile_signal. A profile starts with
- * the process, and is written to a file at its exit, and whenever a signal arrives. The handler of the
- * signal only wakes a thread of our own, which writes the file.
- * Owns: the thread, the number of the next file. Threads: the constructor, the destructor, and its own.
- * Boundary: profile/profile, profile/write, hk_os_create_file, hk_os_handle_signal, hk_os_start_thread.
+ * What it is: the options profile, profile_rate, profile_file and profile_signal. A profile starts
+ * with the process, and is written to a file at its exit, and whenever a signal arrives. The
+ * handler of the signal only wakes a thread of our own, which writes the file.
+ * Owns: the thread, the number of the next file. Threads: the constructor, the destructor, and its
+ * own.
+ * Boundary: profile/profile, profile/write, hk_os_create_file, hk_os_handle_signal,
+ * hk_os_start_thread.
  */
 #ifndef HK_PROFILE_DUMP_H
 #define HK_PROFILE_DUMP_H

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a buffer in front of a function of the program. It lies on the stack, which may be small.
- * Owns: nothing. Threads: an output belongs to its caller. Boundary: the function of the program, which
- * is called without any lock held.
+ * What it is: a buffer in front of a function of the program. It lies on the stack, which may be
+ * small.
+ * Owns: nothing. Threads: an output belongs to its caller. Boundary: the function of the program,
+ * which is called without any lock held.
  */
 #ifndef HK_PROFILE_OUTPUT_H
 #define HK_PROFILE_OUTPUT_H

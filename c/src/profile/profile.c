@@ -124,8 +124,8 @@ static uint32_t profile_index(const struct hk_span *span, const void *block) {
     return index;
 }
 
-/* relaxed: acquired with the number of the watch. If there is another profile by now, it has another
- * number. */
+/* relaxed: acquired with the number of the watch. If there is another profile by now, it has
+ * another number. */
 static void profile_record(struct hk_span *span, uint32_t index,
                            const struct hk_allocation *allocation) {
     hk_samples_add(hk_span_sample(span, index), allocation, hk_load_relaxed(&profile.mean));

@@ -3,11 +3,11 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a profile that can be started and stopped at any time. While it runs, all threads are
- * watched (thread/watch), and a sample of the allocations is recorded with their stacks. Sampled small
- * blocks come from a heap of their own, and sampled large blocks are marked in their spans, so that
- * every later free of them comes here, also after the end of the profile.
- * Owns: the settings of the profile. Threads: any, no lock held. Takes PROFILE, and the locks of the
- * modules below.
+ * watched (thread/watch), and a sample of the allocations is recorded with their stacks. Sampled
+ * small blocks come from a heap of their own, and sampled large blocks are marked in their spans,
+ * so that every later free of them comes here, also after the end of the profile.
+ * Owns: the settings of the profile. Threads: any, no lock held. Takes PROFILE, and the locks of
+ * the modules below.
  * Boundary: profile/samples, profile/sampler, thread/watch, thread/slow, heap/heap, hk_os_unwind.
  */
 #ifndef HK_PROFILE_PROFILE_H
@@ -20,8 +20,8 @@ enum { HK_PROFILE_MEAN = 512 << 10 }; /* default bytes between two samples */
 
 enum hk_unwinder { HK_UNWINDER_TABLES, HK_UNWINDER_FRAME_POINTERS };
 
-/* Starts a profile, and discards the samples of the last one. Returns 0, EALREADY if a profile runs,
- * or ENOMEM. */
+/* Starts a profile, and discards the samples of the last one. Returns 0, EALREADY if a profile
+ * runs, or ENOMEM. */
 HK_COLD int hk_profile_start(uint64_t mean, enum hk_unwinder unwinder);
 
 /* Stops the profile. Its samples stay, and frees of sampled blocks still count. */
@@ -41,15 +41,16 @@ HK_FAST bool hk_profile_count(size_t size) {
            hk_unlikely(hk_sampler_count(&hk_sampler, size));
 }
 
-/* Allocates a sampled block. Its start is NULL if the allocation is not a sample, or if out of memory.
- * `frame` is the frame of a function that the program called. */
+/* Allocates a sampled block. Its start is NULL if the allocation is not a sample, or if out of
+ * memory. `frame` is the frame of a function that the program called. */
 HK_COLD struct hk_block hk_profile_sample(size_t class, size_t size, size_t align,
                                           const void *frame);
 
 /* Frees a sampled block of a span, on behalf of `function`. */
 HK_COLD void hk_profile_free(const char *function, struct hk_span *span, void *block);
 
-/* Enclose the resizing of a large block. It counts as a free and as an allocation of `size` bytes. */
+/* Enclose the resizing of a large block. It counts as a free and as an allocation of `size` bytes.
+ * */
 void hk_profile_resize_begin(struct hk_span *span);
 void hk_profile_resize_end(struct hk_span *span, size_t size, const void *frame);
 

@@ -128,8 +128,8 @@ void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64
 }
 
 void hk_samples_remove(void **place) {
-    /* acquire: one of two threads that free the block gets the sample. It pairs with the way in which
-     * the program passed the block on. */
+    /* acquire: one of two threads that free the block gets the sample. It pairs with the way in
+     * which the program passed the block on. */
     struct sample *sample = hk_swap_acquire(place, NULL);
     if (sample == NULL)
         return;

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a record for each live sampled block, and one for each distinct stack, with the sums of
- * its samples. A block leads to its sample, and the sample to its stack. A sample of an earlier profile
- * stays until its block is freed, but no longer counts.
+ * What it is: a record for each live sampled block, and one for each distinct stack, with the sums
+ * of its samples. A block leads to its sample, and the sample to its stack. A sample of an earlier
+ * profile stays until its block is freed, but no longer counts.
  * Owns: the records, in metadata. Threads: any. Takes SAMPLES. Boundary: core/meta.
  */
 #ifndef HK_PROFILE_SAMPLES_H
@@ -15,8 +15,8 @@
 
 enum { HK_STACK_FRAMES = 64 };
 
-/* The values of a stack. The first two are sums since the start of the profile, and the others are of
- * live blocks. */
+/* The values of a stack. The first two are sums since the start of the profile, and the others are
+ * of live blocks. */
 enum hk_value {
     HK_VALUE_ALLOC_OBJECTS, /* in units of 1 / HK_SAMPLER_ONE, like the other objects */
     HK_VALUE_ALLOC_SPACE,

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: all stacks with their values, and the loaded modules, in a mapping of their own. A writer
- * calls the program, which may allocate, free, and even start another profile meanwhile.
+ * What it is: all stacks with their values, and the loaded modules, in a mapping of their own. A
+ * writer calls the program, which may allocate, free, and even start another profile meanwhile.
  * Owns: the mapping. Threads: a snapshot belongs to its caller. No lock held. Takes SAMPLES.
  * Boundary: profile/samples, core/usage, hk_os_map_guarded, hk_os_modules.
  */

@@ -2,9 +2,10 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: three forms. Collapsed stacks are lines for flame graphs. The largest sites and the live
- * blocks are for people.
- * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/output, hk_os_symbol.
+ * What it is: three forms. Collapsed stacks are lines for flame graphs. The largest sites and the
+ * live blocks are for people.
+ * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/output,
+ * hk_os_symbol.
  */
 #ifndef HK_PROFILE_TEXT_H
 #define HK_PROFILE_TEXT_H

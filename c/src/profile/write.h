@@ -3,7 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: the choice of a writer.
- * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/pprof, profile/text.
+ * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/pprof,
+ * profile/text.
  */
 #ifndef HK_PROFILE_WRITE_H
 #define HK_PROFILE_WRITE_H

@@ -35,8 +35,8 @@ struct hk_heap *hk_thread_sampled_heap(void);
 /* The number of threads with a cache in this process. */
 uint32_t hk_thread_count(void);
 
-/* Adds a cache to the list, gives it a heap, and makes it the calling thread's own. Returns false if
- * out of memory. */
+/* Adds a cache to the list, gives it a heap, and makes it the calling thread's own. Returns false
+ * if out of memory. */
 bool hk_threads_attach(struct hk_thread *thread);
 
 void hk_threads_unlink(struct hk_thread *thread);

@@ -1,4 +1,5 @@
-/* profile/contract.c - heap profiles. With the rate 1 every block is a sample, so all numbers are exact.
+/* profile/contract.c - heap profiles. With the rate 1 every block is a sample, so all numbers are
+ * exact.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
