@@ -170,8 +170,8 @@ struct hak_option_info {
 };
 
 /* Fills the first `info_bytes` bytes of *info for the option `index` (0, 1, ...). Pass
- * sizeof(struct hak_option_info). New fields are only added at the end. Fields that the library does
- * not know are set to zero. Returns 0, or ENOENT when there is no such option. */
+ * sizeof(struct hak_option_info). New fields are only added at the end. Fields that the library
+ * does not know are set to zero. Returns 0, or ENOENT when there is no such option. */
 HAK_API int hak_option_info(unsigned index, struct hak_option_info *info,
                             size_t info_bytes) HAK_NOEXCEPT;
 
@@ -241,9 +241,9 @@ HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
                             size_t stats_bytes) HAK_NOEXCEPT;
 
 /* Fills the array `stats` for the classes 1, 2, ..., at most `count` of them, from one snapshot. An
- * element has `stats_bytes` bytes, so pass sizeof(struct hak_class_stats), and its fields are filled
- * as by hak_class_stats. Returns the number of all classes, also when the array is shorter. With
- * `count` 0, `stats` may be NULL. */
+ * element has `stats_bytes` bytes, so pass sizeof(struct hak_class_stats), and its fields are
+ * filled as by hak_class_stats. Returns the number of all classes, also when the array is shorter.
+ * With `count` 0, `stats` may be NULL. */
 HAK_API size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes,
                                    size_t count) HAK_NOEXCEPT;
 
@@ -270,24 +270,26 @@ struct hak_profile_options {
 };
 
 /* Starts a heap profile: from now on, all threads record the stacks of a random sample of their
- * allocations, about one per `rate` allocated bytes. It discards the samples of the last profile, and
- * needs no restart of the program and no option at its start. While no profile runs, it costs nothing.
+ * allocations, about one per `rate` allocated bytes. It discards the samples of the last profile,
+ * and needs no restart of the program and no option at its start. While no profile runs, it costs
+ * nothing.
  *
- * Reads the first `options_bytes` bytes of *options. Pass sizeof(struct hak_profile_options). NULL gives
- * the defaults. Returns 0, EALREADY if a profile is running, or ENOMEM. The first call may allocate, and
- * open the library of the unwinder. A forked child continues with a copy of the profile. */
+ * Reads the first `options_bytes` bytes of *options. Pass sizeof(struct hak_profile_options). NULL
+ * gives the defaults. Returns 0, EALREADY if a profile is running, or ENOMEM. The first call may
+ * allocate, and open the library of the unwinder. A forked child continues with a copy of the
+ * profile. */
 HAK_API int hak_profile_start(const struct hak_profile_options *options,
                               size_t options_bytes) HAK_NOEXCEPT;
 
-/* Stops the profile. Does nothing if none is running. The samples stay until the next start. Frees of
- * sampled blocks still count, so the blocks in use are always current. */
+/* Stops the profile. Does nothing if none is running. The samples stay until the next start. Frees
+ * of sampled blocks still count, so the blocks in use are always current. */
 HAK_API void hak_profile_stop(void) HAK_NOEXCEPT;
 
 /* Returns 1 while a profile is running, and 0 otherwise. */
 HAK_API int hak_profile_is_running(void) HAK_NOEXCEPT;
 
-/* All formats estimate all blocks that were allocated since the start of the profile, from the sample.
- * Bytes are those that the program requested. */
+/* All formats estimate all blocks that were allocated since the start of the profile, from the
+ * sample. Bytes are those that the program requested. */
 enum hak_profile_format {
     HAK_PROFILE_PPROF = 0,     /* protobuf of pprof, not compressed: alloc_objects, alloc_space,
                                   inuse_objects and inuse_space of each stack */
@@ -296,9 +298,9 @@ enum hak_profile_format {
     HAK_PROFILE_LEAKS = 3 /* all stacks with blocks in use, and the build IDs of their modules */
 };
 
-/* Writes the profile that is running, or was stopped last, through `write`, in pieces, or to standard
- * error if `write` is NULL. It is gathered first, and no lock is held while `write` runs. Returns 0,
- * EINVAL (no such format), ENODATA (no profile was ever started) or ENOMEM. */
+/* Writes the profile that is running, or was stopped last, through `write`, in pieces, or to
+ * standard error if `write` is NULL. It is gathered first, and no lock is held while `write` runs.
+ * Returns 0, EINVAL (no such format), ENODATA (no profile was ever started) or ENOMEM. */
 HAK_API int hak_profile_write(enum hak_profile_format format,
                               void (*write)(void *arg, const char *text, size_t bytes),
                               void *arg) HAK_NOEXCEPT;
