@@ -12,6 +12,8 @@
 
 #include <hakmem.h>
 
+#include "../base/compiler.h"
+
 HK_COLD void hk_report(enum hak_report_format format,
                        void (*write)(void *arg, const char *, size_t), void *arg);
 

@@ -13,6 +13,8 @@
 #ifndef HK_PROFILE_DUMP_H
 #define HK_PROFILE_DUMP_H
 
+#include "../base/compiler.h"
+
 /* Starts the profile and the thread, if the options say so. Called from the constructor. */
 HK_COLD void hk_dump_start(void);
 

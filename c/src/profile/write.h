@@ -11,6 +11,8 @@
 
 #include <hakmem.h>
 
+#include "../base/compiler.h"
+
 /* The implementation of hak_profile_write. */
 HK_COLD int hk_profile_write(enum hak_profile_format format,
                              void (*write)(void *arg, const char *text, size_t bytes), void *arg);

@@ -12,6 +12,7 @@
 #include "../thread/recover.h"
 #include "../thread/thread.h"
 #include "../thread/threads.h"
+#include "../thread/watch.h"
 #include "../transfer/transfer.h"
 #include "tunables.h"
 
@@ -159,6 +160,7 @@ size_t hk_decay_all(void) {
     struct hk_thread *thread = hk_thread_get();
     hk_recover_vanished();
     hk_threads_ask_trim();
+    hk_watch_once();
 
     if (thread != NULL) {
         hk_tcache_enter(thread);

@@ -172,6 +172,8 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
     hk_bins_rebase(thread, class);
     if (hk_unlikely(!slow_check(thread, function, class, block)))
         return;
+    if (hk_unlikely(hk_cache_get() != &thread->cache)) /* was watched, or asked to trim */
+        slow_tick(thread);
     if (hk_bin_push(&thread->cache.bins[class], block)) /* HK_CHECKS_FAST, or pre-warmed just now */
         return;
 

@@ -21,15 +21,25 @@ static void watch_switch_locked(struct hk_thread *thread) {
         hk_cas_relaxed(thread->place, &own, hk_tcache_watched());
 }
 
+static void watch_switch_all_locked(void) {
+    for (struct hk_thread *thread = hk_threads.first; thread != NULL; thread = thread->next)
+        watch_switch_locked(thread);
+}
+
 void hk_watch_set(enum hk_watcher watcher, uint32_t number) {
     unsigned shift = (unsigned)watcher * HK_WATCH_BITS;
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     uint64_t others = hk_watch & ~((uint64_t)UINT32_MAX << shift);
     /* release: publishes the settings of the watch. It pairs with hk_watch_number_acquire. */
     hk_store_release(&hk_watch, others | (uint64_t)number << shift);
-    for (struct hk_thread *thread = hk_threads.first; thread != NULL && number != 0;
-         thread = thread->next)
-        watch_switch_locked(thread);
+    if (number != 0)
+        watch_switch_all_locked();
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+}
+
+void hk_watch_once(void) {
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    watch_switch_all_locked();
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 

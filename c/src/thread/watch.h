@@ -23,6 +23,10 @@
  * Threads are watched while one of the watchers has a number. */
 void hk_watch_set(enum hk_watcher watcher, uint32_t number);
 
+/* Makes the next call of each thread a slow one. The thread then does what it was asked to do, such
+ * as a trim, and returns to its own cache. */
+void hk_watch_once(void);
+
 /* Returns the calling thread to its own cache, unless it is watched again. */
 void hk_watch_leave(struct hk_thread *thread);
 

@@ -94,6 +94,35 @@ TEST_FRESH(other_threads_are_watched_from_their_next_call_on) {
     CHECK_EQ(hk_validate(), 0);
 }
 
+/* Each makes one call after the trim: one an allocation, the other one a free. */
+static void *is_trimmed(void *frees) {
+    void *block = hak_malloc(100);
+    fill_bin();
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    if (frees == NULL)
+        CHECK(hak_malloc(2000) != NULL);
+    else
+        hak_free(block);
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    CHECK_LE(cached(), 1); /* the freed one */
+    return NULL;
+}
+
+TEST_FRESH(a_trim_empties_the_cache_of_each_running_thread_at_its_next_call) {
+    bool frees = true;
+    pthread_barrier_init(&step, NULL, 3);
+    pthread_t allocating = test_thread(is_trimmed, NULL);
+    pthread_t freeing = test_thread(is_trimmed, &frees);
+    pthread_barrier_wait(&step);
+    fake_os.barrier_fails = 1; /* so that no drain empties them before */
+    hak_trim();
+    pthread_barrier_wait(&step);
+    pthread_join(allocating, NULL);
+    pthread_join(freeing, NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
 static void *allocates(void *arg) {
     fill_bin();
     return arg;
