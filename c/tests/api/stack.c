@@ -10,6 +10,7 @@
 // variant: HAKMEM_CHECKS=fast
 // variant: HAKMEM_PURGE_DELAY_MS=0
 // variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_GUARD_RATE=1 HAKMEM_GUARD_SLOTS=5000
 #include <sys/mman.h>
 #include <ucontext.h>
 

@@ -4,7 +4,6 @@
  */
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_PURGE_DELAY_MS=1 HAKMEM_BACKGROUND=always
-// variant: HAKMEM_GUARD_RATE=50 HAKMEM_GUARD_SLOTS=1000
 #include "process.h"
 
 #include <limits.h>
