@@ -147,6 +147,8 @@ docs:
 	$(Q)c/tools/options update
 
 FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
+# clang-format would break the columns of tables, so only the length of their lines is checked.
+TABLES = $(wildcard c/src/*/*.def)
 
 format:
 	$(call need,$(CLANG_FORMAT),install clang-format)
@@ -157,6 +159,7 @@ format:
 format-check:
 	$(call need,$(CLANG_FORMAT),install clang-format)
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+	$(Q)awk 'length > 100 { print FILENAME ":" FNR ": more than 100 columns"; long = 1 } END { exit long }' $(TABLES)
 	$(Q)$(CARGO) fmt --all --check
 	$(Q)$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 
