@@ -141,7 +141,7 @@ demo: libs need-cargo
 
 # ---- Documentation and format -----------------------------------------------------------------------
 
-.PHONY: docs format format-check
+.PHONY: docs format format-check lint
 docs:
 	@mkdir -p build
 	$(Q)c/tools/options update
@@ -162,6 +162,9 @@ format-check:
 	$(Q)awk 'length > 100 { print FILENAME ":" FNR ": more than 100 columns"; long = 1 } END { exit long }' $(TABLES)
 	$(Q)$(CARGO) fmt --all --check
 	$(Q)$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+
+lint:
+	$(Q)c/tools/lint
 
 # ---- Installation -----------------------------------------------------------------------------------
 
@@ -227,6 +230,7 @@ help:
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make docs         puts the options into c/docs/options.md'
 	@echo 'make format       formats C and Rust; format-check only looks'
+	@echo 'make lint         static analysis of the core'
 	@echo 'make clean        removes build/ and target/'
 	@echo ''
 	@echo 'V=1               shows the commands'
