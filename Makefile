@@ -150,13 +150,15 @@ demo: libs need-cargo
 
 # ---- Documentation and format -----------------------------------------------------------------------
 
-.PHONY: docs format format-check
+.PHONY: docs format format-check lint
 docs:
 	@mkdir -p build
 	$(Q)c/tools/options update
 	$(Q)c/tools/statistics update
 
 FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
+# clang-format would break the columns of tables, so only the length of their lines is checked.
+TABLES = $(wildcard c/src/*/*.def)
 
 format:
 	$(call need,$(CLANG_FORMAT),install clang-format)
@@ -167,8 +169,12 @@ format:
 format-check:
 	$(call need,$(CLANG_FORMAT),install clang-format)
 	$(Q)$(CLANG_FORMAT) --dry-run -Werror $(FORMATTED)
+	$(Q)awk 'length > 100 { print FILENAME ":" FNR ": more than 100 columns"; long = 1 } END { exit long }' $(TABLES)
 	$(Q)$(CARGO) fmt --all --check
 	$(Q)$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+
+lint:
+	$(Q)c/tools/lint
 
 # ---- Installation -----------------------------------------------------------------------------------
 
@@ -265,6 +271,7 @@ help:
 	@echo 'make deb          packages for Debian, in build/deb'
 	@echo 'make docs         puts the options and statistics into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
+	@echo 'make lint         static analysis of the core'
 	@echo 'make clean        removes build/ and target/'
 	@echo ''
 	@echo 'V=1               shows the commands'

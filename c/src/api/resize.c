@@ -40,8 +40,10 @@ HK_FAST bool resize_find(const char *function, const void *block, struct resize_
 }
 
 HK_FAST size_t resize_usable(const struct resize_block *found) {
-    return found->class != HK_CLASS_NONE ? hk_classes[found->class].block_bytes
-                                         : found->span->bytes;
+    if (found->class != HK_CLASS_NONE)
+        return hk_classes[found->class].block_bytes;
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only a small block has no span here */
+    return found->span->bytes;
 }
 
 /* Whether it is a guarded block of that size, which has no class. */

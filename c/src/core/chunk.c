@@ -20,7 +20,7 @@ static uint64_t chunk_huge_bytes; /* atomic; bytes of requested huge pages */
 uint64_t hk_chunk_huge_bytes(void) { return hk_stat_get(&chunk_huge_bytes); }
 
 size_t hk_chunk_descriptor_bytes(uint32_t granules) {
-    return sizeof(struct hk_chunk) + 4 * HK_WORDS(granules) * sizeof(uint64_t);
+    return sizeof(struct hk_chunk) + sizeof(uint64_t) * HK_WORDS(granules) * 4;
 }
 
 void hk_chunk_init(struct hk_chunk *chunk, uintptr_t base, uint32_t granules, bool written) {

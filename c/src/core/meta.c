@@ -122,6 +122,8 @@ static char *meta_map(size_t bytes) {
     return region;
 }
 
+/* NOLINTBEGIN(misc-no-recursion): see extents_take in core/extent.c */
+
 /* Takes a region from the cached extents if the OS maps no more memory. It has no guard pages,
  * because these also need mappings. */
 static char *meta_reuse(size_t bytes) {
@@ -166,6 +168,8 @@ void *hk_meta_alloc(size_t bytes) {
     while (block == NULL && meta_grow(meta_order_bytes(order)));
     return block;
 }
+
+/* NOLINTEND(misc-no-recursion) */
 
 void hk_meta_free(void *block, size_t bytes) {
     hk_lock(&meta.lock, HK_RANK_META);

@@ -20,7 +20,7 @@
 
 #define HK_TINY_MAX 1024u
 #define HK_MID_MAX 8192u
-#define HK_CLASS_MAX_BYTES (256u * 1024)
+#define HK_CLASS_MAX_BYTES ((size_t)256 * 1024)
 #define HK_MALLOC_ALIGN 16u /* the alignment that malloc promises */
 #define HK_SLAB_GRANULES_MAX 16u
 

@@ -56,7 +56,8 @@ HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const str
     if (hk_unlikely(offset >= slab->bytes))
         return HK_SLAB_NOT_A_BLOCK;
     *index = hk_class_index(class, (uint32_t)offset);
-    return hk_likely(*index * class->block_bytes == offset) ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
+    uint32_t start = *index * class->block_bytes;
+    return hk_likely(start == offset) ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
 }
 
 /* The state of the block at `index`, without changing anything. HK_SLAB_DONE means allocated. */

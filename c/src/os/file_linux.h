@@ -38,6 +38,7 @@ static inline void os_close(long file) { os_syscall(SYS_close, file); }
 static inline bool os_lines_open(struct os_lines *lines, const char *path, char separator) {
     lines->file = os_open(path);
     lines->at = lines->end = 0;
+    lines->text[0] = 0;
     lines->separator = separator;
     lines->cut_off = false;
     return lines->file >= 0;

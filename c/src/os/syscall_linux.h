@@ -26,8 +26,13 @@ enum {
 /* Up to six arguments, each converted to long. Returns the result, or minus an error number. */
 #define os_syscall(number, ...) os_enter_kernel((number), (const long[6]){__VA_ARGS__})
 
-/* A pointer as an argument. */
+/* A pointer as an argument. Static analysis has to assume that the kernel writes to it. */
+#ifdef __clang_analyzer__
+long os_written(void *memory);
+#define os_address(pointer) os_written((void *)(uintptr_t)(pointer))
+#else
 #define os_address(pointer) ((long)(uintptr_t)(pointer))
+#endif
 
 #if defined(__x86_64__)
 

@@ -306,7 +306,7 @@ static void mapping_read_header(struct hk_os_module *module, const struct mappin
 
 void hk_os_find_modules(const uintptr_t *addresses, size_t count,
                         void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
-    struct os_lines lines;
+    struct os_lines lines = {0};
     struct mapping head = {0}; /* the beginning of the file whose mappings follow */
     struct mapping mapping;
     if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/maps", '\n'))
@@ -324,7 +324,8 @@ void hk_os_find_modules(const uintptr_t *addresses, size_t count,
                                       .start = mapping.start,
                                       .end = mapping.end,
                                       .offset = mapping.offset};
-        if (mapping.path[0] == '/' && memcmp(head.file, mapping.file, sizeof head.file) == 0)
+        if (mapping.path[0] == '/' && head.start != 0 &&
+            memcmp(head.file, mapping.file, sizeof head.file) == 0)
             mapping_read_header(&module, &head);
         visit(arg, &module);
     }

@@ -29,9 +29,9 @@ static struct snapshot_room snapshot_room(void) {
     hk_os_modules(snapshot_count_module, &room);
 
     room.rows = size.stacks + size.stacks / 8 + SNAPSHOT_SLACK;
-    room.frames = size.frames + size.frames / 8 + SNAPSHOT_SLACK * HK_STACK_FRAMES;
+    room.frames = size.frames + size.frames / 8 + (size_t)SNAPSHOT_SLACK * HK_STACK_FRAMES;
     room.modules += SNAPSHOT_SLACK;
-    room.name_bytes += SNAPSHOT_SLACK * SNAPSHOT_SLACK;
+    room.name_bytes += (size_t)SNAPSHOT_SLACK * SNAPSHOT_SLACK;
     return room;
 }
 

@@ -242,6 +242,7 @@ void hk_drain_all(void) {
 
 /* ---- Waiting owners -------------------------------------------------------------------------- */
 
+/* NOLINTNEXTLINE(misc-no-recursion): only if another drain starts meanwhile */
 void hk_tcache_wait(struct hk_thread *thread) {
     if (thread->busy > 1) /* the drain has seen the outer slow call */
         return;

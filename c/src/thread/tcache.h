@@ -88,6 +88,7 @@ void hk_tcache_wait(struct hk_thread *thread);
 
 /* Enclose each use of the calling thread's cache beyond a single pop or push. They may be nested.
  * Between the two, no other thread touches the cache. */
+/* NOLINTNEXTLINE(misc-no-recursion): see hk_tcache_wait */
 static inline void hk_tcache_enter(struct hk_thread *thread) {
     /* relaxed: a barrier in all threads (hk_os_barrier) orders it with the load below */
     hk_store_relaxed(&thread->busy, thread->busy + 1);
