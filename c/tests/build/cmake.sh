@@ -1,7 +1,7 @@
 # cmake.sh - CMake builds hakmem as a part of another project, with the flags of the Makefile.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# needs: cmake make nm readelf
+# needs: cmake ctest make nm readelf
 # timeout: 240
 
 . "$(dirname "$0")/consumer/consumer.sh"
@@ -15,6 +15,23 @@ configure() {
 
 check hakmem_alone_is_configured configure "$TEST_ROOT" "$scratch/alone"
 has_the_flags_of_make the_core_has_the_flags_of_the_makefile "$scratch/alone/compile_commands.json" ''
+
+# ---- CTest -----------------------------------------------------------------------------------------
+
+# registered BUILD: the names of the tests, in order.
+registered() {
+    ctest --test-dir "$1" --show-only | sed -nE 's/^ *Test +#[0-9]+: //p' | sort
+}
+
+check_equal ctest_knows_every_test_file "$(registered "$scratch/alone")" \
+    "$(cd "$TEST_ROOT/c/tests" && printf '%s\n' */*.c */*.cpp */*.sh | sed 's/\.[a-z]*$//' | sort)"
+check hakmem_alone_builds cmake --build "$scratch/alone"
+check_match ctest_runs_a_test_on_the_libraries_of_cmake \
+    "$(ctest --test-dir "$scratch/alone" -V -R '^api/options$' 2>&1)" \
+    '^[0-9]+: ok +api/options: [0-9]+ passed, 0 failed$'
+echo 'not an archive' >"$scratch/alone/libhakmem.a"
+check_match ctest_sees_a_failure "$(ctest --test-dir "$scratch/alone" -R '^api/options$' 2>&1)" \
+    '^0% tests passed, 1 tests failed out of 1$'
 
 # ---- add_subdirectory ------------------------------------------------------------------------------
 
@@ -53,6 +70,7 @@ runs its_program_with_the_archive_runs "$scratch/build/with_archive"
 runs its_program_with_the_shared_library_runs "$scratch/build/with_shared"
 replaces_malloc its_program_without_calls_has_the_archive_s_malloc "$scratch/build/quiet"
 matches_the_library_of_make "$scratch/build/hakmem/libhakmem.so"
+check_equal its_ctest_has_none_of_our_tests "$(registered "$scratch/build")" ''
 
 # ---- FetchContent ----------------------------------------------------------------------------------
 
