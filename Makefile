@@ -135,12 +135,15 @@ $(BUILD)/hakmem-run: c/packaging/hakmem-run.in c/src/core/options.def c/tools/op
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
-.PHONY: test check demo
+.PHONY: test check coverage demo
 test: libs need-cargo
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
 
 check: libs
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' c/tests/run layers/ build/ docs/
+
+coverage:
+	$(Q)c/tools/coverage
 
 include benches/benches.mk
 include fuzz/fuzz.mk
@@ -259,6 +262,7 @@ help:
 	@echo 'make demo         a service, a C program and a preloaded program: before and after'
 	@echo 'make test         all tests; ends in "N passed, N failed"'
 	@echo 'make check        layers, warnings, installation, documentation'
+	@echo 'make coverage     the lines of the core that the C tests execute'
 	@echo 'make fuzz         two fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'

@@ -4,6 +4,7 @@
 
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 #![allow(
     non_camel_case_types,
     reason = "the names are those of the C interface"

@@ -4,6 +4,7 @@
 
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 #[cfg(hakmem_system)]
 extern crate std;

@@ -111,9 +111,10 @@ static bool drain_take(struct hk_thread *thread, size_t class, const struct drai
     void **bound = floor + count;
     void *none = NULL;
 
-    /* relaxed: the barrier orders everything. If the slot is not NULL, the owner popped below the
-     * bound and pushed again. */
-    void **top = hk_load_relaxed(&thread->cache.bins[class].top);
+    /* acquire: the slots, and all uses of their blocks before the frees. It pairs with the release
+     * in hk_bin_set_top. If the slot is not NULL, the owner popped below the bound and pushed
+     * again. */
+    void **top = hk_load_acquire(&thread->cache.bins[class].top);
     if (!drain->passed || top < bound || (top == bound && !drain->whole) ||
         hk_load_relaxed(&bound[-1]) != NULL) {
         /* relaxed: restores the block, unless the owner has pushed another one */

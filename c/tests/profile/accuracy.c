@@ -50,7 +50,8 @@ SITE(13)
 SITE(14)
 SITE(15)
 SITE(16)
-SITE(17) SITE(18) SITE(19)
+SITE(17)
+SITE(18) SITE(19)
 
     static void *(*const functions[SITES])(size_t size) = {
         site_0,  site_1,  site_2,  site_3,  site_4,  site_5,  site_6,  site_7,  site_8,  site_9,

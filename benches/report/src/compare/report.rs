@@ -133,10 +133,17 @@ fn headline(comparison: &Comparison) -> String {
     let reached = times.iter().filter(|ratio| rounded(**ratio) <= GOAL).count();
     let missed = times.iter().filter(|ratio| rounded(**ratio) > LIMIT).count();
     format!(
-        "{HAKMEM} needs {time:.2} of the time of the best peer{memory}, the geometric mean of {} \
-         rows. {reached} rows are at or below {GOAL:.2}, and {missed} are above {LIMIT:.2}.",
-        times.len()
+        "{HAKMEM} needs {time:.2} of the time of the best peer{memory}, the geometric mean of {}. \
+         {} at or below {GOAL:.2}, and {} above {LIMIT:.2}.",
+        count(times.len(), "row", "rows"),
+        count(reached, "row is", "rows are"),
+        count(missed, "is", "are")
     )
+}
+
+/// A number and its words in the singular or in the plural.
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// The chart of all parts: the means of all allocators, relative to the best peer of each row.
@@ -459,7 +466,10 @@ mod tests {
     fn summary_has_a_headline_means_slow_rows_memory_and_failures() {
         let [text, _] = texts(&comparison());
         assert!(text.contains("needs 1.00 of the time of the best peer and 1.00 of its"), "{text}");
-        assert!(text.contains("1 rows are at or below 1.00, and 1 are above 1.05"), "{text}");
+        assert!(
+            text.contains("of 2 rows. 1 row is at or below 1.00, and 1 is above 1.05"),
+            "{text}"
+        );
         let means = ["programs", "2", "1.00", "1", "0", "1", "1.00", "–"];
         assert_eq!(words_of(&text, "best peer of each row\n", "programs"), means);
         let memory = ["slow", "mimalloc", "2.0", "2.0", "10", "10", "12", "12"];
