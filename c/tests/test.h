@@ -410,9 +410,10 @@ static TEST_UNUSED struct test_child test_in_child(void (*body)(void *), void *a
     } while (0)
 #define CHECK_EXITED(child)                                                                        \
     do {                                                                                           \
-        if (!WIFEXITED((child).status) || WEXITSTATUS((child).status) != 0)                        \
+        struct test_child ended = (child);                                                         \
+        if (!WIFEXITED(ended.status) || WEXITSTATUS(ended.status) != 0)                            \
             test_fail_strings(__FILE__, __LINE__,                                                  \
-                              #child " exited with 0; its standard error:", (child).errors, "");   \
+                              #child " exited with 0; its standard error:", ended.errors, "");     \
     } while (0)
 
 /* ---- main ------------------------------------------------------------------------------------ */
