@@ -51,11 +51,12 @@ SITE(14)
 SITE(15)
 SITE(16)
 SITE(17)
-SITE(18) SITE(19)
+SITE(18)
+SITE(19)
 
-    static void *(*const functions[SITES])(size_t size) = {
-        site_0,  site_1,  site_2,  site_3,  site_4,  site_5,  site_6,  site_7,  site_8,  site_9,
-        site_10, site_11, site_12, site_13, site_14, site_15, site_16, site_17, site_18, site_19,
+static void *(*const functions[SITES])(size_t size) = {
+    site_0,  site_1,  site_2,  site_3,  site_4,  site_5,  site_6,  site_7,  site_8,  site_9,
+    site_10, site_11, site_12, site_13, site_14, site_15, site_16, site_17, site_18, site_19,
 };
 
 struct sums {
