@@ -177,6 +177,8 @@ uint32_t hk_os_unwind_interrupted(uintptr_t code, const void *frame, uintptr_t *
 
 /* ---- Modules --------------------------------------------------------------------------------- */
 
+#define UNWIND_SELF "/proc/self/exe"
+
 struct modules {
     void (*visit)(void *arg, const struct hk_os_module *module);
     void *arg;
@@ -205,7 +207,8 @@ static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
     struct modules *modules = arg;
     struct hk_os_module module = {.name = info->dlpi_name, .base = info->dlpi_addr};
     (void)bytes;
-    if (module.name == NULL || module.name[0] == 0)
+    /* The program has no name with glibc, and this one in a static executable with musl. */
+    if (module.name == NULL || module.name[0] == 0 || strcmp(module.name, UNWIND_SELF) == 0)
         module.name = modules->program;
 
     for (int i = 0; i < info->dlpi_phnum; i++) {
@@ -232,7 +235,7 @@ static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
 
 void hk_os_modules(void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
     struct modules modules = {.visit = visit, .arg = arg};
-    long bytes = os_syscall(SYS_readlinkat, -1, os_address("/proc/self/exe"),
+    long bytes = os_syscall(SYS_readlinkat, -1, os_address(UNWIND_SELF),
                             os_address(modules.program), sizeof modules.program - 1);
     modules.program[bytes > 0 ? bytes : 0] = 0;
     dl_iterate_phdr(modules_visit, &modules);
