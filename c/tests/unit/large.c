@@ -588,7 +588,9 @@ static void delay(void) {
         sched_yield();
 }
 
-static volatile bool stopped;
+static bool stopped; /* atomic */
+
+static bool is_stopped(void) { return __atomic_load_n(&stopped, __ATOMIC_RELAXED); }
 
 static void check_known(const unsigned char *block, size_t size) {
     struct hk_span *span = hk_pagemap_find(block);
@@ -596,10 +598,10 @@ static void check_known(const unsigned char *block, size_t size) {
 }
 
 static void *grow_blocks(void *arg) {
-    while (!stopped) {
+    while (!is_stopped()) {
         size_t size = 5 * MIB;
         unsigned char *block = allocate(size);
-        for (int i = 0; i < 5 && !stopped; i++) {
+        for (int i = 0; i < 5 && !is_stopped(); i++) {
             block[0] = block[size - 1] = 7;
             size_t larger = size + size / 2;
             unsigned char *resized = hk_large_resize(span_of(block), larger, 16);
@@ -618,7 +620,7 @@ static void *grow_blocks(void *arg) {
 
 static void *map_blocks(void *arg) {
     uint64_t seed = (uintptr_t)arg + 1;
-    while (!stopped) {
+    while (!is_stopped()) {
         size_t size = 4 * MIB + (test_random(&seed) % 64 + 1) * HK_GRANULE_BYTES;
         unsigned char *block = allocate(size);
         block[0] = 1;
@@ -636,7 +638,7 @@ static void check_publication(void) {
     for (uintptr_t i = 0; i < TEST_COUNT(threads); i++)
         threads[i] = test_thread(i < 3 ? grow_blocks : map_blocks, (void *)i);
     test_sleep_ms(1500);
-    stopped = true;
+    __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
     for (size_t i = 0; i < TEST_COUNT(threads); i++)
         pthread_join(threads[i], NULL);
     fake_os.delay = NULL;
