@@ -160,7 +160,8 @@ size_t hk_decay_all(void) {
     struct hk_thread *thread = hk_thread_get();
     hk_recover_vanished();
     hk_threads_ask_trim();
-    hk_watch_once();
+    if (!hk_os_is_sandboxed()) /* a filter may kill at tgkill, which the switch needs */
+        hk_watch_once();
 
     if (thread != NULL) {
         hk_tcache_enter(thread);
