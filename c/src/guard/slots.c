@@ -205,6 +205,7 @@ static bool slots_end_block(struct hk_slot *slot, uintptr_t block,
     if (live) {
         slot->freed = *freed;
         slot->state = HK_SLOT_FREED;
+        slot->dirty = true; /* also in a forked child without this thread */
         hk_sub_locked(&slots.live_bytes, slot->span->bytes);
     }
     hk_unlock(&slots.lock, HK_RANK_SLOTS);

@@ -40,7 +40,7 @@ struct hk_slot {
     enum hk_slot_state state;     /* lock:SLOTS */
     bool taken;                   /* lock:SLOTS; it is about to get another block */
     bool reported;                /* lock:SLOTS; a fault of this block was reported */
-    bool dirty;                   /* of the thread that took or retired the slot; may be nonzero */
+    bool dirty;                   /* of the thread that took or retires the slot; not zeroed */
     size_t bytes;                 /* as `dirty`; of the accessible pages */
     uintptr_t block;              /* lock:SLOTS, like the following; of the current or last block */
     struct hk_slot_event created; /* its allocation */

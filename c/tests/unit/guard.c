@@ -6,6 +6,7 @@
 #include "guard/guard.h"
 
 #include <hakmem.h>
+#include <setjmp.h>
 
 #include "core/pagemap.h"
 #include "core/usage.h"
@@ -170,6 +171,35 @@ TEST_FRESH(a_repair_rebuilds_the_queue_from_the_slots) {
     for (size_t i = 0; i < SLOTS; i++)
         hak_free(blocks[i]);
     hak_free(live);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static jmp_buf vanished;
+
+static void vanish(void) {
+    fake_os.delay = NULL;
+    longjmp(vanished, 1);
+}
+
+/* A slot that a vanished thread was freeing, and had not purged yet. */
+TEST_FRESH(calloc_zeroes_a_slot_after_a_repair) {
+    guard_all();
+    char *block = hak_malloc(5000);
+    struct hk_span *span = hk_pagemap_find(block);
+    memset(block, 1, 5000);
+    if (setjmp(vanished) == 0) {
+        fake_os.delay = vanish;
+        hak_free(block);
+    }
+    hk_slots_repair(NULL);
+
+    bool reused = false;
+    for (int i = 0; i < SLOTS; i++) {
+        block = hak_calloc(1, 5000);
+        reused |= hk_pagemap_find(block) == span;
+        CHECK_EQ(test_zeros(block, 5000), 5000);
+    }
+    CHECK(reused);
     CHECK_EQ(hk_validate(), 0);
 }
 
