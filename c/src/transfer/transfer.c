@@ -179,7 +179,8 @@ static uint32_t transfer_take_from(struct transfer_class *at, void **to, uint32_
     uint32_t taken = count < at->count ? count : at->count;
     transfer_set_count(at, at->count - taken);
     at->low = at->low < at->count ? at->low : at->count;
-    memcpy(to, at->blocks + at->count, taken * sizeof *to);
+    if (taken > 0) /* otherwise there may be no array */
+        memcpy(to, at->blocks + at->count, taken * sizeof *to);
     hk_stat_set(&at->takes, at->takes + 1);
     hk_unlock_tried(&at->lock, HK_RANK_TRANSFER);
     return taken;
