@@ -135,7 +135,7 @@ $(BUILD)/hakmem-run: c/packaging/hakmem-run.in c/src/core/options.def c/tools/op
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
-.PHONY: test check coverage demo
+.PHONY: test check coverage sanitize demo
 test: libs need-cargo
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
 
@@ -144,6 +144,9 @@ check: libs
 
 coverage:
 	$(Q)c/tools/coverage
+
+sanitize:
+	$(Q)CC='$(CC)' c/tools/sanitize
 
 include benches/benches.mk
 include fuzz/fuzz.mk
@@ -263,6 +266,7 @@ help:
 	@echo 'make test         all tests; ends in "N passed, N failed"'
 	@echo 'make check        layers, warnings, installation, documentation'
 	@echo 'make coverage     the lines of the core that the C tests execute'
+	@echo 'make sanitize     the tests of the core under ASan, UBSan and TSan'
 	@echo 'make fuzz         two fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'
