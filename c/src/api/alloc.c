@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "../guard/guard.h"
+#include "../profile/dump.h"
 #include "../profile/profile.h"
 #include "../purge/retry.h"
 #include "../thread/watch.h"
@@ -45,9 +46,18 @@ static HK_NOINLINE void *alloc_guarded(size_t class, size_t size, size_t align) 
     return block != NULL ? block : alloc_below(class, size, align);
 }
 
+/* Takes a sample, if the allocation is one. Otherwise the start of the result is NULL. */
+static HK_SLOW struct hk_block alloc_block_of_sample(size_t class, size_t size, size_t align,
+                                                     const void *frame) {
+    struct hk_block block = hk_profile_sample(class, size, align, frame);
+    if (block.start != NULL)
+        hk_dump_after_sample();
+    return block;
+}
+
 /* Takes a sample in a watched thread. A sample is not guarded, or the profile would miss it. */
 static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
-    void *block = hk_profile_sample(class, size, align, HK_FRAME()).start;
+    void *block = alloc_block_of_sample(class, size, align, HK_FRAME()).start;
     if (block != NULL)
         return block;
     return hk_guard_count() ? alloc_guarded(class, size, align) : alloc_below(class, size, align);
@@ -85,7 +95,7 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
     struct hk_block block = {NULL, false};
     if (hk_unlikely(hk_watch_is_on())) {
         if (hk_unlikely(hk_profile_count(size)))
-            block = hk_profile_sample(class, size, align, HK_FRAME());
+            block = alloc_block_of_sample(class, size, align, HK_FRAME());
         if (block.start == NULL && hk_unlikely(hk_guard_count()))
             block = hk_guard_alloc(size, align, HK_FRAME());
         if (block.start == NULL)

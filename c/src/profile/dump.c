@@ -17,7 +17,9 @@ enum { DUMP_PATH_BYTES = 512, DUMP_LINE_BYTES = 640 };
 
 static struct {
     uint32_t wanted; /* atomic; signals so far */
+    uint32_t served; /* atomic; signals that the thread has seen */
     uint32_t files;  /* atomic; files so far */
+    uint32_t owner;  /* atomic; dump_mark() of the process with the thread, 0 if there is none */
 } dump;
 
 /* The numbers of the choices of profile_signal. */
@@ -91,22 +93,37 @@ static void dump_on_signal(int number) {
 }
 
 static void *dump_run(void *unused) {
-    uint32_t seen = 0;
     hk_thread_disable_cache();
     for (;;) {
         uint32_t wanted = hk_load_relaxed(&dump.wanted); /* relaxed: as above */
-        if (wanted == seen) {
-            hk_os_wait(&dump.wanted, seen);
+        if (wanted == hk_load_relaxed(&dump.served)) {   /* relaxed: we store it */
+            hk_os_wait(&dump.wanted, wanted);
             continue;
         }
-        seen = wanted;
+        hk_store_relaxed(&dump.served, wanted); /* relaxed: a hint for hk_dump_after_sample */
         dump_now();
     }
     return unused;
 }
 
-void hk_dump_start(void) {
+static bool dump_start_thread(void) {
     static const struct hk_os_thread thread = {dump_run, "hakmem-profile"};
+    return hk_os_start_thread(&thread);
+}
+
+static uint32_t dump_mark(void) { return hk_os_generation() + 1; }
+
+/* relaxed: these are counts and a mark, which order nothing else */
+void hk_dump_after_sample(void) {
+    uint32_t owner = hk_load_relaxed(&dump.owner);
+    if (hk_likely(hk_load_relaxed(&dump.wanted) == hk_load_relaxed(&dump.served)) || owner == 0 ||
+        owner == dump_mark())
+        return;
+    if (hk_cas_relaxed(&dump.owner, &owner, dump_mark()) && !dump_start_thread())
+        hk_store_relaxed(&dump.owner, owner);
+}
+
+void hk_dump_start(void) {
     enum hk_profile mode = (enum hk_profile)hk_option(HK_OPTION_profile);
     uint64_t mean = hk_option(HK_OPTION_profile_rate);
     int number = dump_signals[hk_option(HK_OPTION_profile_signal)];
@@ -117,8 +134,10 @@ void hk_dump_start(void) {
         mean = mode == HK_PROFILE_LEAKS ? 1 : HK_PROFILE_MEAN;
     if (hk_profile_start(mean, HK_UNWINDER_TABLES) != 0)
         return;
-    if (number != 0 && hk_os_start_thread(&thread))
+    if (number != 0 && dump_start_thread()) {
+        hk_store_relaxed(&dump.owner, dump_mark()); /* relaxed: before there is a child */
         hk_os_handle_signal(number, dump_on_signal);
+    }
 }
 
 void hk_dump_at_exit(void) {

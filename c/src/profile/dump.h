@@ -4,9 +4,10 @@
  *
  * What it is: the options profile, profile_rate, profile_file and profile_signal. A profile starts
  * with the process, and is written to a file at its exit, and whenever a signal arrives. The
- * handler of the signal only wakes a thread of our own, which writes the file.
- * Owns: the thread, the number of the next file. Threads: the constructor, the destructor, and its
- * own.
+ * handler of the signal only wakes a thread of our own, which writes the file. A forked child has no
+ * such thread. It starts one at its first sample after a signal.
+ * Owns: the thread, the number of the next file. Threads: the constructor, the destructor, its own,
+ * and those that take samples.
  * Boundary: profile/profile, profile/write, hk_os_create_file, hk_os_handle_signal,
  * hk_os_start_thread.
  */
@@ -17,6 +18,9 @@
 
 /* Starts the profile and the thread, if the options say so. Called from the constructor. */
 HK_COLD void hk_dump_start(void);
+
+/* Starts the thread in a forked child, if a signal has arrived there. Called after a sample. */
+HK_COLD void hk_dump_after_sample(void);
 
 /* Writes the profile at the exit of the process, if the options say so. */
 HK_COLD void hk_dump_at_exit(void);

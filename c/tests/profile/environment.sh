@@ -100,4 +100,42 @@ wait
 check_equal the_program_ends_as_usual_and_writes_the_last_one "$(files | xargs)" "heap.0.pb heap.1.pb heap.2.pb"
 check_equal nothing_else_is_printed "$(cat output)" ready
 
+# ---- A forked child ---------------------------------------------------------------------------------
+
+# A child that has no thread for its files works until its standard input ends.
+cat >"$scratch/parent.c" <<'END'
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int main(void) {
+    char line[8];
+    pid_t child = fork();
+    if (child != 0)
+        return waitpid(child, NULL, 0) < 0;
+    fcntl(STDIN_FILENO, F_SETFL, O_NONBLOCK);
+    int written = (int)write(STDOUT_FILENO, "ready\n", 6);
+    while (written == 6 && read(STDIN_FILENO, line, sizeof line) != 0) {
+        free(malloc(3000));
+        usleep(1000);
+    }
+    _exit(0);
+}
+END
+check a_program_that_forks_compiles "$TEST_CC" -O1 -fno-builtin "$scratch/parent.c" -o "$scratch/parent"
+rm -f heap.*
+HAKMEM_PROFILE=1 HAKMEM_PROFILE_RATE=1 HAKMEM_PROFILE_SIGNAL=USR2 HAKMEM_PROFILE_FILE=heap.%p.pb \
+    LD_PRELOAD="$library" "$scratch/parent" <input >output 2>&1 &
+parent=$!
+exec 3>input
+await grep -q ready output
+child=$(pgrep -P "$parent")
+check_equal a_child_has_no_thread_of_ours_before_a_signal "$(ls "/proc/$child/task" | wc -l)" 1
+kill -USR2 "$child"
+check a_signal_writes_a_profile_of_a_forked_child await test -s "heap.$child.pb"
+check_equal and_none_of_its_parent "$(files)" "heap.$child.pb"
+exec 3>&-
+wait
+
 finish
