@@ -39,7 +39,7 @@ struct hk_slot {
     struct hk_slot *next;         /* lock:SLOTS; queue of free slots */
     enum hk_slot_state state;     /* lock:SLOTS */
     bool taken;                   /* lock:SLOTS; it is about to get another block */
-    bool reported;                /* lock:SLOTS; a fault of this block was reported */
+    bool reported;                /* lock:SLOTS; a mistake with this block was reported */
     bool dirty;                   /* of the thread that took or retires the slot; may be nonzero */
     size_t bytes;                 /* like `dirty`; of the accessible pages */
     uintptr_t block;              /* lock:SLOTS, like the next two; the current or last block */
@@ -88,9 +88,9 @@ struct hk_slot_view {
 
 /* Called before and after a report about a slot. In between, no thread takes the slot, so the
  * events of the copied state do not change. The result is HK_SLOT_BUSY if another thread shows a
- * slot for too long or the lock stays taken, and HK_SLOT_SEEN if a fault of this block was already
- * reported. Only after HK_SLOT_SHOWN must hk_slots_show_end follow. Both may be called in a signal
- * handler. */
+ * slot for too long or the lock stays taken, and HK_SLOT_SEEN if a mistake with this block was
+ * already reported. Only after HK_SLOT_SHOWN must hk_slots_show_end follow. Both may be called in a
+ * signal handler. */
 enum hk_slot_show { HK_SLOT_SHOWN, HK_SLOT_SEEN, HK_SLOT_BUSY };
 HK_COLD enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view);
 HK_COLD void hk_slots_show_end(void);

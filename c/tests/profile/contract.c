@@ -49,7 +49,7 @@ TEST(a_stack_begins_with_the_caller_of_the_allocating_function) {
     CHECK_EQ(profile_in_use(NULL), 0);
 }
 
-/* Allocates through each function that allocates, and checks the bytes in use after each. */
+/* Calls each allocating function, and checks the bytes in use after each call. */
 TEST(all_functions_that_allocate_are_sampled) {
     void *blocks[8] = {0};
     profile_start(1);
