@@ -142,9 +142,9 @@ HAK_API size_t hak_prewarm(enum hak_prewarm_set set) HAK_NOEXCEPT;
 
 /* Immediately gives back to the OS all memory that can be given back, including free pages between
  * live blocks. Empties the caches of the calling thread and of threads that sleep in a system call.
- * Running threads lose most of their cached blocks, and empty the rest in their next slow path.
- * Under a seccomp filter, all other threads empty their caches in their next slow path. Returns the
- * number of bytes that this call gave back to the OS. Safe at any time, but costs page faults
+ * Running threads lose most of their cached blocks, and empty the rest in their next call. Under a
+ * seccomp filter, all other threads empty their caches in their next slow path. Returns the number
+ * of bytes that this call gave back to the OS. Safe at any time, but costs page faults
  * afterwards. */
 HAK_API size_t hak_trim(void) HAK_NOEXCEPT;
 
@@ -165,13 +165,13 @@ struct hak_option_info {
     uint64_t default_value; /* a number, or the position of a choice, from 0 */
     uint64_t least;         /* the smallest and the largest number */
     uint64_t most;
-    int is_size;  /* 1: bytes, as 209715200 or 200M, or per cent of the cgroup's limit, as 80% */
+    int is_size;  /* 1: bytes (209715200, 200M), or per cent of the cgroup's limit (80%) */
     int at_start; /* 1: read only at start, so hak_option_set returns EBUSY */
 };
 
 /* Fills the first `info_bytes` bytes of *info for the option `index` (0, 1, ...). Pass
  * sizeof(struct hak_option_info). New fields are only added at the end. Fields that the library
- * does not know are set to zero. Returns 0, or ENOENT when there is no such option. */
+ * does not know are set to zero. Returns 0, or ENOENT if there is no such option. */
 HAK_API int hak_option_info(unsigned index, struct hak_option_info *info,
                             size_t info_bytes) HAK_NOEXCEPT;
 
@@ -242,54 +242,54 @@ HAK_API int hak_class_stats(unsigned index, struct hak_class_stats *stats,
 
 /* Fills the array `stats` for the classes 1, 2, ..., at most `count` of them, from one snapshot. An
  * element has `stats_bytes` bytes, so pass sizeof(struct hak_class_stats), and its fields are
- * filled as by hak_class_stats. Returns the number of all classes, also when the array is shorter.
+ * filled as by hak_class_stats. Returns the number of all classes, even if the array is shorter.
  * With `count` 0, `stats` may be NULL. */
 HAK_API size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes,
                                    size_t count) HAK_NOEXCEPT;
 
 enum hak_report_format {
-    HAK_REPORT_TEXT = 0,              /* for people; with the options and the classes in use */
-    HAK_REPORT_JSON = 1,              /* one object; with the options and all classes */
+    HAK_REPORT_TEXT = 0,              /* readable text, with the options and the classes in use */
+    HAK_REPORT_JSON = 1,              /* one object, with the options and all classes */
     HAK_REPORT_PROMETHEUS = 2,        /* the text format of Prometheus, version 0.0.4 */
     HAK_REPORT_PROMETHEUS_CLASSES = 3 /* the same, with series for each class in use */
 };
 
-/* Writes all statistics through `write`, in pieces, or to standard error if `write` is NULL. They
- * are gathered first, and no lock is held while `write` runs. */
+/* Writes all statistics in pieces through `write`, or to standard error if `write` is NULL. They
+ * are gathered first, and no lock is held while `write` runs, so it may allocate. */
 HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;
 
 /* ---- Heap profiles --------------------------------------------------------------------------- */
 
-/* How a profile is taken. Zero fields have the default. */
+/* The settings of a profile. A field that is 0 has its default. */
 struct hak_profile_options {
     uint64_t rate;      /* average bytes between two samples; 1: every block; 0: the option
-                           profile_rate, usually 524288 */
+                           profile_rate, by default 524288 */
     int frame_pointers; /* 1: follow frame pointers, which all code must have; 0: unwind tables */
 };
 
-/* Starts a heap profile: from now on, all threads record the stacks of a random sample of their
- * allocations, about one per `rate` allocated bytes. It discards the samples of the last profile,
- * and needs no restart of the program and no option at its start. While no profile runs, it costs
- * nothing.
+/* Starts a heap profile. From now on, all threads record the stacks of a random sample of their
+ * allocations, about one per `rate` allocated bytes. The samples of the previous profile are
+ * discarded. Profiling needs no restart of the program and no option at its start, and costs
+ * nothing while no profile is running.
  *
  * Reads the first `options_bytes` bytes of *options. Pass sizeof(struct hak_profile_options). NULL
  * gives the defaults. Returns 0, EALREADY if a profile is running, or ENOMEM. The first call may
- * allocate, and open the library of the unwinder. A forked child continues with a copy of the
+ * allocate, and may load the library of the unwinder. A forked child continues with a copy of the
  * profile. */
 HAK_API int hak_profile_start(const struct hak_profile_options *options,
                               size_t options_bytes) HAK_NOEXCEPT;
 
-/* Stops the profile. Does nothing if none is running. The samples stay until the next start. Frees
- * of sampled blocks still count, so the blocks in use are always current. */
+/* Stops the profile. Does nothing if none is running. The samples are kept until the next start.
+ * Frees of sampled blocks are still counted, so the blocks in use are always current. */
 HAK_API void hak_profile_stop(void) HAK_NOEXCEPT;
 
 /* Returns 1 while a profile is running, and 0 otherwise. */
 HAK_API int hak_profile_is_running(void) HAK_NOEXCEPT;
 
-/* All formats estimate all blocks that were allocated since the start of the profile, from the
- * sample. Bytes are those that the program requested. */
+/* The numbers in all formats are estimates for all blocks that were allocated since the start of
+ * the profile. Bytes are requested bytes. */
 enum hak_profile_format {
     HAK_PROFILE_PPROF = 0,     /* protobuf of pprof, not compressed: alloc_objects, alloc_space,
                                   inuse_objects and inuse_space of each stack */
@@ -298,39 +298,39 @@ enum hak_profile_format {
     HAK_PROFILE_LEAKS = 3 /* all stacks with blocks in use, and the build IDs of their modules */
 };
 
-/* Writes the profile that is running, or was stopped last, through `write`, in pieces, or to
- * standard error if `write` is NULL. It is gathered first, and no lock is held while `write` runs.
- * Returns 0, EINVAL (no such format), ENODATA (no profile was ever started) or ENOMEM. */
+/* Writes the running profile, or else the last one, in pieces through `write`, or to standard error
+ * if `write` is NULL. The profile is copied first, and no lock is held while `write` runs. Returns
+ * 0, EINVAL (no such format), ENODATA (no profile was ever started) or ENOMEM. */
 HAK_API int hak_profile_write(enum hak_profile_format format,
                               void (*write)(void *arg, const char *text, size_t bytes),
                               void *arg) HAK_NOEXCEPT;
 
 /* ---- Guard pages ----------------------------------------------------------------------------- */
 
-/* From now on, places about one allocation in `rate` of each thread, at random, on pages of its own
- * between inaccessible pages, and makes these pages inaccessible when the block is freed. An access
- * beside the block, or to it after its free, is then a fault (SIGSEGV). Its report on standard
- * error has the kind of the mistake, the address, the size of the block, and the stacks and threads
- * of the access, the allocation and the free. Afterwards, the fault has its usual effect: a SIGSEGV
- * handler that was installed before the first start is called, or the process ends. A second free
- * of such a block, a free of a pointer into it, and a sized free with another size are reported
- * exactly.
+/* Starts the guard. From now on, about one allocation in `rate` of each thread, chosen at random,
+ * gets pages of its own between inaccessible pages. When the block is freed, its pages become
+ * inaccessible, too. An access outside the block, or to it after its free, raises SIGSEGV. The
+ * report on standard error has the kind of the mistake, the address, the size of the block, and the
+ * stacks and threads of the access, the allocation and the free. Then the fault has its usual
+ * effect: the SIGSEGV handler that was installed before the first start is called, or the process
+ * ends. A second free of such a block, a free of a pointer into it, and a sized free with another
+ * size are always detected.
  *
- * At most `slots` blocks are guarded at once, 0 for 128. A slot has 64 KiB of address space and at
- * most 16 KiB of memory, and larger blocks are not guarded. The slot that was freed longest ago is
- * reused first. `rate` is from 1 (every allocation, while there are slots) to 2^32, and `slots` at
- * most 65536.
+ * At most `slots` blocks are guarded at once. 0 means 128. A slot takes 64 KiB of address space and
+ * at most 16 KiB of memory, and larger blocks are not guarded. The slot that was freed longest ago
+ * is reused first. `rate` is from 1 (every allocation, while there are slots) to 2^32, and `slots`
+ * is at most 65536.
  *
- * Returns 0, EALREADY if it runs, EINVAL, or ENOMEM. It may run together with a heap profile. The
- * first call may allocate, and install the handler. Blocks are guarded even if they are freed after
- * the end. Also started by the option guard_rate. */
+ * Returns 0, EALREADY if the guard is running, EINVAL if a number is out of range, or ENOMEM. The
+ * first call may allocate, and installs the handler. The guard may run together with a heap
+ * profile. The option guard_rate starts it with the program. */
 HAK_API int hak_guard_start(uint64_t rate, unsigned slots) HAK_NOEXCEPT;
 
-/* Guards no more blocks. Blocks that are guarded already stay so until they are freed. Does nothing
- * if the guard does not run. */
+/* Stops guarding new blocks. Guarded blocks stay guarded until they are freed. Does nothing if the
+ * guard is not running. */
 HAK_API void hak_guard_stop(void) HAK_NOEXCEPT;
 
-/* 1 while the guard runs, and 0 otherwise. */
+/* Returns 1 while the guard is running, and 0 otherwise. */
 HAK_API int hak_guard_is_running(void) HAK_NOEXCEPT;
 
 /* Checks the invariants of every structure, one lock at a time. Returns the number of faults, 0 if

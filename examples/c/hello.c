@@ -15,7 +15,7 @@ static void fail(const char *what) {
     exit(EXIT_FAILURE);
 }
 
-/* Growing a block keeps the contents of its first bytes, and may move it. */
+/* Growing a block keeps its contents, and may move it. */
 static void growing_block(void) {
     char *text = hak_malloc(16);
     if (text == NULL)

@@ -212,8 +212,8 @@ unsafe extern "C" {
     ///
     /// # Errors
     ///
-    /// Returns `ENOENT` if there is no such option, or `ERANGE` if `value_bytes` is too small (32
-    /// always suffice).
+    /// Returns `ENOENT` if there is no such option, or `ERANGE` if `value_bytes` is too small. 32
+    /// bytes are enough for a number or a choice, and 256 for a text.
     ///
     /// # Safety
     ///
@@ -417,11 +417,12 @@ unsafe extern "C" {
 
 }
 
-/// How a profile is taken, for [`hak_profile_start`]. A field that is 0 has its default.
+/// The settings of a profile, for [`hak_profile_start`]. A field that is 0 has its default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct hak_profile_options {
-    /// Average bytes between two samples. 1 samples every block. 0 means 524288.
+    /// Average bytes between two samples. 1 samples every block. 0 means the value of the option
+    /// `profile_rate`, by default 524288.
     pub rate: u64,
     /// 1 follows frame pointers, which all code must have. 0 uses the unwind tables.
     pub frame_pointers: c_int,
@@ -440,9 +441,9 @@ pub const HAK_PROFILE_LEAKS: hak_profile_format = 3;
 
 // Heap profiles.
 unsafe extern "C" {
-    /// Starts a heap profile: all threads record the stacks of a random sample of their
-    /// allocations. The samples of the last profile are discarded. Returns 0 on success. Reads the
-    /// first `options_bytes` bytes of `*options`. Null gives the defaults.
+    /// Starts a heap profile. All threads record the stacks of a random sample of their
+    /// allocations. The samples of the previous profile are discarded. Returns 0 on success. Reads
+    /// the first `options_bytes` bytes of `*options`. Null gives the defaults.
     ///
     /// # Errors
     ///
@@ -453,14 +454,14 @@ unsafe extern "C" {
     /// `options` must be null or valid for reads of `options_bytes` bytes.
     pub fn hak_profile_start(options: *const hak_profile_options, options_bytes: usize) -> c_int;
 
-    /// Stops the profile. Its samples stay until the next start.
+    /// Stops the profile. Its samples are kept until the next start.
     pub safe fn hak_profile_stop();
 
     /// Returns 1 while a profile is running, and 0 otherwise.
     pub safe fn hak_profile_is_running() -> c_int;
 
-    /// Writes the profile that is running, or was stopped last, through `write`, in pieces. `None`
-    /// writes to standard error. No lock is held while `write` runs. Returns 0 on success.
+    /// Writes the running profile, or else the last one, in pieces through `write`. `None` writes
+    /// to standard error. No lock is held while `write` runs. Returns 0 on success.
     ///
     /// # Errors
     ///
@@ -479,25 +480,26 @@ unsafe extern "C" {
 
 // Guard pages.
 unsafe extern "C" {
-    /// Places about one allocation in `rate` of each thread, at random, on pages of its own between
-    /// inaccessible pages, and makes these pages inaccessible when the block is freed. An access
-    /// beside the block or after its free raises `SIGSEGV`. A report on standard error has the
-    /// kind of the mistake and the stacks of the access, the allocation and the free. Then the
-    /// handler that was installed before the first start is called, or the process ends.
+    /// Starts the guard. About one allocation in `rate` of each thread, chosen at random, gets
+    /// pages of its own between inaccessible pages, which also become inaccessible when the block
+    /// is freed. An access outside the block, or to it after its free, raises `SIGSEGV`. A report
+    /// on standard error has the kind of the mistake and the stacks of the access, the allocation
+    /// and the free. Then the handler that was installed before the first start is called, or the
+    /// process ends.
     ///
     /// At most `slots` blocks are guarded at once. 0 means 128. Blocks above 16 KiB are not
-    /// guarded. `rate` is from 1 to 2^32, and `slots` at most 65536. Returns 0 on success.
+    /// guarded. `rate` is from 1 to 2^32, and `slots` is at most 65536. Returns 0 on success.
     ///
     /// # Errors
     ///
-    /// Returns `EALREADY` if the guard runs, `EINVAL` if a number is out of range, and `ENOMEM` if
-    /// memory is exhausted.
+    /// Returns `EALREADY` if the guard is running, `EINVAL` if a number is out of range, and
+    /// `ENOMEM` if memory is exhausted.
     pub safe fn hak_guard_start(rate: u64, slots: c_uint) -> c_int;
 
-    /// Guards no more blocks. Guarded blocks stay so until they are freed.
+    /// Stops guarding new blocks. Guarded blocks stay guarded until they are freed.
     pub safe fn hak_guard_stop();
 
-    /// Returns 1 while the guard runs, and 0 otherwise.
+    /// Returns 1 while the guard is running, and 0 otherwise.
     pub safe fn hak_guard_is_running() -> c_int;
 
     /// Checks the invariants of all data structures, and takes their locks in turn. Returns the

@@ -1,14 +1,14 @@
 //! Guard pages around a sample of the allocations, which find overflows and uses after free.
 //!
-//! While the guard runs, about one allocation in many lies on pages of its own, between two
-//! inaccessible pages. When such a block is freed, its pages become inaccessible, too. So unsafe
-//! code, or C code in the same program, that writes beside the block or uses it after its free
-//! causes a fault at that instruction. A report on standard error has the kind of the mistake and
-//! the stacks of the access, the allocation and the free. Then the process ends by `SIGSEGV`, or
-//! the handler that was installed before the first start is called.
+//! While the guard is running, one allocation in many gets pages of its own, between two
+//! inaccessible pages. When such a block is freed, its pages become inaccessible, too. An access
+//! outside the block, or to it after its free, then causes a fault at that instruction. The cause
+//! may be unsafe Rust, or C code in the same program. A report on standard error has the kind of
+//! the mistake and the stacks of the access, the allocation and the free. Then the process ends
+//! with `SIGSEGV`, or the handler that was installed before the first start is called.
 //!
-//! The guard can be started and stopped at any time, without a restart of the program. While it
-//! does not run, it costs nothing. With a rate of 1000 it is meant for production.
+//! The guard can be started and stopped at any time, without a restart of the program. While it is
+//! stopped, it costs nothing. A rate of 1000 is suitable for production.
 //!
 //! Where the system allocator replaces hakmem, [`start`] fails with [`Error::Unsupported`].
 //!
@@ -37,8 +37,8 @@ use core::fmt;
 
 use crate::sys;
 
-/// A number of slots that fits most programs. They take 8 MiB of address space, and at most 2 MiB of
-/// memory.
+/// A number of slots that suits most programs. They take 8 MiB of address space, and at most 2 MiB
+/// of memory.
 pub const DEFAULT_SLOTS: u32 = 128;
 
 /// The reason why the guard could not be started.
@@ -71,11 +71,11 @@ impl core::error::Error for Error {}
 /// Guards about one allocation in `rate`, in all threads, and at most `slots` blocks at once.
 ///
 /// `rate` is from 1, for every allocation while there are slots, to 2<sup>32</sup>. `slots` is from
-/// 1 to 65536. Each slot has 64 KiB of address space, which stays after the end, and at most 16 KiB
-/// of memory. Larger blocks are not guarded.
+/// 1 to 65536. Each slot takes 64 KiB of address space, which stays reserved after [`stop`], and at
+/// most 16 KiB of memory. Larger blocks are not guarded.
 ///
-/// The first start installs a handler of `SIGSEGV`, which calls the previous one after a report.
-/// Call it after the program has installed its own.
+/// The first start installs a handler of `SIGSEGV`, which calls the previous handler after a
+/// report. Start the guard after the program has installed its own handler.
 ///
 /// # Errors
 ///
@@ -108,7 +108,7 @@ pub fn start(rate: u64, slots: u32) -> Result<(), Error> {
     }
 }
 
-/// Guards no more blocks. Blocks that are guarded already stay so until they are freed.
+/// Stops guarding new blocks. Guarded blocks stay guarded until they are freed.
 pub fn stop() {
     sys::hak_guard_stop();
 }
@@ -119,7 +119,7 @@ pub fn is_running() -> bool {
     sys::hak_guard_is_running() != 0
 }
 
-// The numbers are the same on x86-64 and aarch64. Elsewhere, `system.rs` returns another.
+// The numbers are the same on x86-64 and aarch64. On other targets, `system.rs` returns ENOSYS.
 const ENOMEM: c_int = 12;
 const EINVAL: c_int = 22;
 const EALREADY: c_int = 114;

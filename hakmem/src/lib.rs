@@ -92,8 +92,8 @@ unsafe impl GlobalAlloc for Hakmem {
 /// Returns free memory to the operating system now. The result is the number of bytes returned.
 ///
 /// This empties the caches of the calling thread and of sleeping threads. Running threads lose most
-/// of their cached blocks. Under a seccomp filter, other threads empty their caches on their next
-/// slow call.
+/// of their cached blocks, and empty the rest in their next call. Under a seccomp filter, all other
+/// threads empty their caches in their next slow call.
 ///
 /// hakmem also returns memory by itself, after [`options::PURGE_DELAY`]. Call this function when
 /// the program is about to be idle, for instance before a long sleep. Later allocations then incur

@@ -2,12 +2,12 @@
 //!
 //! A profile shows which stacks allocated the memory that is in use, and how much they allocated
 //! since the start of the profile. It can be started and stopped at any time, without a restart of
-//! the program. While it runs, hakmem records a random sample of the allocations of all threads.
-//! While none runs, it costs nothing.
+//! the program. While it is running, hakmem records a random sample of the allocations of all
+//! threads. While no profile is running, the profiler costs nothing.
 //!
 //! [`pprof`] writes the format of [pprof](https://github.com/google/pprof), which `go tool pprof`,
-//! Grafana Pyroscope and speedscope read. [`collapsed`] writes lines for flame graphs, for instance
-//! by the crate inferno.
+//! Grafana Pyroscope and speedscope read. [`collapsed`] writes the input of tools for flame graphs,
+//! such as the crate inferno.
 //!
 //! Where the system allocator replaces hakmem, [`start`] fails with [`Error::Unsupported`].
 //!
@@ -38,27 +38,27 @@ use core::slice;
 
 use crate::sys;
 
-/// How a profile is taken.
+/// The settings of a profile.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Average bytes between two samples. 1 samples every block. 0 is the value of
-    /// [`PROFILE_RATE`](crate::options::PROFILE_RATE), which is usually 512 KiB.
+    /// [`PROFILE_RATE`](crate::options::PROFILE_RATE), by default 512 KiB.
     pub rate: u64,
-    /// Follows frame pointers, which the whole program must have, instead of unwind tables. It is
-    /// faster.
+    /// Uses frame pointers instead of unwind tables. This is faster, but the whole program must be
+    /// compiled with frame pointers.
     pub frame_pointers: bool,
 }
 
 impl Options {
-    /// Returns the options with another [`rate`](Self::rate).
+    /// Returns the options with [`rate`](Self::rate) set to `bytes`.
     #[must_use]
     pub const fn rate(mut self, bytes: u64) -> Self {
         self.rate = bytes;
         self
     }
 
-    /// Returns the options with another value of [`frame_pointers`](Self::frame_pointers).
+    /// Returns the options with [`frame_pointers`](Self::frame_pointers) set to `follow`.
     #[must_use]
     pub const fn frame_pointers(mut self, follow: bool) -> Self {
         self.frame_pointers = follow;
@@ -95,8 +95,8 @@ impl core::error::Error for Error {}
 
 /// A running profile, which stops when this value is dropped. [`start`] returns it.
 ///
-/// A program that profiles until it ends can pass the guard to [`core::mem::forget`], and call
-/// [`stop`] when it likes.
+/// A program that profiles until it exits can pass the guard to [`core::mem::forget`]. [`stop`]
+/// then stops the profile.
 #[derive(Debug)]
 #[must_use = "the profile stops when the guard is dropped"]
 pub struct Guard(());
@@ -107,7 +107,7 @@ impl Drop for Guard {
     }
 }
 
-/// Starts a profile in all threads, and discards the samples of the last one.
+/// Starts a profile in all threads, and discards the samples of the previous one.
 ///
 /// # Errors
 ///
@@ -137,8 +137,8 @@ pub fn start(options: Options) -> Result<Guard, Error> {
     Ok(Guard(()))
 }
 
-/// Stops the profile. Its samples stay until the next start, and frees of sampled blocks still
-/// count, so the blocks in use are always current.
+/// Stops the profile. Its samples are kept until the next start. Frees of sampled blocks are still
+/// counted, so the blocks in use are always current.
 pub fn stop() {
     sys::hak_profile_stop();
 }
@@ -149,9 +149,8 @@ pub fn is_running() -> bool {
     sys::hak_profile_is_running() != 0
 }
 
-/// Writes the profile that is running, or was stopped last, in the format of pprof, not compressed.
-/// It has four values for each stack: `alloc_objects`, `alloc_space`, `inuse_objects` and
-/// `inuse_space`.
+/// Writes the running profile, or else the last one, in the uncompressed format of pprof. Each
+/// stack has four values: `alloc_objects`, `alloc_space`, `inuse_objects` and `inuse_space`.
 ///
 /// The profile is copied first, and then passed to `write` in pieces. No lock is held meanwhile, so
 /// `write` may allocate. If it panics, the process aborts.
@@ -165,9 +164,10 @@ pub fn pprof(write: impl FnMut(&[u8])) -> Result<(), Error> {
     write_as(sys::HAK_PROFILE_PPROF, write)
 }
 
-/// Writes a line `outermost;...;innermost bytes` for each stack with blocks in use, like [`pprof`].
+/// Writes a line `outermost;...;innermost bytes` for each stack with blocks in use, in pieces like
+/// [`pprof`].
 ///
-/// The names are those of exported functions. Other functions appear as `module+0x1234`.
+/// Exported functions appear with their names, and other functions as `module+0x1234`.
 ///
 /// # Errors
 ///
@@ -176,7 +176,7 @@ pub fn collapsed(write: impl FnMut(&[u8])) -> Result<(), Error> {
     write_as(sys::HAK_PROFILE_COLLAPSED, write)
 }
 
-/// Writes the 20 stacks with the most bytes in use, as text for people, like [`pprof`].
+/// Writes the 20 stacks with the most bytes in use as readable text, in pieces like [`pprof`].
 ///
 /// # Errors
 ///
@@ -185,7 +185,7 @@ pub fn text(write: impl FnMut(&[u8])) -> Result<(), Error> {
     write_as(sys::HAK_PROFILE_TEXT, write)
 }
 
-// The numbers are the same on x86-64 and aarch64. Elsewhere, `system.rs` returns the last.
+// The numbers are the same on x86-64 and aarch64. On other targets, `system.rs` returns ENOSYS.
 const ENOMEM: c_int = 12;
 const EALREADY: c_int = 114;
 const ENODATA: c_int = 61;

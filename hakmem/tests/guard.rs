@@ -1,5 +1,5 @@
-//! Guard pages. There is one guard for the process, so this is a single test in its own process. It
-//! runs itself again to make a mistake.
+//! Guard pages. A process has one guard, so this is a single test in its own process. It runs
+//! itself again as a child that makes a mistake.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
@@ -34,7 +34,7 @@ fn make_mistake() {
     thread::spawn(read_after_free).join().unwrap();
 }
 
-/// Grows vectors while all allocations are guarded, as far as there are slots.
+/// Grows vectors while all allocations are guarded, up to the number of slots.
 fn work() -> u64 {
     let mut kept = Vec::new();
     for i in 0..1000_u64 {

@@ -1,4 +1,4 @@
-//! Heap profiles. There is one profile for the process, so this is a single test in its own process.
+//! Heap profiles. A process has one profile, so this is a single test in its own process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]
@@ -13,7 +13,7 @@ use prost::Message;
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
 
-/// The messages of profile.proto, as far as the tests need them.
+/// The parts of profile.proto that the tests need.
 #[derive(Clone, PartialEq, Message)]
 struct Profile {
     #[prost(message, repeated, tag = "1")]
@@ -98,7 +98,7 @@ impl Profile {
     }
 }
 
-/// Each call is one stack, with ten blocks.
+/// Each call site is one stack, with ten blocks.
 #[inline(never)]
 fn allocate(bytes: usize) -> Vec<Vec<u8>> {
     (0..10).map(|_| black_box(vec![1; bytes])).collect()

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The allocators to compare: those whose libraries can be preloaded here.
+//! The allocators to compare: those with a library that can be preloaded here.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// A result whose error is a message for the user.
+/// A result with an error that is a message for the user.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Benchmarks of hakmem beside other allocators. `QUICK=1` in the environment shortens all runs:

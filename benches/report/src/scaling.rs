@@ -43,7 +43,7 @@ const QUOTAS: [Row; 3] = [
     ("64 CPUs, no quota", "bench_quota 64 64 T N 1000 42", 12_000_000, &[8]),
 ];
 
-/// Numbers of threads whose slow calls are timed, and iterations of all of them.
+/// Numbers of threads for the timing of slow calls, and iterations of all threads together.
 const SLOW_CALL_THREADS: [usize; 3] = [1, 2, 64];
 const SLOW_CALL_OPERATIONS: usize = 12_000_000;
 const SLOW_CALLS: &str = "hakmem, slow calls of the row small, in ns, one run; after the bar: \

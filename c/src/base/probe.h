@@ -3,14 +3,14 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: HK_PROBE2, which marks a place in the code with two numbers that a tracer can read.
- * The place is a nop. A note in the ELF file has its address, its name, and the registers of the
- * numbers. A tracer that attaches replaces the nop with a breakpoint. docs/observing.md lists the
- * tracepoints. On other processors the macro is empty.
+ * The place is a nop. A note in the ELF file has its address, its name, and the registers that hold
+ * the numbers. A tracer that attaches replaces the nop with a breakpoint. docs/observing.md lists
+ * the tracepoints. Only x86-64 and aarch64 have them.
  * Owns: nothing. Threads: any. Boundary: calls nothing.
  *
- * Only slow paths may have tracepoints, because the numbers must be in registers at the nop. The
- * note of a function that the linker drops has a false address, so a global function with a
- * tracepoint must not be inlined in all of its callers.
+ * Only slow paths may have tracepoints, because the numbers must be in registers at the nop. If the
+ * linker drops a function, the note of its tracepoint has a wrong address. So a global function
+ * with a tracepoint must not be inlined in all of its callers.
  */
 #ifndef HK_BASE_PROBE_H
 #define HK_BASE_PROBE_H

@@ -68,7 +68,7 @@ void hk_guard_stop(void) {
 
 /* ---- Allocations ----------------------------------------------------------------------------- */
 
-/* Draws the number of allocations before the next guarded one, evenly from 0 to 2 * rate - 2. */
+/* Draws the number of allocations before the next guarded one, uniformly from 0 to 2 * rate - 2. */
 static void guard_draw(struct hk_guard_counter *counter) {
     uint64_t rate =
         hk_load_relaxed(&guard.rate); /* relaxed: acquired with the number of the watch */
@@ -83,7 +83,7 @@ static bool guard_wants(struct hk_guard_counter *counter) {
     if (counter->inside)
         return false;
 
-    if (number == 0) { /* another module watches */
+    if (number == 0) { /* only other modules watch */
         counter->number = 0;
         counter->left = UINT64_MAX;
         return false;
@@ -101,8 +101,8 @@ static bool guard_wants(struct hk_guard_counter *counter) {
     return true;
 }
 
-/* Where a block lies in its pages: at their beginning, or as far at their end as its alignment lets
- * it. */
+/* The address of a block in its pages: their start, or as close to their end as the alignment
+ * allows. */
 static uintptr_t guard_place(struct hk_guard_counter *counter, const struct hk_slot *slot,
                              size_t size, size_t align) {
     uintptr_t start = hk_slot_start(slot);

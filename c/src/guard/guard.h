@@ -2,14 +2,14 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a search for the program's mistakes, which can be started and stopped at any time.
- * While it runs, all threads are watched (thread/watch), and one allocation in many gets a slot of
- * its own (guard/slots). An access beside the block, or to it after its free, is a fault of the
- * processor. The report (guard/print) has the stacks of the allocation and of the free.
+ * What it is: a detector of memory errors, which can be started and stopped at any time. While it
+ * runs, all threads are watched (thread/watch), and one allocation in many gets a slot of its own
+ * (guard/slots). An access outside the block, or to it after its free, raises SIGSEGV. The report
+ * (guard/print) has the stacks of the access, the allocation and the free.
  *
- * The class map does not know guarded blocks, so every later free of them comes here, also after
- * the end of the guard. An allocation that the profiler samples is not guarded, so profiles are
- * exact.
+ * Guarded blocks are not in the class map, so every later free of them reaches this module, even
+ * after the guard has been stopped. An allocation that the profiler samples is not guarded, so that
+ * profiles stay exact.
  * Owns: the settings of the guard, a counter for each thread. Threads: any, no lock held. Takes
  * GUARD, and the locks of the modules below.
  * Boundary: guard/slots, guard/print, thread/watch, hk_os_unwind_from, hk_os_handle_faults.
@@ -29,14 +29,14 @@ HK_COLD int hk_guard_start(uint64_t rate, uint32_t slots);
 /* Starts the guard if the option guard_rate asks for it. */
 HK_COLD void hk_guard_start_by_option(void);
 
-/* Guards no more blocks. Those that are guarded stay so. */
+/* Stops guarding new blocks. Guarded blocks stay guarded until they are freed. */
 HK_COLD void hk_guard_stop(void);
 
 struct hk_guard_counter {
     uint64_t left;   /* allocations before the next guarded one */
     uint64_t random; /* state of the generator; 0 before the first use */
     uint32_t number; /* of the watch that `left` belongs to */
-    bool inside;     /* the thread allocates a guarded block */
+    bool inside;     /* the thread is recording a stack */
 };
 extern HK_THREAD_LOCAL struct hk_guard_counter hk_guard_counter;
 
@@ -50,15 +50,15 @@ HK_FAST bool hk_guard_count(void) {
     return false;
 }
 
-/* Allocates a guarded block. Its start is NULL if the allocation is not to be guarded, if the block
- * is too large, or if there is no slot or no memory. `frame` is the frame of a function that the
- * program called. */
+/* Allocates a block if the allocation is to be guarded. Otherwise, and if the block is too large or
+ * there is no slot or memory, returns a block with the start NULL. `frame` is the stack frame of a
+ * function that the program called. */
 HK_COLD struct hk_block hk_guard_alloc(size_t size, size_t align, const void *frame);
 
-/* Why a pointer into a guarded span is not its live block, or NULL if it is. */
+/* The reason why `block` is not the live block of a guarded span, or NULL if it is. */
 HK_COLD const char *hk_guard_cause(const struct hk_span *span, const void *block);
 
-/* Frees a guarded block on behalf of `function`. `frame` as above. */
+/* Frees a guarded block on behalf of `function`. `frame` is as for hk_guard_alloc. */
 HK_COLD void hk_guard_free(const char *function, struct hk_span *span, void *block,
                            const void *frame);
 

@@ -15,10 +15,10 @@ enum {
     PRINT_FRAMES = PRINT_FAULT_FRAMES + 2 * HK_SLOT_FRAMES,
 };
 
-/* The report that is being printed, by the thread that shows a slot. Not on the stack, because that
- * of a signal handler may be small. */
+/* The current report. It belongs to the thread that shows a slot. It is not on the stack, because
+ * the stack of a signal handler may be small. */
 static struct {
-    bool names;                     /* of functions, which signal handlers must not look up */
+    bool names;                     /* print function names; not in signal handlers */
     uint32_t frame_count;           /* of all stacks */
     uintptr_t frames[PRINT_FRAMES]; /* addresses of the calls */
     uint32_t module_count;          /* that contain frames */
@@ -52,7 +52,7 @@ static void print_add_module(void *arg, const struct hk_os_module *module) {
     char *name = print.module_names[print.module_count];
     size_t bytes = strlen(module->name);
     size_t kept = bytes < PRINT_NAME_BYTES ? bytes : PRINT_NAME_BYTES - 1;
-    memcpy(name, module->name + bytes - kept, kept); /* the end of a path tells more */
+    memcpy(name, module->name + bytes - kept, kept); /* the end of a path is more useful */
     name[kept] = 0;
 
     struct hk_os_module *copy = &print.modules[print.module_count++];
@@ -93,13 +93,13 @@ static void print_modules(void) {
 
 /* ---- Stacks ---------------------------------------------------------------------------------- */
 
-/* A part of the frames of the report. */
+/* A stack of the report, as a range of its frames. */
 struct print_stack {
     uint32_t first;
     uint32_t depth;
 };
 
-/* Return addresses follow the calls, so the address of a call is one less. */
+/* A return address is just after its call, so one byte less is an address in the call. */
 static struct print_stack print_add_stack(const struct hk_slot_event *event) {
     struct print_stack stack = {print.frame_count, event->depth};
     for (uint32_t i = 0; i < event->depth; i++)
@@ -117,7 +117,7 @@ static struct print_stack print_add_fault(const struct hk_os_fault *fault) {
     return stack;
 }
 
-/* "    function program+0x1234", with the address that addr2line takes. */
+/* "    function program+0x1234", with the address that addr2line expects. */
 static void print_frame(uintptr_t address) {
     const struct hk_os_module *module = print_module(address);
     const char *symbol = print.names ? hk_os_symbol(address) : NULL;
@@ -146,8 +146,8 @@ static void print_stack(const char *words, uint64_t thread, struct print_stack s
         print_frame(print.frames[stack.first + i]);
 }
 
-/* Without frame pointers, the frames after the first may be anything, so we keep those that lie in
- * code. */
+/* Without frame pointers, the frames after the first may be garbage, so the stack ends before the
+ * first one that is not in code. */
 static void print_cut_off(struct print_stack *stack) {
     uint32_t depth = 1;
     while (print.module_count > 0 && depth < stack->depth &&
@@ -158,7 +158,7 @@ static void print_cut_off(struct print_stack *stack) {
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-/* Prints the stacks of a shown slot, after that of the fault, if there is one. */
+/* Prints the stack of the fault, if there is one, and those of a shown slot. */
 static void print_details(const struct hk_slot *slot, const struct hk_slot_view *view,
                           const struct hk_os_fault *fault) {
     struct print_stack access = {0, 0}, freed = {0, 0};
@@ -203,7 +203,7 @@ static void print_place(struct hk_text *text, const struct hk_slot_view *view, u
     hk_text_add_pointer(text, (const void *)view->block);
 }
 
-/* A fault within a live block came before its allocation. */
+/* A live block is accessible, so a fault within it preceded its allocation. */
 static const char *print_mistake(const struct hk_slot_view *view, uintptr_t address) {
     if (view->state == HK_SLOT_UNUSED)
         return "access beside guarded blocks";
@@ -233,7 +233,7 @@ static void print_access(const struct hk_slot_view *view, const struct hk_os_fau
     print_end(&line);
 }
 
-/* If another thread reports at the same time and does not end, there is one line without
+/* If another thread is printing a report and does not finish in time, prints one line without
  * details. */
 void hk_print_fault(const struct hk_os_fault *fault) {
     const struct hk_span *span = hk_pagemap_find((const void *)fault->address);

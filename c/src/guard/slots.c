@@ -8,7 +8,7 @@
 #include "../os/os.h"
 
 enum {
-    SLOTS_ATTEMPTS = 1000, /* to take the lock in a signal handler, a millisecond each */
+    SLOTS_ATTEMPTS = 1000, /* to take the lock in a signal handler, a millisecond apart */
 };
 _Static_assert(sizeof(struct hk_slot) <= 1024, "metadata comes in powers of two");
 
@@ -17,7 +17,7 @@ static struct {
     struct hk_slot *newest; /* lock:SLOTS; list of all slots */
     struct hk_slot *first;  /* lock:SLOTS; the queue of free slots */
     struct hk_slot *last;   /* lock:SLOTS */
-    struct hk_slot *shown;  /* lock:SLOTS; in the report that a thread prints */
+    struct hk_slot *shown;  /* lock:SLOTS; the slot of the current report, or NULL */
     uint32_t count;         /* atomic, stored under SLOTS; all slots */
     uint32_t used;          /* atomic, stored under SLOTS; slots that are not in the queue */
     uint32_t limit;         /* atomic, stored under SLOTS; of `used` */
@@ -76,7 +76,7 @@ static bool slots_make_one(uintptr_t base) {
     return true;
 }
 
-/* Makes slots in one mapping. The part that is not used is unmapped. */
+/* Makes slots in one mapping. If some cannot be made, their part of it is unmapped. */
 static bool slots_make_more(uint32_t count) {
     size_t stride = slots_stride();
     char *region = hak_os_map_boundary(count * stride, HK_GRANULE_BYTES);
@@ -138,7 +138,7 @@ static struct hk_slot *slots_pop(void) {
     return slot;
 }
 
-/* Gives back a taken slot. It stays the one that was freed longest ago. */
+/* Puts a taken slot back at the front of the queue. */
 static void slots_push_front(struct hk_slot *slot) {
     hk_lock(&slots.lock, HK_RANK_SLOTS);
     slot->next = slots.first;
@@ -212,7 +212,7 @@ static bool slots_end_block(struct hk_slot *slot, uintptr_t block,
     return live;
 }
 
-/* If the OS does not make the pages inaccessible, a later access stays unnoticed. */
+/* If the OS does not make the pages inaccessible, later accesses go unnoticed. */
 bool hk_slots_retire(struct hk_slot *slot, uintptr_t block, const struct hk_slot_event *freed) {
     if (!slots_end_block(slot, block, freed))
         return false;

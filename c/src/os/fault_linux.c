@@ -20,7 +20,7 @@ static struct {
     struct sigaction previous;                       /* const */
 } faults;
 
-/* The code of a processor: its registers, and bits of the error that the kernel reports. */
+/* Code for each processor: its registers, and the error bits that the kernel reports. */
 #if defined(__x86_64__)
 
 static void fault_read_registers(struct hk_os_fault *fault, const ucontext_t *context) {
@@ -57,7 +57,7 @@ static void fault_end(int number, const siginfo_t *info) {
         raise(number);
 }
 
-/* Has the effect of the fault or the signal without our handler. */
+/* Handles the fault or the signal as if our handler were not installed. */
 static void fault_pass_on(int number, siginfo_t *info, void *context) {
     const struct sigaction *previous = &faults.previous;
     struct sigaction usual = {.sa_handler = SIG_DFL};
@@ -89,8 +89,8 @@ static void fault_handle(int number, siginfo_t *info, void *context) {
     fault_pass_on(number, info, context);
 }
 
-/* libc's function, because libraries that watch the handlers of a process replace it. Our handler
- * has the mask and the flags of the previous one, which it calls. */
+/* We call sigaction of libc, because libraries that track the handlers of a process replace it. Our
+ * handler has the mask and the flags of the previous one, which it calls. */
 void hk_os_handle_faults(void (*report)(const struct hk_os_fault *fault)) {
     uint32_t not_handled = FAULTS_NOT;
     int saved = errno;

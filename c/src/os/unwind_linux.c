@@ -51,7 +51,7 @@ static _Unwind_Reason_Code unwind_visit(struct _Unwind_Context *context, void *a
 }
 
 /* Opens the library of the unwinder, which a C program may not have loaded yet. We look up dlopen
- * by its name, because the linker warns about each reference to it from a static executable. */
+ * by name, because the linker warns about references to it in a static executable. */
 static void *unwind_open_library(void) {
     void *(*open_library)(const char *, int) = NULL;
     void *found = dlsym(RTLD_DEFAULT, "dlopen");
@@ -92,7 +92,7 @@ void hk_os_unwind_start(void) {
     errno = saved;
 }
 
-/* The unwinder may allocate, and it is not entered a second time from there. */
+/* The unwinder may allocate. These allocations do not enter it again. */
 static HK_THREAD_LOCAL bool unwind_inside;
 
 uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most) {
@@ -116,7 +116,7 @@ uint32_t hk_os_unwind_from(const void *first, uintptr_t *frames, uint32_t most) 
 
     while (skipped < count && all[skipped] != caller)
         skipped++;
-    if (skipped == count) { /* the unwinder knows nothing about this code */
+    if (skipped == count) { /* the unwinder has no tables for this code */
         frames[0] = caller;
         return 1;
     }
@@ -133,7 +133,7 @@ static bool unwind_can_read(uintptr_t address) {
     return os_syscall(SYS_rt_sigprocmask, INVALID, (long)address, 0, SIGNALS_BYTES) != -EFAULT;
 }
 
-/* Whether both words of a frame can be read, given that one at `known` could. */
+/* Whether both words of a frame can be read, if the page of `known` can be read. */
 static bool unwind_can_follow(uintptr_t frame, uintptr_t known) {
     uintptr_t page = hk_os_page_bytes();
     uintptr_t last = frame + sizeof(uintptr_t);
@@ -153,7 +153,7 @@ uint32_t hk_os_unwind_frame_pointers(const void *first, uintptr_t *frames, uint3
             break;
         frames[count++] = words[1];
 
-        /* A frame is above that of its callee. Anything else is not a frame pointer. */
+        /* A frame is above the frame of its callee. Any other value is not a frame pointer. */
         if (next <= frame || next - frame > FRAME_BYTES_MAX || next % sizeof(uintptr_t) != 0 ||
             !unwind_can_follow(next, frame))
             break;
@@ -207,7 +207,7 @@ static int modules_visit(struct dl_phdr_info *info, size_t bytes, void *arg) {
     struct modules *modules = arg;
     struct hk_os_module module = {.name = info->dlpi_name, .base = info->dlpi_addr};
     (void)bytes;
-    /* The program has no name with glibc, and this one in a static executable with musl. */
+    /* The program has no name with glibc, and this name in a static executable of musl. */
     if (module.name == NULL || module.name[0] == 0 || strcmp(module.name, UNWIND_SELF) == 0)
         module.name = modules->program;
 
@@ -248,7 +248,7 @@ struct mapping {
     uintptr_t start;
     uintptr_t end;
     uint64_t offset;
-    uint64_t file[3]; /* two numbers of the device, and the number of the inode */
+    uint64_t file[3]; /* the device, as two numbers, and the inode */
     bool readable;
     bool executable;
     const char *path;
@@ -274,7 +274,7 @@ static void mapping_parse(struct mapping *mapping, const char *line) {
     mapping->executable = strlen(at) > RIGHTS_BYTES && at[2] == 'x';
 
     at = mapping_number(at + hk_min(strlen(at), RIGHTS_BYTES), &mapping->offset);
-    for (int i = 0; i < 3; i++) /* an inode has decimal digits, but we only compare it */
+    for (int i = 0; i < 3; i++) /* the inode is decimal, but it is only compared */
         at = mapping_number(at, &mapping->file[i]);
     mapping->path = at + strspn(at, " ");
 }
@@ -287,8 +287,8 @@ static bool mapping_has(const struct mapping *mapping, const uintptr_t *addresse
     return false;
 }
 
-/* Finds the base and the build ID by the ELF header at the beginning of a file. Reads only that
- * mapping. */
+/* Finds the base and the build ID of a module with the ELF header at the start of its file. Reads
+ * only the mapping `head`. */
 static void mapping_read_header(struct hk_os_module *module, const struct mapping *head) {
     const ElfW(Ehdr) *header = (const void *)head->start;
     size_t bytes = head->end - head->start;
@@ -310,7 +310,7 @@ static void mapping_read_header(struct hk_os_module *module, const struct mappin
 void hk_os_find_modules(const uintptr_t *addresses, size_t count,
                         void (*visit)(void *arg, const struct hk_os_module *module), void *arg) {
     struct os_lines lines = {0};
-    struct mapping head = {0}; /* the beginning of the file whose mappings follow */
+    struct mapping head = {0}; /* the mapping with the start of the current file */
     struct mapping mapping;
     if (!os_lines_open(&lines, HK_OS_ROOT "/proc/self/maps", '\n'))
         return;

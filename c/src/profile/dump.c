@@ -1,4 +1,4 @@
-/* profile/dump.c - profiles of a program that knows nothing of hakmem.
+/* profile/dump.c - profiles of unmodified programs.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -22,7 +22,7 @@ static struct {
     uint32_t owner;  /* atomic; dump_mark() of the process with the thread, 0 if there is none */
 } dump;
 
-/* The numbers of the choices of profile_signal. */
+/* Signal numbers, in the order of the choices of profile_signal. */
 static const int dump_signals[] = {0, SIGHUP, SIGUSR1, SIGUSR2, SIGPROF};
 
 /* ---- Files ----------------------------------------------------------------------------------- */

@@ -1,4 +1,4 @@
-/* profile/output.c - writing text in pieces. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* profile/output.c - buffered output. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "output.h"
 
 #include <string.h>

@@ -1,11 +1,11 @@
-/* profile/output.h - writing text and protobuf messages in pieces.
+/* profile/output.h - buffered output of text and protobuf messages.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a buffer in front of a function of the program. It lies on the stack, which may be
- * small.
- * Owns: nothing. Threads: an output belongs to its caller. Boundary: the function of the program,
- * which is called without any lock held.
+ * What it is: a buffer in front of the program's function `write`. It is small, because it is on
+ * the stack.
+ * Owns: nothing. Threads: an output belongs to its caller. Boundary: the program's function, which
+ * is called with no lock held.
  */
 #ifndef HK_PROFILE_OUTPUT_H
 #define HK_PROFILE_OUTPUT_H

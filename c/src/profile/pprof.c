@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* The numbers of the fields, as in profile.proto. */
+/* Field numbers, as in profile.proto. */
 enum {
     PROFILE_SAMPLE_TYPE = 1,
     PROFILE_SAMPLE = 2,
@@ -30,7 +30,7 @@ enum {
     LOCATION_ADDRESS = 3,
 };
 
-/* The strings that have a fixed place. The names and build IDs of the modules follow in turn. */
+/* Strings with a fixed index. After them, each module has two: its name and its build ID. */
 enum pprof_string {
     STRING_EMPTY,
     STRING_ALLOC_OBJECTS,
@@ -54,7 +54,7 @@ static const char *const pprof_strings[STRING_MODULES] = {
     [STRING_SPACE] = "space",
 };
 
-/* The strings of the types and units of values, in the order of enum hk_value. */
+/* The type and the unit of each value, in the order of enum hk_value. */
 static const enum pprof_string pprof_types[HK_VALUES][2] = {
     [HK_VALUE_ALLOC_OBJECTS] = {STRING_ALLOC_OBJECTS, STRING_COUNT},
     [HK_VALUE_ALLOC_SPACE] = {STRING_ALLOC_SPACE, STRING_BYTES},
@@ -66,7 +66,7 @@ static const enum pprof_string pprof_types[HK_VALUES][2] = {
 
 enum { WIRE_VARINT = 0, WIRE_BYTES = 2, WIRE_TYPE_BITS = 3, VARINT_BYTES_MAX = 10 };
 
-/* A message without strings. The longest is a sample with all of its frames. */
+/* A message without strings. The longest one is a sample with the maximum number of frames. */
 struct message {
     size_t used;
     uint8_t bytes[(HK_STACK_FRAMES + 2 * HK_VALUES) * VARINT_BYTES_MAX];
@@ -119,7 +119,7 @@ static void pprof_type(struct hk_output *output, uint32_t field, enum pprof_stri
     pprof_message(output, field, &message);
 }
 
-/* The bytes of numbers in a packed field. */
+/* The length of a packed field, in bytes. */
 static size_t pprof_packed_bytes(const uint64_t *numbers, size_t count) {
     uint8_t bytes[VARINT_BYTES_MAX];
     size_t sum = 0;

@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a writer of the protobuf message Profile of github.com/google/pprof, not compressed.
- * It has addresses and the build IDs of their modules, and no symbols, so that a stripped program
- * can be resolved elsewhere.
+ * What it is: a writer of the uncompressed protobuf message Profile of github.com/google/pprof. It
+ * contains addresses and the build IDs of their modules, but no symbols. So the profile of a
+ * stripped program can be symbolized on another machine.
  * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/output.
  */
 #ifndef HK_PROFILE_PPROF_H

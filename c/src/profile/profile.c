@@ -18,9 +18,9 @@ static struct {
     uint32_t number;      /* lock:PROFILE; of the last profile */
     uint64_t mean;        /* atomic, stored under PROFILE */
     uint32_t unwinder;    /* atomic, stored under PROFILE; enum hk_unwinder */
-    uint64_t started_ns;  /* lock:PROFILE; of the calendar */
+    uint64_t started_ns;  /* lock:PROFILE; calendar time */
     uint64_t started_ms;  /* lock:PROFILE */
-    uint64_t duration_ms; /* lock:PROFILE; of a profile that was stopped */
+    uint64_t duration_ms; /* lock:PROFILE; of a stopped profile */
 } profile;
 
 /* ---- Start and end --------------------------------------------------------------------------- */
@@ -75,7 +75,7 @@ struct hk_profile_times hk_profile_times(void) {
 
 /* ---- Taking a sample ------------------------------------------------------------------------- */
 
-/* Fills in the stack, from the return address of the frame at `frame` on. */
+/* Fills in the stack, which starts with the return address of `frame`. */
 static HK_NOINLINE void profile_unwind(struct hk_allocation *allocation, const void *frame) {
     /* relaxed: acquired with the number of the watch */
     bool frame_pointers = hk_load_relaxed(&profile.unwinder) == HK_UNWINDER_FRAME_POINTERS;
@@ -84,15 +84,15 @@ static HK_NOINLINE void profile_unwind(struct hk_allocation *allocation, const v
     allocation->depth = unwind(frame, allocation->frames, HK_STACK_FRAMES);
 }
 
-/* Whether an allocation of the calling thread is a sample. If so, fills in the allocation, and the
- * thread takes no other sample until profile_end. */
+/* Returns true if an allocation of the calling thread is a sample. Then *allocation is filled in,
+ * and the thread takes no other sample until profile_end. */
 static bool profile_begin(struct hk_allocation *allocation, size_t size, const void *frame) {
     struct hk_sampler *sampler = &hk_sampler;
     uint32_t number = hk_watch_number_acquire(HK_WATCHER_PROFILE);
     if (sampler->inside)
         return false;
 
-    if (number == 0) { /* another module watches, so the thread counts to no sample */
+    if (number == 0) { /* only other modules watch, so there is no next sample */
         sampler->number = 0;
         sampler->left = UINT64_MAX;
         return false;
@@ -124,8 +124,8 @@ static uint32_t profile_index(const struct hk_span *span, const void *block) {
     return index;
 }
 
-/* relaxed: acquired with the number of the watch. If there is another profile by now, it has
- * another number. */
+/* relaxed: acquired with the number of the watch. If another profile has started since, its number
+ * differs. */
 static void profile_record(struct hk_span *span, uint32_t index,
                            const struct hk_allocation *allocation) {
     hk_samples_add(hk_span_sample(span, index), allocation, hk_load_relaxed(&profile.mean));

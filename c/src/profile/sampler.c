@@ -1,4 +1,4 @@
-/* profile/sampler.c - which allocations are sampled. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* profile/sampler.c - the choice of samples. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "sampler.h"
 
 #include "../base/bits.h"
@@ -7,15 +7,15 @@
 
 HK_THREAD_LOCAL struct hk_sampler hk_sampler;
 
-/* -log(numerator / 2^53), for a numerator from 1 to 2^53. We do not depend on libm, which C
- * programs may not link. */
+/* -log(numerator / 2^53), for a numerator from 1 to 2^53. We do not use libm, because many C
+ * programs are not linked with it. */
 static double sampler_minus_log(uint64_t numerator) {
     const double log_2 = 0.69314718055994531;
     unsigned top = hk_log2(numerator);
     double fraction = (double)numerator / (double)(UINT64_C(1) << top); /* 1 <= fraction < 2 */
 
-    /* log(x) = 2 artanh((x - 1) / (x + 1)). The argument is at most 1/3, so the rest after these
-     * terms is below 1e-8. */
+    /* log(x) = 2 artanh((x - 1) / (x + 1)). The argument is at most 1/3, so the remainder of the
+     * series is below 1e-8. */
     double t = (fraction - 1) / (fraction + 1);
     double t2 = t * t;
     double series = 1.0 / 15;

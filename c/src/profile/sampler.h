@@ -1,12 +1,12 @@
-/* profile/sampler.h - which allocations are sampled.
+/* profile/sampler.h - the choice of samples.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a Poisson process over the allocated bytes of a thread. The distances between samples
  * are exponentially distributed, so an allocation of `size` bytes is sampled with the probability
- * 1 - exp(-size / mean), whatever the thread allocated before. Each sample stands for as many
- * allocations as the inverse of that probability.
- * Owns: the state of each thread. Threads: the calling thread's state. Boundary: the clock.
+ * 1 - exp(-size / mean), regardless of earlier allocations. The weight of a sample is the inverse
+ * of this probability.
+ * Owns: a state for each thread. Threads: each uses only its own state. Boundary: the clock.
  */
 #ifndef HK_PROFILE_SAMPLER_H
 #define HK_PROFILE_SAMPLER_H
@@ -17,7 +17,7 @@ struct hk_sampler {
     uint64_t left;   /* bytes before the next sample */
     uint64_t random; /* state of the generator; 0 before the first use */
     uint32_t number; /* of the profile that `left` belongs to */
-    bool inside;     /* the thread takes a sample */
+    bool inside;     /* the thread is taking a sample */
 };
 
 extern HK_THREAD_LOCAL struct hk_sampler hk_sampler;
@@ -33,7 +33,7 @@ HK_FAST bool hk_sampler_count(struct hk_sampler *sampler, size_t size) {
     return false;
 }
 
-enum { HK_SAMPLER_ONE = 1 << 16 }; /* weights have 16 binary digits after the point */
+enum { HK_SAMPLER_ONE = 1 << 16 }; /* weights have 16 fractional bits */
 
 /* The number of allocations that a sample stands for, in units of 1 / HK_SAMPLER_ONE, and their
  * bytes. */

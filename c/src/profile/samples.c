@@ -9,7 +9,7 @@
 enum { SAMPLES_CHAINS = 8192 };
 
 struct sample {
-    struct hk_stack *stack;  /* const; valid while the profile has this number */
+    struct hk_stack *stack;  /* const; valid while `number` is the current profile's */
     struct hk_weight weight; /* const */
     uint32_t number;         /* const */
 };
@@ -65,7 +65,7 @@ static void stack_insert_locked(struct hk_stack *stack) {
     stack->next = *chain;
     samples.size.stacks++;
     samples.size.frames += stack->depth;
-    hk_fence_stores(); /* a forked child finds a complete stack, which is counted, in the chain */
+    hk_fence_stores(); /* a forked child finds only complete and counted stacks in the chain */
     hk_store_locked(chain, stack);
 }
 
@@ -122,14 +122,14 @@ void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64
         stack_destroy(fresh);
 
     if (counted)
-        hk_store_relaxed(place, sample); /* relaxed: the program passes the block on later */
+        hk_store_relaxed(place, sample); /* relaxed: no other thread has the block yet */
     else
         hk_meta_free(sample, sizeof *sample);
 }
 
 void hk_samples_remove(void **place) {
-    /* acquire: one of two threads that free the block gets the sample. It pairs with the way in
-     * which the program passed the block on. */
+    /* acquire: pairs with the program's synchronisation when it passed the block to this thread. If
+     * two threads free the block, only one of them gets the sample. */
     struct sample *sample = hk_swap_acquire(place, NULL);
     if (sample == NULL)
         return;
@@ -145,7 +145,7 @@ void hk_samples_remove(void **place) {
 
 /* ---- All stacks ------------------------------------------------------------------------------ */
 
-/* Takes the stacks of one chain. */
+/* Detaches the stacks of one chain. */
 static struct hk_stack *samples_take_chain(size_t chain) {
     hk_lock(&samples.lock, HK_RANK_SAMPLES);
     struct hk_stack *first = samples.chains[chain];
@@ -164,7 +164,7 @@ static void samples_set_number(uint32_t number) {
     hk_unlock(&samples.lock, HK_RANK_SAMPLES);
 }
 
-/* While the number is 0, no sample leads to a stack, and none is added. */
+/* While the number is 0, no thread follows a sample to its stack, and no stack is added. */
 void hk_samples_restart(uint32_t number) {
     samples_set_number(0);
     for (size_t chain = 0; chain < SAMPLES_CHAINS; chain++) {

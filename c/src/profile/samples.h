@@ -26,14 +26,14 @@ enum hk_value {
 };
 
 struct hk_stack {
-    struct hk_stack *next;      /* lock:SAMPLES; stacks with the same last bits of the hash */
+    struct hk_stack *next;      /* lock:SAMPLES; list of one hash chain */
     uint64_t values[HK_VALUES]; /* lock:SAMPLES */
     uint32_t hash;              /* const */
     uint32_t depth;             /* const; frames */
     uintptr_t frames[];         /* const; return addresses, innermost first */
 };
 
-/* An allocation to be recorded. */
+/* An allocation to record. */
 struct hk_allocation {
     size_t size;
     uint32_t number; /* of the profile */
@@ -41,17 +41,17 @@ struct hk_allocation {
     uintptr_t frames[HK_STACK_FRAMES];
 };
 
-/* Records a sample of the current profile with this mean in *place. Does nothing if the profile has
- * another number by now, or if out of memory. */
+/* Records a sample of a profile with this mean in *place. Does nothing if another profile has
+ * started since, or if out of memory. */
 HK_COLD void hk_samples_add(void **place, const struct hk_allocation *allocation, uint64_t mean);
 
-/* Forgets the sample in *place, whose block is freed. NULL is allowed. */
+/* Removes the sample in *place, because its block is freed. *place may be NULL. */
 HK_COLD void hk_samples_remove(void **place);
 
-/* Forgets all stacks, and begins with the profile of that number. */
+/* Discards all stacks, and starts a profile with this number. */
 HK_COLD void hk_samples_restart(uint32_t number);
 
-/* The number of stacks, and of the frames of all stacks. */
+/* The number of stacks, and the total number of their frames. */
 struct hk_samples_size {
     size_t stacks;
     size_t frames;

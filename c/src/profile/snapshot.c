@@ -7,7 +7,7 @@
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */
 
-/* Room in the mapping. Other threads add stacks and load modules while it is made. */
+/* Room in the mapping, with slack for stacks and modules that other threads add meanwhile. */
 struct snapshot_room {
     size_t rows;
     size_t frames;
@@ -63,7 +63,7 @@ struct snapshot_copy {
     const struct snapshot_room *room;
 };
 
-/* Return addresses follow the calls, so the address of a call is one less. */
+/* A return address is just after its call, so one byte less is an address in the call. */
 static bool snapshot_copy_stack(void *arg, const struct hk_stack *stack) {
     struct snapshot_copy *copy = arg;
     struct hk_snapshot *snapshot = copy->snapshot;

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: all stacks with their values, and the loaded modules, in a mapping of their own. A
- * writer calls the program, which may allocate, free, and even start another profile meanwhile.
+ * What it is: all stacks with their values, and the loaded modules, in a mapping of their own. So
+ * the function that receives the text may allocate, free, and even start another profile.
  * Owns: the mapping. Threads: a snapshot belongs to its caller. No lock held. Takes SAMPLES.
  * Boundary: profile/samples, core/usage, hk_os_map_guarded, hk_os_modules.
  */
@@ -26,7 +26,7 @@ struct hk_snapshot {
     size_t row_count;
     uintptr_t *frames; /* of all rows */
     size_t frame_count;
-    uintptr_t *locations; /* the different frames, in order; see hk_snapshot_locate */
+    uintptr_t *locations; /* the distinct frames, sorted; see hk_snapshot_locate */
     size_t location_count;
     struct hk_os_module *modules; /* the program first */
     size_t module_count;
@@ -42,13 +42,13 @@ HK_COLD void hk_snapshot_drop(struct hk_snapshot *snapshot);
 /* Sorts the rows by a value, the largest first. */
 HK_COLD void hk_snapshot_sort(struct hk_snapshot *snapshot, enum hk_value value);
 
-/* Fills the locations. */
+/* Fills `locations`. */
 HK_COLD void hk_snapshot_locate(struct hk_snapshot *snapshot);
 
 /* The index of an address among the locations. */
 HK_COLD size_t hk_snapshot_location(const struct hk_snapshot *snapshot, uintptr_t address);
 
-/* The build ID of a module in hexadecimal digits, as text. Empty if it has none. */
+/* Prints the build ID of a module in hexadecimal digits. The text is empty if it has none. */
 enum { HK_BUILD_ID_TEXT = 2 * 32 + 1 };
 HK_COLD void hk_build_id_print(const struct hk_os_module *module, char text[HK_BUILD_ID_TEXT]);
 

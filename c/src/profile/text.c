@@ -10,8 +10,7 @@ static const char *text_base_name(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-/* Writes "module+0x1234", with the address that the file of the module has for it, for addr2line.
- * */
+/* Writes "module+0x1234", with the address in the file of the module, as addr2line expects it. */
 static void text_place(const struct hk_snapshot *snapshot, struct hk_output *output,
                        uintptr_t address) {
     const struct hk_os_module *module = hk_snapshot_module(snapshot, address);

@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: three forms. Collapsed stacks are lines for flame graphs. The largest sites and the
- * live blocks are for people.
+ * What it is: three formats. Collapsed stacks are the input of flame graphs. The lists of the
+ * largest sites and of the live blocks are for human readers.
  * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/output,
  * hk_os_symbol.
  */

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: the choice of a writer.
+ * What it is: the selection of a writer by format.
  * Owns: nothing. Threads: any, no lock held. Boundary: profile/snapshot, profile/pprof,
  * profile/text.
  */

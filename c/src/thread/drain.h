@@ -22,7 +22,7 @@
  *   NULL | NULL | (taken) NULL | block block | ...     after, with floor at the bound
  *
  * Owns: the buffer in use. Threads: any, no lock held but PURGE. Takes THREADS, THREAD and META.
- * The barriers are the only system calls under the THREADS lock.
+ * The barriers, and the look-up whether the owner sleeps, are system calls under both thread locks.
  * Boundary: thread/threads, thread/bins, heap/heap, core/large, hk_os_barrier.
  */
 #ifndef HK_THREAD_DRAIN_H

@@ -17,12 +17,12 @@ notes() {
         $1 == "Location:" && ours { gsub(/,/, ""); print name, $2, $4 }'
 }
 
-# section FILE NAME: prints its address and its size, in hexadecimal.
+# section FILE NAME: prints the address and the size of a section, in hexadecimal.
 section() {
     readelf -SW "$1" | sed 's/^ *\[ *[0-9]*\]//' | awk -v name="$2" '$1 == name { print "0x" $3, "0x" $5 }'
 }
 
-# is_well_formed NAME FILE: each documented tracepoint is in the code, once, and has the base of the file.
+# is_well_formed NAME FILE: checks that FILE has each documented tracepoint once, with the base of FILE.
 is_well_formed() {
     local name address base start bytes moved faults=
     check_equal "$1_has_each_documented_tracepoint_once" "$(notes "$2" | cut -d ' ' -f 1 | sort)" "$documented"
@@ -38,7 +38,7 @@ is_well_formed() {
 check_equal there_are_tracepoints "$(wc -l <<<"$documented")" 5
 is_well_formed the_shared_library "$library"
 
-# ---- Linkers that drop unused sections, as Rust programs use them ------------------------------------
+# ---- Linkers that drop unused sections, as for Rust programs ----------------------------------------
 
 program=c/tests/build/tracepoints/program.c
 read -ra flags < <(make -s --no-print-directory CC="$TEST_CC" print-flags)

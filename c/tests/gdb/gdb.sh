@@ -14,7 +14,7 @@ fi
 check the_program_compiles "$TEST_CC" -g -fno-builtin -I "$TEST_ROOT/c/include" \
     "$TEST_ROOT/c/tests/gdb/program/program.c" "$archive" -pthread -o "$scratch/program"
 
-# commands: prints the commands of gdb that show all blocks, each after a line with its name.
+# commands: prints gdb commands that show all blocks, each after a line with its name.
 commands() {
     local name i
     for name in 'small[1]' '(char *)small[1] + 7' 'small[2]' trimmed alone '(char *)small[3] + 48' \
@@ -24,7 +24,7 @@ commands() {
     for i in {0..4999..250}; do
         printf 'echo == freed\\n\nhakmem block freed[%d]\n' "$i"
     done
-    # A command that fails ends the file.
+    # gdb stops reading the file at the first command that fails.
     printf 'echo == stats\\n\nhakmem stats\necho == end\\n\n'
 }
 commands >"$scratch/commands"
@@ -52,10 +52,10 @@ mapfile -t small < <(sed -n 's/^\$1 = {\(.*\)}/\1/p' <<<"$live" | tr -d ' ' | tr
 mapfile -t large < <(sed -n 's/^\$2 = {\(.*\)}/\1/p' <<<"$live" | tr -d ' ' | tr ',' '\n')
 
 check_equal gdb_prints_the_addresses "${#small[@]} ${#large[@]}" "4 3"
-# value NAME: of a statistic in the program's own report.
+# value NAME: prints the value of a statistic in the program's own report.
 value() { grep -oE "\"$1\": ?[0-9]+" <<<"$live" | head -n 1 | grep -oE '[0-9]+$'; }
 
-# shows WHERE: the output of all commands is right.
+# shows WHERE: checks the output of all commands.
 shows() {
     local block name shown expected
     block=$(part 'small[1]')

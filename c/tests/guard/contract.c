@@ -1,4 +1,4 @@
-/* guard/contract.c - guarded blocks are blocks like others.
+/* guard/contract.c - guarded blocks behave like any other block.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -113,7 +113,7 @@ TEST(calloc_zeroes_a_slot_that_was_used_before) {
     hak_guard_stop();
 }
 
-/* Resizes a block up and down, from guarded to larger ones that are not, and back. */
+/* Resizes a block up and down, from guarded sizes to larger ones that are not guarded, and back. */
 static void resize_steps(int layout) {
     static const size_t sizes[] = {SIZE, 5000, 130, 70000, 1 << 20, 9000, 6 << 20, 3, 40000, 1};
     size_t old = 24;
@@ -335,7 +335,7 @@ TEST(a_start_without_address_space_fails_and_changes_nothing) {
     CHECK_EXITED(child);
 }
 
-/* More mappings than the process may have. */
+/* Makes more mappings than the process may have. */
 static void use_all_mappings(void *unused) {
     (void)unused;
     guard_all();

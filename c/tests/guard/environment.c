@@ -1,4 +1,4 @@
-/* guard/environment.c - an unmodified program is guarded from its start on.
+/* guard/environment.c - an unmodified program is guarded from its start.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -9,7 +9,7 @@
 
 #include "../test.h"
 
-enum { SIZE = 100 }; /* of no class, so that the usable size shows whether a block is guarded */
+enum { SIZE = 100 }; /* of no class, so the usable size shows whether a block is guarded */
 
 TEST(blocks_are_guarded_from_the_start_on) {
     void *block = malloc(SIZE);

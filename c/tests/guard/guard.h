@@ -9,7 +9,7 @@
 
 #include "../test.h"
 
-/* Of no class, so that the usable size shows whether a block is guarded. */
+/* Not the size of a class, so that the usable size shows whether a block is guarded. */
 enum { SIZE = 100, SLOTS = 128 };
 
 static TEST_UNUSED size_t page(void) { return (size_t)sysconf(_SC_PAGESIZE); }
@@ -43,7 +43,7 @@ static TEST_UNUSED char *guarded_at(enum place place, size_t size) {
     return TEST_NULL;
 }
 
-/* A site of allocations, and of frees, with an exported name. */
+/* Sites of allocations and of frees, with exported names. */
 __attribute__((noinline)) void *site_of_malloc(size_t size);
 TEST_UNUSED __attribute__((noinline)) void *site_of_malloc(size_t size) {
     void *block = hak_malloc(size);

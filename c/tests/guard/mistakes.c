@@ -276,7 +276,7 @@ static void install(void (*handler)(int), void (*with_info)(int, siginfo_t *, vo
     CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
 }
 
-/* Makes a mistake that a handler of the program survives. */
+/* Makes a mistake from which a handler of the program recovers. */
 static void survive(char *at) {
     if (sigsetjmp(landing, 1) == 0) {
         write_byte(at);
@@ -292,7 +292,7 @@ static void chain_to_function(void *with_info) {
     if (with_info != NULL)
         CHECK_EQ(seen_address, block + 4);
 
-    survive(block + 5); /* a block is reported once */
+    survive(block + 5); /* each block is reported once */
     for (int i = 0; i < 3 * SLOTS; i++)
         hak_free(hak_malloc(SIZE));
     CHECK_EQ(hak_validate(), 0);

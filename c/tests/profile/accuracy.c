@@ -15,8 +15,8 @@
 
 enum { SITES = 20, THREADS = 4, BLOCKS = 100000, ROUNDS = 4, RATE = 256, SEEDS = 3 };
 
-/* The sizes of the blocks of each site, and the parts of all allocations that it makes. Some sites
- * have few bytes, and the largest blocks are large ones. */
+/* The block size of each site, and its share of all allocations. Some sites have few bytes, and the
+ * largest blocks are large ones. */
 static const struct {
     size_t size;
     uint32_t part;
@@ -69,12 +69,12 @@ struct slot {
     uint32_t site;
 };
 
-/* One thread's blocks, and what it did. */
+/* One thread's blocks, and its counts. */
 struct worker {
     struct slot slots[BLOCKS];
     struct sums sums;
     uint64_t random;
-    uint32_t frees; /* the worker whose blocks this one frees */
+    uint32_t frees; /* number of the worker with the blocks to free */
 };
 
 static struct worker workers[THREADS];
@@ -103,7 +103,7 @@ static void allocate(struct worker *worker) {
     }
 }
 
-/* Frees blocks of another worker, which waits meanwhile. */
+/* Frees blocks of another worker, which is waiting. */
 static void release(struct worker *worker, unsigned of_16) {
     struct worker *owner = &workers[worker->frees];
     for (size_t i = 0; i < BLOCKS; i++) {

@@ -14,7 +14,7 @@
 
 enum { KIB = 1 << 10, MIB = 1 << 20 };
 
-/* Has an exported name, and is no leaf function, so that it is in stacks. */
+/* Has an exported name, and is not a leaf function, so that it appears in stacks. */
 __attribute__((noinline)) void *site_of_malloc(size_t size);
 __attribute__((noinline)) void *site_of_malloc(size_t size) {
     void *block = hak_malloc(size);
@@ -49,7 +49,7 @@ TEST(a_stack_begins_with_the_caller_of_the_allocating_function) {
     CHECK_EQ(profile_in_use(NULL), 0);
 }
 
-/* Allocates through each function that allocates, and checks the bytes in use after each. */
+/* Calls each allocating function, and checks the bytes in use after each call. */
 TEST(all_functions_that_allocate_are_sampled) {
     void *blocks[8] = {0};
     profile_start(1);
@@ -269,7 +269,7 @@ TEST(the_function_that_takes_the_text_may_allocate_and_start_a_profile) {
     hak_free(block);
 }
 
-/* A start and an end leave nothing behind. */
+/* Starting and stopping a profile leaves nothing behind. */
 TEST(many_profiles_do_not_use_more_and_more_memory) {
     struct hak_stats before, after;
     for (int i = 0; i < 2000; i++) {

@@ -9,7 +9,7 @@ enum { SAMPLES = 10000, LEVELS = 9, DEPTH = 20, BYTES_MAX = 2 << 20 };
 
 static void *blocks[SAMPLES];
 
-/* Calls itself from two places, so that each path of nine bits is a stack. */
+/* Calls itself from two places, so that each path of nine choices is a distinct stack. */
 __attribute__((noinline)) static void *allocate(size_t path, unsigned level, size_t size) {
     void *block;
     if (level == 0)

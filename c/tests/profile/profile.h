@@ -26,7 +26,7 @@ static TEST_UNUSED void profile_take(void *arg, const char *text, size_t bytes) 
     to->text[to->bytes] = 0;
 }
 
-/* The profile in a format, as text that is valid until the next call. */
+/* The profile in the given format, as text that is valid until the next call. */
 static TEST_UNUSED const char *profile_write(enum hak_profile_format format) {
     profile_text.bytes = 0;
     profile_text.text[0] = 0;
@@ -34,7 +34,7 @@ static TEST_UNUSED const char *profile_write(enum hak_profile_format format) {
     return profile_text.text;
 }
 
-/* The bytes in use by all stacks with `frame`, or by all stacks if it is NULL. */
+/* The bytes in use of all stacks with `frame`, or of all stacks if it is NULL. */
 static TEST_UNUSED uint64_t profile_in_use(const char *frame) {
     char *line = (char *)(uintptr_t)profile_write(HAK_PROFILE_COLLAPSED);
     uint64_t sum = 0;

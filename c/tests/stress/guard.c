@@ -1,5 +1,5 @@
-/* stress/guard.c - the guard starts and stops while threads allocate, free blocks of each other,
- * and end, and while the process forks.
+/* stress/guard.c - the guard starts and stops while threads allocate, free blocks of each other and
+ * exit, and while the process forks.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -12,13 +12,13 @@
 enum { STARTS = 10000, WORKERS = 3, BLOCKS = 64, STEPS = 400, FORKS = 20, SIZE_MOST = 20000 };
 
 static struct shared {
-    unsigned char *block; /* atomic; freed by the thread that finds it */
+    unsigned char *block; /* atomic; freed by the thread that takes it */
 } shared[BLOCKS];
 
 static bool over;        /* atomic */
-static uint64_t guarded; /* atomic; blocks that were seen */
+static uint64_t guarded; /* atomic; guarded blocks so far */
 
-/* The first byte of a block tells its contents. */
+/* The first byte of a block determines its contents. */
 static void fill(unsigned char *block, size_t size, unsigned char value) {
     block[0] = value;
     block[size - 1] = value;
@@ -56,7 +56,7 @@ static void *work(void *arg) {
     return NULL;
 }
 
-/* In a child, the guard goes on, and blocks of vanished threads may be freed. */
+/* In a child, the guard keeps running, and blocks of vanished threads may be freed. */
 static void fork_once(void) {
     pid_t child = fork();
     if (child == 0) {

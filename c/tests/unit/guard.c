@@ -1,4 +1,4 @@
-/* unit/guard.c - guarded blocks, on an OS that refuses.
+/* unit/guard.c - guarded blocks when the OS refuses system calls.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
@@ -80,7 +80,7 @@ TEST_FRESH(an_allocation_whose_pages_the_os_refuses_is_served_without_guard) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* The pages stay accessible, so only the free itself is noticed. */
+/* The pages stay accessible, so only the second free is detected. */
 TEST_FRESH(a_slot_that_the_os_does_not_protect_is_free_nevertheless) {
     guard_all();
     void *block = hak_malloc(SIZE);
@@ -181,7 +181,7 @@ static void vanish(void) {
     longjmp(vanished, 1);
 }
 
-/* A slot that a vanished thread was freeing, and had not purged yet. */
+/* A slot that a vanished thread was freeing and had not purged yet. */
 TEST_FRESH(calloc_zeroes_a_slot_after_a_repair) {
     guard_all();
     char *block = hak_malloc(5000);

@@ -19,7 +19,7 @@ static void check_near(double value, double expected, double tolerance) {
     CHECK(value > expected - tolerance && value < expected + tolerance);
 }
 
-/* exp(-x) as a limit, independently of the sampler. */
+/* exp(-x) as a limit, without the code of the sampler. */
 static double decay(double x) {
     double each = 1 - x / (1 << 20);
     for (int i = 0; i < 20; i++)
@@ -38,8 +38,8 @@ TEST_FRESH(the_distances_between_samples_are_exponentially_distributed) {
             above[k] += sampler.left > (k + 1) * MEAN / 2;
     }
 
-    /* Half a per cent is more than two standard deviations of the mean, one per cent of all draws
-     * more than four of each count. */
+    /* Half a per cent is more than two standard deviations of the mean. One per cent of all draws
+     * is more than four standard deviations of each count. */
     check_near(sum / DRAWS, MEAN + 0.5, 0.01 * MEAN);
     for (size_t k = 0; k < TEST_COUNT(above); k++) {
         AT("half means", k + 1);

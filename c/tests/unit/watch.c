@@ -25,7 +25,7 @@ static enum hk_cache_kind kind(void) { return hk_cache_get()->kind; }
 
 static uint32_t cached(void) { return hk_bins_count(hk_thread_get(), HK_CLASS_112); }
 
-/* Fills the bin, so that the next calls can be served by it. */
+/* Fills the bin, so that it can serve the next calls. */
 static void fill_bin(void) {
     void *blocks[BLOCKS];
     for (size_t i = 0; i < BLOCKS; i++)
@@ -94,7 +94,7 @@ TEST_FRESH(other_threads_are_watched_from_their_next_call_on) {
     CHECK_EQ(hk_validate(), 0);
 }
 
-/* Each makes one call after the trim: one an allocation, the other one a free. */
+/* Each makes one call after the trim, an allocation or a free. */
 static void *is_trimmed(void *frees) {
     void *block = hak_malloc(100);
     fill_bin();

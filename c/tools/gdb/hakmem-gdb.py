@@ -5,9 +5,9 @@ SPDX-License-Identifier: MIT OR Apache-2.0
     hakmem block ADDRESS    the block that contains an address, its state, and its neighbours
     hakmem stats            the statistics of the process, and a row for each size class in use
 
-The commands call no function of the program. So they work on core dumps, and whatever locks the
-threads hold. They need the debug information of hakmem (-g), which all builds of the Makefile have.
-Fields are read by name, so new fields of a structure need no change here.
+The commands call no function of the program. So they work on core dumps, and regardless of the
+locks that threads hold. They need the debug information of hakmem (-g), which all builds of the
+Makefile have. Fields are read by name, so a new field of a structure needs no change here.
 """
 
 import gdb
@@ -140,7 +140,7 @@ class Core:
 
 
 def span_size(span):
-    """The bytes of a span, with the unused end of a slab."""
+    """The size of a span in bytes, including the unused end of a slab."""
     return max(int(span["bytes"]), int(span["granules"]) << GRANULE_SHIFT)
 
 
@@ -241,7 +241,7 @@ def show_large(core, span, address):
 
 
 def show_kind(span):
-    """Some versions have special spans, such as those of sampled blocks."""
+    """Shows the kind of a special span, such as that of a sampled large block."""
     if has_field(span, "kind") and int(span["kind"]) != 0:
         try:
             show("kind", str(span["kind"].cast(gdb.lookup_type("enum hk_span_kind"))))
@@ -317,7 +317,7 @@ def class_row(core, heaps, number):
 
 
 def large_bytes(core):
-    """The bytes of large blocks, and of those of them that threads cache."""
+    """The bytes of all large blocks, and of those that are cached by threads."""
     large = core.find("large")
     mapped = (int(large["mapped"]) & ((1 << 40) - 1)) << GRANULE_SHIFT
     cached = sum(int(thread["large"]["bytes"]) for thread in core.threads())

@@ -74,7 +74,7 @@ pub fn terminate(child: &mut Child) -> io::Result<()> {
         return Ok(());
     }
     let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
-    // SAFETY: kill does not access our memory. The line above shows that the child has not been
+    // SAFETY: kill does not access our memory. As the line above shows, the child has not been
     // waited for, so its PID cannot belong to another process yet.
     match unsafe { libc::kill(pid, libc::SIGTERM) } {
         0 => Ok(()),

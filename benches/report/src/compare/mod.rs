@@ -177,7 +177,7 @@ fn slug(cpu: &str) -> String {
 
 // ---- Warm memory --------------------------------------------------------------------------------
 
-/// Of rows whose peak is not known yet.
+/// The peak of a row, until it is known.
 const DEFAULT_KB: u64 = 512 << 10;
 /// At most this part of the free memory is touched.
 const FREE_DIVISOR: u64 = 4;
@@ -199,8 +199,8 @@ fn amount_kb(peak_kb: Option<u64>, free_kb: u64) -> u64 {
     peak_kb.unwrap_or(DEFAULT_KB).min(free_kb / FREE_DIVISOR)
 }
 
-/// Touches memory. The end of the process releases it. Huge pages are the ones that the host takes
-/// back, and the ones whose next first touch is slow.
+/// Touches memory. The end of the process releases it. The host takes back huge pages, and their
+/// next first touch is slow.
 pub(crate) fn touch(bytes: usize) -> Result<ExitCode> {
     let mut memory = MmapMut::map_anon(bytes.max(1))?;
     // Without huge pages in this kernel, small ones are touched.

@@ -22,9 +22,9 @@ pub(crate) struct Job {
     pub(crate) name: String,
     /// The command of a full or quick run.
     pub(crate) command: String,
-    /// The command whose system calls are counted.
+    /// The command for counting system calls.
     pub(crate) counted: String,
-    /// Two commands of different lengths whose instructions are counted. Only C programs have
+    /// Two commands of different lengths, for counting instructions. Only C programs have
     /// these, and report the time of their work. The time of other programs is that from start to
     /// end, and their output is the answer.
     instructions: Option<[String; 2]>,

@@ -127,7 +127,7 @@ fn grouped(value: i64) -> String {
     sign.to_owned() + &groups.collect::<Vec<_>>().join("\u{202f}")
 }
 
-/// Counts the limits of hakmem, whose run is the first one of each scenario.
+/// Counts the limits of hakmem, which runs first in each scenario.
 fn judge(scenarios: &[Scenario]) -> ExitCode {
     let figures = scenarios.iter().flat_map(|scenario| &scenario.runs[0].figures);
     let held: Vec<bool> = figures.filter_map(Figure::holds).collect();

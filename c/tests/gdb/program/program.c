@@ -52,7 +52,7 @@ int main(void) {
     free(small[2]);
     granules = malloc(400000);
     mapping = malloc(6 << 20);
-    for (int i = 0; i < SMALL; i++) { /* its thread caches a block that is often needed */
+    for (int i = 0; i < SMALL; i++) { /* the thread then caches such blocks */
         retired = malloc(300000);
         free(retired);
     }

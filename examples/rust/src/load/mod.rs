@@ -23,13 +23,13 @@ pub struct Plan {
     /// Address of the service. It must be a loopback address of this machine.
     #[arg(long, value_parser = parse_loopback)]
     pub target: SocketAddr,
-    /// Documents to add first.
+    /// Number of documents to add first.
     #[arg(long, default_value_t = 20_000)]
     pub documents: usize,
-    /// Requests to measure, over all connections.
+    /// Number of requests to measure, over all connections.
     #[arg(long, default_value_t = 50_000)]
     pub requests: usize,
-    /// Connections, each with one request at a time.
+    /// Number of connections, each with one request at a time.
     #[arg(long, default_value_t = 16, value_parser = parse_connections)]
     pub connections: usize,
     /// Seed of the documents and of the mix.
@@ -60,11 +60,11 @@ fn parse_connections(text: &str) -> Result<usize, String> {
 pub struct Report {
     /// Number of documents added first.
     pub documents: usize,
-    /// The time which that took.
+    /// Time to add these documents.
     pub loading_seconds: f64,
     /// Number of answered requests of the mix.
     pub requests: usize,
-    /// The time which that took.
+    /// Duration of the mix.
     pub seconds: f64,
     /// Median time from sending a request to the end of its answer.
     pub p50_ms: f64,

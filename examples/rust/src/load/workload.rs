@@ -9,7 +9,7 @@ use axum::http::{Method, StatusCode};
 use fastrand::Rng;
 use serde_json::json;
 
-/// Number of different words in the documents. Their frequencies follow Zipf's law, as in natural
+/// Number of distinct words in the documents. Their frequencies follow Zipf's law, as in natural
 /// text.
 const VOCABULARY: usize = 20_000;
 /// Number of the most frequent words, which are never searched for.
@@ -26,8 +26,8 @@ pub(super) struct Request {
     pub(super) expected: StatusCode,
 }
 
-/// Generates the requests of one connection. Connections do not share documents, so that each knows
-/// its own existing documents.
+/// Generates the requests of one connection. Connections do not share documents, so each of them
+/// knows its existing documents.
 pub(super) struct Workload {
     rng: Rng,
     connection: usize,

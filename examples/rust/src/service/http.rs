@@ -114,7 +114,7 @@ struct Added {
     replaced: usize,
 }
 
-/// `POST /documents`: one or more documents (JSON lines). If one of them is invalid, none is added.
+/// `POST /documents`: one or more documents (JSON lines). If any of them is invalid, none is added.
 async fn add_documents(
     State(service): State<Service>,
     body: Result<Bytes, BytesRejection>,

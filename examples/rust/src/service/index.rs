@@ -163,7 +163,7 @@ impl Index {
         self.slot_of_id.len()
     }
 
-    /// Returns the number of different words in the documents.
+    /// Returns the number of distinct words in the documents.
     pub fn words(&self) -> usize {
         self.occurrences.len()
     }
@@ -176,7 +176,7 @@ fn words(text: &str) -> impl Iterator<Item = String> {
         .map(str::to_lowercase)
 }
 
-/// Returns the words of a document with their numbers of occurrences.
+/// Returns the words of a document with the number of their occurrences.
 fn word_counts(document: &Document) -> HashMap<String, u32> {
     let mut counts = HashMap::new();
     let mut values: Vec<&Value> = document.fields.values().collect();

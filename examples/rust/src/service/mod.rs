@@ -31,7 +31,7 @@ use tokio::sync::watch;
 
 pub use http::router;
 
-/// Maximum time for requests in progress after the service has received the signal to end.
+/// Maximum time for requests in progress after the signal to stop.
 const GRACE_PERIOD: Duration = Duration::from_secs(10);
 
 /// The allocator of the program. The executable must choose it, not this library.
@@ -41,9 +41,9 @@ pub struct Allocator {
     pub name: &'static str,
     /// Returns the allocator's statistics, or null if it has none.
     pub statistics: fn() -> serde_json::Value,
-    /// Returns the same in the text format of Prometheus, or nothing.
+    /// Returns the statistics in the text format of Prometheus, or nothing if there are none.
     pub metrics: fn() -> String,
-    /// Whether it can profile the heap.
+    /// Whether the allocator can profile the heap.
     pub profiles: bool,
 }
 

@@ -33,7 +33,7 @@ struct HeapQuery {
 
 async fn heap(Query(query): Query<HeapQuery>) -> Result<impl IntoResponse, (StatusCode, String)> {
     let unavailable = |error: Error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-    // The guard stops the profile at the end, also if the client closes the connection earlier.
+    // The guard stops the profile at the end, even if the client closes the connection early.
     let guard = match profile::start(Options::default()) {
         Ok(guard) => Some(guard),
         Err(Error::Running) => None,

@@ -79,7 +79,7 @@ pub(crate) fn compare(load: &Load, count: usize, time: Duration) -> anyhow::Resu
             println!("   no time for more rounds");
             break;
         }
-        // Alternate the order, so that neither allocator always runs after the other one.
+        // Alternate the order, so that neither allocator always runs second.
         let first = number % 2;
         for (turn, which) in [first, 1 - first].into_iter().enumerate() {
             let (allocator, executable) = ALLOCATORS[which];
