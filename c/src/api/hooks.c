@@ -15,7 +15,7 @@ static void hooks_allocated(const struct hk_thread *thread) {
     hk_scavenger_want(thread->signal_mask);
 }
 
-static void hooks_freed(void) { hk_purge_balance(); }
+static void hooks_freed(enum hk_freed kind) { hk_purge_balance(kind); }
 
 static void hooks_thread_ended(void) {
     if (hk_thread_count() <= 1)
@@ -24,10 +24,10 @@ static void hooks_thread_ended(void) {
     /* Gives back the memory that a scavenger left behind when it ended. We stop if another thread
      * starts, because it can reuse the memory. */
     if (hk_scavenger_thread_ended()) {
-        while (hk_thread_count() <= 1 && hk_purge_balance()) {
+        while (hk_thread_count() <= 1 && hk_purge_balance(HK_FREED_LARGE)) {
         }
     }
-    hk_purge_balance();
+    hk_purge_balance(HK_FREED_LARGE);
 }
 
 const struct hk_thread_hooks hk_thread_hooks = {

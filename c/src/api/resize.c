@@ -75,7 +75,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
         void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
             hk_profile_resize_end(found->span, size, HK_FRAME());
-            hk_purge_balance();
+            hk_purge_balance(HK_FREED_LARGE);
             return resized;
         }
     }

@@ -159,7 +159,7 @@ void hk_profile_free(const char *function, struct hk_span *span, void *block) {
         hk_slow_free_large(span);
     } else {
         hk_heap_give_one(function, span->class, block);
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(HK_FREED_SMALL);
     }
 }
 

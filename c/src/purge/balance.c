@@ -59,11 +59,12 @@ static void balance_adapt(void) {
         balance.balanced = 0;
 }
 
-/* The bytes of free memory that may stay in huge pages which are partly in use. In a program that
- * never used more than 64 MiB, this is twice the usual limit. */
-static uint64_t balance_limit_partial(uint64_t limit) {
+/* The bytes of free memory that may stay in huge pages which are partly in use. This is twice the
+ * usual limit, or more for a program that frees small blocks and has used more than 64 MiB: the
+ * rest of these huge pages is often freed soon. */
+static uint64_t balance_limit_partial(enum hk_freed kind, uint64_t limit) {
     uint64_t usual = 2 * balance_base();
-    uint64_t part = balance.usage_most / BALANCE_PARTIAL_PART;
+    uint64_t part = kind == HK_FREED_SMALL ? balance.usage_most / BALANCE_PARTIAL_PART : 0;
     return hk_max(hk_max(limit, usual), part > usual ? part - usual : 0);
 }
 
@@ -92,7 +93,7 @@ static size_t balance_give_back(enum hk_purge which, uint64_t bytes) {
     return dirty - bytes - step.budget.bytes;
 }
 
-bool hk_purge_balance(void) {
+bool hk_purge_balance(enum hk_freed kind) {
     if (hk_likely(hk_decay_dirty_bytes() <= balance_limit()) ||
         hk_option(HK_OPTION_purge_thread_mb) == 0 || hk_scavenger_is_present() ||
         !hk_decay_try_lock())
@@ -105,7 +106,7 @@ bool hk_purge_balance(void) {
         /* Reduce free memory to half of the limit, so that the next frees need not do it again.
          * Huge pages that are partly in use are broken up only beyond a limit of their own. */
         given_back = balance_give_back(HK_PURGE_WHOLE, limit / 2);
-        given_back += balance_give_back(HK_PURGE_FREE, balance_limit_partial(limit));
+        given_back += balance_give_back(HK_PURGE_FREE, balance_limit_partial(kind, limit));
         balance.balanced += given_back;
         balance.usage_after = hk_usage_bytes();
 

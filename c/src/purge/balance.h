@@ -11,11 +11,12 @@
 #ifndef HK_PURGE_BALANCE_H
 #define HK_PURGE_BALANCE_H
 
-#include "../base/compiler.h"
+#include "../thread/hooks.h"
 
 /* Gives back the excess over the limit, at a bounded cost, unless the scavenger will do it. Called
- * at the end of a free or of a shrinking reallocation that may have made memory dirty. Returns true
- * if it gave anything back. */
-bool hk_purge_balance(void);
+ * at the end of a free or of a shrinking reallocation that may have made memory dirty. While a
+ * program frees small blocks, more memory may stay in huge pages that are partly in use. Returns
+ * true if it gave anything back. */
+bool hk_purge_balance(enum hk_freed kind);
 
 #endif

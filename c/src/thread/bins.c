@@ -138,7 +138,7 @@ static bool bins_give(const char *function, size_t class, void **blocks, uint32_
 
     if (put.count < count) {
         hk_heap_give(class, blocks + put.count, count - put.count, &mistakes);
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(HK_FREED_SMALL);
     }
 
     if (hk_unlikely(mistakes.count > 0))

@@ -12,10 +12,12 @@
 
 #include "tcache.h"
 
+enum hk_freed { HK_FREED_SMALL, HK_FREED_LARGE };
+
 struct hk_thread_hooks {
     void (*process_started)(void);                     /* once, before any other */
     void (*allocated)(const struct hk_thread *thread); /* a slow call of an allocation */
-    void (*freed)(void);                               /* a slow call of a free reached a heap */
+    void (*freed)(enum hk_freed kind);                 /* a slow call of a free reached a heap */
     void (*clock)(uint64_t now_ms);                    /* now and then in slow calls */
     void (*ended)(void);                               /* a thread has given up its cache */
 };

@@ -160,7 +160,7 @@ static void slow_give_one(const char *function, size_t class, void *block) {
         hk_bad_pointer(function, block, HK_CAUSE_FREE);
     } else if (put.count == 0) {
         hk_heap_give_one(function, class, block);
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(HK_FREED_SMALL);
     }
 }
 
@@ -209,7 +209,7 @@ void hk_slow_flush(const char *function, size_t class, void *block) {
     struct hk_thread *thread = slow_get_to_free();
     if (hk_unlikely(thread == NULL)) {
         hk_heap_give_one(function, class, block);
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(HK_FREED_SMALL);
         return;
     }
 
@@ -277,5 +277,5 @@ void hk_slow_free_large(struct hk_span *span) {
     if (cached)
         return;
     hk_large_free(span);
-    hk_thread_hooks.freed();
+    hk_thread_hooks.freed(HK_FREED_LARGE);
 }

@@ -139,6 +139,25 @@ TEST(a_single_threaded_program_gives_back_when_it_frees) {
         }
 }
 
+/* The blocks lie in huge pages of which little stays in use. */
+static void shrink(void *unused) {
+    (void)unused;
+    enum { COUNT = 100, BYTES = 300000 };
+    static char *list[COUNT];
+    size_t before = test_rss();
+    for (size_t i = 0; i < COUNT; i++)
+        memset(list[i] = malloc(3 * MIB), 1, 3 * MIB);
+    CHECK_GE(test_rss(), before + COUNT * 3 * MIB);
+    for (size_t i = 0; i < COUNT; i++)
+        list[i] = realloc(list[i], BYTES);
+    CHECK_LE(test_rss(), before + (size_t)COUNT * BYTES + 24 * MIB);
+    CHECK_EQ(tasks(), 1);
+}
+
+TEST(a_single_threaded_program_of_300_mb_gives_back_the_ends_of_its_blocks) {
+    CHECK_EXITED(in_child(shrink, NULL));
+}
+
 static void *sleep_with_heap(void *arg) {
     touch_heap(NULL);
     pause();
