@@ -18,6 +18,7 @@ static struct {
     struct hk_slot *first;  /* lock:SLOTS; the queue of free slots */
     struct hk_slot *last;   /* lock:SLOTS */
     struct hk_slot *shown;  /* lock:SLOTS; the slot of the current report, or NULL */
+    uint32_t shown_in;      /* lock:SLOTS; process of the report, its hk_os_generation */
     uint32_t count;         /* atomic, stored under SLOTS; all slots */
     uint32_t used;          /* atomic, stored under SLOTS; slots that are not in the queue */
     uint32_t limit;         /* atomic, stored under SLOTS; of `used` */
@@ -109,13 +110,20 @@ uintptr_t hk_slot_start(const struct hk_slot *slot) {
     return slot->span->base + hk_os_page_bytes();
 }
 
+/* The slot that a thread of this process shows, or NULL. A forked child may inherit the slot of a
+ * thread that vanished. */
+static struct hk_slot *slots_shown_locked(void) {
+    return slots.shown_in == hk_os_generation() ? slots.shown : NULL;
+}
+
 /* Removes the first slot of the queue, or the second one if the first is shown. */
 static struct hk_slot *slots_pop_locked(void) {
     struct hk_slot *slot = slots.first;
-    if (slot != NULL && slot == slots.shown) {
+    struct hk_slot *shown = slots_shown_locked();
+    if (slot != NULL && slot == shown) {
         slots.first = slot->next;
         slots_append_locked(slot);
-        slot = slots.first != slots.shown ? slots.first : NULL;
+        slot = slots.first != shown ? slots.first : NULL;
     }
     if (slot != NULL) {
         slots.first = slot->next;
@@ -232,12 +240,13 @@ bool hk_slots_retire(struct hk_slot *slot, uintptr_t block, const struct hk_slot
 /* ---- Reports --------------------------------------------------------------------------------- */
 
 static enum hk_slot_show slots_show_locked(struct hk_slot *slot, struct hk_slot_view *view) {
-    if (slots.shown != NULL || slot->taken)
+    if (slots_shown_locked() != NULL || slot->taken)
         return HK_SLOT_BUSY;
     if (slot->reported)
         return HK_SLOT_SEEN;
     slot->reported = true;
     slots.shown = slot;
+    slots.shown_in = hk_os_generation();
     *view = (struct hk_slot_view){slot->state, slot->block, slot->span->bytes};
     return HK_SLOT_SHOWN;
 }

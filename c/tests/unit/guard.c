@@ -153,6 +153,26 @@ TEST_FRESH(a_slot_is_not_reused_while_it_is_shown) {
     CHECK_EQ(hk_validate(), 0);
 }
 
+static void show_again(void *slot) {
+    struct hk_slot_view view;
+    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    hk_slots_show_end();
+}
+
+TEST_FRESH(a_slot_that_is_shown_at_a_fork_is_not_shown_in_the_child) {
+    struct hk_slot_view view;
+    hk_os_generation(); /* forks count from here */
+    guard_all();
+    void *first = hak_malloc(SIZE);
+    void *second = hak_malloc(SIZE);
+    struct hk_slot *slot = hk_slot_of(hk_pagemap_find(first));
+    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    CHECK_EXITED(test_in_child(show_again, hk_slot_of(hk_pagemap_find(second))));
+    hk_slots_show_end();
+    hak_free(first);
+    hak_free(second);
+}
+
 TEST_FRESH(a_repair_rebuilds_the_queue_from_the_slots) {
     guard_all();
     void *live = hak_malloc(SIZE);
