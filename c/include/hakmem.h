@@ -215,6 +215,8 @@ struct hak_stats {
     uint64_t lock_busy_meta;  /* of the memory of hakmem's own structures, */
     uint64_t lock_busy_other; /* any other */
     uint64_t bytes_guarded;   /* in live blocks of hak_guard_start, also in bytes_live */
+    uint64_t heaps_private;   /* heaps of hak_heap_new that exist now */
+    uint64_t bytes_private;   /* in their live blocks, also in bytes_live */
 };
 
 /* Fills the first `stats_bytes` bytes of *stats. Pass sizeof(struct hak_stats). New fields are only
@@ -332,6 +334,111 @@ HAK_API void hak_guard_stop(void) HAK_NOEXCEPT;
 
 /* Returns 1 while the guard is running, and 0 otherwise. */
 HAK_API int hak_guard_is_running(void) HAK_NOEXCEPT;
+
+/* ---- Private heaps --------------------------------------------------------------------------- */
+
+/* A heap that the program creates, allocates from, and drops as a whole. Its blocks are blocks like
+ * all others: any thread may free them singly, and hak_realloc, hak_usable_size and the sized frees
+ * accept them. They are rounded up to sizes with four steps between powers of two (above 128
+ * bytes), and are never sampled or guarded.
+ *
+ * Any number of threads may allocate from a heap. No thread may use a heap while it is destroyed or
+ * merged or afterwards, except as stated. A heap takes its memory, in units of 64 KiB, from that of
+ * all heaps, so there is no chunk size to choose. */
+struct hak_heap;
+
+enum { HAK_HEAP_NAME_BYTES = 32 };
+
+/* What happens to a slab of 64 KiB or more when all of its blocks were freed singly. */
+enum hak_heap_purge {
+    HAK_HEAP_PURGE_DELAYED = 0, /* other heaps may use it, and after the purge delay it goes back to
+                                   the OS */
+    HAK_HEAP_PURGE_NEVER = 1    /* it stays in the heap until its end */
+};
+
+/* Zero fields have the default. */
+struct hak_heap_options {
+    const char *name; /* for statistics; copied, at most HAK_HEAP_NAME_BYTES - 1 bytes of it */
+    uint64_t limit;   /* most bytes in live blocks, as in hak_usable_size; 0: no limit */
+    /* Called if an allocation of `bytes` would exceed the limit, with no lock held. It may free
+     * blocks. If it returns 1, the allocation is tried once more. If it returns 0 or is NULL, or if
+     * the thread is in this callback already, the allocation fails with ENOMEM. */
+    int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes);
+    void *on_limit_arg;
+    enum hak_heap_purge purge;
+};
+
+/* Creates a heap. Reads the first `options_bytes` bytes of *options. Pass sizeof(struct
+ * hak_heap_options). NULL gives the defaults. Returns NULL with ENOMEM if memory is exhausted. A
+ * heap has 4 KiB of metadata, and no other memory before its first block. */
+HAK_API struct hak_heap *hak_heap_new(const struct hak_heap_options *options,
+                                      size_t options_bytes) HAK_NOEXCEPT
+    __attribute__((warn_unused_result));
+
+/* Frees all blocks of the heap at once, and ends it. The cost depends on the number of its slabs
+ * (64 KiB or more) and of its blocks above 256 KiB, not on the number of other blocks. If it is the
+ * default heap of the calling thread, the thread then has none. Other threads of which it is the
+ * default allocate from the heaps of malloc from their next allocation on. NULL does nothing. A
+ * second call is reported as a bad pointer, unless another heap was created since. A later use of
+ * its blocks is a use of freed memory. Preserves errno. */
+HAK_API void hak_heap_destroy(struct hak_heap *heap) HAK_NOEXCEPT;
+
+/* Gives all blocks of the heap to the heaps of malloc, and ends it. The blocks stay, and other
+ * threads may free and resize them meanwhile, but must not allocate from the heap. Otherwise like
+ * hak_heap_destroy. */
+HAK_API void hak_heap_merge(struct hak_heap *heap) HAK_NOEXCEPT;
+
+/* Like hak_malloc, hak_calloc and hak_aligned_alloc, but allocate from the heap. Return NULL with
+ * ENOMEM also at its limit, and with EINVAL if it has ended, which is reported. With `heap` NULL
+ * they are the same as these. */
+HAK_API void *hak_heap_malloc(struct hak_heap *heap, size_t size) HAK_NOEXCEPT HAK_ALLOCATES(2);
+HAK_API void *hak_heap_calloc(struct hak_heap *heap, size_t count, size_t size) HAK_NOEXCEPT
+    HAK_ALLOCATES_ARRAY(2, 3);
+HAK_API void *hak_heap_aligned_alloc(struct hak_heap *heap, size_t alignment,
+                                     size_t size) HAK_NOEXCEPT
+    __attribute__((malloc, warn_unused_result, alloc_align(2), alloc_size(3)));
+
+/* Like hak_realloc, but the result is in `heap`. A block of another heap moves. hak_realloc itself
+ * leaves each block in its heap. */
+HAK_API void *hak_heap_realloc(struct hak_heap *heap, void *ptr, size_t size) HAK_NOEXCEPT
+    HAK_REALLOCATES(3);
+
+/* Makes the heap the default of the calling thread: from now on, malloc, hak_malloc, new and all
+ * other functions that allocate a block take it from this heap. NULL ends that. Blocks that the
+ * thread resizes stay in their heaps. Returns the former default heap, or NULL if there was none or
+ * it has ended. While a thread has a default heap, all of its calls take a slower path. */
+HAK_API struct hak_heap *hak_heap_set_default(struct hak_heap *heap) HAK_NOEXCEPT;
+
+/* The private heap of the block `ptr`, or NULL if it is in none. NULL for NULL. */
+HAK_API struct hak_heap *hak_heap_of(const void *ptr) HAK_NOEXCEPT;
+
+/* A snapshot of a heap. */
+struct hak_heap_stats {
+    uint64_t id;          /* unique in the process, from 1 */
+    uint64_t blocks_live; /* live blocks */
+    uint64_t bytes_live;  /* in live blocks, as in hak_usable_size */
+    uint64_t bytes_large; /* in live blocks above 256 KiB, also in bytes_live */
+    uint64_t bytes_slabs; /* in slabs: live and free blocks */
+    uint64_t limit;       /* the option, 0 for none */
+    uint64_t refused;     /* attempts that the limit refused, since the start of the heap */
+    char name[HAK_HEAP_NAME_BYTES];
+};
+
+/* Fills the first `stats_bytes` bytes of *stats. Pass sizeof(struct hak_heap_stats). New fields are
+ * only added at the end. Fields that the library does not know are set to zero, and so are all of
+ * them if `heap` is NULL. Takes time for each slab of the heap. */
+HAK_API void hak_heap_stats(struct hak_heap *heap, struct hak_heap_stats *stats,
+                            size_t stats_bytes) HAK_NOEXCEPT;
+
+/* Calls `visit` for each live block with its usable size, until it returns 0. No lock is held
+ * meanwhile: `visit` may allocate from the heap, and free the block that it was called with, but no
+ * other block of the heap. Other threads may allocate from the heap but must not free its blocks.
+ * Blocks that are allocated during the call may or may not be visited. Returns 0, ECANCELED if
+ * `visit` returned 0, ENOMEM (the list of slabs needs memory), or EINVAL if the heap has ended,
+ * which is reported. */
+HAK_API int hak_heap_visit(struct hak_heap *heap,
+                           int (*visit)(void *arg, void *block, size_t bytes),
+                           void *arg) HAK_NOEXCEPT;
 
 /* Checks the invariants of every structure, one lock at a time. Returns the number of faults, 0 if
  * there are none. Each fault is a line on standard error. */

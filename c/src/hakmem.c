@@ -70,6 +70,15 @@
 #include "thread/thread.c"
 #include "thread/slow.c"
 
+/* Heaps that the program creates. */
+#include "own/slabs.c"
+#include "own/take.c"
+#include "own/give.c"
+#include "own/own.c"
+#include "own/look.c"
+#include "own/check.c"
+#include "own/default.c"
+
 /* Returning memory to the OS. */
 #include "purge/decay.c"
 #include "purge/scavenger.c"
@@ -99,10 +108,13 @@
 #include "debug/validate.c"
 
 /* The public functions. */
+#include "api/own.c"
 #include "api/alloc.c"
 #include "api/free.c"
+#include "api/move.c"
 #include "api/resize.c"
 #include "api/aligned.c"
+#include "api/heaps.c"
 #include "api/control.c"
 #include "api/profile.c"
 #include "api/guard.c"

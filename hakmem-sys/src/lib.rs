@@ -329,6 +329,10 @@ pub struct hak_stats {
     pub lock_busy_other: u64,
     /// In live blocks of [`hak_guard_start`], also in `bytes_live`.
     pub bytes_guarded: u64,
+    /// Heaps of `hak_heap_new` that exist now.
+    pub heaps_private: u64,
+    /// In live blocks of these heaps, also in `bytes_live`.
+    pub bytes_private: u64,
 }
 
 /// The result of [`hak_class_stats()`]: one row of the size-class table and its current use.

@@ -113,6 +113,8 @@ snapshot! {
     lock_busy_other,
     /// Bytes in live blocks between guard pages. Part of `bytes_live`. See [`guard`](crate::guard).
     bytes_guarded,
+    heaps_private,
+    bytes_private,
 }
 
 snapshot! {

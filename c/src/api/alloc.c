@@ -9,6 +9,7 @@
 #include "../purge/retry.h"
 #include "../thread/watch.h"
 #include "front.h"
+#include "own.h"
 
 /* Takes a block from the layers below. Above HK_MID_MAX, where zeroing is expensive, the result
  * also says whether the block is known to be zero. */
@@ -63,9 +64,21 @@ static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
     return hk_guard_count() ? alloc_guarded(class, size, align) : alloc_below(class, size, align);
 }
 
+/* Serves a thread with a default heap. It takes no samples and no guarded blocks, which would
+ * outlive the heap. */
+static HK_NOINLINE struct hk_block alloc_default(size_t class, size_t size, size_t align) {
+    struct hak_heap *heap = hk_own_get_default();
+    if (hk_unlikely(heap == NULL))
+        return (struct hk_block){alloc_below(class, size, align), false};
+    struct hk_block block = {hk_own_take_fast(heap, hk_own_class(class)), false};
+    return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
+}
+
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
  * stack of a sample begins with the frame of the program. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
+    if (hk_unlikely(hk_own_default.heap != NULL))
+        return alloc_default(class, size, align).start;
     if (hk_likely(!hk_watch_is_on()))
         return alloc_below(class, size, align);
     if (hk_unlikely(hk_profile_count(size)))
@@ -93,6 +106,13 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
 /* Like alloc_below, but zeroes the first `size` bytes. */
 static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
+    if (hk_unlikely(hk_own_default.heap != NULL)) {
+        block = alloc_default(class, size, align);
+        if (block.start != NULL && !block.zero)
+            memset(block.start, 0, size);
+        return block.start;
+    }
+
     if (hk_unlikely(hk_watch_is_on())) {
         if (hk_unlikely(hk_profile_count(size)))
             block = alloc_block_of_sample(class, size, align, HK_FRAME());

@@ -8,6 +8,7 @@
 #include "../core/pagemap.h"
 #include "../guard/slots.h"
 #include "../heap/heaps.h"
+#include "../own/own.h"
 #include "../purge/decay.h"
 #include "../thread/recover.h"
 #include "../thread/threads.h"
@@ -49,6 +50,8 @@ void hk_fork_set_repairs(void) {
     hk_lock_set_repair(HK_RANK_PURGE, hk_decay_repair);
     hk_lock_set_repair(HK_RANK_THREADS, hk_threads_repair);
     hk_lock_set_repair(HK_RANK_THREAD, hk_recover_repair);
+    hk_lock_set_repair(HK_RANK_OWN, hk_own_repair);
+    hk_lock_set_repair(HK_RANK_OWNS, hk_own_repair_queue);
     hk_lock_set_repair(HK_RANK_TRANSFER, hk_transfer_repair);
     hk_lock_set_repair(HK_RANK_CLASS, fork_repair_class);
     hk_lock_set_repair(HK_RANK_ARENA, fork_repair_arena);

@@ -6,6 +6,7 @@
 #include "../core/options.h"
 #include "../guard/guard.h"
 #include "../guard/print.h"
+#include "../own/default.h"
 #include "../profile/profile.h"
 #include "../thread/check.h"
 #include "../thread/watch.h"
@@ -58,6 +59,9 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
  * that the program called. */
 static void free_block(const char *function, struct hk_span *span, void *block, const void *frame) {
     size_t class = span->class;
+    if (hk_span_is_private(span) && hk_own_free(function, span, block))
+        return;
+
     if (hk_unlikely(span->kind == HK_SPAN_SAMPLED))
         hk_profile_free(function, span, block);
     else if (hk_unlikely(span->kind == HK_SPAN_GUARDED))
@@ -82,12 +86,17 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
-        if (hk_unlikely(hk_watch_is_on()) && hk_watch_push(hk_class_of_row(row), block))
+        bool watched = hk_watch_is_on() || hk_own_default.heap != NULL;
+        if (hk_unlikely(watched) && hk_watch_push(hk_class_of_row(row), block))
             return;
         hk_slow_flush("free", hk_class_of_row(row), block);
         return;
     }
     free_unknown(block);
+}
+
+bool hk_front_has_class(const struct hk_span *span, size_t class) {
+    return span->class == class || (span->coarse && span->class == hk_own_class(class));
 }
 
 /* Whether a block may have been allocated with a size and an alignment. The size of a guarded block
@@ -96,7 +105,7 @@ HK_NOINLINE void hk_free_slow(void *block) {
 static bool free_layout_matches(const struct hk_span *span, size_t size, size_t align) {
     if (span->kind == HK_SPAN_GUARDED)
         return size == span->bytes;
-    if (span->class != hk_class_of_layout(size, align))
+    if (!hk_front_has_class(span, hk_class_of_layout(size, align)))
         return false;
     if (span->class != HK_CLASS_NONE)
         return true;
@@ -114,7 +123,8 @@ static bool free_sized_watched(void *block, size_t size) {
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
  * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    if (hk_unlikely(hk_watch_is_on()) && free_sized_watched(block, size))
+    bool watched = hk_watch_is_on() || hk_own_default.heap != NULL;
+    if (hk_unlikely(watched) && free_sized_watched(block, size))
         return;
 
     struct hk_span *span = hk_front_find(function, block);

@@ -30,6 +30,9 @@ void hk_dealloc_slow(void *block, size_t size, size_t align); /* free.c: the sam
  * NULL. Takes no lock. free.c */
 struct hk_span *hk_front_find(const char *function, const void *block);
 
+/* Whether the blocks of a span may serve a class. Those of private heaps serve several. free.c */
+bool hk_front_has_class(const struct hk_span *span, size_t class);
+
 /* Reports a mistake with a pointer into a span, or NULL. free.c */
 void hk_front_report(const char *function, const struct hk_span *span, const void *block,
                      const char *cause);

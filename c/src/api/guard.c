@@ -2,9 +2,13 @@
 #include <hakmem.h>
 
 #include "../guard/guard.h"
+#include "../own/default.h"
 
 int hak_guard_start(uint64_t rate, unsigned slots) {
-    return hk_guard_start(rate, slots != 0 ? slots : HK_GUARD_SLOTS);
+    struct hk_own_default suspended = hk_own_suspend_default();
+    int error = hk_guard_start(rate, slots != 0 ? slots : HK_GUARD_SLOTS);
+    hk_own_resume_default(suspended);
+    return error;
 }
 
 void hak_guard_stop(void) { hk_guard_stop(); }

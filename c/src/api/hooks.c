@@ -4,6 +4,7 @@
  */
 #include "../thread/hooks.h"
 
+#include "../own/default.h"
 #include "../purge/balance.h"
 #include "../purge/decay.h"
 #include "../purge/scavenger.h"
@@ -12,7 +13,9 @@
 #include "fork.h"
 
 static void hooks_allocated(const struct hk_thread *thread) {
+    struct hk_own_default suspended = hk_own_suspend_default();
     hk_scavenger_want(thread->signal_mask);
+    hk_own_resume_default(suspended);
 }
 
 static void hooks_freed(enum hk_freed kind) { hk_purge_balance(kind); }

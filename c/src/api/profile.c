@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "../core/options.h"
+#include "../own/default.h"
 #include "../profile/profile.h"
 #include "../profile/write.h"
 #include "../thread/watch.h"
@@ -13,8 +14,13 @@ int hak_profile_start(const struct hak_profile_options *options, size_t options_
         memcpy(&given, options, options_bytes < sizeof given ? options_bytes : sizeof given);
     if (given.rate == 0)
         given.rate = hk_option(HK_OPTION_profile_rate);
-    return hk_profile_start(given.rate != 0 ? given.rate : HK_PROFILE_MEAN,
-                            given.frame_pointers ? HK_UNWINDER_FRAME_POINTERS : HK_UNWINDER_TABLES);
+
+    struct hk_own_default suspended = hk_own_suspend_default();
+    int error =
+        hk_profile_start(given.rate != 0 ? given.rate : HK_PROFILE_MEAN,
+                         given.frame_pointers ? HK_UNWINDER_FRAME_POINTERS : HK_UNWINDER_TABLES);
+    hk_own_resume_default(suspended);
+    return error;
 }
 
 void hak_profile_stop(void) { hk_profile_stop(); }

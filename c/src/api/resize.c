@@ -6,10 +6,12 @@
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
+#include "../core/pagemap.h"
 #include "../profile/profile.h"
 #include "../purge/balance.h"
 #include "../thread/check.h"
 #include "front.h"
+#include "own.h"
 
 /* A block that was looked up by its address. */
 struct resize_block {
@@ -46,10 +48,23 @@ HK_FAST size_t resize_usable(const struct resize_block *found) {
     return found->span->bytes;
 }
 
-/* Whether it is a guarded block of that size, which has no class. */
-static bool resize_is_guarded(const struct resize_block *found, size_t size) {
-    return found->span != NULL && found->span->kind == HK_SPAN_GUARDED &&
-           found->span->bytes == size;
+/* Whether a block of another class than its layout has the layout nevertheless: it is guarded and
+ * has no class, or it comes from a private heap. */
+static HK_SLOW bool resize_has_layout(const struct resize_block *found, const void *block,
+                                      size_t size, size_t align) {
+    const struct hk_span *span = found->span != NULL ? found->span : hk_pagemap_find(block);
+    if (span == NULL)
+        return false;
+    if (span->kind == HK_SPAN_GUARDED)
+        return span->bytes == size;
+    return size <= resize_usable(found) &&
+           hk_front_has_class(span, hk_class_of_layout(size, align));
+}
+
+static HK_NOINLINE void *resize_private(const struct resize_block *found, void *block, size_t used,
+                                        size_t size, size_t align) {
+    struct hk_own_resize old = {found->span, block, used};
+    return hk_own_resize(&old, size, align);
 }
 
 /* Enlarges a block of a class in place, if possible. While the heap is profiled, it moves instead,
@@ -68,6 +83,9 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
     size_t class = hk_class_of_layout(size, align);
     if (class == old_class && class != HK_CLASS_NONE)
         return block;
+
+    if (hk_unlikely(found->span != NULL) && hk_unlikely(hk_span_is_private(found->span)))
+        return resize_private(found, block, used, size, align);
 
     if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE &&
         found->span->kind != HK_SPAN_GUARDED) {
@@ -129,7 +147,7 @@ void *hak_realloc_layout(void *ptr, size_t old_size, size_t align, size_t new_si
 
     if (hk_unlikely(found.class != hk_class_of_layout(old_size, align) ||
                     old_size > resize_usable(&found)) &&
-        !resize_is_guarded(&found, old_size)) {
+        !resize_has_layout(&found, ptr, old_size, align)) {
         hk_front_report("hak_realloc_layout", found.span, ptr, HK_CAUSE_LAYOUT);
         errno = EINVAL;
         return NULL;

@@ -17,6 +17,7 @@ extern uint64_t hk_errors; /* atomic: reported so far */
 #define HK_CAUSE_ALIEN "not a block of this allocator, or already free"
 #define HK_CAUSE_INSIDE "inside a block, not its start"
 #define HK_CAUSE_FREE "already free (double free)"
+#define HK_CAUSE_NO_HEAP "not a heap, or already destroyed or merged"
 #define HK_CAUSE_LAYOUT "size or alignment differ from the allocation's"
 
 /* Mistakes that are found while locks are held. They are collected in this structure and reported

@@ -214,6 +214,11 @@ static uint32_t pagemap_granules(const struct hk_span *span) {
     return span->class == HK_CLASS_NONE && span->kind != HK_SPAN_GUARDED ? 1 : span->granules;
 }
 
+/* Whether the class map knows a span. */
+static bool pagemap_has_class(const struct hk_span *span) {
+    return span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN && !hk_span_is_private(span);
+}
+
 bool hk_pagemap_reserve(uintptr_t address) {
     return pagemap_leaf_for(address >> HK_GRANULE_SHIFT) != NULL;
 }
@@ -231,21 +236,28 @@ bool hk_pagemap_enter(struct hk_span *span) {
         hk_store_release(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], span);
     }
 
-    if (span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN) {
-        class_map_reach(granule);
+    if (span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN)
+        class_map_reach(granule); /* also of a private heap, see hk_pagemap_publish */
+    if (pagemap_has_class(span))
         class_map_store(span, span->class);
-    }
     return true;
 }
 
 void hk_pagemap_remove(const struct hk_span *span) {
     uintptr_t granule = span->base >> HK_GRANULE_SHIFT;
     uint32_t count = pagemap_granules(span);
-    if (span->class != HK_CLASS_NONE && span->kind == HK_SPAN_PLAIN)
+    if (pagemap_has_class(span))
         class_map_store(span, HK_CLASS_NONE);
     for (uint32_t i = 0; i < count; i++) {
         struct pagemap_leaf *leaf = pagemap_leaf_of(granule + i);
         /* relaxed: a lookup that races with this is a use of a freed pointer */
         hk_store_relaxed(&leaf->spans[(granule + i) % PAGEMAP_LEAF_SPANS], NULL);
     }
+}
+
+void hk_pagemap_publish(const struct hk_span *slab) { class_map_store(slab, slab->class); }
+
+void hk_pagemap_settle(void) {
+    hk_lock(&class_maps.lock, HK_RANK_PAGEMAP);
+    hk_unlock(&class_maps.lock, HK_RANK_PAGEMAP);
 }

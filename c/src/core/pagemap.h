@@ -100,6 +100,13 @@ bool hk_pagemap_reserve(uintptr_t address);
 bool hk_pagemap_enter(struct hk_span *span);
 void hk_pagemap_remove(const struct hk_span *span);
 
+/* Stores the class of a slab that has left its private heap. The pagemap has the slab already. */
+void hk_pagemap_publish(const struct hk_span *slab);
+
+/* Waits until the class map has every class of a hk_pagemap_publish of which the caller has seen a
+ * part. The owners of these slabs are then seen, too. */
+void hk_pagemap_settle(void);
+
 /* Publishes the newest generation of the class map, after the PAGEMAP lock was taken over from a
  * thread that stopped in the middle. Under the lock, in a forked child. */
 void hk_pagemap_repair(void);

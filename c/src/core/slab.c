@@ -82,6 +82,41 @@ void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MA
     slab->low = 0;
 }
 
+struct hk_slab_word hk_slab_find_word(const struct hk_span *slab) {
+    uint32_t at = slab->bump / HK_WORD_BITS;
+    if (slab->free > 0) {
+        at = slab->low;
+        while (slab->bits[at] == 0)
+            at++;
+    }
+
+    uint32_t first = at * HK_WORD_BITS;
+    struct hk_slab_word word = {slab->bits[at], first, slab->fresh && slab->bits[at] == 0};
+    uint32_t end = first + HK_WORD_BITS < slab->blocks ? first + HK_WORD_BITS : slab->blocks;
+    struct hk_run unused = {slab->bump - first, end - slab->bump};
+    if (slab->bump >= first && slab->bump < end)
+        hk_bits_fill(&word.bits, unused, true);
+    return word;
+}
+
+void hk_slab_take_word(struct hk_span *slab, const struct hk_slab_word *word) {
+    uint64_t *bits = &slab->bits[word->first / HK_WORD_BITS];
+    uint32_t last = word->first + HK_WORD_BITS - 1 - (uint32_t)__builtin_clzll(word->bits);
+    slab->free = (uint16_t)(slab->free - __builtin_popcountll(*bits));
+    slab->scans = 0;
+    hk_store_relaxed(bits, 0); /* relaxed: as in slab_take_word */
+    if (last >= slab->bump)
+        slab_set_bump(slab, last + 1);
+}
+
+void hk_slab_give_word(struct hk_span *slab, const struct hk_slab_word *word) {
+    uint16_t at = (uint16_t)(word->first / HK_WORD_BITS);
+    slab->free = (uint16_t)(slab->free + __builtin_popcountll(word->bits & ~slab->bits[at]));
+    hk_store_relaxed(&slab->bits[at], slab->bits[at] | word->bits); /* relaxed: as above */
+    if (at < slab->low)
+        slab->low = at;
+}
+
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block) {
     uint32_t index;
     enum hk_slab_result result = hk_slab_locate(slab, &hk_classes[slab->class], block, &index);

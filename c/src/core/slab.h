@@ -49,6 +49,21 @@ struct hk_block hk_slab_take_one(struct hk_span *slab);
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
+/* The free blocks of one word of the bits. A block that was never used is also free. */
+struct hk_slab_word {
+    uint64_t bits;  /* bit i: the block at index `first` + i is free */
+    uint32_t first; /* the index of the first block, a multiple of HK_WORD_BITS */
+    bool zero;      /* these blocks are known to be zero */
+};
+
+/* The first word with free blocks, used blocks first. Changes nothing. The slab must not be
+ * exhausted. */
+struct hk_slab_word hk_slab_find_word(const struct hk_span *slab);
+
+/* Takes the blocks of a word that was found just now, and gives back blocks that were taken. */
+void hk_slab_take_word(struct hk_span *slab, const struct hk_slab_word *word);
+void hk_slab_give_word(struct hk_span *slab, const struct hk_slab_word *word);
+
 /* Finds the index of a block in its slab. Reads only const fields, and needs no lock. */
 HK_FAST enum hk_slab_result hk_slab_locate(const struct hk_span *slab, const struct hk_class *class,
                                            const void *block, uint32_t *index) {

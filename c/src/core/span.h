@@ -9,6 +9,7 @@
 #ifndef HK_CORE_SPAN_H
 #define HK_CORE_SPAN_H
 
+#include "../base/atomic.h"
 #include "size_class.h"
 
 struct hk_chunk;
@@ -23,7 +24,7 @@ enum hk_span_kind {
 
 struct hk_span {
     uintptr_t base;         /* const; first, because the link of free metadata overwrites it */
-    void *owner;            /* const: the heap */
+    void *owner;            /* atomic: the heap, see hk_span_owner */
     struct hk_chunk *chunk; /* const: the chunk of the granules, or NULL for a separate mapping */
     struct hk_span *next;   /* lock:CLASS; list of slabs with free blocks */
     struct hk_span *prev;   /* lock:CLASS */
@@ -35,15 +36,34 @@ struct hk_span {
     uint16_t blocks;        /* const; slab: number of blocks */
     /* A slab's blocks are below `bump` and free (bit set), below `bump` and allocated (bit clear),
      * or from `bump` on and never used. So bump - free blocks are allocated. */
-    uint16_t bump;   /* atomic, stored under CLASS */
-    uint16_t free;   /* lock:CLASS; number of set bits */
-    uint16_t low;    /* lock:CLASS; no set bit in a word before this one */
-    uint8_t scans;   /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED. For a
+    uint16_t bump; /* atomic, stored under CLASS */
+    uint16_t free; /* lock:CLASS; number of set bits */
+    uint16_t low;  /* lock:CLASS; no set bit in a word before this one */
+    uint8_t scans; /* lock:CLASS; scans since the last take or give, up to HK_SLAB_PURGED. For a
                         retired large block, scans of its thread. */
-    bool retired;    /* large: atomic, stored by the thread that caches it; freed, but cached */
+    bool retired;  /* large: atomic, stored by the thread that caches it; freed, but cached */
+    bool coarse; /* const; slab: of a private heap at first, so it may serve smaller classes, too */
     uint8_t kind;    /* enum hk_span_kind; large: by the block's owner; otherwise const */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
+
+/* The owner of a span is a heap or, with this bit, a private heap (own/own.h). The class map does
+ * not know the slabs of private heaps. */
+#define HK_SPAN_PRIVATE ((uintptr_t)1)
+
+HK_FAST void *hk_span_owner(const struct hk_span *span) {
+    /* acquire: the new owner. It pairs with the release in hk_span_set_owner. */
+    return hk_load_acquire(&span->owner);
+}
+
+HK_FAST bool hk_span_is_private(const struct hk_span *span) {
+    return ((uintptr_t)hk_span_owner(span) & HK_SPAN_PRIVATE) != 0;
+}
+
+/* Gives the span of a private heap to a heap, while other threads may free its blocks. */
+static inline void hk_span_set_owner(struct hk_span *span, void *heap) {
+    hk_store_release(&span->owner, heap); /* release: as in hk_span_owner */
+}
 
 /* Blocks that the profiler samples are alone in their spans, or in slabs that hold only such
  * blocks. The record of a sample is found by the place of its block. */

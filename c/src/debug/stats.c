@@ -10,6 +10,7 @@
 #include "../core/usage.h"
 #include "../guard/slots.h"
 #include "../heap/heaps.h"
+#include "../own/own.h"
 #include "../thread/bins.h"
 #include "../thread/recover.h"
 #include "../os/os.h"
@@ -29,6 +30,22 @@ static void stats_add_heap(void *arg, struct hk_heap *heap) {
     all->total.heaps++;
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_add_heap_class(&all->classes[class], &heap->classes[class]);
+}
+
+static void stats_add_own(void *arg, struct hak_heap *heap) {
+    struct hk_stats_all *all = arg;
+    struct hak_heap_stats stats;
+    struct hk_own_count classes[HK_CLASS_COUNT];
+    if (!hk_own_count(heap, &stats, classes))
+        return;
+
+    all->total.heaps_private++;
+    all->total.bytes_private += stats.bytes_live;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        all->classes[class].slabs += classes[class].slabs;
+        all->classes[class].blocks_live += classes[class].live + classes[class].cached;
+        all->classes[class].blocks_cached += classes[class].cached;
+    }
 }
 
 static void stats_add_transfer(struct hk_stats_all *all) {
@@ -108,6 +125,7 @@ void hk_stats_collect(struct hk_stats_all *all) {
     hk_thread_each(stats_add_thread, all);
     stats_add_transfer(all);
     hk_heaps_each(stats_add_heap, all);
+    hk_own_each(stats_add_own, all);
 
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
         stats_finish_class(total, &all->classes[class], class);

@@ -4,6 +4,7 @@
 #include "../core/pagemap.h"
 #include "../guard/slots.h"
 #include "../heap/heaps.h"
+#include "../own/own.h"
 #include "../thread/bins.h"
 #include "../thread/recover.h"
 #include "../thread/thread.h"
@@ -43,7 +44,7 @@ static const char *validate_class_locked(const struct hk_heap_class *hc, struct 
     for (const struct hk_span *slab = hc->first; slab != NULL; slab = slab->next) {
         if (slab->prev != prev)
             return "broken list of slabs";
-        if (slab->owner != heap || slab->class != class)
+        if (hk_span_owner(slab) != heap || slab->class != class)
             return "slab in a foreign list";
         if (!hk_slab_valid(slab))
             return "bits of a slab differ from its counts";
@@ -76,7 +77,7 @@ static uint32_t validate_granule(void *arg, uintptr_t base) {
         hk_load_relaxed(&span->granules); /* relaxed: realloc may change it at the same time */
 
     bool covered = base >= span->base && base - span->base < granules * HK_GRANULE_BYTES;
-    if (!covered || span->owner != validation->heap)
+    if (!covered || (hk_span_owner(span) != validation->heap && !hk_span_is_private(span)))
         validation->stray++;
     return covered ? granules : 1;
 }
@@ -102,6 +103,12 @@ static void validate_heap(void *arg, struct hk_heap *heap) {
         validate_fault(validation, "granules in use without their span", &heap->arena);
 }
 
+static void validate_own(void *arg, struct hak_heap *heap) {
+    const char *fault = hk_own_validate(heap);
+    if (fault != NULL)
+        validate_fault(arg, fault, heap);
+}
+
 /* Cached blocks are allocated blocks of their slabs. */
 static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     struct validation *validation = arg;
@@ -110,8 +117,8 @@ static void validate_cached(void *arg, void *const *blocks, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         const struct hk_span *slab = hk_pagemap_find(blocks[i]);
         bool allocated = false;
-        if (slab != NULL && slab->class == class) {
-            struct hk_heap *heap = slab->owner;
+        if (slab != NULL && slab->class == class && !hk_span_is_private(slab)) {
+            struct hk_heap *heap = hk_span_owner(slab);
             hk_lock(&heap->classes[class].lock, HK_RANK_CLASS);
             allocated = hk_slab_look(slab, blocks[i]) == HK_SLAB_DONE;
             hk_unlock(&heap->classes[class].lock, HK_RANK_CLASS);
@@ -141,6 +148,7 @@ size_t hk_validate(void) {
     struct validation validation = {0, 0, NULL, 0};
     validate_caches(&validation, hk_thread_get());
     hk_heaps_each(validate_heap, &validation);
+    hk_own_each(validate_own, &validation);
     if (!hk_slots_valid())
         validate_fault(&validation, "slots of guarded blocks contradict their queue", NULL);
     return validation.faults;

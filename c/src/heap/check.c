@@ -30,12 +30,12 @@ enum hk_slab_result hk_heap_look(const void *block) {
     struct hk_span *span = hk_pagemap_find(block);
     if (span == NULL)
         return HK_SLAB_NOT_A_BLOCK;
-    if (span->kind == HK_SPAN_GUARDED)
-        return HK_SLAB_DONE; /* the guard checks its blocks exactly */
+    if (span->kind == HK_SPAN_GUARDED || hk_span_is_private(span))
+        return HK_SLAB_DONE; /* the guard and private heaps check their blocks exactly */
     if (span->class == HK_CLASS_NONE)
         return (uintptr_t)block == span->base ? HK_SLAB_DONE : HK_SLAB_INSIDE_BLOCK;
 
-    struct hk_heap *heap = span->owner;
+    struct hk_heap *heap = hk_span_owner(span);
     struct hk_heap_class *hc = &heap->classes[span->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     enum hk_slab_result result = hk_slab_look(span, block);

@@ -8,7 +8,7 @@
 /* Removes a slab with a single, allocated block from its class. Returns false if the block is not
  * allocated. */
 static bool extend_withdraw(struct hk_span *slab) {
-    struct hk_heap *heap = slab->owner;
+    struct hk_heap *heap = hk_span_owner(slab);
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     bool out = hk_slab_is_exhausted(slab); /* exhausted slabs are in no list */
@@ -28,7 +28,7 @@ static void extend_repair_if_orphaned(struct hk_heap *heap, size_t class) {
 
 /* Adds a slab with a single, allocated block to its class. */
 static void extend_adopt(struct hk_span *slab) {
-    struct hk_heap *heap = slab->owner;
+    struct hk_heap *heap = hk_span_owner(slab);
     struct hk_heap_class *hc = &heap->classes[slab->class];
     hk_lock(&hc->lock, HK_RANK_CLASS);
     hk_add_locked(&hc->slabs, 1);
@@ -56,7 +56,7 @@ static struct hk_span *extend_span(const struct hk_span *slab, size_t new_class,
         return NULL;
 
     span->base = slab->base;
-    span->owner = slab->owner;
+    span->owner = hk_span_owner(slab);
     span->chunk = slab->chunk;
     span->granules = granules;
     span->bytes = new_class != HK_CLASS_NONE ? hk_classes[new_class].block_bytes
@@ -89,7 +89,7 @@ bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size) {
         return false;
     }
 
-    extend_repair_if_orphaned(slab->owner, new_class);
+    extend_repair_if_orphaned(hk_span_owner(slab), new_class);
     hk_pagemap_remove(slab);
     bool entered = hk_pagemap_enter(span);
     hk_assert(entered);

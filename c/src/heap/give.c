@@ -56,8 +56,9 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
         batch->slabs[found] = slab;
         batch->indexes[found] = (uint16_t)index;
-        owners += slab->owner != owner;
-        owner = slab->owner;
+        const void *slab_owner = hk_span_owner(slab);
+        owners += slab_owner != owner;
+        owner = slab_owner;
         found++;
     }
 
@@ -70,7 +71,8 @@ static uint32_t batch_link(struct give_batch *batch) {
     uint32_t heaps = hk_heaps_count();
     memset(batch->first, GIVE_END, heaps);
     for (uint32_t i = batch->count; i-- > 0;) {
-        uint8_t *first = &batch->first[((struct hk_heap *)batch->slabs[i]->owner)->number];
+        const struct hk_heap *heap = hk_span_owner(batch->slabs[i]);
+        uint8_t *first = &batch->first[heap->number];
         batch->next[i] = *first;
         *first = (uint8_t)i;
     }
@@ -92,7 +94,7 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
 /* Delivers all blocks that have the same owner heap as the block at `first`, under one lock.
  * Returns the slabs to release. */
 static struct hk_span *batch_deliver(struct give_batch *batch, uint32_t first) {
-    struct hk_heap *heap = batch->slabs[first]->owner;
+    struct hk_heap *heap = hk_span_owner(batch->slabs[first]);
     struct hk_heap_class *hc = &heap->classes[batch->class];
     struct hk_span *released = NULL;
     uint32_t given = 0;
@@ -163,7 +165,7 @@ void hk_heap_give_one(const char *function, size_t class, void *block) {
 
     enum hk_slab_result result = hk_slabs_locate(class, slab, block, &index);
     if (hk_likely(result == HK_SLAB_DONE)) {
-        struct hk_heap *heap = slab->owner;
+        struct hk_heap *heap = hk_span_owner(slab);
         struct hk_heap_class *hc = &heap->classes[class];
         hk_lock(&hc->lock, HK_RANK_CLASS);
         hk_slabs_note_use(hc);

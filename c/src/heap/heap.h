@@ -83,6 +83,10 @@ void hk_heap_give_one(const char *function, size_t class, void *block);
  * large block of `size` bytes. If that is impossible, returns false and changes nothing. */
 bool hk_heap_extend(void *block, size_t class, size_t new_class, size_t size);
 
+/* Adopts a slab of a private heap, while other threads may free its blocks. The heap is that of the
+ * slab's granules. Under the lock of the private heap. */
+void hk_heap_adopt(struct hk_span *slab);
+
 /* The state of the block at an address, read from its slab under the lock. HK_SLAB_DONE means that
  * it is allocated or cached by a thread or a transfer cache. */
 enum hk_slab_result hk_heap_look(const void *block);

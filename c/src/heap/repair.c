@@ -13,7 +13,7 @@ struct repair {
 /* Whether a span is a slab of the class and all its granules are in the pagemap. If a vanished
  * thread was entering or removing it, the slab is lost. */
 static bool repair_is_ours(const struct repair *repair, const struct hk_span *span) {
-    bool ours = span->class == repair->class && span->owner == repair->heap;
+    bool ours = span->class == repair->class && hk_span_owner(span) == repair->heap;
     for (uint32_t i = 0; ours && i < span->granules; i++)
         ours = hk_pagemap_find((const void *)(span->base + i * HK_GRANULE_BYTES)) == span;
     return ours;

@@ -77,6 +77,26 @@ void hk_slabs_place(struct hk_heap_class *hc, struct hk_span *slab, bool was_exh
     *released = slab;
 }
 
+bool hk_slabs_stays_private(const struct hk_span *slab) {
+    hk_pagemap_settle();
+    return hk_span_is_private(slab);
+}
+
+void hk_heap_adopt(struct hk_span *slab) {
+    struct hk_heap *heap = HK_HOLDER(struct hk_heap, arena, slab->chunk->arena);
+    struct hk_heap_class *hc = &heap->classes[slab->class];
+    hk_lock(&hc->lock, HK_RANK_CLASS);
+    hk_span_set_owner(slab, heap);
+    if (!hk_slab_is_exhausted(slab))
+        hk_slabs_push_last(hc, slab);
+    hk_add_locked(&hc->slabs, 1);
+    hc->empty += hk_slab_is_empty(slab);
+    hc->blocks_allocated += (uint64_t)slab->bump - slab->free;
+    hk_slabs_note_use(hc);
+    hk_pagemap_publish(slab); /* last, so that a thread that sees its class finds the slab here */
+    hk_unlock(&hc->lock, HK_RANK_CLASS);
+}
+
 /* ---- Creation and release -------------------------------------------------------------------- */
 
 /* Decides between sparse and dense granules. The first slab of a class may serve only a few blocks,

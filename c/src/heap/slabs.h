@@ -37,11 +37,17 @@ bool hk_slabs_grow(struct hk_heap *heap, size_t class);
 /* Releases a list of empty slabs, linked by `next`. */
 void hk_slabs_release(struct hk_span *slab);
 
+/* Whether a slab still belongs to a private heap after a merge that the caller may have seen a part
+ * of. */
+HK_SLOW bool hk_slabs_stays_private(const struct hk_span *slab);
+
 /* Finds the index of `block` in `slab`, which the pagemap returned. A wrong class means that a slab
- * of another class has since been created at this address. */
+ * of another class has since been created at this address, and a private heap that the slab is now
+ * one of that heap. */
 HK_FAST enum hk_slab_result hk_slabs_locate(size_t class, const struct hk_span *slab,
                                             const void *block, uint32_t *index) {
-    if (hk_unlikely(slab == NULL || slab->class != class))
+    if (hk_unlikely(slab == NULL || slab->class != class) ||
+        (hk_unlikely(hk_span_is_private(slab)) && hk_slabs_stays_private(slab)))
         return HK_SLAB_NOT_A_BLOCK;
     return hk_slab_locate(slab, &hk_classes[class], block, index);
 }

@@ -52,6 +52,7 @@ struct hk_thread {
     uint64_t id;             /* atomic, stored by the owner; hk_os_thread_id */
     uint64_t signal_mask;    /* owner; at the start of the thread */
     uint32_t end_rounds;     /* owner; calls of the key's destructor so far */
+    bool stays_watched;      /* owner; it uses the watched cache, also without a watch */
     bool is_parked;          /* lock:THREADS; its thread has ended */
     uint64_t parked_ms;      /* owner; time of its end */
     size_t parked_bytes;     /* owner; of its blocks at that time */

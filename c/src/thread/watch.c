@@ -43,7 +43,18 @@ void hk_watch_once(void) {
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 
+void hk_watch_stay(struct hk_thread *thread, bool stays) {
+    thread->stays_watched = stays;
+    if (!stays) {
+        hk_watch_leave(thread);
+        return;
+    }
+    hk_store_relaxed(&hk_cache, hk_tcache_watched()); /* relaxed: as in hk_cache_get */
+}
+
 HK_SLOW void hk_watch_leave(struct hk_thread *thread) {
+    if (thread->stays_watched)
+        return;
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     if (!hk_watch_is_on()) /* relaxed: as in hk_cache_get */
         hk_store_relaxed(&hk_cache, &thread->cache);

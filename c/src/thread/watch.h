@@ -27,8 +27,11 @@ void hk_watch_set(enum hk_watcher watcher, uint32_t number);
  * as a trim, and returns to its own cache. */
 void hk_watch_once(void);
 
-/* Returns the calling thread to its own cache, unless it is watched again. */
+/* Returns the calling thread to its own cache, unless it is watched again or stays watched. */
 void hk_watch_leave(struct hk_thread *thread);
+
+/* Keeps the calling thread on the watched cache, with or without a watch, or ends that. */
+void hk_watch_stay(struct hk_thread *thread, bool stays);
 
 /* Do the work of the fast paths in a watched thread. They fail in a thread without a cache, too. */
 HK_FAST void *hk_watch_pop(size_t class) {

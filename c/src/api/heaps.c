@@ -1,0 +1,141 @@
+/* api/heaps.c - private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <errno.h>
+#include <hakmem.h>
+#include <string.h>
+
+#include "../core/error.h"
+#include "../core/pagemap.h"
+#include "../purge/retry.h"
+#include "front.h"
+#include "own.h"
+
+/* ---- Blocks ---------------------------------------------------------------------------------- */
+
+static HK_NOINLINE void *heaps_alloc_slow(struct hak_heap *heap, size_t size, size_t align) {
+    if (heap == NULL)
+        return hk_front_alloc(size, align);
+    return hk_own_alloc(heap, hk_class_of_layout(size, align), size, align).start;
+}
+
+static inline void *heaps_alloc(struct hak_heap *heap, size_t size, size_t align) {
+    size_t class = hk_class_of_layout(size, align);
+    if (hk_likely(heap != NULL)) {
+        void *block = hk_own_take_fast(heap, hk_own_class(class));
+        if (hk_likely(block != NULL))
+            return block;
+    }
+    return heaps_alloc_slow(heap, size, align);
+}
+
+void *hak_heap_malloc(struct hak_heap *heap, size_t size) {
+    return heaps_alloc(heap, size, HK_MALLOC_ALIGN);
+}
+
+void *hak_heap_calloc(struct hak_heap *heap, size_t count, size_t size) {
+    size_t bytes;
+    if (hk_unlikely(__builtin_mul_overflow(count, size, &bytes))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (heap == NULL)
+        return hak_calloc(1, bytes);
+    struct hk_block block = hk_own_alloc(heap, hk_class_of(bytes), bytes, HK_MALLOC_ALIGN);
+    if (block.start != NULL && !block.zero)
+        memset(block.start, 0, bytes);
+    return block.start;
+}
+
+void *hak_heap_aligned_alloc(struct hak_heap *heap, size_t alignment, size_t size) {
+    if (hk_unlikely(!hk_is_power_of_two(alignment))) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return heaps_alloc(heap, size, alignment > HK_MALLOC_ALIGN ? alignment : HK_MALLOC_ALIGN);
+}
+
+void *hak_heap_realloc(struct hak_heap *heap, void *ptr, size_t size) {
+    if (ptr == NULL)
+        return hak_heap_malloc(heap, size);
+    if (hk_unlikely(size == 0)) {
+        hak_free(ptr);
+        return NULL;
+    }
+
+    struct hk_span *span = hk_front_find("hak_heap_realloc", ptr);
+    if (hk_unlikely(span == NULL)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (hk_own_of(span) == heap)
+        return hak_realloc(ptr, size);
+
+    struct hk_own_resize old = {span, ptr, hak_usable_size(ptr)};
+    return hk_own_move(&old, heaps_alloc(heap, size, HK_MALLOC_ALIGN), size);
+}
+
+/* ---- Heaps ----------------------------------------------------------------------------------- */
+
+struct hak_heap *hak_heap_new(const struct hak_heap_options *options, size_t options_bytes) {
+    struct hak_heap_options given = {0};
+    if (options != NULL)
+        memcpy(&given, options, options_bytes < sizeof given ? options_bytes : sizeof given);
+
+    struct hak_heap *heap = hk_own_new(&given);
+    if (heap == NULL && hk_purge_for(sizeof *heap))
+        heap = hk_own_new(&given);
+    if (heap == NULL)
+        errno = ENOMEM;
+    return heap;
+}
+
+/* Ends a heap with one of two functions. The calling thread's default heap must not be one that has
+ * ended. */
+static void heaps_end(const char *function, struct hak_heap *heap,
+                      bool (*end)(struct hak_heap *heap)) {
+    int saved = errno;
+    if (heap == NULL)
+        return;
+    if (hk_own_default.heap == heap)
+        hk_own_set_default(NULL);
+    if (!end(heap))
+        hk_bad_pointer(function, heap, HK_CAUSE_NO_HEAP);
+    errno = saved;
+}
+
+void hak_heap_destroy(struct hak_heap *heap) {
+    heaps_end("hak_heap_destroy", heap, hk_own_destroy);
+}
+
+void hak_heap_merge(struct hak_heap *heap) { heaps_end("hak_heap_merge", heap, hk_own_merge); }
+
+struct hak_heap *hak_heap_set_default(struct hak_heap *heap) {
+    if (heap != NULL && hk_own_id(heap) == 0) {
+        hk_bad_pointer("hak_heap_set_default", heap, HK_CAUSE_NO_HEAP);
+        heap = NULL;
+    }
+    return hk_own_set_default(heap);
+}
+
+struct hak_heap *hak_heap_of(const void *ptr) {
+    struct hk_span *span = ptr != NULL ? hk_front_find("hak_heap_of", ptr) : NULL;
+    return span != NULL ? hk_own_of(span) : NULL;
+}
+
+/* ---- Observation ----------------------------------------------------------------------------- */
+
+void hak_heap_stats(struct hak_heap *heap, struct hak_heap_stats *stats, size_t stats_bytes) {
+    struct hak_heap_stats now;
+    memset(&now, 0, sizeof now);
+    if (heap != NULL && !hk_own_count(heap, &now, NULL))
+        hk_bad_pointer("hak_heap_stats", heap, HK_CAUSE_NO_HEAP);
+    memset(stats, 0, stats_bytes);
+    memcpy(stats, &now, stats_bytes < sizeof now ? stats_bytes : sizeof now);
+}
+
+int hak_heap_visit(struct hak_heap *heap, int (*visit)(void *arg, void *block, size_t bytes),
+                   void *arg) {
+    int error = heap != NULL ? hk_own_visit(heap, visit, arg) : 0;
+    if (error == EINVAL)
+        hk_bad_pointer("hak_heap_visit", heap, HK_CAUSE_NO_HEAP);
+    return error;
+}

@@ -1,0 +1,38 @@
+/* api/move.c - resizing of blocks of private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include <string.h>
+
+#include "front.h"
+#include "own.h"
+
+void *hk_own_move(const struct hk_own_resize *old, void *moved, size_t size) {
+    if (moved == NULL)
+        return NULL;
+    memcpy(moved, old->block, old->used < size ? old->used : size);
+    hk_free_slow(old->block);
+    return moved;
+}
+
+/* Allocates a block in the heap of another one, or where malloc does if that was merged. */
+static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t align) {
+    struct hk_own_request request = {hk_own_ref_of(old->span, old->block), true,
+                                     hk_class_of_layout(size, align), size, align};
+    bool gone = request.ref.heap == NULL;
+    struct hk_block block = {NULL, false};
+    if (!gone)
+        block = hk_own_request(&request, &gone);
+    return gone ? hk_front_alloc(size, align) : block.start;
+}
+
+void *hk_own_resize(const struct hk_own_resize *old, size_t size, size_t align) {
+    size_t class = hk_class_of_layout(size, align);
+    bool is_large = old->span->class == HK_CLASS_NONE;
+    if (class != HK_CLASS_NONE && hk_own_class(class) == old->span->class)
+        return old->block;
+
+    if (class == HK_CLASS_NONE && is_large) {
+        void *resized = hk_own_resize_large(old->span, size, align);
+        if (resized != NULL)
+            return resized;
+    }
+    return hk_own_move(old, move_alloc(old, size, align), size);
+}

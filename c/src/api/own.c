@@ -1,0 +1,64 @@
+/* api/own.c - allocation from private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "own.h"
+
+#include <errno.h>
+
+#include "../core/error.h"
+#include "../purge/retry.h"
+
+static struct hk_block own_take_any(const struct hk_own_request *request,
+                                    struct hk_own_failure *failure) {
+    if (request->class == HK_CLASS_NONE)
+        return hk_own_take_large(&request->ref, request->size, request->align, failure);
+    size_t class = hk_own_class(request->class);
+    return request->once ? hk_own_take_once(&request->ref, class, failure)
+                         : hk_own_take(request->ref.heap, class, failure);
+}
+
+/* The calling thread is in the callback of a limit, which is not called again from there. */
+static HK_THREAD_LOCAL bool own_at_limit;
+
+/* Asks the program what to do at the limit. Returns true if the allocation is worth another
+ * attempt. */
+static bool own_ask(const struct hk_own_request *request, const struct hk_own_failure *failure) {
+    if (failure->on_limit == NULL || own_at_limit)
+        return false;
+    own_at_limit = true;
+    bool again = failure->on_limit(failure->on_limit_arg, request->ref.heap, request->size) != 0;
+    own_at_limit = false;
+    return again;
+}
+
+/* Handles an allocation that failed, but not because its heap has ended. */
+static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *request,
+                                              struct hk_own_failure *failure) {
+    bool at_limit = failure->fault == HK_OWN_AT_LIMIT;
+    struct hk_block block = {NULL, false};
+    if (at_limit ? own_ask(request, failure) : hk_purge_for(request->size))
+        block = own_take_any(request, failure);
+    if (block.start == NULL)
+        errno = ENOMEM;
+    else if (!at_limit)
+        hk_purge_helped();
+    return block;
+}
+
+struct hk_block hk_own_request(const struct hk_own_request *request, bool *gone) {
+    struct hk_own_failure failure;
+    struct hk_block block = own_take_any(request, &failure);
+    if (hk_unlikely(block.start == NULL) && failure.fault != HK_OWN_GONE)
+        block = own_take_again(request, &failure);
+    *gone = block.start == NULL && failure.fault == HK_OWN_GONE;
+    return block;
+}
+
+struct hk_block hk_own_alloc(struct hak_heap *heap, size_t class, size_t size, size_t align) {
+    struct hk_own_request request = {{heap, hk_own_id(heap)}, false, class, size, align};
+    bool gone;
+    struct hk_block block = hk_own_request(&request, &gone);
+    if (hk_unlikely(gone)) {
+        hk_bad_pointer("hak_heap_malloc", heap, HK_CAUSE_NO_HEAP);
+        errno = EINVAL;
+    }
+    return block;
+}

@@ -1,0 +1,148 @@
+/* own/check.c - the invariants of private heaps, and their repair in a forked child.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+#include "../core/pagemap.h"
+#include "../heap/heaps.h"
+#include "slabs.h"
+
+/* ---- Invariants ------------------------------------------------------------------------------ */
+
+/* Cached blocks are neither free in their slab nor unused. */
+static bool own_cells_fit(const struct hak_heap *heap, const struct hk_span *slab) {
+    for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
+        uint64_t cached = hk_own_cached(heap, slab, index);
+        uint64_t unused = 0;
+        struct hk_run run = {0, HK_WORD_BITS};
+        if (slab->bump > index)
+            run.start = slab->bump - index < HK_WORD_BITS ? slab->bump - index : HK_WORD_BITS;
+        run.count = HK_WORD_BITS - run.start;
+        hk_bits_fill(&unused, run, true);
+        if ((cached & (unused | slab->bits[index / HK_WORD_BITS])) != 0)
+            return false;
+    }
+    return true;
+}
+
+static const char *own_validate_class(struct hak_heap *heap, size_t class) {
+    bool exhausted = false;
+    const struct hk_span *slab = heap->slabs[class];
+    for (; slab != NULL; slab = hk_own_next(heap, slab)) {
+        if (slab->next->prev != slab || slab->prev->next != slab)
+            return "broken ring of slabs of a private heap";
+        if (hk_own_of(slab) != heap || slab->class != class ||
+            hk_pagemap_find((const void *)slab->base) != slab)
+            return "foreign slab in a private heap";
+        if (!hk_slab_valid(slab))
+            return "bits of a slab of a private heap differ from its counts";
+        if (exhausted && !hk_slab_is_exhausted(slab))
+            return "exhausted slab before others in a private heap";
+        if (!own_cells_fit(heap, slab))
+            return "cached block of a private heap that is free in its slab";
+        exhausted = hk_slab_is_exhausted(slab);
+    }
+    return NULL;
+}
+
+static const char *own_validate_locked(struct hak_heap *heap) {
+    const char *fault = NULL;
+    for (size_t class = 1; class < HK_CLASS_COUNT && fault == NULL; ++class)
+        fault = own_validate_class(heap, class);
+
+    uint64_t blocks = 0;
+    const struct hk_span *prev = NULL;
+    for (const struct hk_span *span = heap->large; span != NULL; span = span->next) {
+        if (span->prev != prev || hk_own_of(span) != heap)
+            return "broken list of the large blocks of a private heap";
+        prev = span;
+        blocks++;
+    }
+    return fault == NULL && blocks != heap->large_blocks
+               ? "wrong count of the large blocks of a private heap"
+               : fault;
+}
+
+const char *hk_own_validate(struct hak_heap *heap) {
+    hk_lock(&heap->lock, HK_RANK_OWN);
+    const char *fault = heap->id != 0 ? own_validate_locked(heap) : NULL;
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return fault;
+}
+
+/* ---- Repair ---------------------------------------------------------------------------------- */
+
+/* Recounts a slab from its bits. Blocks that are also in a cell belong to the cell, because a
+ * refill fills the cell first. */
+static void own_recount(const struct hak_heap *heap, struct hk_span *slab) {
+    uint32_t bump = slab->bump;
+    uint32_t free = 0;
+    for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
+        uint64_t cached = hk_own_cached(heap, slab, index);
+        uint64_t *word = &slab->bits[index / HK_WORD_BITS];
+        if (cached != 0 && index + hk_log2(cached) >= bump)
+            bump = index + hk_log2(cached) + 1;
+        hk_store_relaxed(word, *word & ~cached); /* relaxed: under the lock; see hk_slab_guess */
+    }
+
+    struct hk_run unused = {bump, slab->blocks - bump};
+    hk_bits_fill(slab->bits, unused, false);
+    for (uint32_t i = 0; i < HK_WORDS(slab->blocks); i++)
+        free += (uint32_t)__builtin_popcountll(slab->bits[i]);
+    hk_store_relaxed(&slab->bump, (uint16_t)bump); /* relaxed: as above */
+    slab->free = (uint16_t)free;
+    slab->low = 0;
+}
+
+/* Whether all granules of a slab are in the pagemap. Otherwise a vanished thread was entering or
+ * removing it, and it is lost. */
+static bool own_is_entered(const struct hk_span *slab) {
+    bool entered = true;
+    for (uint32_t i = 0; entered && i < slab->granules; i++)
+        entered = hk_pagemap_find((const void *)(slab->base + i * HK_GRANULE_BYTES)) == slab;
+    return entered;
+}
+
+/* Links the slab at `base` if it belongs to the heap. Returns the granules from there to its
+ * end. */
+static uint32_t own_repair_granule(void *arg, uintptr_t base) {
+    struct hak_heap *heap = arg;
+    struct hk_span *slab = hk_pagemap_find((const void *)base);
+    if (slab == NULL || slab->class == HK_CLASS_NONE || slab->base != base)
+        return 1;
+    if (hk_own_of(slab) != heap || !own_is_entered(slab))
+        return slab->granules;
+
+    own_recount(heap, slab);
+    hk_own_link(heap, slab);
+    heap->slab_bytes += slab->granules * HK_GRANULE_BYTES;
+    if (hk_slab_is_exhausted(slab))
+        heap->slabs[slab->class] = slab->next; /* behind those with free blocks */
+    return slab->granules;
+}
+
+static void own_repair_heap(void *arg, struct hk_heap *heap) {
+    hk_arena_visit(&heap->arena, own_repair_granule, arg);
+}
+
+static void own_repair_large(struct hak_heap *heap) {
+    struct hk_span *prev = NULL;
+    heap->large_bytes = heap->large_blocks = 0;
+    for (struct hk_span *span = heap->large; span != NULL; span = span->next) {
+        span->prev = prev;
+        prev = span;
+        heap->large_blocks++;
+        heap->large_bytes += span->bytes;
+    }
+}
+
+/* Rebuilds the rings from the granules in use. The limit counts what is then in the heap. */
+void hk_own_repair(struct hk_lock *lock) {
+    struct hak_heap *heap = HK_HOLDER(struct hak_heap, lock, lock);
+    if (heap->id == 0)
+        return;
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+        heap->slabs[class] = NULL;
+    heap->slab_bytes = 0;
+    hk_heaps_each(own_repair_heap, heap);
+    own_repair_large(heap);
+}

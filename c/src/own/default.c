@@ -1,0 +1,24 @@
+/* own/default.c - the default heap of a thread. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "default.h"
+
+#include "../thread/thread.h"
+#include "../thread/watch.h"
+
+HK_THREAD_LOCAL struct hk_own_default hk_own_default;
+
+struct hak_heap *hk_own_get_default(void) {
+    struct hak_heap *heap = hk_own_default.heap;
+    if (hk_likely(heap == NULL || hk_own_id(heap) == hk_own_default.id))
+        return heap;
+    hk_own_set_default(NULL);
+    return NULL;
+}
+
+struct hak_heap *hk_own_set_default(struct hak_heap *heap) {
+    struct hk_own_default former = hk_own_default;
+    struct hk_thread *thread = hk_thread_get();
+    hk_own_default = (struct hk_own_default){heap, heap != NULL ? hk_own_id(heap) : 0};
+    if (thread != NULL)
+        hk_watch_stay(thread, heap != NULL);
+    return former.heap != NULL && hk_own_id(former.heap) == former.id ? former.heap : NULL;
+}

@@ -1,0 +1,130 @@
+/* own/give.c - frees of single blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "../core/error.h"
+#include "../core/large.h"
+#include "../core/pagemap.h"
+#include "../thread/hooks.h"
+#include "slabs.h"
+
+struct hak_heap *hk_own_of(const struct hk_span *span) {
+    uintptr_t owner = (uintptr_t)hk_span_owner(span);
+    /* A guarded span has a slot as its owner, which is never tagged. */
+    return (owner & HK_SPAN_PRIVATE) != 0 ? (struct hak_heap *)(owner - HK_SPAN_PRIVATE) : NULL;
+}
+
+struct hak_heap *hk_own_lock_of(const struct hk_span *span, const void *block, bool *is_mistake) {
+    struct hak_heap *heap = hk_own_of(span);
+    *is_mistake = false;
+    if (heap == NULL)
+        return NULL;
+
+    hk_lock(&heap->lock, HK_RANK_OWN);
+    *is_mistake = hk_pagemap_find(block) != span;
+    if (!*is_mistake && hk_own_of(span) == heap)
+        return heap;
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return NULL;
+}
+
+struct hk_own_ref hk_own_ref_of(const struct hk_span *span, const void *block) {
+    bool is_mistake;
+    struct hk_own_ref ref = {hk_own_lock_of(span, block, &is_mistake), 0};
+    if (ref.heap != NULL) {
+        ref.id = ref.heap->id;
+        hk_unlock(&ref.heap->lock, HK_RANK_OWN);
+    }
+    return ref;
+}
+
+/* Puts a small block into its slab. Returns the cause of a mistake, or NULL. */
+static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
+                                  struct hk_span **released) {
+    uint32_t index;
+    if (hk_slab_locate(slab, &hk_classes[slab->class], block, &index) != HK_SLAB_DONE)
+        return HK_CAUSE_ALIEN;
+    if (hk_slab_look_at(slab, index) == HK_SLAB_NOT_A_BLOCK)
+        return HK_CAUSE_ALIEN;
+
+    uint64_t cached = hk_own_cached(heap, slab, index);
+    if (hk_bit_get(slab->bits, index) || ((cached >> (index % HK_WORD_BITS)) & 1) != 0)
+        return HK_CAUSE_FREE;
+
+    if (hk_slab_is_exhausted(slab)) {
+        hk_own_unlink(heap, slab);
+        hk_own_link(heap, slab);
+    }
+    hk_slab_give(slab, index);
+    if (heap->limit != 0)
+        heap->used -= hk_classes[slab->class].block_bytes;
+
+    if (hk_slab_is_empty(slab) && !heap->keeps) {
+        hk_own_unlink(heap, slab);
+        hk_pagemap_remove(slab);
+        heap->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
+        slab->next = NULL;
+        *released = slab;
+    }
+    return NULL;
+}
+
+static void own_give_large(struct hak_heap *heap, struct hk_span *span, struct hk_span **released) {
+    hk_own_unlink_large(heap, span);
+    hk_pagemap_remove(span);
+    heap->used -= span->bytes;
+    span->next = NULL;
+    *released = span;
+}
+
+bool hk_own_free(const char *function, struct hk_span *span, void *block) {
+    bool is_mistake;
+    const char *cause = NULL;
+    struct hk_span *released = NULL;
+    struct hak_heap *heap = hk_own_lock_of(span, block, &is_mistake);
+    if (heap == NULL && !is_mistake)
+        return false;
+
+    if (heap == NULL)
+        cause = HK_CAUSE_ALIEN;
+    else if (span->class != HK_CLASS_NONE)
+        cause = own_give_small(heap, span, block, &released);
+    else
+        own_give_large(heap, span, &released);
+    if (heap != NULL)
+        hk_unlock(&heap->lock, HK_RANK_OWN);
+
+    if (released != NULL) {
+        hk_own_release(released);
+        hk_thread_hooks.freed();
+    }
+    if (hk_unlikely(cause != NULL))
+        hk_bad_pointer(function, block, cause);
+    return true;
+}
+
+/* Adds the difference between two sizes of a large block to the counts. Returns false if that would
+ * exceed the limit. */
+static bool own_note_resize(struct hk_span *span, size_t bytes, size_t old_bytes) {
+    bool is_mistake;
+    struct hak_heap *heap = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
+    if (heap == NULL)
+        return !is_mistake;
+
+    bool allowed = bytes <= old_bytes || heap->limit == 0 ||
+                   (heap->used <= heap->limit && heap->limit - heap->used >= bytes - old_bytes);
+    if (allowed) {
+        heap->used += bytes - old_bytes;
+        heap->large_bytes += bytes - old_bytes;
+    }
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return allowed;
+}
+
+void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
+    size_t old_bytes = span->bytes;
+    if (size > PTRDIFF_MAX || !own_note_resize(span, size, old_bytes))
+        return NULL;
+    void *resized = hk_large_resize(span, size, align);
+    own_note_resize(span, span->bytes, size);
+    if (resized != NULL)
+        hk_thread_hooks.freed();
+    return resized;
+}

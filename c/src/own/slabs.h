@@ -1,0 +1,60 @@
+/* own/slabs.h - the slabs and large blocks of a private heap, internal to this layer.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ *
+ * What it is: for each class a ring of all slabs, of which those with free blocks come first, and a
+ * list of the large blocks.
+ * Owns: nothing. Threads: under the OWN lock of the heap, or without a lock where it says so.
+ * Boundary: core/slab, core/pagemap, core/arena.
+ */
+#ifndef HK_OWN_SLABS_H
+#define HK_OWN_SLABS_H
+
+#include "../core/arena.h"
+#include "own.h"
+
+/* ---- Under the OWN lock ---------------------------------------------------------------------- */
+
+/* Puts a slab at the front of the ring of its class, and takes it out. */
+void hk_own_link(struct hak_heap *heap, struct hk_span *slab);
+void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab);
+
+void hk_own_link_large(struct hak_heap *heap, struct hk_span *span);
+void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span);
+
+/* The next slab of a ring, or NULL at its end. */
+HK_FAST struct hk_span *hk_own_next(const struct hak_heap *heap, const struct hk_span *slab) {
+    return slab->next != heap->slabs[slab->class] ? slab->next : NULL;
+}
+
+/* The tagged pointer to a heap, as the owner of a span. */
+HK_FAST void *hk_own_tag(struct hak_heap *heap) { return (char *)heap + HK_SPAN_PRIVATE; }
+
+/* The address of the first block of a word. */
+HK_FAST uintptr_t hk_own_word_at(const struct hk_span *slab, uint32_t index) {
+    return (uintptr_t)hk_slab_block(slab, index / HK_WORD_BITS * HK_WORD_BITS);
+}
+
+/* The bits of the blocks that caches hold of the word that contains a block. */
+uint64_t hk_own_cached(const struct hak_heap *heap, const struct hk_span *slab, uint32_t index);
+
+/* Gives the blocks in all caches back to their slabs. No thread allocates meanwhile. */
+void hk_own_flush(struct hak_heap *heap);
+
+/* ---- Without a lock -------------------------------------------------------------------------- */
+
+/* The arena for memory that the calling thread needs, or NULL if out of memory. */
+struct hk_arena *hk_own_arena(void);
+
+/* Adds a slab. Returns false if out of memory, or if the heap has ended. */
+bool hk_own_grow(const struct hk_own_ref *ref, size_t class);
+
+/* Locks the heap of a span that contains a live block. Returns NULL if there is none, because the
+ * heap was merged or, if the program uses a freed pointer, destroyed. Then *is_mistake says
+ * which. */
+struct hak_heap *hk_own_lock_of(const struct hk_span *span, const void *block, bool *is_mistake);
+
+/* Releases slabs and large blocks that are linked by `next` and that no heap has any more. */
+void hk_own_release(struct hk_span *span);
+
+#endif
