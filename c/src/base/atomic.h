@@ -18,6 +18,7 @@
 #define hk_store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
 #define hk_add_relaxed(p, v) __atomic_add_fetch((p), (v), __ATOMIC_RELAXED)
 #define hk_sub_relaxed(p, v) __atomic_sub_fetch((p), (v), __ATOMIC_RELAXED)
+#define hk_swap_relaxed(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELAXED)
 #define hk_swap_acquire(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQUIRE)
 #define hk_swap_release(p, v) __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
 /* Counters. They are relaxed, because a reader gets a possibly stale number and reads nothing else

@@ -92,8 +92,9 @@ static void drain_bound(struct hk_thread *thread, struct drain *drain) {
             continue;
 
         void **slot = thread->floor[class] + count - 1;
-        to[count - 1] = hk_load_relaxed(slot); /* relaxed: the barrier orders everything */
-        hk_store_relaxed(slot, NULL);
+        /* One operation, because between a load and a store the owner may pop the block and push
+         * another one there. relaxed: the barrier orders everything */
+        to[count - 1] = hk_swap_relaxed(slot, NULL);
         room -= count;
         to += count;
     }
