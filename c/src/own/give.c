@@ -78,6 +78,7 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     bool is_mistake;
     const char *cause = NULL;
     struct hk_span *released = NULL;
+    enum hk_freed kind = span->class == HK_CLASS_NONE ? HK_FREED_LARGE : HK_FREED_SMALL;
     struct hak_heap *heap = hk_own_lock_of(span, block, &is_mistake);
     if (heap == NULL && !is_mistake)
         return false;
@@ -93,7 +94,7 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
 
     if (released != NULL) {
         hk_own_release(released);
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(kind);
     }
     if (hk_unlikely(cause != NULL))
         hk_bad_pointer(function, block, cause);
@@ -125,6 +126,6 @@ void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
     void *resized = hk_large_resize(span, size, align);
     own_note_resize(span, span->bytes, size);
     if (resized != NULL)
-        hk_thread_hooks.freed();
+        hk_thread_hooks.freed(HK_FREED_LARGE);
     return resized;
 }

@@ -203,7 +203,7 @@ bool hk_own_destroy(struct hak_heap *heap) {
     hk_own_release(large);
     own_free_tables(&tables);
     own_give_record(heap);
-    hk_thread_hooks.freed();
+    hk_thread_hooks.freed(HK_FREED_LARGE);
     return true;
 }
 
@@ -258,6 +258,6 @@ bool hk_own_merge(struct hak_heap *heap) {
     hk_own_release(released);
     own_free_tables(&tables);
     own_give_record(heap);
-    hk_thread_hooks.freed();
+    hk_thread_hooks.freed(HK_FREED_LARGE);
     return true;
 }
