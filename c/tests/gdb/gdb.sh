@@ -18,7 +18,8 @@ check the_program_compiles "$TEST_CC" -g -fno-builtin -I "$TEST_ROOT/c/include" 
 commands() {
     local name i
     for name in 'small[1]' '(char *)small[1] + 7' 'small[2]' trimmed alone '(char *)small[3] + 48' \
-        granules mapping '(char *)mapping + 3000000' retired returned '&freed'; do
+        granules mapping '(char *)mapping + 3000000' retired returned '&freed' \
+        'guarded[0]' '(char *)guarded[0] + 99' 'guarded[1]' private_block; do
         printf 'echo == %s\\n\nhakmem block %s\n' "$name" "$name"
     done
     for i in {0..4999..250}; do
@@ -82,6 +83,17 @@ shows() {
     check_match "a_cached_large_block_is_shown_$1" "$(part retired)" '^state +free, in the cache of thread'
     check_match "a_cached_extent_is_shown_$1" "$(part returned)" \
         '^block +none, the address is in a cached extent$'
+    check_match "a_guarded_block_is_shown_$1" "$(part 'guarded[0]')" '^block +0x[0-9a-f]+, 99 bytes, guarded$'
+    check_match "its_state_is_shown_$1" "$(part 'guarded[0]')" '^state +allocated$'
+    check_match "its_allocation_is_shown_$1" "$(part 'guarded[0]')" '^allocated +by thread [1-9][0-9]*, from$'
+    check_match "with_its_stack_$1" "$(part 'guarded[0]')" '^ +0x[0-9a-f]+ main \+ [0-9]+'
+    check_match "an_address_behind_a_guarded_block_is_shown_$1" "$(part '(char *)guarded[0] + 99')" \
+        '^address +0 bytes after the end of the block$'
+    check_match "a_freed_guarded_block_is_shown_$1" "$(part 'guarded[1]')" '^state +free$'
+    check_match "its_free_is_shown_$1" "$(part 'guarded[1]')" '^freed +by thread [1-9][0-9]*, from$'
+    check_match "a_block_of_a_private_heap_is_shown_$1" "$(part private_block)" '^block +0x[0-9a-f]+, 35[0-9]+ bytes$'
+    check_match "its_private_heap_is_shown_$1" "$(part private_block)" \
+        '^heap +\(struct hak_heap \*\) 0x[0-9a-f]+, private, of the test$'
     check_match "an_address_of_another_kind_is_shown_$1" "$(part '&freed')" 'not in a block of hakmem'
 
     check_match "the_commands_end_$1" "$output" '^== end$'

@@ -157,10 +157,26 @@ def show(name, text):
     print(f"{name:<11}{text}")
 
 
+PRIVATE = 1  # a bit of the owner of a span, HK_SPAN_PRIVATE
+
+
+def owner(span):
+    """The heap of a span: a struct hk_heap, or a struct hak_heap if the heap is private."""
+    address = int(span["owner"])
+    name = "struct hak_heap" if address & PRIVATE else "struct hk_heap"
+    heap = gdb.Value(address & ~PRIVATE).cast(gdb.lookup_type(name).pointer())
+    return heap.dereference(), address & PRIVATE != 0
+
+
+def span_kind(span):
+    return str(span["kind"].cast(gdb.lookup_type("enum hk_span_kind")))
+
+
 class Slab:
     """The blocks of a slab, by index."""
 
     def __init__(self, core, span):
+        self.heap, self.is_private = owner(span)
         self.span = span
         self.base = int(span["base"])
         self.number = int(span["class"])
@@ -168,20 +184,23 @@ class Slab:
         self.blocks = int(span["blocks"])
         self.bump = int(span["bump"])
         self.free = read_words(int(span["bits"].address), (self.blocks + 63) // 64)
-        self.cached = core.cached_blocks(self.number)
+        self.cached = {} if self.is_private else core.cached_blocks(self.number)
 
     def address(self, index):
         return self.base + index * self.block_bytes
 
     def is_being_purged(self, index):
-        heap = self.span["owner"].cast(gdb.lookup_type("struct hk_heap").pointer())
-        return int(heap["purging"]) == int(self.span.address) and bit(heap["purging_bits"], index)
+        if self.is_private or int(self.heap["purging"]) != int(self.span.address):
+            return False
+        return bit(self.heap["purging_bits"], index)
 
     def state(self, index):
         if index >= self.bump:
             return "free, unused so far"
         if bit(self.free, index) or self.is_being_purged(index):
             return "free"
+        if self.is_private:
+            return "allocated, or free in a cache of its private heap"
         cache = self.cached.get(self.address(index))
         return f"free, in {cache}" if cache is not None else "allocated"
 
@@ -224,6 +243,8 @@ def large_neighbour(core, address):
     span = core.find_span(address)
     if span is None:
         return "no block"
+    if span_kind(span) == "HK_SPAN_GUARDED":
+        return f"{int(span['base']):#x}, a place of the guard"
     if int(span["class"]) != 0:
         return f"{int(span['base']):#x}, a slab of class {int(span['class'])}"
     return f"{int(span['base']):#x}, {int(span['bytes'])} bytes, {large_state(core, span)}"
@@ -240,13 +261,45 @@ def show_large(core, span, address):
     show("after", large_neighbour(core, base + span_size(span)))
 
 
-def show_kind(span):
-    """Shows the kind of a special span, such as that of a sampled large block."""
-    if has_field(span, "kind") and int(span["kind"]) != 0:
-        try:
-            show("kind", str(span["kind"].cast(gdb.lookup_type("enum hk_span_kind"))))
-        except gdb.error:
-            show("kind", int(span["kind"]))
+def show_event(name, event):
+    """Shows the thread and the stack of the allocation or the free of a guarded block."""
+    show(name, f"by thread {int(event['thread']) & 0xFFFFFFFF}, from")
+    for i in range(int(event["depth"])):
+        frame = int(event["frames"][i])
+        symbol = gdb.execute(f"info symbol {frame - 1:#x}", to_string=True).split(" in section")[0]
+        print(f"{'':<11}{frame:#x} {symbol.strip()}")
+
+
+def show_slot(span, address):
+    """Shows a slot, the place of one block between inaccessible pages."""
+    slot = span["owner"].cast(gdb.lookup_type("struct hk_slot").pointer()).dereference()
+    state = str(slot["state"])
+    block, size = int(slot["block"]), int(span["bytes"])
+    if state == "HK_SLOT_UNUSED":
+        show("block", "none, the address is in an unused place of the guard")
+        return
+    inside = address - block
+    if inside < 0:
+        where = f"{-inside} bytes before the start of the block"
+    elif inside < size:
+        where = f"{inside} bytes after the start of the block"
+    else:
+        where = f"{inside - size} bytes after the end of the block"
+    show("block", f"{block:#x}, {size} bytes, guarded")
+    show("address", where)
+    show("state", "allocated" if state == "HK_SLOT_LIVE" else "free")
+    show_event("allocated", slot["created"])
+    if state == "HK_SLOT_FREED":
+        show_event("freed", slot["freed"])
+
+
+def show_owner(core, span):
+    heap, is_private = owner(span)
+    if is_private:
+        name = heap["name"].string()
+        show("heap", f"(struct hak_heap *) {int(heap.address):#x}, private, {name}")
+    else:
+        show("heap", f"{int(heap['number'])} of {len(core.heaps())}")
 
 
 def show_free(core, address):
@@ -274,13 +327,15 @@ def show_block(core, address):
     if span is None:
         show_free(core, address)
         return
-    if int(span["class"]) != 0:
-        show_slab(core, span, address)
+    kind = span_kind(span)
+    if kind == "HK_SPAN_GUARDED":
+        show_slot(span, address)
     else:
-        show_large(core, span, address)
-    show_kind(span)
-    heap = span["owner"].cast(gdb.lookup_type("struct hk_heap").pointer())
-    show("heap", f"{int(heap['number'])} of {len(core.heaps())}")
+        show_block_of_heap = show_slab if int(span["class"]) != 0 else show_large
+        show_block_of_heap(core, span, address)
+        if kind != "HK_SPAN_PLAIN":
+            show("kind", kind)
+        show_owner(core, span)
     show("span", f"(struct hk_span *) {int(span.address):#x}")
 
 
@@ -328,12 +383,14 @@ def totals(core, heaps, rows):
     """The statistics of the process, with the names of struct hak_stats."""
     large, large_cached = large_bytes(core)
     live_large = max(large - large_cached, 0)
+    guarded = int(core.find("slots")["live_bytes"])
     stats = {
-        "bytes_live": sum(row["live"] * row["block"] for row in rows) + live_large,
+        "bytes_live": sum(row["live"] * row["block"] for row in rows) + live_large + guarded,
         "bytes_cached": sum(row["cached"] * row["block"] for row in rows),
         "bytes_slabs": sum(row["slabs"] * row["slab"] for row in rows),
         "bytes_large": live_large,
         "bytes_large_cached": large_cached + int(core.find("hk_extents")[CACHED]["bytes"]),
+        "bytes_guarded": guarded,
         "bytes_dirty": int(core.find("arena_dirty_bytes")),
         "bytes_used": int(core.find("usage_bytes")),
         "bytes_huge": int(core.find("chunk_huge_bytes")),

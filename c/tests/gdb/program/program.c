@@ -8,10 +8,18 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SMALL = 4, FREED = 5000, SMALL_BYTES = 48, FREED_BYTES = 3072, ALONE_BYTES = 20000 };
+enum { SMALL = 4, FREED = 5000 };
+enum {
+    SMALL_BYTES = 48,
+    FREED_BYTES = 3072,
+    ALONE_BYTES = 20000,
+    GUARDED_BYTES = 99,
+    PRIVATE_BYTES = 350000
+};
 
 /* gdb reads these. */
 void *small[SMALL], *freed[FREED], *alone, *trimmed, *granules, *mapping, *retired, *returned;
+void *guarded[2], *private_block;
 
 static pthread_barrier_t barrier;
 
@@ -32,10 +40,16 @@ static void *free_all(void *arg) {
     return arg;
 }
 
+static void *make_private(void) {
+    struct hak_heap_options options = {.name = "of the test"};
+    return hak_heap_malloc(hak_heap_new(&options, sizeof options), PRIVATE_BYTES);
+}
+
 int main(void) {
     pthread_t thread;
     pthread_barrier_init(&barrier, NULL, 2);
 
+    private_block = make_private();
     trimmed = malloc(ALONE_BYTES);
     alone = malloc(ALONE_BYTES); /* keeps the slab of `trimmed` */
     free(trimmed);
@@ -49,7 +63,6 @@ int main(void) {
 
     for (int i = 0; i < SMALL; i++)
         small[i] = memset(malloc(SMALL_BYTES), i, SMALL_BYTES);
-    free(small[2]);
     granules = malloc(400000);
     mapping = malloc(6 << 20);
     for (int i = 0; i < SMALL; i++) { /* the thread then caches such blocks */
@@ -58,6 +71,13 @@ int main(void) {
     }
     returned = malloc(9 << 20); /* more than a thread ever caches */
     free(returned);
+
+    hak_guard_start(1, 4);
+    guarded[0] = malloc(GUARDED_BYTES);
+    guarded[1] = malloc(GUARDED_BYTES);
+    free(guarded[1]);
+    hak_guard_stop();
+    free(small[2]);
 
     hak_report(HAK_REPORT_JSON, write_text, NULL);
     stop();
