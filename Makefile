@@ -162,6 +162,11 @@ docs:
 	$(Q)c/tools/options update
 	$(Q)c/tools/statistics update
 
+# With the other allocators that `make peers` has built.
+.PHONY: misuse
+misuse: libs
+	$(Q)CC='$(CC)' BUILD='$(BUILD)' c/tools/misuse update
+
 FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
 # clang-format would break the columns of tables, so only the length of their lines is checked.
 TABLES = $(wildcard c/src/*/*.def)
@@ -278,6 +283,7 @@ help:
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make deb          packages for Debian, in build/deb'
 	@echo 'make docs         puts the options and statistics into c/docs'
+	@echo 'make misuse       makes common mistakes, also on other allocators, and puts the outcomes into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
 	@echo 'make lint         static analysis of the core'
 	@echo 'make clean        removes build/ and target/'

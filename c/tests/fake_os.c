@@ -37,6 +37,7 @@ static struct {
     uint64_t calls;
     uint64_t fail_first;
     uint64_t fail_count;
+    uint64_t fail_every; /* 0: see fail_first */
 } fake_kinds[FAKE_OS_CALLS];
 static size_t fake_errors_bytes;
 
@@ -78,8 +79,10 @@ static void fake_leave(void) {
 /* Counts a call. Returns true if it should fail. Under the mutex. */
 static bool fake_fails(enum fake_os_call kind) {
     uint64_t call = ++fake_kinds[kind].calls;
-    return fake_kinds[kind].fail_count != 0 &&
-           call - fake_kinds[kind].fail_first < fake_kinds[kind].fail_count;
+    uint64_t after = call - fake_kinds[kind].fail_first;
+    if (fake_kinds[kind].fail_every != 0)
+        return after % fake_kinds[kind].fail_every == 0;
+    return after < fake_kinds[kind].fail_count;
 }
 
 /* A fork waits for calls of other threads. Otherwise the mutex could stay locked in the child. This
@@ -169,6 +172,15 @@ void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count) {
     pthread_mutex_lock(&fake_mutex);
     fake_kinds[kind].fail_first = fake_kinds[kind].calls + first;
     fake_kinds[kind].fail_count = count;
+    fake_kinds[kind].fail_every = 0;
+    pthread_mutex_unlock(&fake_mutex);
+}
+
+void fake_os_fail_every(enum fake_os_call kind, uint64_t n) {
+    pthread_mutex_lock(&fake_mutex);
+    fake_kinds[kind].fail_first = fake_kinds[kind].calls;
+    fake_kinds[kind].fail_count = 0;
+    fake_kinds[kind].fail_every = n;
     pthread_mutex_unlock(&fake_mutex);
 }
 
@@ -266,6 +278,13 @@ bool hk_os_unmap(void *start, size_t bytes) {
     return done;
 }
 
+/* The end of a mapping moves. The mapping may begin before the range, and stays whole. */
+static void fake_move_end(uintptr_t start, size_t old_bytes, size_t new_bytes) {
+    uintptr_t from = fake_holder(start, old_bytes)->start;
+    fake_remove("resize", from, start - from + old_bytes);
+    fake_add(from, start - from + new_bytes);
+}
+
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
     fake_enter("resize", start, old_bytes);
     if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
@@ -276,10 +295,8 @@ int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
         error = EFAULT;
     if (error == 0 && mremap(start, old_bytes, new_bytes, 0) == MAP_FAILED)
         error = ENOMEM;
-    if (error == 0) {
-        fake_remove("resize", (uintptr_t)start, old_bytes);
-        fake_add((uintptr_t)start, new_bytes);
-    }
+    if (error == 0)
+        fake_move_end((uintptr_t)start, old_bytes, new_bytes);
     fake_leave();
     return error;
 }
@@ -427,18 +444,34 @@ void hk_os_note_fork(void) { hk_os_generation(); }
 bool hk_os_is_first_thread(void) { return syscall(SYS_gettid) == getpid(); }
 uint64_t hk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
 bool hk_os_thread_is_gone(uint64_t id) {
-    return id != 0 && syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;
+    int error = errno;
+    bool gone = id != 0 && syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;
+    errno = error;
+    return gone;
 }
 uint64_t hk_os_signal_mask(void) { return 0; }
 bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }
-bool hk_os_barrier(void) {
+
+static bool fake_barrier(void) {
     enum { PRIVATE = 1 << 3, REGISTER_PRIVATE = 1 << 4 };
-    if (fake_os.barrier_fails != 0 && --fake_os.barrier_fails == 0)
-        return false;
     return syscall(SYS_membarrier, PRIVATE, 0, 0) == 0 ||
            (syscall(SYS_membarrier, REGISTER_PRIVATE, 0, 0) == 0 &&
             syscall(SYS_membarrier, PRIVATE, 0, 0) == 0);
 }
+
+bool hk_os_barrier(void) {
+    int error = errno;
+    pthread_mutex_lock(&fake_mutex);
+    bool fails = fake_fails(FAKE_OS_BARRIER);
+    pthread_mutex_unlock(&fake_mutex);
+    if (fails || (fake_os.barrier_fails != 0 && --fake_os.barrier_fails == 0))
+        return false;
+
+    bool done = fake_barrier();
+    errno = error;
+    return done;
+}
+
 bool hk_os_thread_sleeps(uint64_t id, uint64_t usual_mask) {
     (void)usual_mask;
     return id != 0 && fake_os.threads_sleep;

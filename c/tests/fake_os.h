@@ -72,6 +72,7 @@ enum fake_os_call {
     FAKE_OS_PURGE,
     FAKE_OS_HUGE,
     FAKE_OS_PROTECT,
+    FAKE_OS_BARRIER,
     FAKE_OS_CALLS
 };
 
@@ -79,6 +80,9 @@ enum fake_os_call {
  * count of 0 makes all calls succeed. */
 void fake_os_fail(enum fake_os_call kind, uint64_t first, uint64_t count);
 void fake_os_fail_maps(uint64_t first, uint64_t count);
+
+/* Makes every `n`th call of a kind fail, from now on. 0 makes all calls succeed. */
+void fake_os_fail_every(enum fake_os_call kind, uint64_t n);
 
 /* Returns the number of calls of a kind so far, including failed ones. */
 uint64_t fake_os_calls(enum fake_os_call kind);

@@ -1,4 +1,5 @@
-# aarch64.sh - the library for aarch64 compiles without a warning and works, in an emulator.
+# aarch64.sh - the library for aarch64 compiles without a warning and works, in an emulator, with pages
+# of 4, 16 and 64 KiB.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # timeout: 240
@@ -33,6 +34,23 @@ compiles grid c/tests/api/grid.c
 check_tests grid_passes "$(emulated grid)"
 compiles threads c/tests/model/threads.c
 check_tests threads_pass "$(emulated threads)"
+
+# Pages of other sizes. Only a static program is laid out for all of them.
+pages_tests=(c/tests/api/{mixed,options,prewarm,realloc,report,sized_free,stats}.c c/tests/libc/own_memory.c)
+for kib in 16 64; do
+    check_match "tests_pass_with_pages_of_${kib}_kib" "$(
+        export CC=$cross BUILD=$scratch TEST_FLAGS=-static TEST_LINKS=archive TEST_SLOWDOWN=4
+        TEST_RUNNER="qemu-aarch64 -p $((kib * 1024))" c/tests/run "${pages_tests[@]}" 2>&1
+    )" '^[0-9]{3} passed, 0 failed'
+done
+
+cat >"$scratch/page.c" <<'END_C'
+#include <stdio.h>
+#include <unistd.h>
+int main(void) { return printf("%ld\n", sysconf(_SC_PAGESIZE)) < 0; }
+END_C
+check page_compiles $cross -static "$scratch/page.c" -o "$scratch/page"
+check_equal the_emulator_has_pages_of_64_kib "$(qemu-aarch64 -p 65536 "$scratch/page")" 65536
 
 # A C program that throws an exception like C++, so that no C++ compiler is needed.
 cat >"$scratch/throws.c" <<'END_C'

@@ -126,6 +126,19 @@ TEST_FRESH(memory_that_is_locked_and_cannot_be_unmapped_stays_counted_and_is_not
     CHECK_EQ(used(), 8 * MIB);
 }
 
+TEST_FRESH(the_cache_keeps_whole_granules_after_its_limit_has_fallen_many_times) {
+    CHECK_EQ(hk_option_set("large_cache_mb", "1"), 0);
+    for (int i = 0; i < 12; i++) {
+        AT("round", i);
+        give(take(2 * MIB + HK_GRANULE_BYTES)); /* missed in the next round, so the limit rises */
+        CHECK_EQ(hk_extent_cached_bytes() % HK_GRANULE_BYTES, 0);
+        fake_os.now_ms += 1000000; /* and falls */
+    }
+    purge(UINT64_MAX);
+    CHECK_EQ(used(), 0);
+    CHECK_EQ(mapped(), 0);
+}
+
 TEST_FRESH(an_aligned_range_leaves_both_remainders) {
     CHECK_EQ(hk_option_set("huge_page_mb", "0"), 0); /* ranges lie side by side */
     fake_os.chunks_at = FAR + 64 * KIB;
