@@ -262,6 +262,35 @@ HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;
 
+/* ---- Counters of a thread -------------------------------------------------------------------- */
+
+/* The allocations and frees of one thread while it counted. The sums only grow. Bytes are usable
+ * sizes (hak_usable_size), in both sums, so a scope that frees all of its blocks adds the same to
+ * both. A block counts in the thread that allocates it, and again in the thread that frees it. A
+ * block that is resized in place counts only with the difference of its sizes. A block that moves
+ * counts as a free and an allocation. */
+struct hak_thread_counters {
+    uint64_t bytes_allocated;
+    uint64_t bytes_freed;
+    uint64_t blocks_allocated;
+    uint64_t blocks_freed;
+};
+
+/* Starts counting in the calling thread. Each allocation and free of the thread then takes a slow
+ * path, which costs some nanoseconds. Other threads do not count, and pay nothing. Calls may be
+ * nested. In a forked child, the forking thread continues with its sums. */
+HAK_API void hak_thread_count_start(void) HAK_NOEXCEPT;
+
+/* Ends the last start of the calling thread. The thread counts until each start has ended. Without
+ * a start, does nothing. The sums stay. */
+HAK_API void hak_thread_count_stop(void) HAK_NOEXCEPT;
+
+/* Fills the first `counters_bytes` bytes of *counters with the sums of the calling thread since its
+ * start. Pass sizeof(struct hak_thread_counters). New fields are only added at the end. Fields that
+ * the library does not know are set to zero. Returns 1 while the thread counts, and 0 otherwise. */
+HAK_API int hak_thread_counters(struct hak_thread_counters *counters,
+                                size_t counters_bytes) HAK_NOEXCEPT;
+
 /* ---- Heap profiles --------------------------------------------------------------------------- */
 
 /* The settings of a profile. A field that is 0 has its default. */

@@ -59,6 +59,7 @@
 #include "thread/tcache.c"
 #include "thread/threads.c"
 #include "thread/watch.c"
+#include "thread/count.c"
 #include "thread/budget.c"
 #include "thread/large_cache.c"
 #include "thread/bins.c"

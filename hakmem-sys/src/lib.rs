@@ -421,6 +421,40 @@ unsafe extern "C" {
 
 }
 
+/// The result of [`hak_thread_counters()`]: the allocations and frees of one thread while it
+/// counted. The sums only grow. Bytes are usable sizes, in both sums.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_thread_counters {
+    /// Bytes of allocated blocks. A block that grows in place adds the difference.
+    pub bytes_allocated: u64,
+    /// Bytes of freed blocks. A block that shrinks in place adds the difference.
+    pub bytes_freed: u64,
+    /// Allocations. A reallocation that moves the block is one.
+    pub blocks_allocated: u64,
+    /// Frees. A reallocation that moves the block is one.
+    pub blocks_freed: u64,
+}
+
+// Counters of a thread.
+unsafe extern "C" {
+    /// Starts counting in the calling thread. Each of its calls then takes a slow path. Other
+    /// threads do not count, and pay nothing. Calls may be nested.
+    pub safe fn hak_thread_count_start();
+
+    /// Ends the last start of the calling thread. Does nothing without a start. The sums stay.
+    pub safe fn hak_thread_count_stop();
+
+    /// Fills the first `counters_bytes` bytes of `*counters` with the sums of the calling thread
+    /// since its start. Pass the size of [`struct@hak_thread_counters`]. Returns 1 while the thread
+    /// counts, and 0 otherwise.
+    ///
+    /// # Safety
+    ///
+    /// `counters` must be valid for writes of `counters_bytes` bytes.
+    pub fn hak_thread_counters(counters: *mut hak_thread_counters, counters_bytes: usize) -> c_int;
+}
+
 /// The settings of a profile, for [`hak_profile_start`]. A field that is 0 has its default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

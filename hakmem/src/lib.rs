@@ -29,6 +29,7 @@ mod prewarm;
 pub mod profile;
 mod report;
 mod stats;
+pub mod thread;
 
 #[doc(hidden)]
 pub use conf::Conf;

@@ -25,6 +25,9 @@ pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
 pub(crate) type hak_option_info = hakmem_sys::hak_option_info;
 
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_thread_counters = hakmem_sys::hak_thread_counters;
+
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_profile_options = hakmem_sys::hak_profile_options;
 
 // As on Linux, also on other systems.
@@ -162,6 +165,20 @@ pub(crate) unsafe fn hak_report(
         // SAFETY: the caller's promise, and the text has `text.len()` bytes.
         unsafe { write(arg, text.as_ptr().cast(), text.len()) }
     }
+}
+
+pub(crate) fn hak_thread_count_start() {}
+
+pub(crate) fn hak_thread_count_stop() {}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is written. The caller's struct keeps its values.
+pub(crate) unsafe fn hak_thread_counters(
+    _counters: *mut hak_thread_counters,
+    _counters_bytes: usize,
+) -> c_int {
+    0
 }
 
 /// # Safety

@@ -8,6 +8,7 @@
 #include "../profile/profile.h"
 #include "../purge/retry.h"
 #include "../thread/watch.h"
+#include "count.h"
 #include "front.h"
 #include "own.h"
 
@@ -74,9 +75,40 @@ static HK_NOINLINE struct hk_block alloc_default(size_t class, size_t size, size
     return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
 }
 
+/* Takes a sample, a guarded block, or a block from its bin, in a watched thread. Its start is NULL
+ * if there is none. `frame` is the frame of a function that the program called. */
+static inline struct hk_block alloc_special(size_t class, size_t size, size_t align,
+                                            const void *frame) {
+    struct hk_block block = {NULL, false};
+    if (hk_unlikely(hk_profile_count(size)))
+        block = alloc_block_of_sample(class, size, align, frame);
+    if (block.start == NULL && hk_unlikely(hk_guard_count()))
+        block = hk_guard_alloc(size, align, frame);
+    if (block.start == NULL)
+        block.start = hk_watch_pop(class);
+    return block;
+}
+
+/* Serves a thread that counts its allocations. */
+static HK_NOINLINE void *alloc_counted(size_t class, size_t size, size_t align) {
+    struct hk_block block;
+    if (hk_own_default.heap != NULL) {
+        block = alloc_default(class, size, align);
+    } else {
+        block = alloc_special(class, size, align, HK_FRAME());
+        if (block.start == NULL)
+            block.start = alloc_below(class, size, align);
+    }
+
+    hk_count_block(block.start);
+    return block.start;
+}
+
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
  * stack of a sample begins with the frame of the program. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
+    if (hk_count_is_on())
+        return alloc_counted(class, size, align);
     if (hk_unlikely(hk_own_default.heap != NULL))
         return alloc_default(class, size, align).start;
     if (hk_likely(!hk_watch_is_on()))
@@ -110,17 +142,12 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
         block = alloc_default(class, size, align);
         if (block.start != NULL && !block.zero)
             memset(block.start, 0, size);
+        hk_count_block(block.start);
         return block.start;
     }
 
-    if (hk_unlikely(hk_watch_is_on())) {
-        if (hk_unlikely(hk_profile_count(size)))
-            block = alloc_block_of_sample(class, size, align, HK_FRAME());
-        if (block.start == NULL && hk_unlikely(hk_guard_count()))
-            block = hk_guard_alloc(size, align, HK_FRAME());
-        if (block.start == NULL)
-            block.start = hk_watch_pop(class);
-    }
+    if (hk_unlikely(hk_watch_is_on()))
+        block = alloc_special(class, size, align, HK_FRAME());
 
     if (hk_likely(block.start == NULL))
         block = alloc_block(class, size, align);
@@ -128,6 +155,7 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
         block = alloc_again(class, size, align);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, size);
+    hk_count_block(block.start);
     return block.start;
 }
 
