@@ -291,6 +291,46 @@ HAK_API void hak_thread_count_stop(void) HAK_NOEXCEPT;
 HAK_API int hak_thread_counters(struct hak_thread_counters *counters,
                                 size_t counters_bytes) HAK_NOEXCEPT;
 
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+enum hak_limit_kind {
+    HAK_LIMIT_NONE = 0,   /* there is no limit */
+    HAK_LIMIT_OPTION = 1, /* the lower one of the options limit_soft and limit_hard */
+    HAK_LIMIT_CGROUP = 2  /* of the fullest control group, of the process's one and those above */
+};
+
+/* The limit that is closest to being reached. Free memory that hakmem would give back does not
+ * count as used. */
+struct hak_limit {
+    uint64_t used;  /* bytes: of hakmem's memory, or of all memory of the control group */
+    uint64_t limit; /* bytes, 0 if there is no limit */
+    unsigned percent;
+    unsigned level; /* the highest level that was reached, 80, 90 or 100, or 0 */
+    enum hak_limit_kind kind;
+};
+
+/* Sets a function that is called when usage reaches 80, 90 or 100 % of a limit, so that the program
+ * can shed load before allocations fail or the kernel ends it. It is called once for each time that
+ * usage rises to a level, and again for that level after usage has fallen 5 % below it. A rise over
+ * several levels is one call. An allocation that limit_hard would refuse counts as 100 %, and is
+ * tried again after the call. One function is set at a time. NULL removes it.
+ *
+ * The call comes from inside an allocation, in the thread that allocates. hakmem holds no lock, and
+ * the function may allocate and free. The program may hold any lock at that point, so the function
+ * should only try locks, and for instance set a flag or write to an eventfd. It must not leave by
+ * longjmp or an exception. It is not called again before it returns, in any thread. A call that
+ * another thread has begun may still run after hak_on_limit returns.
+ *
+ * The use of the control group is read at most ten times a second, by threads that allocate, and
+ * not under a seccomp filter. */
+HAK_API void hak_on_limit(void (*callback)(void *arg, const struct hak_limit *limit),
+                          void *arg) HAK_NOEXCEPT;
+
+/* Fills the first `limit_bytes` bytes of *limit with the current state, also if no function is set.
+ * Pass sizeof(struct hak_limit). New fields are only added at the end. Fields that the library does
+ * not know are set to zero. It reads some files of the system. */
+HAK_API void hak_limit(struct hak_limit *limit, size_t limit_bytes) HAK_NOEXCEPT;
+
 /* ---- Heap profiles --------------------------------------------------------------------------- */
 
 /* The settings of a profile. A field that is 0 has its default. */

@@ -86,6 +86,7 @@
 #include "purge/balance.c"
 #include "purge/tick.c"
 #include "purge/retry.c"
+#include "purge/limit.c"
 
 /* The heap profiler. */
 #include "profile/sampler.c"
@@ -119,6 +120,7 @@
 #include "api/control.c"
 #include "api/profile.c"
 #include "api/guard.c"
+#include "api/limit.c"
 #include "api/fork.c"
 #include "api/hooks.c"
 #include "api/process.c"

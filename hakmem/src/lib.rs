@@ -24,6 +24,7 @@ mod sys;
 mod allocator;
 mod conf;
 pub mod guard;
+pub mod limit;
 pub mod options;
 mod prewarm;
 pub mod profile;

@@ -10,6 +10,7 @@
 #include "../thread/watch.h"
 #include "count.h"
 #include "front.h"
+#include "limit.h"
 #include "own.h"
 
 /* Takes a block from the layers below. Above HK_MID_MAX, where zeroing is expensive, the result
@@ -22,12 +23,17 @@ static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     return (struct hk_block){hk_slow_refill(class), false};
 }
 
-/* Handles an allocation that found no memory. Gives back cached and free memory, and tries
- * again. */
+/* Handles an allocation that found no memory. Gives back cached and free memory, and tries again.
+ * The callback for limits may free more. */
 static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (hk_purge_for(size))
         block = alloc_block(class, size, align);
+    if (block.start == NULL && hk_limit_call_refused(size)) {
+        hk_purge_for(size);
+        block = alloc_block(class, size, align);
+    }
+
     if (block.start == NULL)
         errno = ENOMEM;
     else
@@ -39,7 +45,10 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
 static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
     void *block = hk_likely(class != HK_CLASS_NONE) ? hk_slow_refill(class)
                                                     : hk_slow_take_large(size, align).start;
-    return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
+    if (hk_unlikely(block == NULL))
+        block = alloc_again(class, size, align).start;
+    hk_limit_note();
+    return block;
 }
 
 /* Takes a guarded block in a watched thread. */
@@ -155,6 +164,7 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
         block = alloc_again(class, size, align);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, size);
+    hk_limit_tick_and_note();
     hk_count_block(block.start);
     return block.start;
 }

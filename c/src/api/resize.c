@@ -12,6 +12,7 @@
 #include "../thread/check.h"
 #include "count.h"
 #include "front.h"
+#include "limit.h"
 #include "own.h"
 
 /* A block that was looked up by its address. */
@@ -103,6 +104,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
             if (hk_count_is_on())
                 hk_count_resized(old_bytes, found->span->bytes);
             hk_purge_balance(HK_FREED_LARGE);
+            hk_limit_tick_and_note();
             return resized;
         }
     }

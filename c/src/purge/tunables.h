@@ -38,6 +38,11 @@ enum {
     /* A purge is worthwhile if this much has been freed since. No slab is larger. */
     RETRY_BYTES = 1 << 20,
 
+    /* ---- Limits ------------------------------------------------------------------------------ */
+
+    LIMIT_HYSTERESIS = 5, /* Usage must fall this many per cent below a level to reach it again. */
+    LIMIT_READ_MS = 100,  /* Between two reads of the cgroup's use, about ten small files. */
+
     /* ---- Scavenger, in ms -------------------------------------------------------------------- */
 
     SCAVENGER_RETRY_MS = 100,       /* Pause after a start or a refusal. A refusal doubles it, */

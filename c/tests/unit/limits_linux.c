@@ -113,6 +113,51 @@ TEST_IN_FOLDER(where_both_versions_limit_the_lower_limit_counts) {
     CHECK_EQ(hk_os_memory_limit(), 64 * MIB);
 }
 
+#define CHECK_USE(used_, limit_)                                                                   \
+    do {                                                                                           \
+        struct hk_os_memory use = hk_os_memory_use();                                              \
+        CHECK_EQ(use.used, used_);                                                                 \
+        CHECK_EQ(use.limit, limit_);                                                               \
+    } while (0)
+
+TEST_IN_FOLDER(the_use_of_a_group_does_not_include_files_that_were_not_used_lately) {
+    CHECK_USE(0, 0);
+    put("proc/self/cgroup", "0::/app\n");
+    put("sys/fs/cgroup/app/memory.max", "1000000\n");
+    CHECK_USE(0, 1000000);
+    put("sys/fs/cgroup/app/memory.current", "900000\n");
+    CHECK_USE(900000, 1000000);
+    put("sys/fs/cgroup/app/memory.stat",
+        "anon 500000\nfile 400000\ninactive_file_x 1\ninactive_file 300000\nactive_file 100000\n");
+    CHECK_USE(600000, 1000000);
+    put("sys/fs/cgroup/app/memory.stat", "inactive_file 1000000");
+    CHECK_USE(0, 1000000);
+}
+
+TEST_IN_FOLDER(the_fullest_of_the_groups_up_to_the_root_counts) {
+    put("proc/self/cgroup", "0::/pod/app\n");
+    put("sys/fs/cgroup/pod/app/memory.max", "1000000\n");
+    put("sys/fs/cgroup/pod/app/memory.current", "500000\n");
+    put("sys/fs/cgroup/pod/memory.max", "max\n");
+    put("sys/fs/cgroup/pod/memory.current", "1900000\n");
+    CHECK_USE(500000, 1000000);
+    put("sys/fs/cgroup/pod/memory.max", "2000000\n");
+    CHECK_USE(1900000, 2000000);
+    put("sys/fs/cgroup/pod/memory.current", "900000\n");
+    CHECK_USE(500000, 1000000);
+}
+
+TEST_IN_FOLDER(the_use_of_a_group_of_version_1_counts) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes", "1000000\n");
+    put("sys/fs/cgroup/memory/docker/0123/memory.usage_in_bytes", "900000\n");
+    put("sys/fs/cgroup/memory/docker/0123/memory.stat",
+        "cache 5\ninactive_file 7\ntotal_inactive_file 200000\n");
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    put("sys/fs/cgroup/memory/memory.usage_in_bytes", "99900000\n");
+    CHECK_USE(700000, 1000000);
+}
+
 /* Kubernetes writes 12 lines of 200 bytes. */
 TEST_IN_FOLDER(a_long_list_of_groups_is_read_to_its_end) {
     char text[6000] = "", path[300] = "";
