@@ -82,6 +82,7 @@
 
 /* Returning memory to the OS. */
 #include "purge/decay.c"
+#include "purge/pressure.c"
 #include "purge/scavenger.c"
 #include "purge/balance.c"
 #include "purge/tick.c"

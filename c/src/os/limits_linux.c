@@ -18,6 +18,7 @@
 enum {
     OS_PATH_BYTES = 512,
     OS_NUMBER_BYTES = 64,                          /* a file with a number or two */
+    OS_PRESSURE_MAX = 10000,                       /* 100 % */
     OS_CPUS_MAX = 8192,                            /* the maximum of any kernel */
     OS_CPU_WORDS = OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
 };
@@ -234,6 +235,48 @@ struct hk_os_memory hk_os_memory_use(void) {
     os_each_group("", os_note_fullest, &v2);
     os_each_group("memory", os_note_fullest, &v1);
     return use;
+}
+
+/* ---- Pressure -------------------------------------------------------------------------------- */
+
+/* Reads a file of the kernel's pressure stall information. Its first line reads "some avg10=0.12
+ * avg60=...". */
+static uint32_t os_read_pressure(const char *folder, const char *name) {
+    static const char start[] = "some avg10=";
+    char text[OS_NUMBER_BYTES] = "";
+    os_read_text(folder, name, text);
+    if (strncmp(text, start, sizeof start - 1) != 0)
+        return HK_OS_PRESSURE_UNKNOWN;
+
+    const char *at = text + sizeof start - 1;
+    uint32_t hundredths = 0;
+    if (*at < '0' || *at > '9')
+        return HK_OS_PRESSURE_UNKNOWN;
+
+    /* Two digits after the point, or zeroes. */
+    for (; *at >= '0' && *at <= '9' && hundredths < OS_PRESSURE_MAX; at++)
+        hundredths = hundredths * 10 + (uint32_t)(*at - '0');
+    at += *at == '.';
+    for (int digits = 0; digits < 2; digits++) {
+        bool digit = *at >= '0' && *at <= '9';
+        hundredths = hundredths * 10 + (digit ? (uint32_t)(*at - '0') : 0);
+        at += digit;
+    }
+    return hundredths <= OS_PRESSURE_MAX ? hundredths : HK_OS_PRESSURE_UNKNOWN;
+}
+
+static void os_note_pressure(void *arg, const char *folder) {
+    uint32_t *pressure = arg;
+    if (*pressure == HK_OS_PRESSURE_UNKNOWN)
+        *pressure = os_read_pressure(folder, "/memory.pressure");
+}
+
+uint32_t hk_os_memory_pressure(void) {
+    uint32_t pressure = HK_OS_PRESSURE_UNKNOWN;
+    os_each_group("", os_note_pressure, &pressure);
+    return pressure != HK_OS_PRESSURE_UNKNOWN
+               ? pressure
+               : os_read_pressure(HK_OS_ROOT "/proc/pressure", "/memory");
 }
 
 /* ---- CPUs ------------------------------------------------------------------------------------ */

@@ -86,6 +86,11 @@ struct hk_os_memory {
 };
 struct hk_os_memory hk_os_memory_use(void);
 
+/* The share of the last ten seconds in which threads waited for memory, in hundredths of a per
+ * cent: of this process's cgroup or, where that is unknown, of the whole system. */
+uint32_t hk_os_memory_pressure(void);
+#define HK_OS_PRESSURE_UNKNOWN UINT32_MAX
+
 /* Requests huge pages for a range, or refuses them, which keeps the kernel from filling holes with
  * them. It is a hint. */
 enum hk_os_huge { HK_OS_HUGE_WANTED, HK_OS_HUGE_REFUSED };
