@@ -264,6 +264,68 @@ TEST(a_struct_of_another_version_gets_the_common_fields) {
     hak_thread_count_stop();
 }
 
+/* ---- Private heaps --------------------------------------------------------------------------- */
+
+TEST(blocks_of_private_heaps_count_and_the_end_of_a_heap_frees_its_blocks) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    hak_thread_count_start();
+    struct hak_thread_counters start = counters();
+    size_t kept_bytes = 0;
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        AT("size", sizes[i]);
+        struct hak_thread_counters before = counters();
+        void *block = HIDE(hak_heap_malloc(heap, sizes[i]));
+        size_t bytes = hak_usable_size(block);
+        CHECK_COUNTED(before, bytes, 0, 1, 0);
+        free(block);
+        CHECK_COUNTED(before, bytes, bytes, 1, 1);
+
+        before = counters();
+        void *zeroed = HIDE(hak_heap_calloc(heap, 1, sizes[i]));
+        void *aligned = HIDE(hak_heap_aligned_alloc(heap, 64, sizes[i]));
+        size_t both = hak_usable_size(zeroed) + hak_usable_size(aligned);
+        CHECK_COUNTED(before, both, 0, 2, 0);
+
+        zeroed = HIDE(realloc(zeroed, sizes[i] + 300000));
+        aligned = HIDE(hak_heap_realloc(heap, aligned, sizes[i] + 1000));
+        struct hak_thread_counters counted = since(before);
+        both = hak_usable_size(zeroed) + hak_usable_size(aligned);
+        CHECK_EQ(counted.bytes_allocated - counted.bytes_freed, both);
+        CHECK_EQ(counted.blocks_allocated - counted.blocks_freed, 2);
+        kept_bytes += both;
+    }
+
+    struct hak_thread_counters counted = since(start);
+    CHECK_EQ(counted.bytes_allocated - counted.bytes_freed, kept_bytes);
+    hak_heap_destroy(heap);
+    counted = since(start);
+    CHECK_EQ(counted.bytes_allocated, counted.bytes_freed);
+    CHECK_EQ(counted.blocks_allocated, counted.blocks_freed);
+    hak_thread_count_stop();
+}
+
+TEST(allocations_from_a_default_heap_count_and_a_merge_frees_nothing) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    hak_heap_set_default(heap);
+    hak_thread_count_start();
+    struct hak_thread_counters before = counters();
+    work(6);
+    void *kept = HIDE(malloc(100)), *zeroed = HIDE(calloc(1, 100000));
+    size_t bytes = hak_usable_size(kept) + hak_usable_size(zeroed);
+    hak_thread_count_stop();
+    free(HIDE(malloc(100))); /* the thread stays on the watched cache, but does not count */
+    hak_thread_count_start();
+    hak_heap_merge(heap);
+    struct hak_thread_counters counted = since(before);
+    CHECK_EQ(counted.bytes_allocated - counted.bytes_freed, bytes);
+
+    free(kept);
+    free(zeroed);
+    counted = since(before);
+    CHECK_EQ(counted.bytes_allocated, counted.bytes_freed);
+    hak_thread_count_stop();
+}
+
 /* ---- Threads --------------------------------------------------------------------------------- */
 
 static void *allocate_without_counting(void *arg) {
