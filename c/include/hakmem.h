@@ -262,6 +262,75 @@ HAK_API void hak_report(enum hak_report_format format,
                         void (*write)(void *arg, const char *text, size_t bytes),
                         void *arg) HAK_NOEXCEPT;
 
+/* ---- Counters of a thread -------------------------------------------------------------------- */
+
+/* The allocations and frees of one thread while it counted. The sums only grow. Bytes are usable
+ * sizes (hak_usable_size), in both sums, so a scope that frees all of its blocks adds the same to
+ * both. A block counts in the thread that allocates it, and again in the thread that frees it. A
+ * block that is resized in place counts only with the difference of its sizes. A block that moves
+ * counts as a free and an allocation. hak_heap_destroy frees all blocks of its heap. */
+struct hak_thread_counters {
+    uint64_t bytes_allocated;
+    uint64_t bytes_freed;
+    uint64_t blocks_allocated;
+    uint64_t blocks_freed;
+};
+
+/* Starts counting in the calling thread. Each allocation and free of the thread then takes a slow
+ * path, which costs some nanoseconds. Other threads do not count, and pay nothing. Calls may be
+ * nested. In a forked child, the forking thread continues with its sums. */
+HAK_API void hak_thread_count_start(void) HAK_NOEXCEPT;
+
+/* Ends the last start of the calling thread. The thread counts until each start has ended. Without
+ * a start, does nothing. The sums stay. */
+HAK_API void hak_thread_count_stop(void) HAK_NOEXCEPT;
+
+/* Fills the first `counters_bytes` bytes of *counters with the sums of the calling thread since its
+ * start. Pass sizeof(struct hak_thread_counters). New fields are only added at the end. Fields that
+ * the library does not know are set to zero. Returns 1 while the thread counts, and 0 otherwise. */
+HAK_API int hak_thread_counters(struct hak_thread_counters *counters,
+                                size_t counters_bytes) HAK_NOEXCEPT;
+
+/* ---- Limits ---------------------------------------------------------------------------------- */
+
+enum hak_limit_kind {
+    HAK_LIMIT_NONE = 0,   /* there is no limit */
+    HAK_LIMIT_OPTION = 1, /* the lower one of the options limit_soft and limit_hard */
+    HAK_LIMIT_CGROUP = 2  /* of the fullest control group, of the process's one and those above */
+};
+
+/* The limit that is closest to being reached. Free memory that hakmem would give back does not
+ * count as used. */
+struct hak_limit {
+    uint64_t used;  /* bytes: of hakmem's memory, or of all memory of the control group */
+    uint64_t limit; /* bytes, 0 if there is no limit */
+    unsigned percent;
+    unsigned level; /* the highest level that was reached, 80, 90 or 100, or 0 */
+    enum hak_limit_kind kind;
+};
+
+/* Sets a function that is called when usage reaches 80, 90 or 100 % of a limit, so that the program
+ * can shed load before allocations fail or the kernel ends it. It is called once for each time that
+ * usage rises to a level, and again for that level after usage has fallen 5 % below it. A rise over
+ * several levels is one call. An allocation that limit_hard would refuse counts as 100 %, and is
+ * tried again after the call. One function is set at a time. NULL removes it.
+ *
+ * The call comes from inside an allocation, in the thread that allocates. hakmem holds no lock, and
+ * the function may allocate and free. The program may hold any lock at that point, so the function
+ * should only try locks, and for instance set a flag or write to an eventfd. It must not leave by
+ * longjmp or an exception. It is not called again before it returns, in any thread. A call that
+ * another thread has begun may still run after hak_on_limit returns.
+ *
+ * The use of the control group is read at most ten times a second, by threads that allocate, and
+ * not under a seccomp filter. */
+HAK_API void hak_on_limit(void (*callback)(void *arg, const struct hak_limit *limit),
+                          void *arg) HAK_NOEXCEPT;
+
+/* Fills the first `limit_bytes` bytes of *limit with the current state, also if no function is set.
+ * Pass sizeof(struct hak_limit). New fields are only added at the end. Fields that the library does
+ * not know are set to zero. It reads some files of the system. */
+HAK_API void hak_limit(struct hak_limit *limit, size_t limit_bytes) HAK_NOEXCEPT;
+
 /* ---- Heap profiles --------------------------------------------------------------------------- */
 
 /* The settings of a profile. A field that is 0 has its default. */

@@ -59,6 +59,7 @@
 #include "thread/tcache.c"
 #include "thread/threads.c"
 #include "thread/watch.c"
+#include "thread/count.c"
 #include "thread/budget.c"
 #include "thread/large_cache.c"
 #include "thread/bins.c"
@@ -81,10 +82,12 @@
 
 /* Returning memory to the OS. */
 #include "purge/decay.c"
+#include "purge/pressure.c"
 #include "purge/scavenger.c"
 #include "purge/balance.c"
 #include "purge/tick.c"
 #include "purge/retry.c"
+#include "purge/limit.c"
 
 /* The heap profiler. */
 #include "profile/sampler.c"
@@ -118,6 +121,7 @@
 #include "api/control.c"
 #include "api/profile.c"
 #include "api/guard.c"
+#include "api/limit.c"
 #include "api/fork.c"
 #include "api/hooks.c"
 #include "api/process.c"

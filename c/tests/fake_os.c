@@ -372,6 +372,14 @@ size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
 uint32_t hk_os_cpu(void) { return fake_os.cpu; }
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
+struct hk_os_memory hk_os_memory_use(void) {
+    hk_add_relaxed(&fake_os.memory_reads, 1);
+    return fake_os.memory_use;
+}
+uint32_t hk_os_memory_pressure(void) {
+    hk_add_relaxed(&fake_os.pressure_reads, 1);
+    return hk_load_relaxed(&fake_os.memory_pressure);
+}
 uint64_t hk_os_now_ms(void) { return __atomic_load_n(&fake_os.now_ms, __ATOMIC_SEQ_CST); }
 void hk_os_note_error(void) {}
 void hk_os_keep_error(void) {}

@@ -21,11 +21,13 @@ enum { FAKE_OS_ERRORS_BYTES = 65536 };
 
 struct fake_os {
     /* Reported values, with their defaults. */
-    size_t page_bytes;        /* 4096; any multiple of that */
-    unsigned cpus;            /* 1 */
-    uint32_t cpu;             /* 0: the CPU of all threads */
-    bool threads_sleep;       /* the result of hk_os_thread_sleeps for all threads */
-    uint64_t memory_limit;    /* 0: none */
+    size_t page_bytes;              /* 4096; any multiple of that */
+    unsigned cpus;                  /* 1 */
+    uint32_t cpu;                   /* 0: the CPU of all threads */
+    bool threads_sleep;             /* the result of hk_os_thread_sleeps for all threads */
+    uint64_t memory_limit;          /* 0: none */
+    struct hk_os_memory memory_use; /* 0, 0: none */
+    uint32_t memory_pressure;       /* 0 */
     uint64_t now_ms;          /* atomic; 1000000; a sleep ends when this passes its deadline */
     char *const *environment; /* NULL, as in a set-uid program */
     bool environment_is_early;
@@ -53,6 +55,8 @@ struct fake_os {
 
     /* Observations. */
     uint64_t map_calls;                /* including failed ones, as in fake_os_calls */
+    uint64_t memory_reads;             /* atomic; calls of hk_os_memory_use */
+    uint64_t pressure_reads;           /* atomic; calls of hk_os_memory_pressure */
     uint64_t huge_wanted_bytes;        /* with requested huge pages */
     uint64_t huge_refused_bytes;       /* with refused huge pages */
     uint32_t sleepers;                 /* atomic; threads in hk_os_wait_ms */

@@ -421,6 +421,90 @@ unsafe extern "C" {
 
 }
 
+/// The result of [`hak_thread_counters()`]: the allocations and frees of one thread while it
+/// counted. The sums only grow. Bytes are usable sizes, in both sums.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_thread_counters {
+    /// Bytes of allocated blocks. A block that grows in place adds the difference.
+    pub bytes_allocated: u64,
+    /// Bytes of freed blocks. A block that shrinks in place adds the difference.
+    pub bytes_freed: u64,
+    /// Allocations. A reallocation that moves the block is one.
+    pub blocks_allocated: u64,
+    /// Frees. A reallocation that moves the block is one.
+    pub blocks_freed: u64,
+}
+
+// Counters of a thread.
+unsafe extern "C" {
+    /// Starts counting in the calling thread. Each of its calls then takes a slow path. Other
+    /// threads do not count, and pay nothing. Calls may be nested.
+    pub safe fn hak_thread_count_start();
+
+    /// Ends the last start of the calling thread. Does nothing without a start. The sums stay.
+    pub safe fn hak_thread_count_stop();
+
+    /// Fills the first `counters_bytes` bytes of `*counters` with the sums of the calling thread
+    /// since its start. Pass the size of [`struct@hak_thread_counters`]. Returns 1 while the thread
+    /// counts, and 0 otherwise.
+    ///
+    /// # Safety
+    ///
+    /// `counters` must be valid for writes of `counters_bytes` bytes.
+    pub fn hak_thread_counters(counters: *mut hak_thread_counters, counters_bytes: usize) -> c_int;
+}
+
+/// The kind of a limit: one of the `HAK_LIMIT_` constants.
+pub type hak_limit_kind = c_uint;
+/// There is no limit.
+pub const HAK_LIMIT_NONE: hak_limit_kind = 0;
+/// The lower one of the options `limit_soft` and `limit_hard`.
+pub const HAK_LIMIT_OPTION: hak_limit_kind = 1;
+/// The limit of the fullest control group, of the process's one and those above it.
+pub const HAK_LIMIT_CGROUP: hak_limit_kind = 2;
+
+/// The result of [`hak_limit()`]: the limit that is closest to being reached. Free memory that
+/// hakmem would give back does not count as used.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_limit {
+    /// Used bytes: of hakmem's memory, or of all memory of the control group.
+    pub used: u64,
+    /// The limit in bytes, or 0 if there is none.
+    pub limit: u64,
+    /// Used per cent of the limit.
+    pub percent: c_uint,
+    /// The highest level that was reached: 80, 90 or 100, or 0.
+    pub level: c_uint,
+    /// The kind of the limit.
+    pub kind: hak_limit_kind,
+}
+
+// Limits.
+unsafe extern "C" {
+    /// Sets the function that is called when usage reaches 80, 90 or 100 % of a limit, once for
+    /// each time that it rises to a level. `None` removes it. It is called from inside an
+    /// allocation, by one thread at a time, and may allocate and free.
+    ///
+    /// # Safety
+    ///
+    /// Calling `callback` with `arg` must be sound in any thread and at any time from now on. It
+    /// must not unwind.
+    pub fn hak_on_limit(
+        callback: Option<unsafe extern "C" fn(arg: *mut c_void, limit: *const hak_limit)>,
+        arg: *mut c_void,
+    );
+
+    /// Fills the first `limit_bytes` bytes of `*limit` with the current state. Pass the size of
+    /// [`struct@hak_limit`].
+    ///
+    /// # Safety
+    ///
+    /// `limit` must be valid for writes of `limit_bytes` bytes.
+    pub fn hak_limit(limit: *mut hak_limit, limit_bytes: usize);
+}
+
 /// The settings of a profile, for [`hak_profile_start`]. A field that is 0 has its default.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -222,10 +222,16 @@ fn c_type(kind: &Type) -> String {
                 "c_uint" => "unsigned int".to_owned(),
                 "usize" => "size_t".to_owned(),
                 "u64" => "uint64_t".to_owned(),
-                "hak_stats" | "hak_class_stats" | "hak_option_info" | "hak_profile_options" => {
+                "hak_stats"
+                | "hak_class_stats"
+                | "hak_option_info"
+                | "hak_profile_options"
+                | "hak_thread_counters"
+                | "hak_limit" => {
                     format!("struct {name}")
                 }
-                "hak_prewarm_set" | "hak_report_format" | "hak_profile_format" => {
+                "hak_prewarm_set" | "hak_report_format" | "hak_profile_format"
+                | "hak_limit_kind" => {
                     format!("enum {name}")
                 }
                 _ => panic!("{name} has no C counterpart here"),

@@ -24,11 +24,13 @@ mod sys;
 mod allocator;
 mod conf;
 pub mod guard;
+pub mod limit;
 pub mod options;
 mod prewarm;
 pub mod profile;
 mod report;
 mod stats;
+pub mod thread;
 
 #[doc(hidden)]
 pub use conf::Conf;

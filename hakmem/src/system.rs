@@ -10,10 +10,10 @@ use core::ffi::{c_char, c_int, c_uint, c_void};
 use std::alloc::System;
 
 pub(crate) use hakmem_sys::{
-    HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF, HAK_PREWARM_POOL, HAK_PREWARM_TINY,
-    HAK_PROFILE_COLLAPSED, HAK_PROFILE_PPROF, HAK_PROFILE_TEXT, HAK_REPORT_JSON,
-    HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT, HAK_VERSION_STRING,
-    hak_prewarm_set, hak_profile_format, hak_report_format,
+    HAK_LIMIT_NONE, HAK_LIMIT_OPTION, HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF,
+    HAK_PREWARM_POOL, HAK_PREWARM_TINY, HAK_PROFILE_COLLAPSED, HAK_PROFILE_PPROF, HAK_PROFILE_TEXT,
+    HAK_REPORT_JSON, HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT,
+    HAK_VERSION_STRING, hak_prewarm_set, hak_profile_format, hak_report_format,
 };
 
 // We use aliases because an import would also import the functions of the same names.
@@ -23,6 +23,12 @@ pub(crate) type hak_stats = hakmem_sys::hak_stats;
 pub(crate) type hak_class_stats = hakmem_sys::hak_class_stats;
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_option_info = hakmem_sys::hak_option_info;
+
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_thread_counters = hakmem_sys::hak_thread_counters;
+
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_limit = hakmem_sys::hak_limit;
 
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_profile_options = hakmem_sys::hak_profile_options;
@@ -163,6 +169,34 @@ pub(crate) unsafe fn hak_report(
         unsafe { write(arg, text.as_ptr().cast(), text.len()) }
     }
 }
+
+pub(crate) fn hak_thread_count_start() {}
+
+pub(crate) fn hak_thread_count_stop() {}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is written. The caller's struct keeps its values.
+pub(crate) unsafe fn hak_thread_counters(
+    _counters: *mut hak_thread_counters,
+    _counters_bytes: usize,
+) -> c_int {
+    0
+}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is called.
+pub(crate) unsafe fn hak_on_limit(
+    _callback: Option<unsafe extern "C" fn(*mut c_void, *const hak_limit)>,
+    _arg: *mut c_void,
+) {
+}
+
+/// # Safety
+///
+/// There are no requirements, because nothing is written. The caller's struct keeps its values.
+pub(crate) unsafe fn hak_limit(_limit: *mut hak_limit, _limit_bytes: usize) {}
 
 /// # Safety
 ///

@@ -8,7 +8,9 @@
 #include "../profile/profile.h"
 #include "../purge/retry.h"
 #include "../thread/watch.h"
+#include "count.h"
 #include "front.h"
+#include "limit.h"
 #include "own.h"
 
 /* Takes a block from the layers below. Above HK_MID_MAX, where zeroing is expensive, the result
@@ -21,12 +23,17 @@ static struct hk_block alloc_block(size_t class, size_t size, size_t align) {
     return (struct hk_block){hk_slow_refill(class), false};
 }
 
-/* Handles an allocation that found no memory. Gives back cached and free memory, and tries
- * again. */
+/* Handles an allocation that found no memory. Gives back cached and free memory, and tries again.
+ * The callback for limits may free more. */
 static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
     if (hk_purge_for(size))
         block = alloc_block(class, size, align);
+    if (block.start == NULL && hk_limit_call_refused(size)) {
+        hk_purge_for(size);
+        block = alloc_block(class, size, align);
+    }
+
     if (block.start == NULL)
         errno = ENOMEM;
     else
@@ -38,7 +45,10 @@ static HK_SLOW struct hk_block alloc_again(size_t class, size_t size, size_t ali
 static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
     void *block = hk_likely(class != HK_CLASS_NONE) ? hk_slow_refill(class)
                                                     : hk_slow_take_large(size, align).start;
-    return hk_likely(block != NULL) ? block : alloc_again(class, size, align).start;
+    if (hk_unlikely(block == NULL))
+        block = alloc_again(class, size, align).start;
+    hk_limit_note();
+    return block;
 }
 
 /* Takes a guarded block in a watched thread. */
@@ -74,9 +84,40 @@ static HK_NOINLINE struct hk_block alloc_default(size_t class, size_t size, size
     return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
 }
 
+/* Takes a sample, a guarded block, or a block from its bin, in a watched thread. Its start is NULL
+ * if there is none. `frame` is the frame of a function that the program called. */
+static inline struct hk_block alloc_special(size_t class, size_t size, size_t align,
+                                            const void *frame) {
+    struct hk_block block = {NULL, false};
+    if (hk_unlikely(hk_profile_count(size)))
+        block = alloc_block_of_sample(class, size, align, frame);
+    if (block.start == NULL && hk_unlikely(hk_guard_count()))
+        block = hk_guard_alloc(size, align, frame);
+    if (block.start == NULL)
+        block.start = hk_watch_pop(class);
+    return block;
+}
+
+/* Serves a thread that counts its allocations. */
+static HK_NOINLINE void *alloc_counted(size_t class, size_t size, size_t align) {
+    struct hk_block block;
+    if (hk_own_default.heap != NULL) {
+        block = alloc_default(class, size, align);
+    } else {
+        block = alloc_special(class, size, align, HK_FRAME());
+        if (block.start == NULL)
+            block.start = alloc_below(class, size, align);
+    }
+
+    hk_count_block(block.start);
+    return block.start;
+}
+
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
  * stack of a sample begins with the frame of the program. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
+    if (hk_count_is_on())
+        return alloc_counted(class, size, align);
     if (hk_unlikely(hk_own_default.heap != NULL))
         return alloc_default(class, size, align).start;
     if (hk_likely(!hk_watch_is_on()))
@@ -110,17 +151,12 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
         block = alloc_default(class, size, align);
         if (block.start != NULL && !block.zero)
             memset(block.start, 0, size);
+        hk_count_block(block.start);
         return block.start;
     }
 
-    if (hk_unlikely(hk_watch_is_on())) {
-        if (hk_unlikely(hk_profile_count(size)))
-            block = alloc_block_of_sample(class, size, align, HK_FRAME());
-        if (block.start == NULL && hk_unlikely(hk_guard_count()))
-            block = hk_guard_alloc(size, align, HK_FRAME());
-        if (block.start == NULL)
-            block.start = hk_watch_pop(class);
-    }
+    if (hk_unlikely(hk_watch_is_on()))
+        block = alloc_special(class, size, align, HK_FRAME());
 
     if (hk_likely(block.start == NULL))
         block = alloc_block(class, size, align);
@@ -128,6 +164,8 @@ static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t al
         block = alloc_again(class, size, align);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, size);
+    hk_limit_tick_and_note();
+    hk_count_block(block.start);
     return block.start;
 }
 

@@ -1,4 +1,7 @@
-/* api/control.c - options, statistics, trim, prewarm. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* api/control.c - options, statistics, counters of threads, trim, prewarm.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
 #include <errno.h>
 #include <hakmem.h>
 #include <string.h>
@@ -7,9 +10,11 @@
 #include "../debug/report.h"
 #include "../debug/stats.h"
 #include "../debug/validate.h"
-#include "../thread/prewarm.h"
 #include "../purge/decay.h"
+#include "../thread/count.h"
+#include "../thread/prewarm.h"
 #include "../thread/thread.h"
+#include "../thread/watch.h"
 
 const char *hak_version(void) { return HAK_VERSION_STRING; }
 
@@ -75,6 +80,15 @@ size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes, si
         control_copy((char *)stats + i * stats_bytes, stats_bytes, row, sizeof *row);
     }
     return classes;
+}
+
+void hak_thread_count_start(void) { hk_watch_own_start(); }
+
+void hak_thread_count_stop(void) { hk_watch_own_stop(); }
+
+int hak_thread_counters(struct hak_thread_counters *counters, size_t counters_bytes) {
+    control_copy(counters, counters_bytes, &hk_counters, sizeof hk_counters);
+    return hk_count_is_on();
 }
 
 void hak_report(enum hak_report_format format,

@@ -10,6 +10,7 @@
 #include "../profile/profile.h"
 #include "../thread/check.h"
 #include "../thread/watch.h"
+#include "count.h"
 #include "front.h"
 
 /* Returns the reason why `block` cannot be the start of a live block of `span`, or NULL if it may
@@ -59,6 +60,8 @@ struct hk_span *hk_front_find(const char *function, const void *block) {
  * that the program called. */
 static void free_block(const char *function, struct hk_span *span, void *block, const void *frame) {
     size_t class = span->class;
+    if (hk_count_is_on())
+        hk_count_freed(hk_count_usable(span));
     if (hk_span_is_private(span) && hk_own_free(function, span, block))
         return;
 
@@ -86,10 +89,13 @@ HK_NOINLINE void hk_free_slow(void *block) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find(map, block);
     if (hk_likely(row != 0) && !hk_class_map_is_inside(map, row, block)) {
+        size_t class = hk_class_of_row(row);
+        if (hk_count_is_on())
+            hk_count_freed(hk_classes[class].block_bytes);
         bool watched = hk_watch_is_on() || hk_own_default.heap != NULL;
-        if (hk_unlikely(watched) && hk_watch_push(hk_class_of_row(row), block))
+        if (hk_unlikely(watched) && hk_watch_push(class, block))
             return;
-        hk_slow_flush("free", hk_class_of_row(row), block);
+        hk_slow_flush("free", class, block);
         return;
     }
     free_unknown(block);
@@ -116,8 +122,13 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
 static bool free_sized_watched(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find_8(map, block);
-    return row != 0 && size <= hk_class_map_row(map, row)->block_bytes &&
-           hk_watch_push(hk_class_of_row(row), block);
+    if (row == 0 || size > hk_class_map_row(map, row)->block_bytes ||
+        !hk_watch_push(hk_class_of_row(row), block))
+        return false;
+
+    if (hk_count_is_on())
+        hk_count_freed(hk_classes[hk_class_of_row(row)].block_bytes);
+    return true;
 }
 
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes

@@ -7,6 +7,7 @@
 #include "../own/default.h"
 #include "../purge/balance.h"
 #include "../purge/decay.h"
+#include "../purge/limit.h"
 #include "../purge/scavenger.h"
 #include "../purge/tick.h"
 #include "../thread/threads.h"
@@ -16,6 +17,7 @@ static void hooks_allocated(const struct hk_thread *thread) {
     struct hk_own_default suspended = hk_own_suspend_default();
     hk_scavenger_want(thread->signal_mask);
     hk_own_resume_default(suspended);
+    hk_limit_tick();
 }
 
 static void hooks_freed(enum hk_freed kind) { hk_purge_balance(kind); }

@@ -1,6 +1,7 @@
 /* api/move.c - resizing of blocks of private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <string.h>
 
+#include "count.h"
 #include "front.h"
 #include "own.h"
 
@@ -20,6 +21,7 @@ static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t ali
     struct hk_block block = {NULL, false};
     if (!gone)
         block = hk_own_request(&request, &gone);
+    hk_count_block(block.start);
     return gone ? hk_front_alloc(size, align) : block.start;
 }
 
@@ -30,9 +32,13 @@ void *hk_own_resize(const struct hk_own_resize *old, size_t size, size_t align) 
         return old->block;
 
     if (class == HK_CLASS_NONE && is_large) {
+        size_t old_bytes = old->span->bytes;
         void *resized = hk_own_resize_large(old->span, size, align);
-        if (resized != NULL)
+        if (resized != NULL) {
+            if (hk_count_is_on())
+                hk_count_resized(old_bytes, old->span->bytes);
             return resized;
+        }
     }
     return hk_own_move(old, move_alloc(old, size, align), size);
 }

@@ -5,6 +5,7 @@
 
 #include "../core/error.h"
 #include "../purge/retry.h"
+#include "limit.h"
 
 static struct hk_block own_take_any(const struct hk_own_request *request,
                                     struct hk_own_failure *failure) {
@@ -36,6 +37,11 @@ static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *reque
     struct hk_block block = {NULL, false};
     if (at_limit ? own_ask(request, failure) : hk_purge_for(request->size))
         block = own_take_any(request, failure);
+    if (block.start == NULL && !at_limit && hk_limit_call_refused(request->size)) {
+        hk_purge_for(request->size);
+        block = own_take_any(request, failure);
+    }
+
     if (block.start == NULL)
         errno = ENOMEM;
     else if (!at_limit)
@@ -48,6 +54,7 @@ struct hk_block hk_own_request(const struct hk_own_request *request, bool *gone)
     struct hk_block block = own_take_any(request, &failure);
     if (hk_unlikely(block.start == NULL) && failure.fault != HK_OWN_GONE)
         block = own_take_again(request, &failure);
+    hk_limit_tick_and_note();
     *gone = block.start == NULL && failure.fault == HK_OWN_GONE;
     return block;
 }

@@ -10,7 +10,9 @@
 #include "../profile/profile.h"
 #include "../purge/balance.h"
 #include "../thread/check.h"
+#include "count.h"
 #include "front.h"
+#include "limit.h"
 #include "own.h"
 
 /* A block that was looked up by its address. */
@@ -71,8 +73,13 @@ static HK_NOINLINE void *resize_private(const struct resize_block *found, void *
  * so that its growth counts as an allocation. */
 static bool resize_in_place(void *block, size_t class, size_t new_class, size_t size,
                             size_t align) {
-    return hk_unlikely(hk_classes[class].blocks == 1) && hk_watch_number(HK_WATCHER_PROFILE) == 0 &&
-           ((uintptr_t)block & (align - 1)) == 0 && hk_heap_extend(block, class, new_class, size);
+    if (hk_likely(hk_classes[class].blocks != 1) || hk_watch_number(HK_WATCHER_PROFILE) != 0 ||
+        ((uintptr_t)block & (align - 1)) != 0 || !hk_heap_extend(block, class, new_class, size))
+        return false;
+
+    if (hk_count_is_on())
+        hk_count_resized(hk_classes[class].block_bytes, hk_count_usable_of(block));
+    return true;
 }
 
 /* Resizes a block with `used` bytes of contents. The result always has the class of its new size,
@@ -89,11 +96,15 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
 
     if (class == HK_CLASS_NONE && old_class == HK_CLASS_NONE &&
         found->span->kind != HK_SPAN_GUARDED) {
+        size_t old_bytes = found->span->bytes;
         hk_profile_resize_begin(found->span);
         void *resized = hk_large_resize(found->span, size, align);
         if (resized != NULL) {
             hk_profile_resize_end(found->span, size, HK_FRAME());
+            if (hk_count_is_on())
+                hk_count_resized(old_bytes, found->span->bytes);
             hk_purge_balance(HK_FREED_LARGE);
+            hk_limit_tick_and_note();
             return resized;
         }
     }

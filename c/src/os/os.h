@@ -78,6 +78,19 @@ uint32_t hk_os_cpu(void);
 /* The memory limit of this process's cgroup and those above it, in bytes, or 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 
+/* The use and the limit of the fullest of these cgroups, in bytes. The use does not include files
+ * that the kernel would drop first. The limit is 0 if there is none. */
+struct hk_os_memory {
+    uint64_t used;
+    uint64_t limit;
+};
+struct hk_os_memory hk_os_memory_use(void);
+
+/* The share of the last ten seconds in which threads waited for memory, in hundredths of a per
+ * cent: of this process's cgroup or, where that is unknown, of the whole system. */
+uint32_t hk_os_memory_pressure(void);
+#define HK_OS_PRESSURE_UNKNOWN UINT32_MAX
+
 /* Requests huge pages for a range, or refuses them, which keeps the kernel from filling holes with
  * them. It is a hint. */
 enum hk_os_huge { HK_OS_HUGE_WANTED, HK_OS_HUGE_REFUSED };

@@ -2,7 +2,6 @@
 #include "decay.h"
 
 #include "../core/extent.h"
-#include "../core/options.h"
 #include "../heap/heaps.h"
 #include "../heap/scan.h"
 #include "../os/os.h"
@@ -14,6 +13,7 @@
 #include "../thread/threads.h"
 #include "../thread/watch.h"
 #include "../transfer/transfer.h"
+#include "pressure.h"
 #include "tunables.h"
 
 static struct {
@@ -24,8 +24,6 @@ static struct {
 
 uint64_t hk_decay_dirty_bytes(void) { return hk_arena_dirty_bytes() + hk_extent_cached_bytes(); }
 
-static uint64_t decay_delay(void) { return hk_option(HK_OPTION_purge_delay_ms); }
-
 bool hk_decay_try_lock(void) { return hk_lock_try(&decay.lock, HK_RANK_PURGE); }
 
 void hk_decay_unlock(void) { hk_unlock(&decay.lock, HK_RANK_PURGE); }
@@ -34,7 +32,7 @@ void hk_decay_unlock(void) { hk_unlock(&decay.lock, HK_RANK_PURGE); }
 
 static size_t decay_extents(struct hk_purge_budget *budget) {
     uint64_t now = hk_os_now_ms();
-    uint64_t delay = decay_delay();
+    uint64_t delay = hk_pressure_delay_ms(now);
     return hk_extent_purge(now > delay ? now - delay : 0, budget);
 }
 
@@ -124,7 +122,7 @@ static enum hk_decay_progress decay_locked(uint32_t calls, struct hk_mistakes *m
  * been idle since the last scan. Returns true if the next scan may find more. */
 static bool decay_threads(void) {
     uint64_t now = hk_os_now_ms();
-    uint64_t delay = decay_delay();
+    uint64_t delay = hk_pressure_delay_ms(now);
     hk_recover_vanished();
     bool waits = hk_park_release(now > delay ? now - delay : 0);
     return hk_drain_idle() || waits;

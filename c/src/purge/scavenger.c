@@ -9,6 +9,7 @@
 #include "../thread/recover.h"
 #include "../thread/threads.h"
 #include "decay.h"
+#include "pressure.h"
 #include "tunables.h"
 
 enum { BACKGROUND_AUTO, BACKGROUND_ALWAYS, BACKGROUND_NEVER };
@@ -53,14 +54,19 @@ static void scavenger_recount_threads(void) {
         hk_recover_gone();
 }
 
-/* Sleeps half a purge delay, or less if a thread of the program ends. */
+/* Sleeps half a purge delay, or less if memory pressure begins or a thread of the program ends. */
 static void scavenger_pause(void) {
-    uint64_t end_ms = hk_os_now_ms() + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1;
-    for (uint64_t now = hk_os_now_ms(); now < end_ms && scavenger_is_allowed();
-         now = hk_os_now_ms()) {
+    uint64_t begin_ms = hk_os_now_ms();
+    for (uint64_t now = begin_ms; scavenger_is_allowed(); now = hk_os_now_ms()) {
+        hk_pressure_look(now);
+        uint64_t end_ms = begin_ms + hk_pressure_delay_ms(now) / 2 + 1;
+        if (now >= end_ms)
+            return;
+
+        uint64_t wait_ms = hk_min(end_ms - now, hk_pressure_wait_ms(now));
         uint32_t ended = hk_load_relaxed(&scavenger.ended); /* relaxed: the futex compares it */
         if (scavenger_is_allowed())
-            hk_os_wait_ms(&scavenger.ended, ended, end_ms - now);
+            hk_os_wait_ms(&scavenger.ended, ended, wait_ms);
     }
 }
 

@@ -38,6 +38,20 @@ enum {
     /* A purge is worthwhile if this much has been freed since. No slab is larger. */
     RETRY_BYTES = 1 << 20,
 
+    /* ---- Limits ------------------------------------------------------------------------------ */
+
+    LIMIT_HYSTERESIS = 5, /* Usage must fall this many per cent below a level to reach it again. */
+    LIMIT_READ_MS = 100,  /* Between two reads of the cgroup's use, about ten small files. */
+
+    /* ---- Pressure ---------------------------------------------------------------------------- */
+
+    PRESSURE_HIGH = 100,       /* Hundredths of a per cent. An idle system has 0. */
+    PRESSURE_DELAY_MS = 100,   /* The purge delay under pressure, at most. */
+    PRESSURE_READ_MS = 1000,   /* Between two reads. The kernel updates the value every 2 s. */
+    PRESSURE_VALID_MS = 2000,  /* A reading of the pressure counts for this time. */
+    PRESSURE_RETRY_MS = 60000, /* The same, where the pressure is unknown. */
+    PRESSURE_BYTES = 1 << 20,  /* Less free memory is not worth the reads. */
+
     /* ---- Scavenger, in ms -------------------------------------------------------------------- */
 
     SCAVENGER_RETRY_MS = 100,       /* Pause after a start or a refusal. A refusal doubles it, */

@@ -15,6 +15,7 @@ static const struct hk_cache tcache_watched = TCACHE_SENTINEL(HK_CACHE_WATCHED);
 HK_THREAD_LOCAL struct hk_cache *hk_cache = TCACHE_CONSTANT(tcache_uninitialized);
 HK_THREAD_LOCAL struct hk_thread *hk_thread_own;
 uint64_t hk_watch;
+HK_THREAD_LOCAL uint32_t hk_watch_own;
 
 struct hk_thread *hk_tcache_drained;
 

@@ -110,7 +110,11 @@ enum hk_watcher { HK_WATCHER_PROFILE, HK_WATCHER_GUARD };
 enum { HK_WATCH_BITS = 32 };
 extern uint64_t hk_watch; /* atomic, stored under THREADS */
 
-HK_FAST bool hk_watch_is_on(void) { return hk_peek(&hk_watch) != 0; }
+/* The depth of nested watches of the calling thread alone (thread/watch). */
+extern HK_THREAD_LOCAL uint32_t hk_watch_own;
+
+/* Whether the calling thread is watched. */
+HK_FAST bool hk_watch_is_on(void) { return hk_peek(&hk_watch) != 0 || hk_watch_own != 0; }
 
 HK_FAST uint32_t hk_watch_number(enum hk_watcher watcher) {
     return (uint32_t)(hk_peek(&hk_watch) >> (unsigned)watcher * HK_WATCH_BITS);

@@ -60,3 +60,18 @@ HK_SLOW void hk_watch_leave(struct hk_thread *thread) {
         hk_store_relaxed(&hk_cache, &thread->cache);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
+
+/* Another thread may switch this one at the same time. Both store the same address. */
+void hk_watch_own_start(void) {
+    hk_watch_own++;
+    if (hk_thread_own != NULL)
+        hk_store_relaxed(&hk_cache, hk_tcache_watched()); /* relaxed: as in hk_cache_get */
+}
+
+void hk_watch_own_stop(void) {
+    if (hk_watch_own == 0)
+        return;
+    hk_watch_own--;
+    if (hk_thread_own != NULL && !hk_watch_is_on())
+        hk_watch_leave(hk_thread_own);
+}

@@ -9,9 +9,10 @@
  * their first call on.
  *
  * Several modules watch independently of each other. Nothing is stored into other threads to end
- * this. A thread that finds no watch returns to its own cache.
+ * this. A thread that finds no watch returns to its own cache. A thread may also watch itself
+ * alone, which does not slow down the others.
  *
- * Owns: hk_watch. Threads: any. Takes THREADS.
+ * Owns: hk_watch, hk_watch_own. Threads: any. Takes THREADS.
  * Boundary: thread/threads, hk_os_thread_is_gone.
  */
 #ifndef HK_THREAD_WATCH_H
@@ -26,6 +27,11 @@ void hk_watch_set(enum hk_watcher watcher, uint32_t number);
 /* Makes the next call of each thread a slow one. The thread then does what it was asked to do, such
  * as a trim, and returns to its own cache. */
 void hk_watch_once(void);
+
+/* Watch the calling thread alone, also where it has no cache. They may be nested. An end without a
+ * start does nothing. */
+void hk_watch_own_start(void);
+void hk_watch_own_stop(void);
 
 /* Returns the calling thread to its own cache, unless it is watched again or stays watched. */
 void hk_watch_leave(struct hk_thread *thread);

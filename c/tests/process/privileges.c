@@ -303,3 +303,47 @@ TEST(a_program_may_allocate_under_a_filter_that_kills_at_most_system_calls) {
     CHECK_EXITED(in_child(strict_sandbox, NULL));
     CHECK_EXITED(in_child(strict_sandbox, (void *)1));
 }
+
+/* Kills the process, in all of its threads, at an attempt to open a file. */
+static void filter_open(void) {
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {TEST_COUNT(code), code};
+    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    REQUIRE(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0);
+}
+
+static void note_limit(void *arg, const struct hak_limit *limit) {
+    (void)limit;
+    __atomic_add_fetch((unsigned *)arg, 1, __ATOMIC_SEQ_CST);
+}
+
+/* The scavenger starts before the filter, and would read the pressure while it waits. */
+static void sandbox_without_files(void *unused) {
+    static unsigned called;
+    (void)unused;
+    CHECK_EQ(hak_option_set("purge_delay_ms", "100"), 0);
+    start_second();
+    load_free(load_make(60 * MIB, 3000));
+    scavenger();
+    filter_open();
+
+    CHECK_EQ(hak_option_set("limit_soft", "100000000"), 0);
+    hak_on_limit(note_limit, &called);
+    for (int i = 0; i < 3; i++) {
+        load_free(load_make(90 * MIB, 5 * MIB));
+        load_free(load_make(20 * MIB, 1000));
+        churn(5, 2000);
+        test_sleep_ms(500);
+    }
+    CHECK(__atomic_load_n(&called, __ATOMIC_SEQ_CST) > 0); /* the options still count */
+    _exit(test_state.failures != 0);
+}
+
+TEST(under_a_filter_no_file_is_read_while_the_program_runs) {
+    CHECK_EXITED(in_child(sandbox_without_files, NULL));
+}

@@ -113,6 +113,95 @@ TEST_IN_FOLDER(where_both_versions_limit_the_lower_limit_counts) {
     CHECK_EQ(hk_os_memory_limit(), 64 * MIB);
 }
 
+#define CHECK_USE(used_, limit_)                                                                   \
+    do {                                                                                           \
+        struct hk_os_memory use = hk_os_memory_use();                                              \
+        CHECK_EQ(use.used, used_);                                                                 \
+        CHECK_EQ(use.limit, limit_);                                                               \
+    } while (0)
+
+TEST_IN_FOLDER(the_use_of_a_group_does_not_include_files_that_were_not_used_lately) {
+    CHECK_USE(0, 0);
+    put("proc/self/cgroup", "0::/app\n");
+    put("sys/fs/cgroup/app/memory.max", "1000000\n");
+    CHECK_USE(0, 1000000);
+    put("sys/fs/cgroup/app/memory.current", "900000\n");
+    CHECK_USE(900000, 1000000);
+    put("sys/fs/cgroup/app/memory.stat",
+        "anon 500000\nfile 400000\ninactive_file_x 1\ninactive_file 300000\nactive_file 100000\n");
+    CHECK_USE(600000, 1000000);
+    put("sys/fs/cgroup/app/memory.stat", "inactive_file 1000000");
+    CHECK_USE(0, 1000000);
+}
+
+TEST_IN_FOLDER(the_fullest_of_the_groups_up_to_the_root_counts) {
+    put("proc/self/cgroup", "0::/pod/app\n");
+    put("sys/fs/cgroup/pod/app/memory.max", "1000000\n");
+    put("sys/fs/cgroup/pod/app/memory.current", "500000\n");
+    put("sys/fs/cgroup/pod/memory.max", "max\n");
+    put("sys/fs/cgroup/pod/memory.current", "1900000\n");
+    CHECK_USE(500000, 1000000);
+    put("sys/fs/cgroup/pod/memory.max", "2000000\n");
+    CHECK_USE(1900000, 2000000);
+    put("sys/fs/cgroup/pod/memory.current", "900000\n");
+    CHECK_USE(500000, 1000000);
+}
+
+TEST_IN_FOLDER(the_use_of_a_group_of_version_1_counts) {
+    put("proc/self/cgroup", version_1);
+    put("sys/fs/cgroup/memory/docker/0123/memory.limit_in_bytes", "1000000\n");
+    put("sys/fs/cgroup/memory/docker/0123/memory.usage_in_bytes", "900000\n");
+    put("sys/fs/cgroup/memory/docker/0123/memory.stat",
+        "cache 5\ninactive_file 7\ntotal_inactive_file 200000\n");
+    put("sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n");
+    put("sys/fs/cgroup/memory/memory.usage_in_bytes", "99900000\n");
+    CHECK_USE(700000, 1000000);
+}
+
+static void put_pressure(const char *path, const char *avg10) {
+    char text[200];
+    snprintf(text, sizeof text,
+             "some avg10=%s avg60=33.33 avg300=44.44 total=123456789012345\n"
+             "full avg10=55.55 avg60=66.66 avg300=77.77 total=123456789012345\n",
+             avg10);
+    put(path, text);
+}
+
+TEST_IN_FOLDER(the_pressure_is_that_of_the_process_s_group_or_else_of_the_system) {
+    CHECK_EQ(hk_os_memory_pressure(), HK_OS_PRESSURE_UNKNOWN);
+    put("proc/self/cgroup", "0::/pod/app\n");
+    CHECK_EQ(hk_os_memory_pressure(), HK_OS_PRESSURE_UNKNOWN);
+    put_pressure("proc/pressure/memory", "0.12");
+    CHECK_EQ(hk_os_memory_pressure(), 12);
+    put_pressure("sys/fs/cgroup/memory.pressure", "3.45");
+    CHECK_EQ(hk_os_memory_pressure(), 345);
+    put_pressure("sys/fs/cgroup/pod/app/memory.pressure", "100.00");
+    CHECK_EQ(hk_os_memory_pressure(), 10000);
+    put_pressure("sys/fs/cgroup/pod/app/memory.pressure", "0.00");
+    CHECK_EQ(hk_os_memory_pressure(), 0);
+}
+
+TEST_IN_FOLDER(a_pressure_in_another_format_is_unknown) {
+    static const char *const texts[] = {"",
+                                        "some",
+                                        "some avg10=",
+                                        "full avg10=1.00",
+                                        "some avg10=x",
+                                        "some avg10=-1.00 ",
+                                        "some avg10=99999999999"};
+    for (size_t i = 0; i < TEST_COUNT(texts); i++) {
+        AT("text", i);
+        put("proc/pressure/memory", texts[i]);
+        CHECK_EQ(hk_os_memory_pressure(), HK_OS_PRESSURE_UNKNOWN);
+    }
+    put("proc/pressure/memory", "some avg10=7 avg60=1");
+    CHECK_EQ(hk_os_memory_pressure(), 700);
+    put("proc/pressure/memory", "some avg10=7.5 avg60=1");
+    CHECK_EQ(hk_os_memory_pressure(), 750);
+    put("proc/pressure/memory", "some avg10=7.567 avg60=1");
+    CHECK_EQ(hk_os_memory_pressure(), 756);
+}
+
 /* Kubernetes writes 12 lines of 200 bytes. */
 TEST_IN_FOLDER(a_long_list_of_groups_is_read_to_its_end) {
     char text[6000] = "", path[300] = "";

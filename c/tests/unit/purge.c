@@ -14,6 +14,7 @@
 #include "core/options.h"
 #include "debug/validate.h"
 #include "fresh.h"
+#include "purge/pressure.h"
 #include "purge/scavenger.h"
 #include "thread/slow.h"
 #include "thread/thread.h"
@@ -182,6 +183,100 @@ TEST_FRESH(with_the_option_at_zero_there_is_no_scavenger) {
     hak_free(hak_malloc(300000));
     test_sleep_ms(30);
     CHECK_EQ(scavengers(), 0);
+}
+
+/* ---- Memory pressure ------------------------------------------------------------------------- */
+
+static void press(uint32_t hundredths) {
+    __atomic_store_n(&fake_os.memory_pressure, hundredths, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t pressure_reads(void) {
+    return __atomic_load_n(&fake_os.pressure_reads, __ATOMIC_SEQ_CST);
+}
+
+/* Lets `ms` pass. Does the work of a scavenger every tenth of a second. */
+static void scan_for_ms(uint64_t ms) {
+    for (uint64_t passed = 0; passed < ms; passed += 100) {
+        hk_pressure_look(hk_os_now_ms());
+        hk_decay_step();
+        pass_ms(100);
+    }
+}
+
+TEST_FRESH(under_pressure_mappings_go_back_after_a_tenth_of_a_second) {
+    set("purge_thread_mb", "0");
+    set("purge_delay_ms", "60000");
+    hak_free(hak_malloc(10 * MIB));
+    press(99);
+    scan_for_ms(5000);
+    CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
+
+    press(100);
+    scan_for_ms(1200);
+    CHECK_EQ(stats().bytes_large_cached, 0);
+
+    press(0);
+    hak_free(hak_malloc(10 * MIB));
+    scan_for_ms(100); /* the old reading is still good */
+    pass_ms(1000);
+    scan_for_ms(100);
+    hak_free(hak_malloc(10 * MIB));
+    scan_for_ms(5000);
+    CHECK_EQ(stats().bytes_large_cached, 10 * MIB);
+}
+
+TEST_FRESH(a_short_purge_delay_stays_under_pressure) {
+    set("purge_thread_mb", "0");
+    set("purge_delay_ms", "50");
+    press(5000);
+    leave_dirty(8);
+    uint64_t now = hk_os_now_ms();
+    hk_pressure_look(now);
+    CHECK_EQ(hk_pressure_delay_ms(now), 50);
+    set("purge_delay_ms", "3600000");
+    CHECK_EQ(hk_pressure_delay_ms(now), 100);
+    CHECK_EQ(hk_pressure_delay_ms(now + 1999), 100);
+    CHECK_EQ(hk_pressure_delay_ms(now + 2000), 3600000); /* a reading gets old */
+}
+
+TEST_FRESH(the_pressure_is_read_once_a_second_and_not_without_free_memory) {
+    set("purge_thread_mb", "0");
+    set("purge_delay_ms", "3600000");
+    scan_for_ms(5000);
+    CHECK_EQ(pressure_reads(), 0);
+    hak_free(hak_malloc(10 * MIB));
+    scan_for_ms(5000);
+    CHECK_EQ(pressure_reads(), 5);
+    press(HK_OS_PRESSURE_UNKNOWN);
+    scan_for_ms(1000);
+    uint64_t reads = pressure_reads();
+    scan_for_ms(50000);
+    CHECK_EQ(pressure_reads(), reads);
+    scan_for_ms(20000);
+    CHECK_EQ(pressure_reads(), reads + 1);
+}
+
+TEST_FRESH(a_scavenger_gives_memory_back_early_under_pressure) {
+    set("background", "always");
+    set("purge_thread_mb", "8");
+    set("purge_delay_ms", "3600000");
+    leave_dirty(20);
+    void *live = hak_malloc(300000);
+    REQUIRE(scavenger_sleeps());
+    for (int ms = 0; ms < 50; ms++) {
+        pass_ms(100);
+        test_sleep_ms(1);
+    }
+    CHECK_EQ(stats().bytes_purged, 0);
+
+    press(200);
+    for (int ms = 0; ms < 100 && stats().bytes_purged < 19 * MIB; ms++) {
+        pass_ms(100);
+        test_sleep_ms(2);
+    }
+    CHECK_GE(stats().bytes_purged, 19 * MIB);
+    hak_free(live);
 }
 
 /* ---- Limits ---------------------------------------------------------------------------------- */

@@ -153,6 +153,82 @@ TEST_FRESH(a_thread_without_a_cache_stays_without_one) {
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 
+static void *keeps_its_cache(void *arg) {
+    fill_bin();
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    return arg;
+}
+
+TEST_FRESH(a_thread_that_counts_is_watched_alone) {
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(keeps_its_cache, NULL);
+    pthread_barrier_wait(&step);
+    fill_bin();
+    hak_thread_count_start();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    fill_bin();
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_thread_count_stop();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_thread_without_a_cache_yet_counts_from_its_first_call_on) {
+    hak_thread_count_start();
+    CHECK_EQ(kind(), HK_CACHE_UNINITIALIZED);
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_thread_count_stop();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+}
+
+TEST_FRESH(neither_a_trim_nor_the_end_of_a_profile_ends_the_counting) {
+    fill_bin();
+    hak_thread_count_start();
+    fake_os.barrier_fails = 1;
+    hak_trim();
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    watch();
+    fill_bin();
+    hk_profile_stop();
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+
+    watch();
+    hak_thread_count_stop();
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_WATCHED); /* by the profile */
+    hk_profile_stop();
+    fill_bin();
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+}
+
+TEST_FRESH(a_thread_that_has_given_up_its_cache_counts_without_one) {
+    fill_bin();
+    struct hk_thread *thread = hk_thread_get();
+    hk_thread_disable_cache();
+    hak_thread_count_start();
+    CHECK_EQ(kind(), HK_CACHE_DISABLED);
+    hak_free(hak_malloc(100));
+    struct hak_thread_counters counters;
+    CHECK_EQ(hak_thread_counters(&counters, sizeof counters), 1);
+    CHECK_EQ(counters.bytes_allocated, 112);
+    CHECK_EQ(counters.bytes_freed, 112);
+    hak_thread_count_stop();
+    CHECK_EQ(kind(), HK_CACHE_DISABLED);
+
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    hk_thread_use_cache_locked(thread);
+    hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+}
+
 /* Two modules may watch at the same time. */
 TEST_FRESH(a_watch_lasts_until_its_last_watcher_ends_it) {
     fill_bin();
