@@ -319,7 +319,8 @@ struct hak_limit {
  * the function may allocate and free. The program may hold any lock at that point, so the function
  * should only try locks, and for instance set a flag or write to an eventfd. It must not leave by
  * longjmp or an exception. It is not called again before it returns, in any thread. A call that
- * another thread has begun may still run after hak_on_limit returns.
+ * another thread has begun may still run after hak_on_limit returns, so a library that sets a
+ * function must stay loaded.
  *
  * The use of the control group is read at most ten times a second, by threads that allocate, and
  * not under a seccomp filter. */
