@@ -268,7 +268,8 @@ HAK_API void hak_report(enum hak_report_format format,
  * sizes (hak_usable_size), in both sums, so a scope that frees all of its blocks adds the same to
  * both. A block counts in the thread that allocates it, and again in the thread that frees it. A
  * block that is resized in place counts only with the difference of its sizes. A block that moves
- * counts as a free and an allocation. hak_heap_destroy frees all blocks of its heap. */
+ * counts as a free and an allocation. Blocks of private heaps count in the same way, but those that
+ * hak_heap_destroy frees at once do not count as freed. */
 struct hak_thread_counters {
     uint64_t bytes_allocated;
     uint64_t bytes_freed;

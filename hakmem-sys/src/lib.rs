@@ -422,7 +422,8 @@ unsafe extern "C" {
 }
 
 /// The result of [`hak_thread_counters()`]: the allocations and frees of one thread while it
-/// counted. The sums only grow. Bytes are usable sizes, in both sums.
+/// counted. The sums only grow. Bytes are usable sizes, in both sums. Blocks that
+/// `hak_heap_destroy` frees at once do not count as freed.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct hak_thread_counters {

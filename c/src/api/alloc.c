@@ -51,46 +51,41 @@ static HK_NOINLINE void *alloc_below(size_t class, size_t size, size_t align) {
     return block;
 }
 
-/* Takes a guarded block in a watched thread. */
-static HK_NOINLINE void *alloc_guarded(size_t class, size_t size, size_t align) {
-    void *block = hk_guard_alloc(size, align, HK_FRAME()).start;
-    return block != NULL ? block : alloc_below(class, size, align);
+/* Like alloc_below, but the result says whether the block is known to be zero. */
+static struct hk_block alloc_below_zeroed(size_t class, size_t size, size_t align) {
+    struct hk_block block = alloc_block(class, size, align);
+    if (hk_unlikely(block.start == NULL))
+        block = alloc_again(class, size, align);
+    hk_limit_tick_and_note();
+    return block;
 }
 
-/* Takes a sample, if the allocation is one. Otherwise the start of the result is NULL. */
-static HK_SLOW struct hk_block alloc_block_of_sample(size_t class, size_t size, size_t align,
-                                                     const void *frame) {
+/* ---- Watched threads ------------------------------------------------------------------------- */
+
+/* Serves a thread with a default heap. It takes no samples and no guarded blocks, which would
+ * outlive the heap. */
+static HK_NOINLINE struct hk_block alloc_private(struct hak_heap *heap, size_t class, size_t size,
+                                                 size_t align) {
+    struct hk_block block = {hk_own_take_fast(heap, hk_own_class(class)), false};
+    return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
+}
+
+static HK_SLOW struct hk_block alloc_sample(size_t class, size_t size, size_t align,
+                                            const void *frame) {
     struct hk_block block = hk_profile_sample(class, size, align, frame);
     if (block.start != NULL)
         hk_dump_after_sample();
     return block;
 }
 
-/* Takes a sample in a watched thread. A sample is not guarded, or the profile would miss it. */
-static HK_NOINLINE void *alloc_sample(size_t class, size_t size, size_t align) {
-    void *block = alloc_block_of_sample(class, size, align, HK_FRAME()).start;
-    if (block != NULL)
-        return block;
-    return hk_guard_count() ? alloc_guarded(class, size, align) : alloc_below(class, size, align);
-}
-
-/* Serves a thread with a default heap. It takes no samples and no guarded blocks, which would
- * outlive the heap. */
-static HK_NOINLINE struct hk_block alloc_default(size_t class, size_t size, size_t align) {
-    struct hak_heap *heap = hk_own_get_default();
-    if (hk_unlikely(heap == NULL))
-        return (struct hk_block){alloc_below(class, size, align), false};
-    struct hk_block block = {hk_own_take_fast(heap, hk_own_class(class)), false};
-    return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
-}
-
-/* Takes a sample, a guarded block, or a block from its bin, in a watched thread. Its start is NULL
- * if there is none. `frame` is the frame of a function that the program called. */
+/* Takes a sample, a guarded block, or a block of the thread's own bin. Its start is NULL if there
+ * is none. A sample is not guarded, or the profile would miss it. `frame` is the frame of a
+ * function that the program called. */
 static inline struct hk_block alloc_special(size_t class, size_t size, size_t align,
                                             const void *frame) {
     struct hk_block block = {NULL, false};
     if (hk_unlikely(hk_profile_count(size)))
-        block = alloc_block_of_sample(class, size, align, frame);
+        block = alloc_sample(class, size, align, frame);
     if (block.start == NULL && hk_unlikely(hk_guard_count()))
         block = hk_guard_alloc(size, align, frame);
     if (block.start == NULL)
@@ -98,42 +93,32 @@ static inline struct hk_block alloc_special(size_t class, size_t size, size_t al
     return block;
 }
 
-/* Serves a thread that counts its allocations. */
-static HK_NOINLINE void *alloc_counted(size_t class, size_t size, size_t align) {
-    struct hk_block block;
-    if (hk_own_default.heap != NULL) {
-        block = alloc_default(class, size, align);
-    } else {
-        block = alloc_special(class, size, align, HK_FRAME());
-        if (block.start == NULL)
-            block.start = alloc_below(class, size, align);
-    }
-
-    hk_count_block(block.start);
-    return block.start;
-}
-
-/* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the
- * stack of a sample begins with the frame of the program. */
+/* Serves a watched thread. Private blocks are already counted. */
 static HK_NOINLINE void *alloc_watched(size_t class, size_t size, size_t align) {
-    if (hk_count_is_on())
-        return alloc_counted(class, size, align);
-    if (hk_unlikely(hk_own_default.heap != NULL))
-        return alloc_default(class, size, align).start;
-    if (hk_likely(!hk_watch_is_on()))
-        return alloc_below(class, size, align);
-    if (hk_unlikely(hk_profile_count(size)))
-        return alloc_sample(class, size, align);
-    if (hk_unlikely(hk_guard_count()))
-        return alloc_guarded(class, size, align);
-    void *block = hk_watch_pop(class);
-    return hk_likely(block != NULL) ? block : alloc_below(class, size, align);
+    struct hak_heap *heap = hk_own_get_default();
+    if (hk_unlikely(heap != NULL))
+        return alloc_private(heap, class, size, align).start;
+
+    void *block = alloc_special(class, size, align, HK_FRAME()).start;
+    if (hk_unlikely(block == NULL))
+        block = alloc_below(class, size, align);
+    hk_count_block(block);
+    return block;
 }
 
-/* Serves every allocation that the front could not serve. */
+/* ---- Slow paths ------------------------------------------------------------------------------ */
+
+/* Serves an allocation that found no block in the current cache. */
+static HK_NOINLINE void *alloc_slow(size_t class, size_t size, size_t align) {
+    return hk_likely(!hk_watch_is_on()) ? alloc_below(class, size, align)
+                                        : alloc_watched(class, size, align);
+}
+
+/* Serves every allocation that the front could not serve. The calls are tail calls, so that the
+ * stack of a sample begins with the frame of the program. */
 static inline void *alloc_any(size_t class, size_t size, size_t align) {
     void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class))); /* HK_CLASS_NONE has an empty bin */
-    return hk_likely(block != NULL) ? block : alloc_watched(class, size, align);
+    return hk_likely(block != NULL) ? block : alloc_slow(class, size, align);
 }
 
 HK_NOINLINE void *hk_malloc_slow(size_t size) {
@@ -144,36 +129,29 @@ HK_NOINLINE void *hk_alloc_slow(size_t size, size_t align) {
     return alloc_any(hk_class_of_layout(size, align), size, align);
 }
 
-/* Like alloc_below, but zeroes the first `size` bytes. */
-static HK_NOINLINE void *alloc_zeroed_below(size_t class, size_t size, size_t align) {
+/* Allocates a block and zeroes its first `size` bytes. */
+static HK_NOINLINE void *alloc_zeroed_slow(size_t class, size_t size, size_t align) {
     struct hk_block block = {NULL, false};
-    if (hk_unlikely(hk_own_default.heap != NULL)) {
-        block = alloc_default(class, size, align);
-        if (block.start != NULL && !block.zero)
-            memset(block.start, 0, size);
-        hk_count_block(block.start);
-        return block.start;
+    struct hak_heap *heap = NULL;
+    if (hk_unlikely(hk_watch_is_on())) {
+        heap = hk_own_get_default();
+        block = heap != NULL ? alloc_private(heap, class, size, align)
+                             : alloc_special(class, size, align, HK_FRAME());
     }
 
-    if (hk_unlikely(hk_watch_is_on()))
-        block = alloc_special(class, size, align, HK_FRAME());
-
-    if (hk_likely(block.start == NULL))
-        block = alloc_block(class, size, align);
-    if (hk_unlikely(block.start == NULL))
-        block = alloc_again(class, size, align);
+    if (hk_likely(block.start == NULL) && hk_likely(heap == NULL))
+        block = alloc_below_zeroed(class, size, align);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, size);
-    hk_limit_tick_and_note();
-    hk_count_block(block.start);
+    if (hk_likely(heap == NULL))
+        hk_count_block(block.start);
     return block.start;
 }
 
-/* Allocates a block and zeroes its first `size` bytes. */
 static inline void *alloc_zeroed(size_t class, size_t size, size_t align) {
     void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class)));
     return hk_likely(block != NULL) ? memset(block, 0, size)
-                                    : alloc_zeroed_below(class, size, align);
+                                    : alloc_zeroed_slow(class, size, align);
 }
 
 void *hak_malloc(size_t size) { return hk_front_malloc(size); }

@@ -14,7 +14,6 @@
 #include "../thread/count.h"
 #include "../thread/prewarm.h"
 #include "../thread/thread.h"
-#include "../thread/watch.h"
 
 const char *hak_version(void) { return HAK_VERSION_STRING; }
 
@@ -82,9 +81,9 @@ size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes, si
     return classes;
 }
 
-void hak_thread_count_start(void) { hk_watch_own_start(); }
+void hak_thread_count_start(void) { hk_count_start(); }
 
-void hak_thread_count_stop(void) { hk_watch_own_stop(); }
+void hak_thread_count_stop(void) { hk_count_stop(); }
 
 int hak_thread_counters(struct hak_thread_counters *counters, size_t counters_bytes) {
     control_copy(counters, counters_bytes, &hk_counters, sizeof hk_counters);

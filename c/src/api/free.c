@@ -6,7 +6,7 @@
 #include "../core/options.h"
 #include "../guard/guard.h"
 #include "../guard/print.h"
-#include "../own/default.h"
+#include "../own/own.h"
 #include "../profile/profile.h"
 #include "../thread/check.h"
 #include "../thread/watch.h"
@@ -92,8 +92,7 @@ HK_NOINLINE void hk_free_slow(void *block) {
         size_t class = hk_class_of_row(row);
         if (hk_count_is_on())
             hk_count_freed(hk_classes[class].block_bytes);
-        bool watched = hk_watch_is_on() || hk_own_default.heap != NULL;
-        if (hk_unlikely(watched) && hk_watch_push(class, block))
+        if (hk_unlikely(hk_watch_is_on()) && hk_watch_push(class, block))
             return;
         hk_slow_flush("free", class, block);
         return;
@@ -134,8 +133,7 @@ static bool free_sized_watched(void *block, size_t size) {
 /* Handles a sized free that the fast path could not. A wrong size is reported. If the program goes
  * on, the block is freed with its real size. */
 static void free_sized_slow(const char *function, void *block, size_t size, size_t align) {
-    bool watched = hk_watch_is_on() || hk_own_default.heap != NULL;
-    if (hk_unlikely(watched) && free_sized_watched(block, size))
+    if (hk_unlikely(hk_watch_is_on()) && free_sized_watched(block, size))
         return;
 
     struct hk_span *span = hk_front_find(function, block);

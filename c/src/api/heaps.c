@@ -6,7 +6,6 @@
 #include "../core/error.h"
 #include "../core/pagemap.h"
 #include "../purge/retry.h"
-#include "count.h"
 #include "front.h"
 #include "own.h"
 
@@ -15,14 +14,12 @@
 static HK_NOINLINE void *heaps_alloc_slow(struct hak_heap *heap, size_t size, size_t align) {
     if (heap == NULL)
         return hk_front_alloc(size, align);
-    void *block = hk_own_alloc(heap, hk_class_of_layout(size, align), size, align).start;
-    hk_count_block(block);
-    return block;
+    return hk_own_alloc(heap, hk_class_of_layout(size, align), size, align).start;
 }
 
 static inline void *heaps_alloc(struct hak_heap *heap, size_t size, size_t align) {
     size_t class = hk_class_of_layout(size, align);
-    if (hk_likely(heap != NULL) && !hk_count_is_on()) {
+    if (hk_likely(heap != NULL)) {
         void *block = hk_own_take_fast(heap, hk_own_class(class));
         if (hk_likely(block != NULL))
             return block;
@@ -45,7 +42,6 @@ void *hak_heap_calloc(struct hak_heap *heap, size_t count, size_t size) {
     struct hk_block block = hk_own_alloc(heap, hk_class_of(bytes), bytes, HK_MALLOC_ALIGN);
     if (block.start != NULL && !block.zero)
         memset(block.start, 0, bytes);
-    hk_count_block(block.start);
     return block.start;
 }
 
@@ -92,15 +88,6 @@ struct hak_heap *hak_heap_new(const struct hak_heap_options *options, size_t opt
     return heap;
 }
 
-/* Counts the live blocks of a heap as freed by the calling thread. */
-static HK_SLOW void heaps_count_freed(struct hak_heap *heap) {
-    struct hak_heap_stats stats;
-    if (hk_own_count(heap, &stats, NULL)) {
-        hk_counters.bytes_freed += stats.bytes_live;
-        hk_counters.blocks_freed += stats.blocks_live;
-    }
-}
-
 /* Ends a heap with one of two functions. The calling thread's default heap must not be one that has
  * ended. */
 static void heaps_end(const char *function, struct hak_heap *heap,
@@ -110,8 +97,6 @@ static void heaps_end(const char *function, struct hak_heap *heap,
         return;
     if (hk_own_default.heap == heap)
         hk_own_set_default(NULL);
-    if (hk_count_is_on() && end == hk_own_destroy)
-        heaps_count_freed(heap);
     if (!end(heap))
         hk_bad_pointer(function, heap, HK_CAUSE_NO_HEAP);
     errno = saved;

@@ -21,7 +21,6 @@ static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t ali
     struct hk_block block = {NULL, false};
     if (!gone)
         block = hk_own_request(&request, &gone);
-    hk_count_block(block.start);
     return gone ? hk_front_alloc(size, align) : block.start;
 }
 

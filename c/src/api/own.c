@@ -5,6 +5,7 @@
 
 #include "../core/error.h"
 #include "../purge/retry.h"
+#include "count.h"
 #include "limit.h"
 
 static struct hk_block own_take_any(const struct hk_own_request *request,
@@ -54,8 +55,10 @@ struct hk_block hk_own_request(const struct hk_own_request *request, bool *gone)
     struct hk_block block = own_take_any(request, &failure);
     if (hk_unlikely(block.start == NULL) && failure.fault != HK_OWN_GONE)
         block = own_take_again(request, &failure);
-    hk_limit_tick_and_note();
     *gone = block.start == NULL && failure.fault == HK_OWN_GONE;
+
+    hk_count_block(block.start);
+    hk_limit_note();
     return block;
 }
 

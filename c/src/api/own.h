@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: the last steps of an allocation from a private heap: the callback at the limit, a
- * purge if there is no memory, errno.
- * Owns: nothing. Threads: any, no lock held. Boundary: own/own, own/default, purge/retry.
+ * purge if there is no memory, errno, the bytes of a thread that counts, the limit of the process.
+ * Owns: nothing. Threads: any, no lock held. Boundary: own/own, own/default, purge/retry,
+ * api/limit, api/count.
  */
 #ifndef HK_API_OWN_H
 #define HK_API_OWN_H

@@ -21,16 +21,14 @@ extern HK_THREAD_LOCAL struct hk_own_default hk_own_default;
  * if there was none or it has ended. */
 struct hak_heap *hk_own_set_default(struct hak_heap *heap);
 
-/* Enclose calls for which libc may allocate memory that outlives any heap, such as that of a new
- * thread. */
+/* Enclose calls that may allocate memory which outlives any heap, such as the creation of a thread
+ * and callbacks of the program. These may set and end a default heap of their own. */
 static inline struct hk_own_default hk_own_suspend_default(void) {
     struct hk_own_default suspended = hk_own_default;
     hk_own_default.heap = NULL;
     return suspended;
 }
-static inline void hk_own_resume_default(struct hk_own_default suspended) {
-    hk_own_default = suspended;
-}
+void hk_own_resume_default(struct hk_own_default suspended);
 
 /* The default heap of a thread that has set one. If it has ended meanwhile, the thread has none
  * from now on, and NULL is returned. */

@@ -16,7 +16,7 @@
  * Owns: the records of the heaps, which are reused but never given back. So a thread that comes
  * late finds a record with another id. Threads: any. Takes OWN_CACHE, OWN and OWNS. No lock is held
  * while memory comes from or returns to an arena. Boundary: core/slab, core/large, core/arena,
- * heap/heap, thread/thread; upwards thread/hooks.
+ * heap/heap, thread/thread, thread/count; upwards thread/hooks.
  */
 #ifndef HK_OWN_OWN_H
 #define HK_OWN_OWN_H
@@ -25,6 +25,7 @@
 
 #include "../core/slab.h"
 #include "../os/lock.h"
+#include "../thread/count.h"
 
 enum {
     HK_OWN_SHARED = 8,                 /* caches for threads that do not own the heap */
@@ -125,10 +126,11 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
                                   struct hk_own_failure *failure);
 
-/* hk_own_take for the owner of the heap, from its cache. Returns NULL if that is impossible. */
+/* hk_own_take for the owner of the heap, from its cache. Returns NULL if that is impossible, and to
+ * a thread that counts its bytes, which takes the slow path. */
 HK_FAST void *hk_own_take_fast(const struct hak_heap *heap, size_t class) {
     /* relaxed: only this thread stores its own number */
-    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_lock_thread))
+    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_lock_thread) || hk_count_is_on())
         return NULL;
     struct hk_own_cache *cache = heap->caches[0];
     struct hk_own_cell *cell = &cache->cells[class];

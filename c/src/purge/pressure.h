@@ -3,8 +3,9 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: the kernel reports how long threads had to wait for memory (pressure stall
- * information), in the process's cgroup or in the whole system. Under pressure, free memory of hakmem is worth
- * more to others than the page faults that it saves. So the purge delay is then short.
+ * information), in the process's cgroup or in the whole system. Under pressure, free memory of
+ * hakmem is worth more to others than the page faults that it saves. So the purge delay is then
+ * short.
  * Owns: the last reading. Threads: any may ask for the delay, the scavenger reads the pressure. No
  * lock held.
  * Boundary: core/options, core/arena, core/extent, hk_os_memory_pressure.

@@ -19,8 +19,13 @@
 
 extern HK_THREAD_LOCAL struct hak_thread_counters hk_counters;
 
-/* Whether the calling thread counts. hk_watch_own_start and hk_watch_own_stop switch it. */
-HK_FAST bool hk_count_is_on(void) { return hk_unlikely(hk_watch_own != 0); }
+/* Start and stop counting in the calling thread. They may be nested. A stop without a start does
+ * nothing. */
+void hk_count_start(void);
+void hk_count_stop(void);
+
+/* Whether the calling thread counts. */
+HK_FAST bool hk_count_is_on(void) { return hk_unlikely((hk_watch_own & HK_WATCH_COUNT) != 0); }
 
 /* Count a block of a number of usable bytes, in a thread that counts. */
 HK_FAST void hk_count_allocated(size_t bytes) {

@@ -32,6 +32,5 @@ void hk_thread_use_cache_locked(struct hk_thread *thread) {
     struct hk_cache *cache = hk_watch_is_on() ? hk_tcache_watched() : &thread->cache;
     hk_thread_own = thread;
     thread->place = &hk_cache;
-    thread->stays_watched = false;
     hk_store_relaxed(&hk_cache, cache); /* relaxed: see hk_cache_get */
 }

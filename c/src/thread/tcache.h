@@ -52,7 +52,6 @@ struct hk_thread {
     uint64_t id;             /* atomic, stored by the owner; hk_os_thread_id */
     uint64_t signal_mask;    /* owner; at the start of the thread */
     uint32_t end_rounds;     /* owner; calls of the key's destructor so far */
-    bool stays_watched;      /* owner; it uses the watched cache, also without a watch */
     bool is_parked;          /* lock:THREADS; its thread has ended */
     uint64_t parked_ms;      /* owner; time of its end */
     size_t parked_bytes;     /* owner; of its blocks at that time */
@@ -110,7 +109,9 @@ enum hk_watcher { HK_WATCHER_PROFILE, HK_WATCHER_GUARD };
 enum { HK_WATCH_BITS = 32 };
 extern uint64_t hk_watch; /* atomic, stored under THREADS */
 
-/* The depth of nested watches of the calling thread alone (thread/watch). */
+/* The reasons to watch the calling thread alone (thread/watch), as bits: it counts its bytes, or
+ * has a default heap. */
+enum hk_watch_reason { HK_WATCH_COUNT = 1, HK_WATCH_HEAP = 2 };
 extern HK_THREAD_LOCAL uint32_t hk_watch_own;
 
 /* Whether the calling thread is watched. */

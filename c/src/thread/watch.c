@@ -43,18 +43,7 @@ void hk_watch_once(void) {
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 
-void hk_watch_stay(struct hk_thread *thread, bool stays) {
-    thread->stays_watched = stays;
-    if (!stays) {
-        hk_watch_leave(thread);
-        return;
-    }
-    hk_store_relaxed(&hk_cache, hk_tcache_watched()); /* relaxed: as in hk_cache_get */
-}
-
 HK_SLOW void hk_watch_leave(struct hk_thread *thread) {
-    if (thread->stays_watched)
-        return;
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     if (!hk_watch_is_on()) /* relaxed: as in hk_cache_get */
         hk_store_relaxed(&hk_cache, &thread->cache);
@@ -62,16 +51,16 @@ HK_SLOW void hk_watch_leave(struct hk_thread *thread) {
 }
 
 /* Another thread may switch this one at the same time. Both store the same address. */
-void hk_watch_own_start(void) {
-    hk_watch_own++;
+void hk_watch_own_start(enum hk_watch_reason reason) {
+    hk_watch_own |= reason;
     if (hk_thread_own != NULL)
         hk_store_relaxed(&hk_cache, hk_tcache_watched()); /* relaxed: as in hk_cache_get */
 }
 
-void hk_watch_own_stop(void) {
-    if (hk_watch_own == 0)
+void hk_watch_own_stop(enum hk_watch_reason reason) {
+    if ((hk_watch_own & reason) == 0)
         return;
-    hk_watch_own--;
+    hk_watch_own &= ~(uint32_t)reason;
     if (hk_thread_own != NULL && !hk_watch_is_on())
         hk_watch_leave(hk_thread_own);
 }

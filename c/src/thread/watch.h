@@ -10,7 +10,7 @@
  *
  * Several modules watch independently of each other. Nothing is stored into other threads to end
  * this. A thread that finds no watch returns to its own cache. A thread may also watch itself
- * alone, which does not slow down the others.
+ * alone, for several reasons at a time. This does not slow down the others.
  *
  * Owns: hk_watch, hk_watch_own. Threads: any. Takes THREADS.
  * Boundary: thread/threads, hk_os_thread_is_gone.
@@ -28,16 +28,13 @@ void hk_watch_set(enum hk_watcher watcher, uint32_t number);
  * as a trim, and returns to its own cache. */
 void hk_watch_once(void);
 
-/* Watch the calling thread alone, also where it has no cache. They may be nested. An end without a
- * start does nothing. */
-void hk_watch_own_start(void);
-void hk_watch_own_stop(void);
+/* Watch the calling thread alone for a reason, also if it has no cache, and end that. A start
+ * during another one for the same reason has no effect, nor has an end without a start. */
+void hk_watch_own_start(enum hk_watch_reason reason);
+void hk_watch_own_stop(enum hk_watch_reason reason);
 
-/* Returns the calling thread to its own cache, unless it is watched again or stays watched. */
+/* Returns the calling thread to its own cache, unless it is watched again. */
 void hk_watch_leave(struct hk_thread *thread);
-
-/* Keeps the calling thread on the watched cache, with or without a watch, or ends that. */
-void hk_watch_stay(struct hk_thread *thread, bool stays);
 
 /* Do the work of the fast paths in a watched thread. They fail in a thread without a cache, too. */
 HK_FAST void *hk_watch_pop(size_t class) {

@@ -7,39 +7,15 @@
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_CHECKS=fast
 // flags: -Wno-use-after-free
-#include <hakmem.h>
 #include <limits.h>
 
-#include "test.h"
+#include "counters.h"
 
 #define MIB ((size_t)1 << 20)
 
 static const size_t sizes[] = {0,      1,      8,       9,       16,      100,    1024,
                                1025,   5000,   8192,    33000,   70000,   140000, 262144,
                                262145, 500000, 3 * MIB, 5 * MIB, 40 * MIB};
-
-static struct hak_thread_counters counters(void) {
-    struct hak_thread_counters now;
-    hak_thread_counters(&now, sizeof now);
-    return now;
-}
-
-/* The counts of the calling thread since `before`. */
-static struct hak_thread_counters since(struct hak_thread_counters before) {
-    struct hak_thread_counters now = counters();
-    return (struct hak_thread_counters){
-        now.bytes_allocated - before.bytes_allocated, now.bytes_freed - before.bytes_freed,
-        now.blocks_allocated - before.blocks_allocated, now.blocks_freed - before.blocks_freed};
-}
-
-#define CHECK_COUNTED(before, allocated, freed, blocks_in, blocks_out)                             \
-    do {                                                                                           \
-        struct hak_thread_counters counted = since(before);                                        \
-        CHECK_EQ(counted.bytes_allocated, allocated);                                              \
-        CHECK_EQ(counted.bytes_freed, freed);                                                      \
-        CHECK_EQ(counted.blocks_allocated, blocks_in);                                             \
-        CHECK_EQ(counted.blocks_freed, blocks_out);                                                \
-    } while (0)
 
 /* ---- Each function --------------------------------------------------------------------------- */
 
@@ -264,45 +240,7 @@ TEST(a_struct_of_another_version_gets_the_common_fields) {
     hak_thread_count_stop();
 }
 
-/* ---- Private heaps --------------------------------------------------------------------------- */
-
-TEST(blocks_of_private_heaps_count_and_the_end_of_a_heap_frees_its_blocks) {
-    struct hak_heap *heap = hak_heap_new(NULL, 0);
-    hak_thread_count_start();
-    struct hak_thread_counters start = counters();
-    size_t kept_bytes = 0;
-    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
-        AT("size", sizes[i]);
-        struct hak_thread_counters before = counters();
-        void *block = HIDE(hak_heap_malloc(heap, sizes[i]));
-        size_t bytes = hak_usable_size(block);
-        CHECK_COUNTED(before, bytes, 0, 1, 0);
-        free(block);
-        CHECK_COUNTED(before, bytes, bytes, 1, 1);
-
-        before = counters();
-        void *zeroed = HIDE(hak_heap_calloc(heap, 1, sizes[i]));
-        void *aligned = HIDE(hak_heap_aligned_alloc(heap, 64, sizes[i]));
-        size_t both = hak_usable_size(zeroed) + hak_usable_size(aligned);
-        CHECK_COUNTED(before, both, 0, 2, 0);
-
-        zeroed = HIDE(realloc(zeroed, sizes[i] + 300000));
-        aligned = HIDE(hak_heap_realloc(heap, aligned, sizes[i] + 1000));
-        struct hak_thread_counters counted = since(before);
-        both = hak_usable_size(zeroed) + hak_usable_size(aligned);
-        CHECK_EQ(counted.bytes_allocated - counted.bytes_freed, both);
-        CHECK_EQ(counted.blocks_allocated - counted.blocks_freed, 2);
-        kept_bytes += both;
-    }
-
-    struct hak_thread_counters counted = since(start);
-    CHECK_EQ(counted.bytes_allocated - counted.bytes_freed, kept_bytes);
-    hak_heap_destroy(heap);
-    counted = since(start);
-    CHECK_EQ(counted.bytes_allocated, counted.bytes_freed);
-    CHECK_EQ(counted.blocks_allocated, counted.blocks_freed);
-    hak_thread_count_stop();
-}
+/* ---- The default heap ------------------------------------------------------------------------ */
 
 TEST(allocations_from_a_default_heap_count_and_a_merge_frees_nothing) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);

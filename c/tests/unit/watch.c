@@ -229,6 +229,73 @@ TEST_FRESH(a_thread_that_has_given_up_its_cache_counts_without_one) {
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
 }
 
+/* ---- With a default heap --------------------------------------------------------------------- */
+
+static void allocate_from(struct hak_heap *heap) {
+    void *block = hak_malloc(100);
+    CHECK(hak_heap_of(block) == heap);
+    hak_free(block);
+}
+
+TEST_FRESH(a_thread_is_watched_while_it_counts_or_has_a_default_heap) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    REQUIRE(heap != NULL);
+    fill_bin();
+    for (int heap_ends_first = 0; heap_ends_first < 2; heap_ends_first++) {
+        AT("heap ends first", heap_ends_first);
+        hak_thread_count_start();
+        hak_heap_set_default(heap);
+        allocate_from(heap);
+        CHECK_EQ(kind(), HK_CACHE_WATCHED);
+        if (heap_ends_first)
+            hak_heap_set_default(NULL);
+        else
+            hak_thread_count_stop();
+        allocate_from(heap_ends_first ? NULL : heap);
+        CHECK_EQ(kind(), HK_CACHE_WATCHED);
+        if (heap_ends_first)
+            hak_thread_count_stop();
+        else
+            hak_heap_set_default(NULL);
+        CHECK_EQ(kind(), HK_CACHE_OWN);
+    }
+    hak_heap_destroy(heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(neither_a_trim_nor_the_end_of_a_profile_ends_the_default_heap) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    REQUIRE(heap != NULL);
+    void *outside[] = {hak_malloc(1 << 20), hak_malloc(1 << 20)};
+    hak_heap_set_default(heap);
+    fake_os.barrier_fails = 1;
+    hak_trim();
+    hak_free(outside[0]); /* a slow call of the thread layer */
+    allocate_from(heap);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    watch();
+    allocate_from(heap);
+    hk_profile_stop();
+    hak_free(outside[1]);
+    allocate_from(heap);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_heap_destroy(heap);
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+}
+
+TEST_FRESH(a_thread_without_a_cache_yet_has_a_default_heap_from_its_first_call_on) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    REQUIRE(heap != NULL);
+    CHECK_EQ(kind(), HK_CACHE_UNINITIALIZED);
+    hak_heap_set_default(heap);
+    allocate_from(heap);
+    CHECK_EQ(kind(), HK_CACHE_WATCHED);
+    hak_heap_set_default(NULL);
+    allocate_from(NULL);
+    CHECK_EQ(kind(), HK_CACHE_OWN);
+    hak_heap_destroy(heap);
+}
+
 /* Two modules may watch at the same time. */
 TEST_FRESH(a_watch_lasts_until_its_last_watcher_ends_it) {
     fill_bin();
