@@ -3,6 +3,7 @@
 
 #include "count.h"
 #include "front.h"
+#include "limit.h"
 #include "own.h"
 
 void *hk_own_move(const struct hk_own_resize *old, void *moved, size_t size) {
@@ -36,6 +37,7 @@ void *hk_own_resize(const struct hk_own_resize *old, size_t size, size_t align) 
         if (resized != NULL) {
             if (hk_count_is_on())
                 hk_count_resized(old_bytes, old->span->bytes);
+            hk_limit_tick_and_note();
             return resized;
         }
     }

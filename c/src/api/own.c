@@ -31,22 +31,32 @@ static bool own_ask(const struct hk_own_request *request, const struct hk_own_fa
     return again;
 }
 
-/* Handles an allocation that failed, but not because its heap has ended. */
-static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *request,
-                                              struct hk_own_failure *failure) {
-    bool at_limit = failure->fault == HK_OWN_AT_LIMIT;
+/* Handles an allocation that found no memory, in the same way as one of malloc. */
+static struct hk_block own_take_purged(const struct hk_own_request *request,
+                                       struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    if (at_limit ? own_ask(request, failure) : hk_purge_for(request->size))
+    if (hk_purge_for(request->size))
         block = own_take_any(request, failure);
-    if (block.start == NULL && !at_limit && hk_limit_call_refused(request->size)) {
+    if (block.start == NULL && hk_limit_call_refused(request->size)) {
         hk_purge_for(request->size);
         block = own_take_any(request, failure);
     }
 
+    if (block.start != NULL)
+        hk_purge_helped();
+    return block;
+}
+
+/* Handles an allocation that failed, but not because its heap has ended. */
+static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *request,
+                                              struct hk_own_failure *failure) {
+    struct hk_block block = {NULL, false};
+    if (failure->fault == HK_OWN_AT_LIMIT && own_ask(request, failure))
+        block = own_take_any(request, failure);
+    if (block.start == NULL && failure->fault == HK_OWN_NO_MEMORY)
+        block = own_take_purged(request, failure);
     if (block.start == NULL)
         errno = ENOMEM;
-    else if (!at_limit)
-        hk_purge_helped();
     return block;
 }
 

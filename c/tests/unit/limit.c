@@ -162,6 +162,129 @@ TEST_FRESH(allocations_of_all_kinds_notice_the_level) {
     hak_free(growing);
 }
 
+/* ---- Private heaps --------------------------------------------------------------------------- */
+
+TEST_FRESH(allocations_of_private_heaps_notice_the_level) {
+    begin();
+    for (int is_default = 0; is_default < 2; is_default++) {
+        AT("default", is_default);
+        unsigned before = called;
+        struct hak_heap *heap = hak_heap_new(NULL, 0);
+        hold(18);
+        hak_heap_set_default(is_default ? heap : NULL);
+        for (size_t i = 0; called == before && i < 100000; i++)
+            REQUIRE((is_default ? hak_malloc(1000) : hak_heap_malloc(heap, 1000)) != NULL);
+        CHECK_EQ(called, before + 1);
+        hak_heap_destroy(heap);
+        release(18);
+
+        before = called;
+        heap = hak_heap_new(NULL, 0);
+        hold(10);
+        hak_heap_set_default(is_default ? heap : NULL);
+        void *growing = hak_heap_malloc(heap, BLOCK);
+        for (size_t size = BLOCK; size < 100 * MIB && called == before; size += BLOCK)
+            growing = hak_realloc(growing, size);
+        CHECK_EQ(called, before + 1);
+        hak_heap_destroy(heap);
+        release(10);
+    }
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static unsigned asked;
+static void *to_free[2]; /* by the callbacks of the heap and of the process */
+
+static int ask(void *arg, struct hak_heap *heap, size_t bytes) {
+    (void)arg, (void)heap, (void)bytes;
+    asked++;
+    hak_free(to_free[0]);
+    to_free[0] = NULL;
+    return 1;
+}
+
+static void free_spare(void) {
+    hak_free(to_free[1]);
+    to_free[1] = NULL;
+    void *block = hak_malloc(100);
+    CHECK(hak_heap_of(block) == NULL);
+    hak_free(block);
+}
+
+TEST_FRESH(the_limits_of_a_heap_and_of_the_process_each_call_their_own_callback) {
+    struct hak_heap_options options = {.limit = 64 * MIB, .on_limit = ask};
+    begin();
+    struct hak_heap *heap = hak_heap_new(&options, sizeof options);
+    to_free[0] = hak_heap_malloc(heap, 60 * MIB);
+    void *block = hak_heap_malloc(heap, 60 * MIB);
+    CHECK(block != NULL);
+    CHECK_EQ(asked, 1);
+    CHECK_EQ(called, 0);
+    hak_free(block);
+
+    set("limit_soft", 0);
+    set("limit_hard", 200);
+    to_free[1] = hak_malloc(155 * MIB);
+    CHECK_EQ(called, 0);
+    inside = free_spare;
+    block = hak_heap_malloc(heap, 60 * MIB);
+    CHECK(block != NULL);
+    CHECK_EQ(asked, 1);
+    CHECK_EQ(called, 1);
+    CHECK_EQ(calls[0].level, 100);
+    hak_heap_destroy(heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* The heap's callback makes room in the heap, and the other one in the process. */
+TEST_FRESH(an_allocation_that_both_limits_refuse_asks_both) {
+    struct hak_heap_options options = {.limit = 64 * MIB, .on_limit = ask};
+    begin();
+    set("limit_soft", 0);
+    set("limit_hard", 200);
+    struct hak_heap *heap = hak_heap_new(&options, sizeof options);
+    to_free[0] = hak_heap_malloc(heap, 8 * MIB);
+    to_free[1] = hak_malloc(150 * MIB);
+    inside = free_spare;
+    hak_heap_set_default(heap);
+    void *block = hak_malloc(60 * MIB);
+    CHECK(hak_heap_of(block) == heap);
+    CHECK_EQ(asked, 1);
+    CHECK_EQ(called, 1);
+    hak_heap_destroy(heap);
+}
+
+static void *kept; /* by the callback */
+static struct hak_heap *inner;
+
+static void keep_one(void) {
+    kept = hak_malloc(100);
+    CHECK(hak_heap_of(kept) == NULL);
+    hak_heap_set_default(inner);
+    void *block = hak_malloc(100);
+    CHECK(hak_heap_of(block) == inner);
+    hak_free(block);
+    CHECK(hak_heap_set_default(NULL) == inner);
+}
+
+TEST_FRESH(the_callback_does_not_allocate_from_the_default_heap) {
+    begin();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    inner = hak_heap_new(NULL, 0);
+    inside = keep_one;
+    hak_heap_set_default(heap);
+    hold(20);
+    CHECK_EQ(called, 1);
+    void *block = hak_malloc(100);
+    CHECK(hak_heap_of(block) == heap);
+    hak_heap_destroy(heap);
+    hak_free(kept);
+    hak_heap_destroy(inner);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* ---- The callback, and errno ----------------------------------------------------------------- */
+
 TEST_FRESH(errno_is_kept) {
     begin();
     errno = ERANGE;
@@ -273,25 +396,6 @@ TEST_FRESH(a_child_that_another_thread_forks_meanwhile_calls_it_itself) {
     inside = fork_elsewhere;
     hold(20);
     CHECK_EQ(called, 1);
-}
-
-static void *from_callback;
-
-static void keep_a_block(void) { from_callback = hak_malloc(100); }
-
-TEST_FRESH(blocks_of_the_callback_are_not_in_the_default_heap_of_its_thread) {
-    begin();
-    inside = keep_a_block;
-    struct hak_heap *heap = hak_heap_new(NULL, 0);
-    hak_heap_set_default(heap);
-    hold(20);
-    CHECK(hak_heap_of(blocks[0]) == heap);
-    CHECK_EQ(called, 1);
-    hak_heap_set_default(NULL);
-    hak_heap_destroy(heap);
-    CHECK(hak_heap_of(from_callback) == NULL);
-    hak_free(from_callback);
-    CHECK_EQ(hk_validate(), 0);
 }
 
 /* ---- The hard limit -------------------------------------------------------------------------- */
