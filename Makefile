@@ -135,7 +135,7 @@ $(BUILD)/hakmem-run: c/packaging/hakmem-run.in c/src/core/options.def c/tools/op
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
-.PHONY: test check coverage sanitize demo
+.PHONY: test check coverage sanitize soak demo
 test: libs need-cargo
 	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
 
@@ -147,6 +147,13 @@ coverage:
 
 sanitize:
 	$(Q)CC='$(CC)' c/tools/sanitize
+
+# Random programs, for longer than in the tests. SEED repeats a run.
+MINUTES ?= 120
+SEED ?=
+soak: libs
+	$(Q)SOAK_SECONDS=$$(($(MINUTES) * 60)) TEST_SLOWDOWN=$$(($(MINUTES) + 1)) HAKMEM_TEST_SEED='$(SEED)' \
+	    BUILD='$(BUILD)' CC='$(CC)' c/tests/run stress/soak
 
 include benches/benches.mk
 include fuzz/fuzz.mk
@@ -272,6 +279,7 @@ help:
 	@echo 'make check        layers, warnings, installation, documentation'
 	@echo 'make coverage     the lines of the core that the C tests execute'
 	@echo 'make sanitize     the tests of the core under ASan, UBSan and TSan'
+	@echo 'make soak         random programs with random options, MINUTES=120'
 	@echo 'make fuzz         two fuzz targets, FUZZ_SECONDS=60 each'
 	@echo 'make bench-c      the C benchmarks, system allocator against hakmem'
 	@echo 'make scaling      throughput, memory and page faults with 1 to 500 threads; locks, slow calls, quotas'

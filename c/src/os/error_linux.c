@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #endif
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -112,4 +113,11 @@ void hk_os_write_error(const char *text, size_t bytes) {
     }
 }
 
-void hk_os_abort(void) { abort(); }
+/* The scavenger blocks all signals. glibc's abort unblocks SIGABRT, so that the program's handler
+ * runs. That of musl would end the process without it. */
+void hk_os_abort(void) {
+    enum { SIGNALS_BYTES = 8 }; /* of the kernel's signal set */
+    const uint64_t mask = UINT64_C(1) << (SIGABRT - 1);
+    os_syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, os_address(&mask), 0, SIGNALS_BYTES);
+    abort();
+}
