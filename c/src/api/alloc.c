@@ -60,8 +60,10 @@ static HK_NOINLINE struct hk_block alloc_default(size_t class, size_t size, size
     struct hak_heap *heap = hk_own_get_default();
     if (hk_unlikely(heap == NULL))
         return (struct hk_block){alloc_below(class, size, align), false};
-    struct hk_block block = {hk_own_take_fast(heap, hk_own_class(class)), false};
-    return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
+    struct hk_block block = {NULL, false};
+    if (hk_likely(hk_own_take_fast(heap, hk_own_cell_at[class], &block.start)))
+        return block;
+    return hk_own_alloc(heap, class, size, align);
 }
 
 /* Serves a watched thread, or one that found its bin empty. The calls are tail calls, so that the

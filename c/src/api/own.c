@@ -10,7 +10,7 @@ static struct hk_block own_take_any(const struct hk_own_request *request,
                                     struct hk_own_failure *failure) {
     if (request->class == HK_CLASS_NONE)
         return hk_own_take_large(&request->ref, request->size, request->align, failure);
-    size_t class = hk_own_class(request->class);
+    size_t class = hk_own_by_class[request->class];
     return request->once ? hk_own_take_once(&request->ref, class, failure)
                          : hk_own_take(request->ref.heap, class, failure);
 }

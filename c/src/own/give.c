@@ -35,6 +35,21 @@ struct hk_own_ref hk_own_ref_of(const struct hk_span *span, const void *block) {
     return ref;
 }
 
+/* Keeps a slab that has just become empty, so that a program that hovers around a slab boundary
+ * does not create and release a slab over and over. Returns the one that was kept before if it is
+ * still empty. */
+static struct hk_span *own_drop_spare(struct hak_heap *heap, struct hk_span *slab) {
+    struct hk_span *spare = heap->spare;
+    heap->spare = slab;
+    if (spare == NULL || spare == slab || !hk_slab_is_empty(spare))
+        return NULL;
+    hk_own_unlink(heap, spare);
+    hk_pagemap_remove(spare);
+    heap->slab_bytes -= spare->granules * HK_GRANULE_BYTES;
+    spare->next = NULL;
+    return spare;
+}
+
 /* Puts a small block into its slab. Returns the cause of a mistake, or NULL. */
 static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
                                   struct hk_span **released) {
@@ -56,13 +71,8 @@ static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, c
     if (heap->limit != 0)
         heap->used -= hk_classes[slab->class].block_bytes;
 
-    if (hk_slab_is_empty(slab) && !heap->keeps) {
-        hk_own_unlink(heap, slab);
-        hk_pagemap_remove(slab);
-        heap->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
-        slab->next = NULL;
-        *released = slab;
-    }
+    if (hk_unlikely(hk_slab_is_empty(slab)) && !heap->keeps)
+        *released = own_drop_spare(heap, slab);
     return NULL;
 }
 
