@@ -12,6 +12,7 @@
 #include "debug/validate.h"
 #include "fresh.h"
 #include "own/owners.h"
+#include "thread/tcache.h"
 
 enum { BLOCKS = 300 };
 
@@ -82,6 +83,38 @@ TEST_FRESH(more_threads_than_tokens_own_heaps_one_after_another) {
         pthread_join(test_thread(allocate_once, heap), NULL);
     CHECK_EQ(heap->sharing, 0);
     CHECK_EQ(stats_of(heap).blocks_live, HK_OWNERS_MAX + 10);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Default heaps --------------------------------------------------------------------------- */
+
+static void *end_with_default(void *heap) {
+    hak_heap_set_default(heap);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    for (int i = 0; i < 100; i++) {
+        hak_free(hak_malloc(100));
+        CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    }
+    return NULL;
+}
+
+static void *start_with_the_parked_cache(void *unused) {
+    hak_free(hak_malloc(100));
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+    return unused;
+}
+
+TEST_FRESH(a_thread_has_its_fast_path_without_a_default_heap_and_only_then) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    hak_free(hak_malloc(100));
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+    hak_heap_set_default(heap);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    hak_heap_set_default(NULL);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+
+    pthread_join(test_thread(end_with_default, heap), NULL);
+    pthread_join(test_thread(start_with_the_parked_cache, NULL), NULL);
     hak_heap_destroy(heap);
 }
 
@@ -280,6 +313,33 @@ TEST_FRESH(a_child_hands_out_no_block_twice_after_a_refill_that_was_interrupted)
     pthread_barrier_wait(&step);
     pthread_join(thread, NULL);
     CHECK_EQ(hk_validate(), 0);
+}
+
+/* A thread that stopped after it had made bits of a cell the run, and before it cleared them. */
+TEST_FRESH(bits_of_blocks_that_moved_to_the_run_do_not_count) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *blocks[64];
+    for (int i = 0; i < 64; i++)
+        blocks[i] = hak_heap_malloc(heap, 1000);
+    for (int i = 0; i < 64; i += 3)
+        hak_free(blocks[i]);
+    uint64_t live = stats_of(heap).blocks_live;
+    CHECK(hak_heap_malloc(heap, 1000) == blocks[0]);
+
+    struct hk_own_cell *cell = &heap->cache.cells[HK_OWN_1024];
+    CHECK(cell->bits != 0);
+    cell->bits |= 1;
+    for (int i = 3; i < 64; i += 3) {
+        AT("block", i);
+        CHECK_EQ(stats_of(heap).blocks_live, live + (unsigned)i / 3);
+        CHECK_EQ(hk_validate(), 0);
+        uint64_t before = cell->bits;
+        CHECK(hak_heap_malloc(heap, 1000) == blocks[i]);
+        cell->bits = before;
+    }
+    hak_free(blocks[30]); /* although its bit is set in the cell */
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
 }
 
 /* ---- Validation ------------------------------------------------------------------------------ */
