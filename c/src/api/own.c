@@ -20,7 +20,8 @@ static HK_THREAD_LOCAL bool own_at_limit;
 
 /* Asks the program what to do at the limit. Returns true if the allocation is worth another
  * attempt. */
-static bool own_ask(const struct hk_own_request *request, const struct hk_own_failure *failure) {
+static bool own_ask_program(const struct hk_own_request *request,
+                            const struct hk_own_failure *failure) {
     if (failure->on_limit == NULL || own_at_limit)
         return false;
     own_at_limit = true;
@@ -29,13 +30,29 @@ static bool own_ask(const struct hk_own_request *request, const struct hk_own_fa
     return again;
 }
 
+/* Handles an allocation at the limit. Free blocks in the caches of other threads count, so they go
+ * first. During a merge they belong to that. */
+static struct hk_block own_take_at_limit(const struct hk_own_request *request,
+                                         struct hk_own_failure *failure) {
+    struct hk_block block = {NULL, false};
+    if (!request->once && hk_own_flush_shared(request->ref.heap))
+        block = own_take_any(request, failure);
+    if (block.start == NULL && failure->fault == HK_OWN_AT_LIMIT &&
+        own_ask_program(request, failure))
+        block = own_take_any(request, failure);
+    return block;
+}
+
 /* Handles an allocation that failed, but not because its heap has ended. */
 static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *request,
                                               struct hk_own_failure *failure) {
     bool at_limit = failure->fault == HK_OWN_AT_LIMIT;
     struct hk_block block = {NULL, false};
-    if (at_limit ? own_ask(request, failure) : hk_purge_for(request->size))
+    if (at_limit)
+        block = own_take_at_limit(request, failure);
+    else if (hk_purge_for(request->size))
         block = own_take_any(request, failure);
+
     if (block.start == NULL)
         errno = ENOMEM;
     else if (!at_limit)

@@ -123,6 +123,10 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
                                   struct hk_own_failure *failure);
 
+/* Gives the blocks in the caches that threads share back to their slabs, because they count at the
+ * limit. Returns false if there are none. */
+bool hk_own_flush_shared(struct hak_heap *heap);
+
 /* hk_own_take for the owner of the heap, from the run of a cell at this offset in the heap. Returns
  * false if that is impossible. */
 HK_FAST bool hk_own_take_fast(struct hak_heap *heap, size_t cell_offset, void **block) {

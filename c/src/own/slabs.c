@@ -191,9 +191,29 @@ static void own_flush_cell(struct hak_heap *heap, struct hk_own_cache *cache, si
     }
 }
 
-void hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache) {
-    for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
+bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache) {
+    bool flushed = false;
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        flushed |= hk_own_cell_count(cache, class) > 0;
         own_flush_cell(heap, cache, class);
+    }
+    return flushed;
+}
+
+bool hk_own_flush_shared(struct hak_heap *heap) {
+    bool flushed = false;
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        /* acquire: pairs with the release in own_add_cache */
+        struct hk_own_cache *cache = hk_load_acquire(&heap->shared[i]);
+        if (cache == NULL)
+            continue;
+        hk_lock(&cache->lock, HK_RANK_OWN_CACHE);
+        hk_lock(&heap->lock, HK_RANK_OWN);
+        flushed |= hk_own_flush(heap, cache);
+        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
+    }
+    return flushed;
 }
 
 /* ---- Creation and release -------------------------------------------------------------------- */

@@ -48,8 +48,9 @@ bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
 /* The bits of the blocks that caches hold of the word that contains a block. */
 uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index);
 
-/* Gives the blocks in a cache back to their slabs. Called by its user. */
-void hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache);
+/* Gives the blocks in a cache back to their slabs. Called by its user. Returns false if there are
+ * none. */
+bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache);
 
 /* A cache by its number below HK_OWN_CACHES, or NULL. */
 enum { HK_OWN_CACHES = HK_OWN_SHARED + 1 };

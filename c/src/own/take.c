@@ -30,8 +30,13 @@ static uint64_t own_rest(const struct hak_heap *heap) {
     return heap->used < heap->limit ? heap->limit - heap->used : 0;
 }
 
-/* Whether a heap may have `bytes` more. Notes the failure otherwise. Under OWN. */
+/* Whether a heap may have `bytes` more. Notes the failure otherwise. Blocks in cells count, so the
+ * owner gives those in its cells back first. Under OWN. */
 static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_failure *failure) {
+    if (hk_likely(own_rest(heap) >= bytes))
+        return true;
+    if (hk_load_relaxed(&heap->owner) == hk_owner_self) /* relaxed: as in hk_own_take_fast */
+        hk_own_flush(heap, &heap->cache);
     if (own_rest(heap) >= bytes)
         return true;
     heap->refused++;
@@ -164,7 +169,7 @@ static void own_refill_from(struct hak_heap *heap, struct hk_own_cache *cache, s
 }
 
 /* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
- * of the cache are given back first, because they count. Under OWN. */
+ * of a shared cache are given back first, too. Under OWN. */
 static bool own_refill_locked(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
                               struct hk_own_failure *failure) {
     uint64_t bytes = hk_own_classes[class].block_bytes;

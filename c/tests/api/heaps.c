@@ -321,6 +321,29 @@ TEST(a_limit_counts_large_blocks_and_their_growth) {
     hak_heap_destroy(heap);
 }
 
+TEST(a_limit_has_no_bytes_out_of_reach) {
+    enum { LIMIT = 30 << 20, UNIT = 65536 };
+    struct hak_heap *heap = new_limited(LIMIT);
+    for (size_t size = 1; size < 200000; size = size * 2 + 1)
+        CHECK(hak_heap_malloc(heap, size) != NULL);
+    char *block = hak_heap_malloc(heap, 1000);
+
+    size_t left = (LIMIT - stats_of(heap).bytes_live) / UNIT * UNIT;
+    CHECK(hak_heap_malloc(heap, left + UNIT) == NULL);
+    CHECK(hak_heap_malloc(heap, left) != NULL);
+    left = LIMIT - stats_of(heap).bytes_live;
+    CHECK(left >= 1024);
+    CHECK((block = hak_realloc(block, 1024 + left / 1024 * 1024)) == NULL);
+    while (left >= 1024) {
+        CHECK(hak_heap_malloc(heap, 1024) != NULL);
+        left -= 1024;
+    }
+    CHECK(hak_heap_malloc(heap, 1024) == NULL);
+    CHECK_EQ(stats_of(heap).bytes_live, LIMIT - left);
+    CHECK_EQ(hak_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
 struct ask {
     struct hak_heap *heap;
     void *spare;
