@@ -8,7 +8,7 @@
 
 #include "../core/large.h"
 #include "../core/pagemap.h"
-#include "../thread/hooks.h"
+#include "../thread/slow.h"
 #include "../thread/thread.h"
 #include "../thread/threads.h"
 
@@ -222,7 +222,7 @@ struct hk_arena *hk_own_arena(void) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     if (thread != NULL)
-        hk_thread_hooks.allocated(thread);
+        hk_slow_tick(thread);
     return heap != NULL ? &heap->arena : NULL;
 }
 

@@ -344,6 +344,23 @@ TEST(a_limit_has_no_bytes_out_of_reach) {
     hak_heap_destroy(heap);
 }
 
+TEST(counts_stay_right_when_a_large_block_grows_to_the_limit) {
+    enum { LIMIT = 20 << 20 };
+    hak_trim(); /* so that it grows in place, with a reserve, and not by a copy */
+    struct hak_heap *heap = new_limited(LIMIT);
+    char *block = hak_heap_malloc(heap, 6 << 20);
+    for (size_t size = 6 << 20; size <= LIMIT; size += 999999) {
+        char *resized = hak_realloc(block, size);
+        block = resized != NULL ? resized : block;
+        CHECK_EQ(stats_of(heap).bytes_live, hak_usable_size(block));
+        CHECK_EQ(stats_of(heap).bytes_large, hak_usable_size(block));
+    }
+    hak_free(block);
+    CHECK_EQ(stats_of(heap).bytes_live, 0);
+    CHECK(hak_heap_malloc(heap, LIMIT) != NULL);
+    hak_heap_destroy(heap);
+}
+
 struct ask {
     struct hak_heap *heap;
     void *spare;
