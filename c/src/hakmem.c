@@ -72,6 +72,8 @@
 #include "thread/slow.c"
 
 /* Heaps that the program creates. */
+#include "own/classes.c"
+#include "own/owners.c"
 #include "own/slabs.c"
 #include "own/take.c"
 #include "own/give.c"

@@ -66,8 +66,10 @@ static struct hk_block alloc_below_zeroed(size_t class, size_t size, size_t alig
  * outlive the heap. */
 static HK_NOINLINE struct hk_block alloc_private(struct hak_heap *heap, size_t class, size_t size,
                                                  size_t align) {
-    struct hk_block block = {hk_own_take_fast(heap, hk_own_class(class)), false};
-    return hk_likely(block.start != NULL) ? block : hk_own_alloc(heap, class, size, align);
+    struct hk_block block = {NULL, false};
+    if (hk_likely(hk_own_take_fast(heap, hk_own_cell_at[class], &block.start)))
+        return block;
+    return hk_own_alloc(heap, class, size, align);
 }
 
 static HK_SLOW struct hk_block alloc_sample(size_t class, size_t size, size_t align,

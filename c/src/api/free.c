@@ -101,7 +101,8 @@ HK_NOINLINE void hk_free_slow(void *block) {
 }
 
 bool hk_front_has_class(const struct hk_span *span, size_t class) {
-    return span->class == class || (span->coarse && span->class == hk_own_class(class));
+    return span->class == class ||
+           (span->coarse && hk_own_by_class[span->class] == hk_own_by_class[class]);
 }
 
 /* Whether a block may have been allocated with a size and an alignment. The size of a guarded block

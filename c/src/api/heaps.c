@@ -11,23 +11,22 @@
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-static HK_NOINLINE void *heaps_alloc_slow(struct hak_heap *heap, size_t size, size_t align) {
+static HK_NOINLINE void *heaps_alloc(struct hak_heap *heap, size_t size, size_t align) {
+    void *block;
+    size_t class = hk_class_of_layout(size, align);
     if (heap == NULL)
         return hk_front_alloc(size, align);
-    return hk_own_alloc(heap, hk_class_of_layout(size, align), size, align).start;
+    if (hk_own_take_fast(heap, hk_own_cell_at[class], &block))
+        return block;
+    return hk_own_alloc(heap, class, size, align).start;
 }
 
-static inline void *heaps_alloc(struct hak_heap *heap, size_t size, size_t align) {
-    size_t class = hk_class_of_layout(size, align);
-    if (hk_likely(heap != NULL)) {
-        void *block = hk_own_take_fast(heap, hk_own_class(class));
-        if (hk_likely(block != NULL))
-            return block;
-    }
-    return heaps_alloc_slow(heap, size, align);
-}
-
+/* Size 0 has class 0, and its cell is empty. */
 void *hak_heap_malloc(struct hak_heap *heap, size_t size) {
+    void *block;
+    if (hk_likely(size <= HK_TINY_MAX) && hk_likely(heap != NULL) &&
+        hk_likely(hk_own_take_fast(heap, hk_own_cell_at[hk_class_of_tiny(size)], &block)))
+        return block;
     return heaps_alloc(heap, size, HK_MALLOC_ALIGN);
 }
 

@@ -23,6 +23,7 @@ static void hooks_allocated(const struct hk_thread *thread) {
 static void hooks_freed(enum hk_freed kind) { hk_purge_balance(kind); }
 
 static void hooks_thread_ended(void) {
+    hk_owner_end();
     if (hk_thread_count() <= 1)
         hk_decay_leave_one();
 

@@ -28,7 +28,7 @@ static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t ali
 void *hk_own_resize(const struct hk_own_resize *old, size_t size, size_t align) {
     size_t class = hk_class_of_layout(size, align);
     bool is_large = old->span->class == HK_CLASS_NONE;
-    if (class != HK_CLASS_NONE && hk_own_class(class) == old->span->class)
+    if (class != HK_CLASS_NONE && hk_own_by_class[class] == hk_own_by_class[old->span->class])
         return old->block;
 
     if (class == HK_CLASS_NONE && is_large) {

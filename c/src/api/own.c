@@ -12,7 +12,7 @@ static struct hk_block own_take_any(const struct hk_own_request *request,
                                     struct hk_own_failure *failure) {
     if (request->class == HK_CLASS_NONE)
         return hk_own_take_large(&request->ref, request->size, request->align, failure);
-    size_t class = hk_own_class(request->class);
+    size_t class = hk_own_by_class[request->class];
     return request->once ? hk_own_take_once(&request->ref, class, failure)
                          : hk_own_take(request->ref.heap, class, failure);
 }
@@ -22,13 +22,27 @@ static HK_THREAD_LOCAL bool own_at_limit;
 
 /* Asks the program what to do at the limit. Returns true if the allocation is worth another
  * attempt. */
-static bool own_ask(const struct hk_own_request *request, const struct hk_own_failure *failure) {
+static bool own_ask_program(const struct hk_own_request *request,
+                            const struct hk_own_failure *failure) {
     if (failure->on_limit == NULL || own_at_limit)
         return false;
     own_at_limit = true;
     bool again = failure->on_limit(failure->on_limit_arg, request->ref.heap, request->size) != 0;
     own_at_limit = false;
     return again;
+}
+
+/* Handles an allocation at the limit. Free blocks in the caches of other threads count, so they go
+ * first. During a merge they belong to that. */
+static struct hk_block own_take_at_limit(const struct hk_own_request *request,
+                                         struct hk_own_failure *failure) {
+    struct hk_block block = {NULL, false};
+    if (!request->once && hk_own_flush_shared(request->ref.heap))
+        block = own_take_any(request, failure);
+    if (block.start == NULL && failure->fault == HK_OWN_AT_LIMIT &&
+        own_ask_program(request, failure))
+        block = own_take_any(request, failure);
+    return block;
 }
 
 /* Handles an allocation that found no memory, in the same way as one of malloc. */
@@ -51,8 +65,8 @@ static struct hk_block own_take_purged(const struct hk_own_request *request,
 static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *request,
                                               struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    if (failure->fault == HK_OWN_AT_LIMIT && own_ask(request, failure))
-        block = own_take_any(request, failure);
+    if (failure->fault == HK_OWN_AT_LIMIT)
+        block = own_take_at_limit(request, failure);
     if (block.start == NULL && failure->fault == HK_OWN_NO_MEMORY)
         block = own_take_purged(request, failure);
     if (block.start == NULL)

@@ -82,31 +82,45 @@ void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MA
     slab->low = 0;
 }
 
-struct hk_slab_word hk_slab_find_word(const struct hk_span *slab) {
-    uint32_t at = slab->bump / HK_WORD_BITS;
-    if (slab->free > 0) {
-        at = slab->low;
-        while (slab->bits[at] == 0)
-            at++;
+struct hk_run hk_slab_find_run(const struct hk_span *slab, uint32_t most) {
+    uint32_t start = hk_bits_find(slab->bits, slab->bump, slab->low * HK_WORD_BITS, true);
+    uint32_t end = hk_bits_find(slab->bits, slab->bump, start, false);
+    if (end == slab->bump)
+        end = slab->blocks;
+    uint32_t count = end - start;
+    return (struct hk_run){start, count < most ? count : most};
+}
+
+void hk_slab_take_run(struct hk_span *slab, struct hk_run run) {
+    uint32_t end = run.start + run.count;
+    for (uint32_t at = run.start; at < end && at < slab->bump;) {
+        uint64_t *word = &slab->bits[at / HK_WORD_BITS];
+        uint32_t next = (at / HK_WORD_BITS + 1) * HK_WORD_BITS;
+        uint64_t taken = *word & UINT64_MAX << (at % HK_WORD_BITS);
+        if (next > end)
+            taken &= ~(UINT64_MAX << (end % HK_WORD_BITS));
+        hk_store_relaxed(word, *word & ~taken); /* relaxed: as in slab_take_word */
+        slab->free = (uint16_t)(slab->free - __builtin_popcountll(taken));
+        at = next;
     }
 
-    uint32_t first = at * HK_WORD_BITS;
-    struct hk_slab_word word = {slab->bits[at], first, slab->fresh && slab->bits[at] == 0};
-    uint32_t end = first + HK_WORD_BITS < slab->blocks ? first + HK_WORD_BITS : slab->blocks;
-    struct hk_run unused = {slab->bump - first, end - slab->bump};
-    if (slab->bump >= first && slab->bump < end)
-        hk_bits_fill(&word.bits, unused, true);
-    return word;
+    slab->scans = 0;
+    if (end > slab->bump)
+        slab_set_bump(slab, end);
+}
+
+struct hk_slab_word hk_slab_find_word(const struct hk_span *slab) {
+    uint32_t at = slab->low;
+    while (slab->bits[at] == 0)
+        at++;
+    return (struct hk_slab_word){slab->bits[at], at * HK_WORD_BITS};
 }
 
 void hk_slab_take_word(struct hk_span *slab, const struct hk_slab_word *word) {
     uint64_t *bits = &slab->bits[word->first / HK_WORD_BITS];
-    uint32_t last = word->first + HK_WORD_BITS - 1 - (uint32_t)__builtin_clzll(word->bits);
-    slab->free = (uint16_t)(slab->free - __builtin_popcountll(*bits));
+    hk_store_relaxed(bits, *bits & ~word->bits); /* relaxed: as in slab_take_word */
+    slab->free = (uint16_t)(slab->free - __builtin_popcountll(word->bits));
     slab->scans = 0;
-    hk_store_relaxed(bits, 0); /* relaxed: as in slab_take_word */
-    if (last >= slab->bump)
-        slab_set_bump(slab, last + 1);
 }
 
 void hk_slab_give_word(struct hk_span *slab, const struct hk_slab_word *word) {

@@ -49,18 +49,23 @@ struct hk_block hk_slab_take_one(struct hk_span *slab);
 uint32_t hk_slab_take_all(struct hk_span *slab, uint64_t bits[HK_SLAB_WORDS_MAX]);
 void hk_slab_give_all(struct hk_span *slab, const uint64_t bits[HK_SLAB_WORDS_MAX]);
 
-/* The free blocks of one word of the bits. A block that was never used is also free. */
+/* The first run of at most `most` free blocks. Blocks that were never used are free and come last.
+ * Changes nothing. The slab must not be exhausted. */
+struct hk_run hk_slab_find_run(const struct hk_span *slab, uint32_t most);
+
+/* Takes a run that was found just now. */
+void hk_slab_take_run(struct hk_span *slab, struct hk_run run);
+
+/* Free blocks of one word of the bits, all of which were used before. */
 struct hk_slab_word {
-    uint64_t bits;  /* bit i: the block at index `first` + i is free */
-    uint32_t first; /* the index of the first block, a multiple of HK_WORD_BITS */
-    bool zero;      /* these blocks are known to be zero */
+    uint64_t bits;  /* bit i: the block at index `first` + i */
+    uint32_t first; /* a multiple of HK_WORD_BITS */
 };
 
-/* The first word with free blocks, used blocks first. Changes nothing. The slab must not be
- * exhausted. */
+/* The first word with such blocks. Changes nothing. There must be one. */
 struct hk_slab_word hk_slab_find_word(const struct hk_span *slab);
 
-/* Takes the blocks of a word that was found just now, and gives back blocks that were taken. */
+/* Takes blocks of a word that was found just now, and gives back blocks that were taken. */
 void hk_slab_take_word(struct hk_span *slab, const struct hk_slab_word *word);
 void hk_slab_give_word(struct hk_span *slab, const struct hk_slab_word *word);
 

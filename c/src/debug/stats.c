@@ -35,16 +35,17 @@ static void stats_add_heap(void *arg, struct hk_heap *heap) {
 static void stats_add_own(void *arg, struct hak_heap *heap) {
     struct hk_stats_all *all = arg;
     struct hak_heap_stats stats;
-    struct hk_own_count classes[HK_CLASS_COUNT];
-    if (!hk_own_count(heap, &stats, classes))
+    struct hk_own_count counts[HK_OWN_CLASSES];
+    if (!hk_own_count(heap, &stats, counts))
         return;
 
     all->total.heaps_private++;
     all->total.bytes_private += stats.bytes_live;
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        all->classes[class].slabs += classes[class].slabs;
-        all->classes[class].blocks_live += classes[class].live + classes[class].cached;
-        all->classes[class].blocks_cached += classes[class].cached;
+    for (size_t i = 1; i < HK_OWN_CLASSES; i++) {
+        struct hak_class_stats *class = &all->classes[hk_own_classes[i].class];
+        class->slabs += counts[i].slabs;
+        class->blocks_live += counts[i].live + counts[i].cached;
+        class->blocks_cached += counts[i].cached;
     }
 }
 

@@ -9,7 +9,7 @@
 /* ---- Invariants ------------------------------------------------------------------------------ */
 
 /* Cached blocks are neither free in their slab nor unused. */
-static bool own_cells_fit(const struct hak_heap *heap, const struct hk_span *slab) {
+static bool own_cells_fit(struct hak_heap *heap, const struct hk_span *slab) {
     for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
         uint64_t cached = hk_own_cached(heap, slab, index);
         uint64_t unused = 0;
@@ -30,7 +30,7 @@ static const char *own_validate_class(struct hak_heap *heap, size_t class) {
     for (; slab != NULL; slab = hk_own_next(heap, slab)) {
         if (slab->next->prev != slab || slab->prev->next != slab)
             return "broken ring of slabs of a private heap";
-        if (hk_own_of(slab) != heap || slab->class != class ||
+        if (hk_own_of(slab) != heap || hk_own_by_class[slab->class] != class ||
             hk_pagemap_find((const void *)slab->base) != slab)
             return "foreign slab in a private heap";
         if (!hk_slab_valid(slab))
@@ -46,7 +46,7 @@ static const char *own_validate_class(struct hak_heap *heap, size_t class) {
 
 static const char *own_validate_locked(struct hak_heap *heap) {
     const char *fault = NULL;
-    for (size_t class = 1; class < HK_CLASS_COUNT && fault == NULL; ++class)
+    for (size_t class = 1; class < HK_OWN_CLASSES && fault == NULL; ++class)
         fault = own_validate_class(heap, class);
 
     uint64_t blocks = 0;
@@ -73,7 +73,7 @@ const char *hk_own_validate(struct hak_heap *heap) {
 
 /* Recounts a slab from its bits. Blocks that are also in a cell belong to the cell, because a
  * refill fills the cell first. */
-static void own_recount(const struct hak_heap *heap, struct hk_span *slab) {
+static void own_recount(struct hak_heap *heap, struct hk_span *slab) {
     uint32_t bump = slab->bump;
     uint32_t free = 0;
     for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
@@ -116,7 +116,7 @@ static uint32_t own_repair_granule(void *arg, uintptr_t base) {
     hk_own_link(heap, slab);
     heap->slab_bytes += slab->granules * HK_GRANULE_BYTES;
     if (hk_slab_is_exhausted(slab))
-        heap->slabs[slab->class] = slab->next; /* behind those with free blocks */
+        heap->slabs[hk_own_by_class[slab->class]] = slab->next; /* behind those with free blocks */
     return slab->granules;
 }
 
@@ -140,9 +140,10 @@ void hk_own_repair(struct hk_lock *lock) {
     struct hak_heap *heap = HK_HOLDER(struct hak_heap, lock, lock);
     if (heap->id == 0)
         return;
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
         heap->slabs[class] = NULL;
     heap->slab_bytes = 0;
+    heap->spare = NULL;
     hk_heaps_each(own_repair_heap, heap);
     own_repair_large(heap);
 }

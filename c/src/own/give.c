@@ -35,6 +35,21 @@ struct hk_own_ref hk_own_ref_of(const struct hk_span *span, const void *block) {
     return ref;
 }
 
+/* Keeps a slab that has just become empty, so that a program that hovers around a slab boundary
+ * does not create and release a slab over and over. Returns the one that was kept before if it is
+ * still empty. */
+static struct hk_span *own_drop_spare(struct hak_heap *heap, struct hk_span *slab) {
+    struct hk_span *spare = heap->spare;
+    heap->spare = slab;
+    if (spare == NULL || spare == slab || !hk_slab_is_empty(spare))
+        return NULL;
+    hk_own_unlink(heap, spare);
+    hk_pagemap_remove(spare);
+    heap->slab_bytes -= spare->granules * HK_GRANULE_BYTES;
+    spare->next = NULL;
+    return spare;
+}
+
 /* Puts a small block into its slab. Returns the cause of a mistake, or NULL. */
 static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
                                   struct hk_span **released) {
@@ -56,13 +71,8 @@ static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, c
     if (heap->limit != 0)
         heap->used -= hk_classes[slab->class].block_bytes;
 
-    if (hk_slab_is_empty(slab) && !heap->keeps) {
-        hk_own_unlink(heap, slab);
-        hk_pagemap_remove(slab);
-        heap->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
-        slab->next = NULL;
-        *released = slab;
-    }
+    if (hk_unlikely(hk_slab_is_empty(slab)) && !heap->keeps)
+        *released = own_drop_spare(heap, slab);
     return NULL;
 }
 
@@ -101,30 +111,43 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     return true;
 }
 
-/* Adds the difference between two sizes of a large block to the counts. Returns false if that would
- * exceed the limit. */
-static bool own_note_resize(struct hk_span *span, size_t bytes, size_t old_bytes) {
+/* Counts a large block with other bytes than before. */
+static void own_count_resize(struct hak_heap *heap, size_t bytes, size_t old_bytes) {
+    heap->used += bytes - old_bytes;
+    heap->large_bytes += bytes - old_bytes;
+}
+
+/* Counts a larger or smaller block before it is resized. Returns false if that would exceed the
+ * limit. */
+static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
     bool is_mistake;
     struct hak_heap *heap = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
     if (heap == NULL)
         return !is_mistake;
 
-    bool allowed = bytes <= old_bytes || heap->limit == 0 ||
-                   (heap->used <= heap->limit && heap->limit - heap->used >= bytes - old_bytes);
-    if (allowed) {
-        heap->used += bytes - old_bytes;
-        heap->large_bytes += bytes - old_bytes;
-    }
+    bool allowed = bytes <= span->bytes || heap->limit == 0 ||
+                   (heap->used <= heap->limit && heap->limit - heap->used >= bytes - span->bytes);
+    if (allowed)
+        own_count_resize(heap, bytes, span->bytes);
     hk_unlock(&heap->lock, HK_RANK_OWN);
     return allowed;
 }
 
+/* Replaces the count by the bytes that the block has now: the old ones, or some more in reserve. */
+static void own_end_resize(const struct hk_span *span, size_t counted) {
+    bool is_mistake;
+    struct hak_heap *heap = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
+    if (heap == NULL)
+        return;
+    own_count_resize(heap, span->bytes, counted);
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+}
+
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
-    size_t old_bytes = span->bytes;
-    if (size > PTRDIFF_MAX || !own_note_resize(span, size, old_bytes))
+    if (size > PTRDIFF_MAX || !own_begin_resize(span, size))
         return NULL;
     void *resized = hk_large_resize(span, size, align);
-    own_note_resize(span, span->bytes, size);
+    own_end_resize(span, size);
     if (resized != NULL)
         hk_thread_hooks.freed(HK_FREED_LARGE);
     return resized;

@@ -8,7 +8,7 @@
 /* ---- Live blocks ----------------------------------------------------------------------------- */
 
 /* The bits of the live blocks of one word of a slab. Under OWN. */
-static uint64_t own_live(const struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
+static uint64_t own_live(struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
     uint64_t used = 0;
     if (slab->bump > index) {
         uint32_t count = slab->bump - index;
@@ -20,7 +20,7 @@ static uint64_t own_live(const struct hak_heap *heap, const struct hk_span *slab
 
 /* ---- Counts ---------------------------------------------------------------------------------- */
 
-static struct hk_own_count own_count_class(const struct hak_heap *heap, size_t class) {
+static struct hk_own_count own_count_class(struct hak_heap *heap, size_t class) {
     struct hk_own_count count = {0, 0, 0};
     const struct hk_span *slab = heap->slabs[class];
     for (; slab != NULL; slab = hk_own_next(heap, slab)) {
@@ -29,24 +29,23 @@ static struct hk_own_count own_count_class(const struct hak_heap *heap, size_t c
     }
 
     for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        const struct hk_own_cache *cache = hk_peek(&heap->caches[i]);
-        if (cache != NULL) /* relaxed: a count */
-            count.cached +=
-                (unsigned)__builtin_popcountll(hk_load_relaxed(&cache->cells[class].bits));
+        const struct hk_own_cache *cache = hk_own_cache_at(heap, i);
+        if (cache != NULL)
+            count.cached += hk_own_cell_count(cache, class);
     }
     count.cached = count.cached < count.live ? count.cached : count.live;
     count.live -= count.cached;
     return count;
 }
 
-static void own_count_locked(const struct hak_heap *heap, struct hak_heap_stats *stats,
+static void own_count_locked(struct hak_heap *heap, struct hak_heap_stats *stats,
                              struct hk_own_count *classes) {
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
         struct hk_own_count count = own_count_class(heap, class);
         if (classes != NULL)
             classes[class] = count;
         stats->blocks_live += count.live;
-        stats->bytes_live += count.live * hk_classes[class].block_bytes;
+        stats->bytes_live += count.live * hk_own_classes[class].block_bytes;
     }
 
     stats->blocks_live += heap->large_blocks;
@@ -60,7 +59,7 @@ static void own_count_locked(const struct hak_heap *heap, struct hak_heap_stats 
 }
 
 bool hk_own_count(struct hak_heap *heap, struct hak_heap_stats *stats,
-                  struct hk_own_count classes[HK_CLASS_COUNT]) {
+                  struct hk_own_count classes[HK_OWN_CLASSES]) {
     memset(stats, 0, sizeof *stats);
     if (hk_own_id(heap) == 0)
         return false;
@@ -118,7 +117,7 @@ static bool own_note(struct own_page **at, struct hk_span *span) {
 static size_t own_note_locked(struct hak_heap *heap, struct own_page *pages) {
     struct own_page *at = pages;
     size_t missed = 0;
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
         struct hk_span *slab = heap->slabs[class];
         for (; slab != NULL; slab = hk_own_next(heap, slab))
             missed += !hk_slab_is_empty(slab) && !own_note(&at, slab);

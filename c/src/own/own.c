@@ -51,12 +51,6 @@ void hk_own_repair_queue(struct hk_lock *lock) {
     }
 }
 
-static void own_give_record(struct hak_heap *heap) {
-    hk_lock(&owns.lock, HK_RANK_OWNS);
-    own_queue_locked(heap);
-    hk_unlock(&owns.lock, HK_RANK_OWNS);
-}
-
 /* A record that is not in use, with the old contents of its fields. Returns NULL if out of
  * memory. */
 static struct hak_heap *own_take_record(void) {
@@ -70,7 +64,6 @@ static struct hak_heap *own_take_record(void) {
     if (heap == NULL)
         return NULL;
     memset(heap, 0, sizeof *heap);
-    heap->owner = HK_OWN_NOBODY;
 
     hk_lock(&owns.lock, HK_RANK_OWNS);
     heap->older = owns.newest;
@@ -86,38 +79,6 @@ void hk_own_each(void (*visit)(void *arg, struct hak_heap *heap), void *arg) {
         visit(arg, heap);
 }
 
-/* ---- Tables ---------------------------------------------------------------------------------- */
-
-enum { OWN_RINGS_BYTES = HK_CLASS_COUNT * sizeof(struct hk_span *) };
-
-/* What a heap has while it lives. */
-struct own_tables {
-    struct hk_own_cache *caches[HK_OWN_CACHES];
-    struct hk_span **slabs;
-};
-
-static void own_free_tables(const struct own_tables *tables) {
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        if (tables->caches[i] != NULL)
-            hk_meta_free(tables->caches[i], sizeof *tables->caches[i]);
-    }
-    if (tables->slabs != NULL)
-        hk_meta_free(tables->slabs, OWN_RINGS_BYTES);
-}
-
-static bool own_make_tables(struct own_tables *tables) {
-    memset(tables, 0, sizeof *tables);
-    tables->caches[0] = hk_meta_alloc(sizeof *tables->caches[0]);
-    tables->slabs = hk_meta_alloc(OWN_RINGS_BYTES);
-    if (tables->caches[0] == NULL || tables->slabs == NULL) {
-        own_free_tables(tables);
-        return false;
-    }
-    memset(tables->caches[0], 0, sizeof *tables->caches[0]);
-    memset(tables->slabs, 0, OWN_RINGS_BYTES);
-    return true;
-}
-
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
 static void own_set_name(struct hak_heap *heap, const char *name) {
@@ -127,14 +88,11 @@ static void own_set_name(struct hak_heap *heap, const char *name) {
 }
 
 /* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
-static void own_begin_locked(struct hak_heap *heap, const struct own_tables *tables,
-                             const struct hak_heap_options *options) {
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++)
-        hk_store_locked(&heap->caches[i], tables->caches[i]);
-    heap->slabs = tables->slabs;
-    heap->large = NULL;
+static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_options *options) {
+    hk_own_begin_cache(&heap->cache);
+    heap->spare = NULL;
+    heap->sharing = 0;
     heap->used = heap->slab_bytes = heap->large_bytes = heap->large_blocks = heap->refused = 0;
-
     heap->limit = options->limit;
     heap->keeps = options->purge == HAK_HEAP_PURGE_NEVER;
     heap->on_limit = options->on_limit;
@@ -142,69 +100,80 @@ static void own_begin_locked(struct hak_heap *heap, const struct own_tables *tab
     own_set_name(heap, options->name);
 
     hk_store_locked(&heap->id, hk_add_relaxed(&owns.ids, 1)); /* relaxed: a unique number */
-    /* release: the caches. It pairs with the acquire in own_claim. */
-    hk_store_release(&heap->owner, HK_OWN_NOBODY);
+    /* release: the cache. It pairs with the acquire in own_claim. */
+    hk_store_release(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
 }
 
 struct hak_heap *hk_own_new(const struct hak_heap_options *options) {
-    struct own_tables tables;
-    if (!own_make_tables(&tables))
-        return NULL;
-
     struct hak_heap *heap = own_take_record();
-    if (heap == NULL) {
-        own_free_tables(&tables);
+    if (heap == NULL)
         return NULL;
-    }
-
     hk_lock(&heap->lock, HK_RANK_OWN);
-    own_begin_locked(heap, &tables, options);
+    own_begin_locked(heap, options);
     hk_unlock(&heap->lock, HK_RANK_OWN);
     return heap;
 }
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
-/* Ends a heap and takes its tables and its large blocks. Its slabs are in the rings. */
-static void own_end_locked(struct hak_heap *heap, struct own_tables *tables,
-                           struct hk_span **large) {
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        tables->caches[i] = hk_peek(&heap->caches[i]);
-        hk_store_locked(&heap->caches[i], NULL);
-    }
-    tables->slabs = heap->slabs;
-    *large = heap->large;
+/* What is left of a heap that has ended. */
+struct own_rest {
+    struct hk_span *spans; /* slabs and large blocks to release */
+    struct hk_own_cache *shared[HK_OWN_SHARED];
+};
 
-    heap->slabs = NULL;
-    heap->large = NULL;
+/* Adds the slabs of all rings and the large blocks to those to release. */
+static void own_take_all_locked(struct hak_heap *heap, struct own_rest *rest) {
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        struct hk_span *first = heap->slabs[class];
+        if (first == NULL)
+            continue;
+        first->prev->next = rest->spans;
+        rest->spans = first;
+        heap->slabs[class] = NULL;
+    }
+
+    for (struct hk_span *span; (span = heap->large) != NULL;) {
+        hk_own_unlink_large(heap, span);
+        span->next = rest->spans;
+        rest->spans = span;
+    }
+}
+
+static void own_end_locked(struct hak_heap *heap, struct own_rest *rest) {
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        rest->shared[i] = hk_peek(&heap->shared[i]);
+        hk_store_locked(&heap->shared[i], NULL);
+    }
     hk_store_locked(&heap->id, 0);
-    hk_store_locked(&heap->owner, HK_OWN_NOBODY);
+    hk_store_locked(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
+}
+
+/* Releases what is left of a heap, and its record. */
+static void own_finish(struct hak_heap *heap, const struct own_rest *rest) {
+    hk_own_release(rest->spans);
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        if (rest->shared[i] != NULL)
+            hk_meta_free(rest->shared[i], sizeof *rest->shared[i]);
+    }
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    own_queue_locked(heap);
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+    hk_thread_hooks.freed(HK_FREED_LARGE);
 }
 
 bool hk_own_destroy(struct hak_heap *heap) {
-    struct own_tables tables;
-    struct hk_span *large;
+    struct own_rest rest = {0};
     hk_lock(&heap->lock, HK_RANK_OWN);
     bool exists = heap->id != 0;
-    if (exists)
-        own_end_locked(heap, &tables, &large);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
-    if (!exists)
-        return false;
-
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        struct hk_span *slab = tables.slabs[class];
-        if (slab != NULL) {
-            slab->prev->next = NULL; /* opens the ring */
-            hk_own_release(slab);
-        }
+    if (exists) {
+        own_take_all_locked(heap, &rest);
+        own_end_locked(heap, &rest);
     }
-
-    hk_own_release(large);
-    own_free_tables(&tables);
-    own_give_record(heap);
-    hk_thread_hooks.freed(HK_FREED_LARGE);
-    return true;
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    if (exists)
+        own_finish(heap, &rest);
+    return exists;
 }
 
 /* Gives the slabs of a class to the heaps of their granules. Returns the empty ones. */
@@ -227,12 +196,15 @@ static struct hk_span *own_merge_class(struct hak_heap *heap, size_t class,
 /* Other threads may free blocks meanwhile. They wait for the lock and then find another owner. */
 static struct hk_span *own_merge_locked(struct hak_heap *heap, struct hk_heap *for_large) {
     struct hk_span *released = NULL;
-    hk_own_flush(heap);
-    for (size_t class = 1; class < HK_CLASS_COUNT; ++class)
+    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
+        struct hk_own_cache *cache = hk_own_cache_at(heap, i);
+        if (cache != NULL)
+            hk_own_flush(heap, cache);
+    }
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
         released = own_merge_class(heap, class, released);
 
-    struct hk_span *span;
-    while ((span = heap->large) != NULL) {
+    for (struct hk_span *span; (span = heap->large) != NULL;) {
         hk_own_unlink_large(heap, span);
         struct hk_chunk *chunk = span->chunk;
         hk_span_set_owner(span, chunk != NULL ? HK_HOLDER(struct hk_heap, arena, chunk->arena)
@@ -242,22 +214,16 @@ static struct hk_span *own_merge_locked(struct hak_heap *heap, struct hk_heap *f
 }
 
 bool hk_own_merge(struct hak_heap *heap) {
-    struct own_tables tables;
-    struct hk_span *released = NULL, *large;
+    struct own_rest rest = {0};
     struct hk_heap *for_large = hk_thread_any_heap();
     hk_lock(&heap->lock, HK_RANK_OWN);
     bool exists = heap->id != 0;
     if (exists) {
-        released = own_merge_locked(heap, for_large);
-        own_end_locked(heap, &tables, &large);
+        rest.spans = own_merge_locked(heap, for_large);
+        own_end_locked(heap, &rest);
     }
     hk_unlock(&heap->lock, HK_RANK_OWN);
-    if (!exists)
-        return false;
-
-    hk_own_release(released);
-    own_free_tables(&tables);
-    own_give_record(heap);
-    hk_thread_hooks.freed(HK_FREED_LARGE);
-    return true;
+    if (exists)
+        own_finish(heap, &rest);
+    return exists;
 }

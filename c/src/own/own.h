@@ -7,11 +7,10 @@
  * each free of their blocks takes the slow path and comes here. The fast paths of other blocks have
  * no test for this.
  *
- * An allocation pops a bit of a cell: the free blocks of one word of a slab. The first thread that
- * allocates becomes the owner of the heap and has a cache of cells without a lock. Other threads
- * share further caches, each with a lock. A free goes to the slab, under the lock of the heap,
- * which also shows whether the block is free already. Blocks of more than 128 bytes have a quarter
- * of the usual classes, because each class of each heap has a slab of its own.
+ * An allocation takes the first block of a cell. The first thread that allocates becomes the owner
+ * of the heap and has a cache of cells without a lock. Other threads share further caches, each
+ * with a lock. A free goes to the slab, under the lock of the heap, which also shows whether the
+ * block is free already.
  *
  * Owns: the records of the heaps, which are reused but never given back. So a thread that comes
  * late finds a record with another id. Threads: any. Takes OWN_CACHE, OWN and OWNS. No lock is held
@@ -26,48 +25,51 @@
 #include "../core/slab.h"
 #include "../os/lock.h"
 #include "../thread/count.h"
+#include "classes.h"
+#include "owners.h"
 
-enum {
-    HK_OWN_SHARED = 8,                 /* caches for threads that do not own the heap */
-    HK_OWN_CACHES = 1 + HK_OWN_SHARED, /* the first one is that of the owner */
-    HK_OWN_ZERO = 1,                   /* in hk_own_cell.first: the blocks are known to be zero */
-};
+enum { HK_OWN_SHARED = 8 }; /* caches for threads that do not own the heap */
 
-/* The owner of a heap without an owner. No thread has this number. */
-#define HK_OWN_NOBODY HK_LOCK_WAITERS
-
-/* Free blocks that were taken out of one word of the bits of a slab. */
+/* Free blocks that were taken out of a slab: a run from which allocations are served, and blocks of
+ * one word of the bits of the slab. Bits of blocks before `next` do not count, because a thread of
+ * a parent process may have stopped between the stores. */
 struct hk_own_cell {
-    uint64_t bits;   /* atomic, stored by the user of the cache; bit i: block i of the word */
-    uintptr_t first; /* lock:OWN; address of the word's first block, and HK_OWN_ZERO */
+    char *next;     /* atomic, stored by the user of the cache; the first block of the run */
+    char *end;      /* atomic, as above; the end of the run */
+    uint64_t bits;  /* atomic, as above; bit i: block i of the word, perhaps also in the run */
+    uint64_t bytes; /* const; of a block */
 };
 
 struct hk_own_cache {
     struct hk_lock lock; /* rank OWN_CACHE; the owner's cache does not use it */
-    int64_t left;        /* user of the cache; bytes that it may allocate before it asks the heap */
-    struct hk_own_cell cells[HK_CLASS_COUNT];
+    uint64_t zero;       /* user of the cache; bit c: the blocks in the cell of class c are zero */
+    struct hk_own_cell cells[HK_OWN_CLASSES];
+    char *words[HK_OWN_CLASSES]; /* lock:OWN; the first block of the word of each cell */
 };
 
 struct hak_heap {
-    uint32_t owner;                             /* atomic; number of a thread, or HK_OWN_NOBODY */
-    struct hk_lock lock;                        /* rank OWN */
-    struct hk_own_cache *caches[HK_OWN_CACHES]; /* atomic, stored under OWN; NULL until used */
-    struct hk_span **slabs; /* lock:OWN; rings by class, slabs with free blocks first */
-    struct hk_span *large;  /* lock:OWN; list of the large blocks */
-    uint64_t id;            /* atomic, stored under OWN; unique, 0 while there is no heap */
-    uint64_t used;          /* lock:OWN; with a limit: bytes of live blocks, and `left` of caches */
-    uint64_t slab_bytes;    /* lock:OWN; granules of slabs */
-    uint64_t large_bytes;   /* lock:OWN */
-    uint64_t large_blocks;  /* lock:OWN */
-    uint64_t refused;       /* lock:OWN; allocations that the limit refused */
-    uint64_t limit;         /* const while there is a heap, like the rest */
-    bool keeps;             /* empty slabs stay */
-    int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes);
-    void *on_limit_arg;
-    char name[HAK_HEAP_NAME_BYTES];
-    struct hak_heap *older; /* const; the list of all records */
-    struct hak_heap *next;  /* lock:OWNS; the queue of free records */
-    bool is_free;           /* lock:OWNS; in the queue */
+    uint32_t owner;        /* atomic; token of a thread, or HK_OWNER_NOBODY */
+    struct hk_lock lock;   /* rank OWN */
+    uint64_t id;           /* atomic, stored under OWN; unique, 0 while there is no heap */
+    uint64_t limit;        /* const while there is a heap */
+    uint64_t used;         /* lock:OWN; bytes of blocks outside of slabs, if there is a limit */
+    uint64_t slab_bytes;   /* lock:OWN; granules of slabs */
+    uint64_t large_bytes;  /* lock:OWN */
+    uint64_t large_blocks; /* lock:OWN */
+    uint64_t refused;      /* lock:OWN; allocations that the limit refused */
+    int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes); /* const as above */
+    void *on_limit_arg;                                              /* const as above */
+    char name[HAK_HEAP_NAME_BYTES];                                  /* const as above */
+    bool keeps;                                 /* const as above; empty slabs stay */
+    bool is_free;                               /* lock:OWNS; in the queue of free records */
+    struct hak_heap *next;                      /* lock:OWNS; the queue */
+    struct hak_heap *older;                     /* const; the list of all records */
+    uint32_t sharing;                           /* lock:OWN; number of caches in `shared` */
+    struct hk_own_cache *shared[HK_OWN_SHARED]; /* atomic, stored under OWN; NULL until used */
+    struct hk_span *large;                      /* lock:OWN; list of the large blocks */
+    struct hk_span *spare;                 /* lock:OWN; the slab that became empty last, or NULL */
+    struct hk_span *slabs[HK_OWN_CLASSES]; /* lock:OWN; rings, slabs with free blocks first */
+    struct hk_own_cache cache;             /* of the owner */
 };
 
 /* Why an allocation failed. */
@@ -110,12 +112,8 @@ void hk_own_each(void (*visit)(void *arg, struct hak_heap *heap), void *arg);
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-/* The class of the blocks that serve a class, with a quarter of the classes above 128 bytes. They
- * have at least its alignment. */
-size_t hk_own_class(size_t class);
-
-/* Allocates a block of a class of hk_own_class. Its start is NULL if it fails, and *failure is the
- * reason. */
+/* Allocates a block of one of the classes of this layer. Its start is NULL if it fails, and
+ * *failure is the reason. */
 struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_failure *failure);
 
 /* The same, while another thread may merge the heap. Uses no cache. */
@@ -126,25 +124,28 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
                                   struct hk_own_failure *failure);
 
-/* hk_own_take for the owner of the heap, from its cache. Returns NULL if that is impossible, and to
- * a thread that counts its bytes, which takes the slow path. */
-HK_FAST void *hk_own_take_fast(const struct hak_heap *heap, size_t class) {
-    /* relaxed: only this thread stores its own number */
-    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_lock_thread) || hk_count_is_on())
-        return NULL;
-    struct hk_own_cache *cache = heap->caches[0];
-    struct hk_own_cell *cell = &cache->cells[class];
-    uint64_t bits = cell->bits;
-    int64_t left = cache->left - hk_classes[class].block_bytes;
-    if (hk_unlikely(bits == 0) || hk_unlikely(left < 0))
-        return NULL;
+/* Gives the blocks in the caches that threads share back to their slabs, because they count at the
+ * limit. Returns false if there are none. */
+bool hk_own_flush_shared(struct hak_heap *heap);
 
-    cache->left = left;
+/* hk_own_take for the owner of the heap, from the run of a cell at this offset in the heap. Returns
+ * false if that is impossible, and to a thread that counts its bytes, which takes the slow path. */
+HK_FAST bool hk_own_take_fast(struct hak_heap *heap, size_t cell_offset, void **block) {
+    struct hk_own_cell *cell = (struct hk_own_cell *)(void *)((char *)heap + cell_offset);
+    /* relaxed: only this thread stores its own token. Without one, the run is not used. */
+    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_owner_self) || hk_count_is_on())
+        return false;
+    char *next = cell->next;
+    if (hk_unlikely(next == cell->end))
+        return false;
     /* relaxed: readers under OWN only look for blocks that the program frees or holds */
-    hk_store_relaxed(&cell->bits, bits & (bits - 1));
-    return (char *)(cell->first & ~(uintptr_t)HK_OWN_ZERO) +
-           (size_t)__builtin_ctzll(bits) * hk_classes[class].block_bytes;
+    hk_store_relaxed(&cell->next, next + cell->bytes);
+    *block = next;
+    return true;
 }
+
+/* The offsets of the owner's cells for each class of core/size_class. */
+extern const uint16_t hk_own_cell_at[HK_CLASS_COUNT];
 
 /* Frees a block of a span that belonged to a private heap, on behalf of `function`. Reports a block
  * that is not allocated. Returns false if the heap was merged meanwhile, so that the span belongs
@@ -165,7 +166,7 @@ struct hk_own_count {
 
 /* Counts a heap. `classes` may be NULL. Returns false if there is no such heap. */
 bool hk_own_count(struct hak_heap *heap, struct hak_heap_stats *stats,
-                  struct hk_own_count classes[HK_CLASS_COUNT]);
+                  struct hk_own_count classes[HK_OWN_CLASSES]);
 
 /* Calls `visit` for each live block until it returns 0. No lock is held during the call. Returns 0,
  * ECANCELED if it returned 0, ENOMEM, or EINVAL if there is no such heap. */

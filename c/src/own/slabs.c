@@ -4,16 +4,18 @@
  */
 #include "slabs.h"
 
+#include <string.h>
+
 #include "../core/large.h"
 #include "../core/pagemap.h"
-#include "../thread/hooks.h"
+#include "../thread/slow.h"
 #include "../thread/thread.h"
 #include "../thread/threads.h"
 
 /* ---- Rings and lists ------------------------------------------------------------------------- */
 
 void hk_own_link(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span **ring = &heap->slabs[slab->class];
+    struct hk_span **ring = &heap->slabs[hk_own_by_class[slab->class]];
     slab->next = *ring != NULL ? *ring : slab;
     slab->prev = *ring != NULL ? (*ring)->prev : slab;
     slab->next->prev = slab;
@@ -22,7 +24,7 @@ void hk_own_link(struct hak_heap *heap, struct hk_span *slab) {
 }
 
 void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span **ring = &heap->slabs[slab->class];
+    struct hk_span **ring = &heap->slabs[hk_own_by_class[slab->class]];
     if (*ring == slab)
         *ring = slab->next != slab ? slab->next : NULL;
     slab->prev->next = slab->next;
@@ -54,39 +56,164 @@ void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span) {
 
 /* ---- Cached blocks --------------------------------------------------------------------------- */
 
-uint64_t hk_own_cached(const struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
-    uintptr_t first = hk_own_word_at(slab, index);
+void hk_own_begin_cache(struct hk_own_cache *cache) {
+    memset(cache, 0, sizeof *cache);
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
+        cache->cells[class].bytes = hk_own_classes[class].block_bytes;
+}
+
+/* The number of blocks of a class between two addresses. */
+static uint32_t own_blocks(const char *from, const char *to, size_t class) {
+    return hk_class_index(&hk_classes[hk_own_classes[class].class], (uint32_t)(to - from));
+}
+
+/* What a cell holds at one time. */
+struct own_view {
+    const char *next;
+    const char *end; /* not before `next` */
+    uint64_t bits;
+};
+
+/* The bits are loaded first and the end of the run before its start. So a block that moves to the
+ * run is seen in one of them, and an old start never precedes a new end. */
+static struct own_view own_view(const struct hk_own_cache *cache, size_t class) {
+    const struct hk_own_cell *cell = &cache->cells[class];
+    const char *word = cache->words[class];
+    struct own_view view;
+    /* acquire: pairs with the releases in hk_own_cell_run */
+    view.bits = hk_load_acquire(&cell->bits);
+    view.end = hk_load_acquire(&cell->end);
+    view.next = hk_load_relaxed(&cell->next); /* relaxed: acquired with the end */
+    if (view.end < view.next)
+        view.end = view.next;
+
+    if (view.bits != 0 && view.next > word) {
+        uint32_t before = own_blocks(word, view.next, class);
+        view.bits = before < HK_WORD_BITS ? view.bits & UINT64_MAX << before : 0;
+    }
+    return view;
+}
+
+uint32_t hk_own_cell_count(const struct hk_own_cache *cache, size_t class) {
+    struct own_view view = own_view(cache, class);
+    uint64_t bits = view.bits;
+    if (bits != 0 && view.end > view.next) { /* blocks in both */
+        uint32_t before = own_blocks(cache->words[class], view.end, class);
+        bits = before < HK_WORD_BITS ? bits & UINT64_MAX << before : 0;
+    }
+    return (uint32_t)__builtin_popcountll(bits) + own_blocks(view.next, view.end, class);
+}
+
+bool hk_own_cell_run(struct hk_own_cache *cache, size_t class) {
+    struct hk_own_cell *cell = &cache->cells[class];
+    char *word = cache->words[class];
+    if (cell->bits == 0)
+        return false;
+
+    uint64_t bits = own_view(cache, class).bits;
+    struct hk_run run = hk_bits_run(&bits, HK_WORD_BITS, 0, true);
+    if (run.count > 0) {
+        /* relaxed: the next store orders it */
+        hk_store_relaxed(&cell->next, word + run.start * cell->bytes);
+        /* release: the start, and then the run. They pair with the acquires in own_view. */
+        hk_store_release(&cell->end, word + (run.start + run.count) * cell->bytes);
+    }
+    hk_bits_fill(&bits, run, false);
+    hk_store_release(&cell->bits, bits);
+    return run.count > 0;
+}
+
+/* Adds the blocks of a run that lie in one word of a slab. */
+static void own_add_run(uint64_t *bits, const struct own_view *view, const struct hk_span *slab,
+                        uint32_t index) {
+    size_t class = hk_own_by_class[slab->class];
+    const char *word = hk_own_word_at(slab, index);
+    uint32_t last = index / HK_WORD_BITS * HK_WORD_BITS + HK_WORD_BITS;
+    const char *end = hk_slab_block(slab, last < slab->blocks ? last : slab->blocks);
+    const char *from = view->next > word ? view->next : word;
+    const char *to = view->end < end ? view->end : end;
+    if (from >= to)
+        return;
+    struct hk_run run = {own_blocks(word, from, class), own_blocks(from, to, class)};
+    hk_bits_fill(bits, run, true);
+}
+
+uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
+    size_t class = hk_own_by_class[slab->class];
+    const char *word = hk_own_word_at(slab, index);
     uint64_t bits = 0;
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        const struct hk_own_cache *cache = hk_peek(&heap->caches[i]);
+    for (uint32_t i = heap->sharing > 0 ? 0 : HK_OWN_SHARED; i < HK_OWN_CACHES; i++) {
+        const struct hk_own_cache *cache = hk_own_cache_at(heap, i);
         if (cache == NULL)
             continue;
-        const struct hk_own_cell *cell = &cache->cells[slab->class];
-        if ((cell->first & ~(uintptr_t)HK_OWN_ZERO) == first)
-            bits |= hk_load_relaxed(&cell->bits); /* relaxed: see hk_own_take_fast */
+        struct own_view view = own_view(cache, class);
+        if (cache->words[class] == word)
+            bits |= view.bits;
+        own_add_run(&bits, &view, slab, index);
     }
     return bits;
 }
 
-static void own_flush_cell(struct hk_own_cell *cell) {
-    uintptr_t first = cell->first & ~(uintptr_t)HK_OWN_ZERO;
-    uint64_t bits = hk_load_relaxed(&cell->bits); /* relaxed: no thread allocates */
+/* Gives the blocks of a cell back that are in one word of their slab. */
+static void own_flush_word(struct hak_heap *heap, struct hk_span *slab, uint32_t first,
+                           uint64_t bits) {
+    struct hk_slab_word word = {bits, first};
     if (bits == 0)
         return;
-
-    struct hk_span *slab = hk_pagemap_find((const void *)first);
-    struct hk_slab_word word = {bits, 0, false};
-    word.first = hk_class_index(&hk_classes[slab->class], (uint32_t)(first - slab->base));
-    hk_store_relaxed(&cell->bits, 0); /* relaxed: as above */
+    if (hk_slab_is_exhausted(slab)) {
+        hk_own_unlink(heap, slab);
+        hk_own_link(heap, slab);
+    }
     hk_slab_give_word(slab, &word);
+    if (heap->limit != 0)
+        heap->used -=
+            (unsigned)__builtin_popcountll(bits) * (uint64_t)hk_classes[slab->class].block_bytes;
 }
 
-void hk_own_flush(struct hak_heap *heap) {
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        struct hk_own_cache *cache = hk_peek(&heap->caches[i]);
-        for (size_t class = 1; cache != NULL && class < HK_CLASS_COUNT; ++class)
-            own_flush_cell(&cache->cells[class]);
+static void own_flush_cell(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
+    struct hk_own_cell *cell = &cache->cells[class];
+    struct own_view view = own_view(cache, class);
+    if (view.bits == 0 && view.next == view.end)
+        return;
+
+    /* relaxed: under the lock, and the caller uses the cache */
+    hk_store_relaxed(&cell->bits, 0);
+    hk_store_relaxed(&cell->end, (char *)(uintptr_t)view.next); /* relaxed: as above */
+    hk_fence_stores();                                          /* as in own_refill_from */
+
+    const char *at = view.bits != 0 ? cache->words[class] : view.next;
+    struct hk_span *slab = hk_pagemap_find(at);
+    for (uint32_t first = 0; first < slab->blocks; first += HK_WORD_BITS) {
+        const char *word = hk_own_word_at(slab, first);
+        uint64_t bits = word == cache->words[class] ? view.bits : 0;
+        own_add_run(&bits, &view, slab, first);
+        own_flush_word(heap, slab, first, bits);
     }
+}
+
+bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache) {
+    bool flushed = false;
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        flushed |= hk_own_cell_count(cache, class) > 0;
+        own_flush_cell(heap, cache, class);
+    }
+    return flushed;
+}
+
+bool hk_own_flush_shared(struct hak_heap *heap) {
+    bool flushed = false;
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        /* acquire: pairs with the release in own_add_cache */
+        struct hk_own_cache *cache = hk_load_acquire(&heap->shared[i]);
+        if (cache == NULL)
+            continue;
+        hk_lock(&cache->lock, HK_RANK_OWN_CACHE);
+        hk_lock(&heap->lock, HK_RANK_OWN);
+        flushed |= hk_own_flush(heap, cache);
+        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
+    }
+    return flushed;
 }
 
 /* ---- Creation and release -------------------------------------------------------------------- */
@@ -95,11 +222,13 @@ struct hk_arena *hk_own_arena(void) {
     struct hk_thread *thread = hk_thread_get();
     struct hk_heap *heap = thread != NULL ? thread->heap : hk_thread_any_heap();
     if (thread != NULL)
-        hk_thread_hooks.allocated(thread);
+        hk_slow_tick(thread);
     return heap != NULL ? &heap->arena : NULL;
 }
 
-static struct hk_span *own_create(struct hak_heap *heap, size_t class, enum hk_granules_use use) {
+static struct hk_span *own_create(struct hak_heap *heap, size_t own_class,
+                                  enum hk_granules_use use) {
+    size_t class = hk_own_classes[own_class].class;
     struct hk_arena *arena = hk_own_arena();
     struct hk_span *slab = arena != NULL ? hk_span_create(class, HK_SPAN_PLAIN) : NULL;
     if (slab == NULL)

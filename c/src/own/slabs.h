@@ -24,22 +24,39 @@ void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span);
 
 /* The next slab of a ring, or NULL at its end. */
 HK_FAST struct hk_span *hk_own_next(const struct hak_heap *heap, const struct hk_span *slab) {
-    return slab->next != heap->slabs[slab->class] ? slab->next : NULL;
+    return slab->next != heap->slabs[hk_own_by_class[slab->class]] ? slab->next : NULL;
 }
 
 /* The tagged pointer to a heap, as the owner of a span. */
 HK_FAST void *hk_own_tag(struct hak_heap *heap) { return (char *)heap + HK_SPAN_PRIVATE; }
 
-/* The address of the first block of a word. */
-HK_FAST uintptr_t hk_own_word_at(const struct hk_span *slab, uint32_t index) {
-    return (uintptr_t)hk_slab_block(slab, index / HK_WORD_BITS * HK_WORD_BITS);
+/* The first block of the word that contains the block at `index`. */
+HK_FAST char *hk_own_word_at(const struct hk_span *slab, uint32_t index) {
+    return hk_slab_block(slab, index / HK_WORD_BITS * HK_WORD_BITS);
 }
 
-/* The bits of the blocks that caches hold of the word that contains a block. */
-uint64_t hk_own_cached(const struct hak_heap *heap, const struct hk_span *slab, uint32_t index);
+/* Makes a cache empty. No other thread uses it. */
+void hk_own_begin_cache(struct hk_own_cache *cache);
 
-/* Gives the blocks in all caches back to their slabs. No thread allocates meanwhile. */
-void hk_own_flush(struct hak_heap *heap);
+/* The number of blocks in the cell of a class. */
+uint32_t hk_own_cell_count(const struct hk_own_cache *cache, size_t class);
+
+/* Makes the first blocks of the bits of a cell its run. Returns false if there are none. Called by
+ * the user of the cache. */
+bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
+
+/* The bits of the blocks that caches hold of the word that contains a block. */
+uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index);
+
+/* Gives the blocks in a cache back to their slabs. Called by its user. Returns false if there are
+ * none. */
+bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache);
+
+/* A cache by its number below HK_OWN_CACHES, or NULL. */
+enum { HK_OWN_CACHES = HK_OWN_SHARED + 1 };
+HK_FAST struct hk_own_cache *hk_own_cache_at(struct hak_heap *heap, uint32_t number) {
+    return number < HK_OWN_SHARED ? hk_peek(&heap->shared[number]) : &heap->cache;
+}
 
 /* ---- Without a lock -------------------------------------------------------------------------- */
 

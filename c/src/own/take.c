@@ -1,6 +1,4 @@
 /* own/take.c - allocation from private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include <string.h>
-
 #include "../core/large.h"
 #include "../core/meta.h"
 #include "../core/pagemap.h"
@@ -9,59 +7,52 @@
 #include "slabs.h"
 
 enum {
-    OWN_FINE_BYTES = 128,      /* up to here, all classes are used */
-    OWN_CLASSES_SHIFT = 2,     /* 2^2 classes for each doubling above that */
-    OWN_LEFT_PART = 8,         /* a cache gets 1/8 of the bytes below the limit in advance, */
-    OWN_LEFT_MOST = 64 * 1024, /* at most this */
+    OWN_ADVANCE_PART = 8, /* a cell gets at most 1/8 of the bytes below the limit */
+    OWN_RUN_MOST = 256,   /* blocks of the longest run of a cell, */
+    OWN_RUN_LEAST = 32,   /* and of the shortest one that is better than a word */
 };
 
-#define OWN_WITHOUT_LIMIT (INT64_MAX / 2)
-
-size_t hk_own_class(size_t class) {
-    size_t bytes = hk_classes[class].block_bytes; /* 0 for HK_CLASS_NONE */
-    if (bytes <= OWN_FINE_BYTES)
-        return class;
-    return hk_class_of(hk_round_up(bytes, (size_t)1 << (hk_log2(bytes - 1) - OWN_CLASSES_SHIFT)));
-}
+#define SIZE_CLASS(bytes, granules, depth, prewarm)                                                \
+    [HK_CLASS_##bytes] =                                                                           \
+        offsetof(struct hak_heap, cache.cells) + sizeof(struct hk_own_cell) * HK_OWN_INDEX(bytes),
+const uint16_t hk_own_cell_at[HK_CLASS_COUNT] = {
+    [HK_CLASS_NONE] = offsetof(struct hak_heap, cache.cells), /* always empty */
+#include "../core/size_class.def"
+};
+#undef SIZE_CLASS
 
 /* ---- The limit ------------------------------------------------------------------------------- */
 
-/* Whether a heap may have `bytes` more. Notes the failure otherwise. Under OWN. */
+/* The bytes below the limit. Under OWN. */
+static uint64_t own_rest(const struct hak_heap *heap) {
+    if (heap->limit == 0)
+        return UINT64_MAX;
+    return heap->used < heap->limit ? heap->limit - heap->used : 0;
+}
+
+/* Whether a heap may have `bytes` more. Notes the failure otherwise. Blocks in cells count, so the
+ * owner gives those in its cells back first. Under OWN. */
 static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_failure *failure) {
-    if (heap->limit == 0 || (heap->used <= heap->limit && heap->limit - heap->used >= bytes))
+    if (hk_likely(own_rest(heap) >= bytes))
+        return true;
+    if (hk_load_relaxed(&heap->owner) == hk_owner_self) /* relaxed: as in hk_own_take_fast */
+        hk_own_flush(heap, &heap->cache);
+    if (own_rest(heap) >= bytes)
         return true;
     heap->refused++;
     *failure = (struct hk_own_failure){HK_OWN_AT_LIMIT, heap->on_limit, heap->on_limit_arg};
     return false;
 }
 
-/* Counts `bytes` that a cache needs, and some more in advance. Under OWN. */
-static bool own_charge_locked(struct hak_heap *heap, struct hk_own_cache *cache, uint64_t bytes,
-                              struct hk_own_failure *failure) {
-    heap->used -= (uint64_t)cache->left;
-    cache->left = 0;
-    if (!own_allows(heap, bytes, failure))
-        return false;
-    uint64_t more = (heap->limit - heap->used) / OWN_LEFT_PART;
-    more = more < OWN_LEFT_MOST ? more : OWN_LEFT_MOST;
-    cache->left = (int64_t)(more > bytes ? more : bytes);
-    heap->used += (uint64_t)cache->left;
-    return true;
-}
-
-/* Makes sure that a cache may allocate `bytes`. Returns false at the limit. */
-static bool own_charge(struct hak_heap *heap, struct hk_own_cache *cache, uint32_t bytes,
-                       struct hk_own_failure *failure) {
-    if (hk_likely(cache->left >= (int64_t)bytes))
-        return true;
-    if (heap->limit == 0) {
-        cache->left = OWN_WITHOUT_LIMIT;
-        return true;
-    }
-    hk_lock(&heap->lock, HK_RANK_OWN);
-    bool charged = own_charge_locked(heap, cache, bytes, failure);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
-    return charged;
+/* The number of blocks, of at most `count`, that a cell may take in advance, at least 1. Counts
+ * them. Under OWN. */
+static uint32_t own_charge(struct hak_heap *heap, uint64_t bytes, uint32_t count) {
+    uint64_t most = own_rest(heap) / OWN_ADVANCE_PART / bytes;
+    if (most < count)
+        count = most > 0 ? (uint32_t)most : 1;
+    if (heap->limit != 0)
+        heap->used += count * bytes;
+    return count;
 }
 
 /* ---- Caches ---------------------------------------------------------------------------------- */
@@ -71,13 +62,14 @@ static HK_SLOW struct hk_own_cache *own_add_cache(struct hak_heap *heap, uint32_
     struct hk_own_cache *fresh = hk_meta_alloc(sizeof *fresh);
     if (fresh == NULL)
         return NULL;
-    memset(fresh, 0, sizeof *fresh);
+    hk_own_begin_cache(fresh);
 
     hk_lock(&heap->lock, HK_RANK_OWN);
-    struct hk_own_cache *cache = hk_peek(&heap->caches[number]);
+    struct hk_own_cache *cache = hk_peek(&heap->shared[number]);
     if (cache == NULL) {
         /* release: publishes the zeroes. It pairs with the acquire in own_enter. */
-        hk_store_release(&heap->caches[number], fresh);
+        hk_store_release(&heap->shared[number], fresh);
+        heap->sharing++;
         cache = fresh;
         fresh = NULL;
     }
@@ -88,23 +80,27 @@ static HK_SLOW struct hk_own_cache *own_add_cache(struct hak_heap *heap, uint32_
     return cache;
 }
 
-/* Makes the calling thread the owner of a heap without one. */
-static bool own_claim(struct hak_heap *heap, uint32_t self) {
-    uint32_t nobody = HK_OWN_NOBODY;
-    /* acquire: the cache of a heap that was reused. It pairs with the release in hk_own_new. */
-    return hk_load_relaxed(&heap->owner) == self || hk_cas_acquire(&heap->owner, &nobody, self);
+/* Whether the calling thread owns a heap. If nobody does, or the owner has ended, it becomes the
+ * owner. */
+static bool own_claim(struct hak_heap *heap) {
+    uint32_t self = hk_owner_get();
+    uint32_t owner = hk_load_relaxed(&heap->owner); /* relaxed: as in hk_own_take_fast */
+    if (self == HK_OWNER_NEVER)
+        return false;
+    /* acquire: the cache. It pairs with the release in hk_own_new, and hk_owner_exists acquires the
+     * work of an owner that has ended. */
+    return owner == self || (!hk_owner_exists(owner) && hk_cas_acquire(&heap->owner, &owner, self));
 }
 
 /* The cache of the calling thread, which nobody else uses until own_leave. Returns NULL if out of
  * memory. */
 static struct hk_own_cache *own_enter(struct hak_heap *heap) {
-    uint32_t self = hk_lock_self();
-    if (own_claim(heap, self))
-        return heap->caches[0];
+    if (own_claim(heap))
+        return &heap->cache;
 
-    uint32_t number = 1 + self % HK_OWN_SHARED;
+    uint32_t number = hk_lock_self() % HK_OWN_SHARED;
     /* acquire: pairs with the release in own_add_cache */
-    struct hk_own_cache *cache = hk_load_acquire(&heap->caches[number]);
+    struct hk_own_cache *cache = hk_load_acquire(&heap->shared[number]);
     if (hk_unlikely(cache == NULL))
         cache = own_add_cache(heap, number);
     if (cache != NULL)
@@ -113,41 +109,97 @@ static struct hk_own_cache *own_enter(struct hak_heap *heap) {
 }
 
 static void own_leave(const struct hak_heap *heap, struct hk_own_cache *cache) {
-    if (cache != heap->caches[0])
+    if (cache != &heap->cache)
         hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
 }
 
 /* ---- Small blocks ---------------------------------------------------------------------------- */
 
-/* Fills an empty cell from the first slab. The stores are ordered for a forked child, which takes
- * blocks that are both in the cell and in the slab out of the slab. */
-static bool own_refill(struct hak_heap *heap, struct hk_own_cell *cell, size_t class) {
-    hk_lock(&heap->lock, HK_RANK_OWN);
+/* Fills an empty cell with a run. The stores are ordered for a forked child, which takes blocks
+ * that are both in the cell and in the slab out of the slab. Under OWN. */
+static void own_refill_run(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
+                           struct hk_run run) {
+    struct hk_own_cell *cell = &cache->cells[class];
     struct hk_span *slab = heap->slabs[class];
-    bool found = slab != NULL && !hk_slab_is_exhausted(slab);
-    if (found) {
-        struct hk_slab_word word = hk_slab_find_word(slab);
-        cell->first = (uintptr_t)hk_slab_block(slab, word.first) + (word.zero ? HK_OWN_ZERO : 0);
-        hk_fence_stores();
-        hk_store_relaxed(&cell->bits, word.bits); /* relaxed: see hk_own_take_fast */
-        hk_fence_stores();
-        hk_slab_take_word(slab, &word);
-        if (hk_slab_is_exhausted(slab))
-            heap->slabs[class] = slab->next;
-    }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
-    return found;
+    char *first = hk_slab_block(slab, run.start);
+    run.count = own_charge(heap, cell->bytes, run.count);
+
+    cache->words[class] = first;          /* without bits */
+    hk_store_relaxed(&cell->next, first); /* relaxed: under the lock */
+    hk_fence_stores();
+    hk_store_relaxed(&cell->end, first + run.count * cell->bytes); /* relaxed: as above */
+    hk_fence_stores();
+    hk_slab_take_run(slab, run);
 }
 
+/* Fills an empty cell with the free blocks of a word, or the lowest ones of them. Stores as above.
+ * Under OWN. */
+static void own_refill_word(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
+    struct hk_own_cell *cell = &cache->cells[class];
+    struct hk_span *slab = heap->slabs[class];
+    struct hk_slab_word word = hk_slab_find_word(slab);
+    uint32_t count = own_charge(heap, cell->bytes, (uint32_t)__builtin_popcountll(word.bits));
+    uint64_t rest = word.bits;
+    for (; count > 0; count--)
+        rest &= rest - 1;
+    word.bits &= ~rest;
+
+    cache->words[class] = hk_own_word_at(slab, word.first);
+    hk_store_relaxed(&cell->next, cache->words[class]); /* relaxed: under the lock */
+    hk_store_relaxed(&cell->end, cache->words[class]);  /* relaxed: as above */
+    hk_fence_stores();
+    hk_store_relaxed(&cell->bits, word.bits); /* relaxed: as above */
+    hk_fence_stores();
+    hk_slab_take_word(slab, &word);
+}
+
+/* Fills an empty cell from the first slab, which has free blocks. Under OWN. */
+static void own_refill_from(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
+    struct hk_span *slab = heap->slabs[class];
+    struct hk_run run = hk_slab_find_run(slab, OWN_RUN_MOST);
+    bool zero = slab->fresh && run.start >= slab->bump;
+    cache->zero &= ~(UINT64_C(1) << class);
+    cache->zero |= (uint64_t)zero << class;
+    if (run.count >= OWN_RUN_LEAST || slab->free == 0)
+        own_refill_run(heap, cache, class, run);
+    else
+        own_refill_word(heap, cache, class);
+    if (hk_slab_is_exhausted(slab))
+        heap->slabs[class] = slab->next;
+}
+
+/* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
+ * of a shared cache are given back first, too. Under OWN. */
+static bool own_refill_locked(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
+                              struct hk_own_failure *failure) {
+    uint64_t bytes = hk_own_classes[class].block_bytes;
+    if (heap->slabs[class] == NULL || hk_slab_is_exhausted(heap->slabs[class]))
+        return false;
+    if (hk_unlikely(own_rest(heap) < bytes))
+        hk_own_flush(heap, cache);
+    if (!own_allows(heap, bytes, failure))
+        return false;
+    own_refill_from(heap, cache, class);
+    return true;
+}
+
+static bool own_refill(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
+                       struct hk_own_failure *failure) {
+    hk_lock(&heap->lock, HK_RANK_OWN);
+    bool filled = own_refill_locked(heap, cache, class, failure);
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return filled;
+}
+
+/* Takes a block out of a cell. */
 static struct hk_block own_take_cell(struct hk_own_cache *cache, size_t class) {
     struct hk_own_cell *cell = &cache->cells[class];
-    size_t bytes = hk_classes[class].block_bytes;
-    uint64_t bits = cell->bits;
-    char *first = (char *)(cell->first & ~(uintptr_t)HK_OWN_ZERO);
-    cache->left -= (int64_t)bytes;
-    hk_store_relaxed(&cell->bits, bits & (bits - 1)); /* relaxed: see hk_own_take_fast */
-    return (struct hk_block){first + (size_t)__builtin_ctzll(bits) * bytes,
-                             (cell->first & HK_OWN_ZERO) != 0};
+    struct hk_block block = {NULL, (cache->zero >> class & 1) != 0};
+    if (cell->next == cell->end && !hk_own_cell_run(cache, class))
+        return block;
+    block.start = cell->next;
+    hk_store_relaxed(&cell->next, cell->next + cell->bytes); /* relaxed: see hk_own_take_fast */
+    return block;
 }
 
 /* Takes a block if a cell or a slab has one. */
@@ -160,9 +212,8 @@ static struct hk_block own_try(struct hak_heap *heap, size_t class,
         return block;
     }
 
-    struct hk_own_cell *cell = &cache->cells[class];
-    if ((cell->bits != 0 || own_refill(heap, cell, class)) &&
-        own_charge(heap, cache, hk_classes[class].block_bytes, failure))
+    block = own_take_cell(cache, class);
+    if (block.start == NULL && own_refill(heap, cache, class, failure))
         block = own_take_cell(cache, class);
     own_leave(heap, cache);
     return block;
@@ -192,7 +243,7 @@ static struct hk_block own_take_locked(struct hak_heap *heap, size_t class,
                                        struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
     struct hk_span *slab = heap->slabs[class];
-    uint32_t bytes = hk_classes[class].block_bytes;
+    uint32_t bytes = hk_own_classes[class].block_bytes;
     if (slab == NULL || hk_slab_is_exhausted(slab) || !own_allows(heap, bytes, failure))
         return block;
     if (heap->limit != 0)

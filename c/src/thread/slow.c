@@ -53,6 +53,13 @@ static bool slow_tick(struct hk_thread *thread) {
     return true;
 }
 
+void hk_slow_tick(struct hk_thread *thread) {
+    hk_tcache_enter(thread);
+    if (slow_tick(thread))
+        hk_thread_hooks.allocated(thread);
+    hk_tcache_leave(thread);
+}
+
 static struct hk_block slow_take_one(struct hk_heap *heap, size_t class) {
     struct hk_block block = {NULL, false};
     return hk_transfer_take(class, &block.start, 1) > 0 ? block : hk_heap_take_one(heap, class);

@@ -13,6 +13,9 @@
 
 #include "tcache.h"
 
+/* Counts a slow call that a layer above serves, and does its share of the rare work. */
+void hk_slow_tick(struct hk_thread *thread);
+
 /* Refills the empty bin of a class and takes one block. Returns NULL if out of memory. */
 void *hk_slow_refill(size_t class);
 

@@ -321,6 +321,46 @@ TEST(a_limit_counts_large_blocks_and_their_growth) {
     hak_heap_destroy(heap);
 }
 
+TEST(a_limit_has_no_bytes_out_of_reach) {
+    enum { LIMIT = 30 << 20, UNIT = 65536 };
+    struct hak_heap *heap = new_limited(LIMIT);
+    for (size_t size = 1; size < 200000; size = size * 2 + 1)
+        CHECK(hak_heap_malloc(heap, size) != NULL);
+    char *block = hak_heap_malloc(heap, 1000);
+
+    size_t left = (LIMIT - stats_of(heap).bytes_live) / UNIT * UNIT;
+    CHECK(hak_heap_malloc(heap, left + UNIT) == NULL);
+    CHECK(hak_heap_malloc(heap, left) != NULL);
+    left = LIMIT - stats_of(heap).bytes_live;
+    CHECK(left >= 1024);
+    CHECK((block = hak_realloc(block, 1024 + left / 1024 * 1024)) == NULL);
+    while (left >= 1024) {
+        CHECK(hak_heap_malloc(heap, 1024) != NULL);
+        left -= 1024;
+    }
+    CHECK(hak_heap_malloc(heap, 1024) == NULL);
+    CHECK_EQ(stats_of(heap).bytes_live, LIMIT - left);
+    CHECK_EQ(hak_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST(counts_stay_right_when_a_large_block_grows_to_the_limit) {
+    enum { LIMIT = 20 << 20 };
+    hak_trim(); /* so that it grows in place, with a reserve, and not by a copy */
+    struct hak_heap *heap = new_limited(LIMIT);
+    char *block = hak_heap_malloc(heap, 6 << 20);
+    for (size_t size = 6 << 20; size <= LIMIT; size += 999999) {
+        char *resized = hak_realloc(block, size);
+        block = resized != NULL ? resized : block;
+        CHECK_EQ(stats_of(heap).bytes_live, hak_usable_size(block));
+        CHECK_EQ(stats_of(heap).bytes_large, hak_usable_size(block));
+    }
+    hak_free(block);
+    CHECK_EQ(stats_of(heap).bytes_live, 0);
+    CHECK(hak_heap_malloc(heap, LIMIT) != NULL);
+    hak_heap_destroy(heap);
+}
+
 struct ask {
     struct hak_heap *heap;
     void *spare;
@@ -514,7 +554,8 @@ TEST(slabs_that_became_empty_leave_a_heap_unless_it_keeps_them) {
         if (keeps)
             CHECK_EQ(stats_of(heap).bytes_slabs, full);
         else
-            CHECK_LE(stats_of(heap).bytes_slabs, 64 << 10); /* that of the cached blocks */
+            CHECK_LE(stats_of(heap).bytes_slabs,
+                     128 << 10); /* of the cached blocks, and a spare one */
         CHECK_EQ(hak_validate(), 0);
         hak_heap_destroy(heap);
     }

@@ -117,6 +117,73 @@ TEST(random_takes_and_gives_agree_with_the_model_in_every_class) {
         play(class, test_random(&seed));
 }
 
+/* Whether the model has these blocks free, and marks them as allocated. */
+static void model_take(struct model *model, uint32_t first, uint64_t bits) {
+    for (uint32_t i = 0; bits != 0; i++, bits >>= 1) {
+        if ((bits & 1) == 0)
+            continue;
+        CHECK(!model->out[first + i]);
+        model->out[first + i] = true;
+        if (first + i >= model->used)
+            model->used = first + i + 1;
+    }
+}
+
+static void take_run(struct hk_span *slab, struct model *model, uint32_t most) {
+    struct hk_run run = hk_slab_find_run(slab, most);
+    uint32_t end = run.start + run.count;
+    CHECK_EQ(run.start, model_next(model));
+    CHECK(run.count >= 1 && run.count <= most && end <= slab->blocks);
+    CHECK(run.count == most || end == slab->blocks || model->out[end]);
+    hk_slab_take_run(slab, run);
+    for (uint32_t i = run.start; i < end; i++)
+        model_take(model, i, 1);
+}
+
+static void take_word(struct hk_span *slab, struct model *model, uint64_t mask) {
+    struct hk_slab_word word = hk_slab_find_word(slab);
+    CHECK_EQ(word.first % 64, 0);
+    CHECK_EQ(word.first + (unsigned)__builtin_ctzll(word.bits), model_next(model));
+    word.bits &= mask;
+    hk_slab_take_word(slab, &word);
+    model_take(model, word.first, word.bits);
+}
+
+/* Gives back the allocated blocks of one word that `mask` selects. */
+static void give_word(struct hk_span *slab, struct model *model, uint32_t first, uint64_t mask) {
+    struct hk_slab_word word = {0, first};
+    for (uint32_t i = 0; i < 64 && first + i < slab->blocks; i++) {
+        if (!model->out[first + i] || ((mask >> i) & 1) == 0)
+            continue;
+        word.bits |= UINT64_C(1) << i;
+        model->out[first + i] = false;
+    }
+    hk_slab_give_word(slab, &word);
+}
+
+TEST(runs_and_words_agree_with_the_model_in_every_class) {
+    static struct model model;
+    uint64_t seed = test_seed(2);
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        struct hk_span *slab = make_slab(class);
+        REQUIRE(slab != NULL);
+        memset(&model, 0, sizeof model);
+        for (int round = 0; round < 400; round++) {
+            AT("block_bytes round", hk_classes[class].block_bytes, round);
+            uint64_t kind = test_random(&seed) % 3;
+            if (kind == 0 && !hk_slab_is_exhausted(slab))
+                take_run(slab, &model, (uint32_t)(test_random(&seed) % 200 + 1));
+            else if (kind == 1 && slab->free > 0)
+                take_word(slab, &model, test_random(&seed));
+            else
+                give_word(slab, &model, (uint32_t)(test_random(&seed) % slab->blocks) / 64 * 64,
+                          test_random(&seed));
+            check_slab(slab, &model);
+        }
+        hk_span_destroy(slab);
+    }
+}
+
 TEST(the_lowest_free_block_comes_first_whatever_the_order_of_frees) {
     struct hk_span *slab = make_slab(HK_CLASS_64);
     void *all[BLOCKS_MAX];

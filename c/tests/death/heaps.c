@@ -1,0 +1,177 @@
+/* heaps.c - mistakes with private heaps and their blocks.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// variant: HAKMEM_CHECKS=1
+// variant: HAKMEM_CHECKS=fast
+// flags: -Wno-use-after-free -Wno-free-nonheap-object
+#include "death.h"
+
+#define NO_HEAP "not a heap, or already destroyed or merged"
+
+static size_t size_now;
+static const size_t sizes[] = {1, 40, 300, 3000, 40000, 200000};
+
+static void *block_of_a_heap(size_t size) {
+    void *block = hak_heap_malloc(hak_heap_new(NULL, 0), size);
+    test_tell(block);
+    return block;
+}
+
+static void twice(void) {
+    void *block = block_of_a_heap(size_now);
+    free(block);
+    free(HIDE(block));
+}
+
+/* The neighbours are in the cell of the owner and in use. */
+static void twice_with_others_between(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *blocks[10];
+    for (int i = 0; i < 10; i++)
+        blocks[i] = hak_heap_malloc(heap, size_now);
+    test_tell(blocks[5]);
+    for (int i = 2; i < 8; i++)
+        free(blocks[i]);
+    free(HIDE(blocks[5]));
+}
+
+static void never_allocated(void) {
+    char *block = hak_heap_malloc(hak_heap_new(NULL, 0), size_now);
+    char *next = block + hak_usable_size(block); /* still in the cell */
+    test_tell(next);
+    free(HIDE(next));
+}
+
+static void inside(void) {
+    char *block = (char *)block_of_a_heap(size_now) + 1;
+    test_tell(block);
+    free(HIDE(block));
+}
+
+static void sized_twice(void) {
+    void *block = block_of_a_heap(size_now);
+    hak_free_sized(block, size_now);
+    hak_free_sized(HIDE(block), size_now);
+}
+
+TEST(a_second_free_at_every_size) {
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        size_now = sizes[i];
+        AT("size", size_now);
+        check_mistake(twice, "free", TWICE, AT_ONCE);
+        /* Slabs of the largest blocks have already left the heap. */
+        check_mistake(twice_with_others_between, "free", size_now < 200000 ? TWICE : NOT_OURS,
+                      AT_ONCE);
+        check_mistake(sized_twice, "free_sized", TWICE, AT_ONCE);
+        check_mistake(inside, "free", INSIDE, AT_ONCE);
+        if (size_now <= 300)
+            check_mistake(never_allocated, "free", TWICE, AT_ONCE);
+    }
+}
+
+static void large_twice(void) {
+    void *block = block_of_a_heap(1 << 20);
+    free(block);
+    free(HIDE(block));
+}
+
+static void large_inside(void) {
+    char *block = (char *)block_of_a_heap(1 << 20) + 16;
+    test_tell(block);
+    free(HIDE(block));
+}
+
+TEST(mistakes_with_large_blocks) {
+    check_mistake(large_twice, "free", NOT_OURS, AT_ONCE);
+    check_mistake(large_inside, "free", INSIDE, AT_ONCE);
+}
+
+static void *free_it(void *block) {
+    free(block);
+    return NULL;
+}
+
+static void twice_from_two_threads(void) {
+    void *block = block_of_a_heap(100);
+    pthread_join(test_thread(free_it, block), NULL);
+    free(HIDE(block));
+}
+
+static void realloc_after_free(void) {
+    void *block = block_of_a_heap(1 << 20);
+    free(block);
+    free(realloc(HIDE(block), 5000));
+}
+
+static void wrong_size(void) {
+    void *block = block_of_a_heap(100);
+    hak_free_sized(block, 200);
+}
+
+TEST(other_mistakes_with_a_block) {
+    check_mistake(twice_from_two_threads, "free", TWICE, AT_ONCE);
+    check_mistake(realloc_after_free, "realloc", NOT_OURS, AT_ONCE);
+    check_mistake(wrong_size, "free_sized", OTHER_LAYOUT, AT_ONCE);
+}
+
+/* The memory of the heap is free but not reused. */
+static void free_after_destroy(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 100);
+    test_tell(block);
+    hak_heap_destroy(heap);
+    free(HIDE(block));
+}
+
+TEST(a_free_after_the_heap_was_destroyed) {
+    check_mistake(free_after_destroy, "free", NOT_OURS, AT_ONCE);
+}
+
+static struct hak_heap *ended_heap(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    test_tell(heap);
+    hak_heap_destroy(heap);
+    return HIDE(heap);
+}
+
+static int never(void *arg, void *block, size_t bytes) {
+    (void)arg, (void)block, (void)bytes;
+    return 0;
+}
+
+static void destroy_twice(void) { hak_heap_destroy(ended_heap()); }
+static void merge_after_end(void) { hak_heap_merge(ended_heap()); }
+static void default_after_end(void) { CHECK(hak_heap_set_default(ended_heap()) == NULL); }
+static void visit_after_end(void) { CHECK_EQ(hak_heap_visit(ended_heap(), never, NULL), EINVAL); }
+static void malloc_after_end(void) {
+    CHECK(hak_heap_malloc(ended_heap(), 10) == NULL);
+    CHECK_EQ(errno, EINVAL);
+}
+static void large_after_end(void) { CHECK(hak_heap_malloc(ended_heap(), 1 << 20) == NULL); }
+static void stats_after_end(void) {
+    struct hak_heap_stats stats;
+    hak_heap_stats(ended_heap(), &stats, sizeof stats);
+    CHECK_EQ(stats.id, 0);
+}
+
+TEST(a_use_of_a_heap_that_has_ended) {
+    check_mistake(destroy_twice, "hak_heap_destroy", NO_HEAP, AT_ONCE);
+    check_mistake(merge_after_end, "hak_heap_merge", NO_HEAP, AT_ONCE);
+    check_mistake(default_after_end, "hak_heap_set_default", NO_HEAP, AT_ONCE);
+    check_mistake(visit_after_end, "hak_heap_visit", NO_HEAP, AT_ONCE);
+    check_mistake(malloc_after_end, "hak_heap_malloc", NO_HEAP, AT_ONCE);
+    check_mistake(large_after_end, "hak_heap_malloc", NO_HEAP, AT_ONCE);
+    check_mistake(stats_after_end, "hak_heap_stats", NO_HEAP, AT_ONCE);
+}
+
+static void twice_after_merge(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 300);
+    test_tell(block);
+    hak_heap_merge(heap);
+    free(block);
+    free(HIDE(block));
+}
+
+TEST(a_second_free_after_a_merge) { check_mistake(twice_after_merge, "free", TWICE, AT_ONCE); }

@@ -1,0 +1,372 @@
+/* unit/own.c - private heaps, on an OS that refuses, and in forked children.
+ *
+ * SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+// link: fake_os
+#include "own/own.h"
+
+#include <hakmem.h>
+
+#include "api/fork.h"
+#include "core/pagemap.h"
+#include "debug/validate.h"
+#include "fresh.h"
+#include "own/owners.h"
+#include "thread/tcache.h"
+
+enum { BLOCKS = 300 };
+
+static struct hak_heap_stats stats_of(struct hak_heap *heap) {
+    struct hak_heap_stats stats;
+    hak_heap_stats(heap, &stats, sizeof stats);
+    return stats;
+}
+
+/* ---- Footprint and owners -------------------------------------------------------------------- */
+
+TEST(a_heap_has_at_most_4_KiB_of_metadata) { CHECK_LE(sizeof(struct hak_heap), 4096); }
+
+TEST(each_class_is_served_by_the_next_selected_one_with_its_alignment) {
+    for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
+        const struct hk_own_class *own = &hk_own_classes[hk_own_by_class[class]];
+        uint32_t bytes = hk_classes[class].block_bytes;
+        AT("bytes", bytes);
+        CHECK_EQ(hk_classes[own->class].block_bytes, own->block_bytes);
+        CHECK(own->block_bytes >= bytes);
+        CHECK(own->block_bytes - bytes < bytes / 4 + 1);
+        CHECK(hk_own_classes[hk_own_by_class[class] - 1].block_bytes < bytes);
+        uint32_t align = bytes & -bytes;
+        CHECK_EQ(own->block_bytes % (align < 65536 ? align : 65536), 0);
+    }
+}
+
+static pthread_barrier_t step;
+
+static void *allocate_once(void *heap) {
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    return NULL;
+}
+
+static void *own_and_wait(void *heap) {
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    CHECK_EQ(((struct hak_heap *)heap)->owner, hk_owner_self);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    return NULL;
+}
+
+TEST_FRESH(the_first_thread_owns_a_heap_until_it_ends) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t owner = test_thread(own_and_wait, heap);
+    pthread_barrier_wait(&step);
+    uint32_t token = heap->owner;
+    CHECK(hk_owner_exists(token));
+
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    CHECK_EQ(heap->owner, token);
+    CHECK_EQ(heap->sharing, 1);
+
+    pthread_barrier_wait(&step);
+    pthread_join(owner, NULL);
+    CHECK(!hk_owner_exists(token));
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    CHECK_EQ(heap->owner, hk_owner_self);
+    CHECK_EQ(stats_of(heap).blocks_live, 3);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(more_threads_than_tokens_own_heaps_one_after_another) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    for (int i = 0; i < HK_OWNERS_MAX + 10; i++)
+        pthread_join(test_thread(allocate_once, heap), NULL);
+    CHECK_EQ(heap->sharing, 0);
+    CHECK_EQ(stats_of(heap).blocks_live, HK_OWNERS_MAX + 10);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Default heaps --------------------------------------------------------------------------- */
+
+static void *end_with_default(void *heap) {
+    hak_heap_set_default(heap);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    for (int i = 0; i < 100; i++) {
+        hak_free(hak_malloc(100));
+        CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    }
+    return NULL;
+}
+
+static void *start_with_the_parked_cache(void *unused) {
+    hak_free(hak_malloc(100));
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+    return unused;
+}
+
+TEST_FRESH(a_thread_has_its_fast_path_without_a_default_heap_and_only_then) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    hak_free(hak_malloc(100));
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+    hak_heap_set_default(heap);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_WATCHED);
+    hak_heap_set_default(NULL);
+    CHECK_EQ(hk_cache_get()->kind, HK_CACHE_OWN);
+
+    pthread_join(test_thread(end_with_default, heap), NULL);
+    pthread_join(test_thread(start_with_the_parked_cache, NULL), NULL);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Exhausted memory ------------------------------------------------------------------------ */
+
+static int see_block(void *arg, void *block, size_t bytes) {
+    (void)block, (void)bytes;
+    ++*(size_t *)arg;
+    return 1;
+}
+
+/* Does everything that a heap can do. Any call may fail. Returns the number of failures. */
+static size_t use_heap(struct hak_heap *heap) {
+    static void *blocks[BLOCKS];
+    size_t failures = 0;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        size_t size = i % 10 == 0 ? i * 9000 : i * 67;
+        errno = 0;
+        blocks[i] = i % 2 == 0 ? hak_heap_malloc(heap, size) : hak_heap_calloc(heap, 1, size);
+        if (blocks[i] == NULL) {
+            CHECK_EQ(errno, ENOMEM);
+            failures++;
+            continue;
+        }
+        CHECK(hak_heap_of(blocks[i]) == heap);
+        memset(blocks[i], 1, size);
+        void *resized = hak_realloc(blocks[i], size * 2 + 1);
+        failures += resized == NULL;
+        blocks[i] = resized != NULL ? resized : blocks[i];
+    }
+    size_t seen = 0;
+    int error = hak_heap_visit(heap, see_block, &seen);
+    CHECK(error == 0 ? seen == stats_of(heap).blocks_live : error == ENOMEM);
+    for (size_t i = 0; i < BLOCKS; i += 2)
+        hak_free(blocks[i]);
+    return failures;
+}
+
+static void use_with_failures(void *first) {
+    uint64_t number = *(uint64_t *)first;
+    fake_os_fail_maps(number, FAKE_OS_ALL);
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    if (heap == NULL)
+        CHECK_EQ(errno, ENOMEM);
+    else
+        CHECK(use_heap(heap) > 0);
+    fake_os_fail_maps(0, 0);
+
+    if (heap == NULL)
+        heap = hak_heap_new(NULL, 0);
+    REQUIRE(heap != NULL);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    number % 2 == 0 ? hak_heap_destroy(heap) : hak_heap_merge(heap);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+TEST(heaps_stay_sound_whichever_mapping_is_the_last_one) {
+    for (uint64_t first = 1; first <= 12; first++) {
+        AT("first", first);
+        CHECK_EXITED(test_in_child(use_with_failures, &first));
+    }
+}
+
+static void use_with_one_failure(void *which) {
+    uint64_t number = *(uint64_t *)which;
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    REQUIRE(heap != NULL);
+    fake_os_fail_maps(number, 1);
+    use_heap(heap);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+TEST(heaps_stay_sound_after_the_failure_of_any_one_mapping) {
+    for (uint64_t number = 1; number <= 40; number++) {
+        AT("mapping", number);
+        CHECK_EXITED(test_in_child(use_with_one_failure, &number));
+    }
+}
+
+/* ---- Forked children ------------------------------------------------------------------------- */
+
+/* A thread that holds the lock of a heap and has damaged what the lock protects. */
+static void *damage_and_wait(void *arg) {
+    struct hak_heap *heap = arg;
+    hk_lock(&heap->lock, HK_RANK_OWN);
+    struct hk_span *slabs[HK_OWN_CLASSES];
+    memcpy(slabs, heap->slabs, sizeof slabs);
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        if (heap->slabs[class] != NULL)
+            heap->slabs[class]->free ^= 5;
+        heap->slabs[class] = NULL;
+    }
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        heap->slabs[class] = slabs[class];
+        if (slabs[class] != NULL)
+            slabs[class]->free ^= 5;
+    }
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return NULL;
+}
+
+struct expected {
+    struct hak_heap *heap;
+    struct hak_heap_stats stats;
+    void *block;
+};
+
+static void check_child(void *arg) {
+    struct expected *expected = arg;
+    size_t seen = 0;
+    CHECK_EQ(hak_heap_visit(expected->heap, see_block, &seen), 0);
+    CHECK_EQ(seen, expected->stats.blocks_live);
+    struct hak_heap_stats stats = stats_of(expected->heap);
+    CHECK_EQ(stats.bytes_live, expected->stats.bytes_live);
+    CHECK_EQ(stats.bytes_slabs, expected->stats.bytes_slabs);
+    CHECK_EQ(hk_validate(), 0);
+    hak_free(expected->block);
+    use_heap(expected->heap);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(expected->heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_child_repairs_the_heap_of_a_thread_that_vanished_in_the_middle) {
+    hk_fork_install();
+    struct expected expected = {.heap = hak_heap_new(NULL, 0)};
+    for (size_t i = 0; i < 5000; i++) {
+        void *block = hak_heap_malloc(expected.heap, i % 700 + 1);
+        if (i % 3 == 0)
+            hak_free(block);
+    }
+    CHECK(hak_heap_malloc(expected.heap, 9 << 20) != NULL);
+    expected.block = hak_heap_malloc(expected.heap, 1 << 20);
+    expected.stats = stats_of(expected.heap);
+
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(damage_and_wait, expected.heap);
+    pthread_barrier_wait(&step);
+    CHECK_EXITED(test_in_child(check_child, &expected));
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* A thread that stopped in the middle of a refill: the cell has the blocks, and so does the slab. */
+static void check_torn_refill(void *arg) {
+    struct hak_heap *heap = arg;
+    struct hak_heap_stats stats = stats_of(heap);
+    CHECK_EQ(hk_validate(), 0);
+    void *blocks[100];
+    for (int i = 0; i < 100; i++) {
+        blocks[i] = hak_heap_malloc(heap, 1000);
+        CHECK(blocks[i] != NULL);
+        for (int k = 0; k < i; k++)
+            CHECK(blocks[k] != blocks[i]);
+    }
+    CHECK_EQ(stats_of(heap).blocks_live, stats.blocks_live + 100);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *refill_and_wait(void *arg) {
+    struct hak_heap *heap = arg;
+    size_t class = HK_OWN_1024;
+    hk_lock(&heap->lock, HK_RANK_OWN);
+    struct hk_own_cell *cell = &heap->cache.cells[class];
+    struct hk_own_cell before = *cell;
+    struct hk_run run = hk_slab_find_run(heap->slabs[class], 8);
+    cell->next = hk_slab_block(heap->slabs[class], run.start);
+    cell->end = cell->next + run.count * cell->bytes;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    *cell = before;
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return NULL;
+}
+
+TEST_FRESH(a_child_hands_out_no_block_twice_after_a_refill_that_was_interrupted) {
+    hk_fork_install();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *blocks[64];
+    for (int i = 0; i < 64; i++) /* a whole slab, so that the cell is empty */
+        blocks[i] = hak_heap_malloc(heap, 1000);
+    for (int i = 0; i < 64; i += i < 40 ? 1 : 3)
+        hak_free(blocks[i]);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(refill_and_wait, heap);
+    pthread_barrier_wait(&step);
+    CHECK_EXITED(test_in_child(check_torn_refill, heap));
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+/* A thread that stopped after it had made bits of a cell the run, and before it cleared them. */
+TEST_FRESH(bits_of_blocks_that_moved_to_the_run_do_not_count) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *blocks[64];
+    for (int i = 0; i < 64; i++)
+        blocks[i] = hak_heap_malloc(heap, 1000);
+    for (int i = 0; i < 64; i += 3)
+        hak_free(blocks[i]);
+    uint64_t live = stats_of(heap).blocks_live;
+    CHECK(hak_heap_malloc(heap, 1000) == blocks[0]);
+
+    struct hk_own_cell *cell = &heap->cache.cells[HK_OWN_1024];
+    CHECK(cell->bits != 0);
+    cell->bits |= 1;
+    for (int i = 3; i < 64; i += 3) {
+        AT("block", i);
+        CHECK_EQ(stats_of(heap).blocks_live, live + (unsigned)i / 3);
+        CHECK_EQ(hk_validate(), 0);
+        uint64_t before = cell->bits;
+        CHECK(hak_heap_malloc(heap, 1000) == blocks[i]);
+        cell->bits = before;
+    }
+    hak_free(blocks[30]); /* although its bit is set in the cell */
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Validation ------------------------------------------------------------------------------ */
+
+TEST_FRESH(validation_finds_a_damaged_heap) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    char *block = hak_heap_malloc(heap, 1000);
+    CHECK(hak_heap_malloc(heap, 1 << 20) != NULL);
+    CHECK_EQ(hk_validate(), 0);
+
+    struct hk_span *slab = hk_pagemap_find(block);
+    slab->free++;
+    CHECK_EQ(hk_validate(), 1);
+    CHECK_CONTAINS(fake_os_take_errors(), "differ from its counts");
+    slab->free--;
+
+    heap->large_blocks++;
+    CHECK_EQ(hk_validate(), 1);
+    CHECK_CONTAINS(fake_os_take_errors(), "wrong count of the large blocks");
+    heap->large_blocks--;
+
+    char *end = heap->cache.cells[HK_OWN_1024].end;
+    heap->cache.cells[HK_OWN_1024].end = end + 1024;
+    slab->bump--;
+    CHECK_EQ(hk_validate(), 1);
+    CHECK_CONTAINS(fake_os_take_errors(), "cached block");
+    slab->bump++;
+    heap->cache.cells[HK_OWN_1024].end = end;
+    CHECK_EQ(hk_validate(), 0);
+}
