@@ -24,6 +24,7 @@ mod sys;
 mod allocator;
 mod conf;
 pub mod guard;
+pub mod heap;
 pub mod options;
 mod prewarm;
 pub mod profile;
@@ -32,6 +33,7 @@ mod stats;
 
 #[doc(hidden)]
 pub use conf::Conf;
+pub use heap::Heap;
 pub use prewarm::{Prewarm, prewarm};
 pub use report::{Format, Report, report};
 pub use stats::{ClassStats, Stats, class_stats, stats};
