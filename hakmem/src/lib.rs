@@ -4,6 +4,7 @@
 
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 #[cfg(hakmem_system)]
@@ -20,7 +21,7 @@ use hakmem_sys as sys;
 #[path = "system.rs"]
 mod sys;
 
-#[cfg(feature = "allocator-api2")]
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod allocator;
 mod conf;
 pub mod guard;
