@@ -30,6 +30,7 @@ V ?=
 # ---- Names and flags --------------------------------------------------------------------------------
 
 HEADER := c/include/hakmem.h
+HEADERS := $(HEADER) c/include/hakmem.hpp
 VERSION := $(shell sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' $(HEADER))
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 
@@ -174,7 +175,7 @@ docs:
 misuse: libs
 	$(Q)CC='$(CC)' BUILD='$(BUILD)' c/tools/misuse update
 
-FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.cpp')
+FORMATTED = $(shell find c benches examples fuzz -name '*.[ch]' -o -name '*.[ch]pp')
 # clang-format would break the columns of tables, so only the length of their lines is checked.
 TABLES = $(wildcard c/src/*/*.def)
 
@@ -215,7 +216,7 @@ install: libs
 	$(Q)install -d '$(DESTDIR)$(INCLUDEDIR)' '$(DESTDIR)$(LIBDIR)' '$(DESTDIR)$(PKGCONFIGDIR)' \
 	    '$(DESTDIR)$(CMAKEDIR)' '$(DESTDIR)$(MANDIR)/man3' '$(DESTDIR)$(MANDIR)/man1' \
 	    '$(DESTDIR)$(BINDIR)' '$(DESTDIR)$(GDBDIR)'
-	$(Q)install -m 644 $(HEADER) '$(DESTDIR)$(INCLUDEDIR)/hakmem.h'
+	$(Q)install -m 644 $(HEADERS) '$(DESTDIR)$(INCLUDEDIR)'
 	$(Q)install -m 644 $(ARCHIVE) '$(DESTDIR)$(LIBDIR)/libhakmem.a'
 	$(Q)install -m 755 $(SHARED) '$(DESTDIR)$(LIBDIR)/$(notdir $(SHARED))'
 	$(Q)ln -sf $(notdir $(SHARED)) '$(DESTDIR)$(LIBDIR)/$(notdir $(SONAME))'
@@ -236,7 +237,8 @@ install: libs
 
 uninstall:
 	$(call say,REMOVE,$(DESTDIR)$(PREFIX))
-	$(Q)rm -f '$(DESTDIR)$(INCLUDEDIR)/hakmem.h' '$(DESTDIR)$(MANDIR)/man3/hakmem.3' \
+	$(Q)rm -f '$(DESTDIR)$(INCLUDEDIR)/hakmem.h' '$(DESTDIR)$(INCLUDEDIR)/hakmem.hpp' \
+	    '$(DESTDIR)$(MANDIR)/man3/hakmem.3' \
 	    '$(DESTDIR)$(BINDIR)/hakmem-run' '$(DESTDIR)$(MANDIR)/man1/hakmem-run.1' \
 	    '$(DESTDIR)$(GDB_SCRIPT)' \
 	    '$(DESTDIR)$(LIBDIR)/libhakmem.a' '$(DESTDIR)$(LIBDIR)/libhakmem.so' \

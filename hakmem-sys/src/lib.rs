@@ -11,6 +11,7 @@
 )]
 
 use core::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use core::marker::{PhantomData, PhantomPinned};
 
 #[cfg(all(feature = "override", not(hakmem_system)))]
 mod overrides;
@@ -590,7 +591,208 @@ unsafe extern "C" {
 
     /// Returns 1 while the guard is running, and 0 otherwise.
     pub safe fn hak_guard_is_running() -> c_int;
+}
 
+/// A private heap: a heap that the program creates, allocates from, and drops as a whole. It is
+/// only used through pointers.
+#[repr(C)]
+#[derive(Debug)]
+pub struct hak_heap {
+    _opaque: [u8; 0],
+    _marker: PhantomData<(*mut u8, PhantomPinned)>,
+}
+
+/// The size of a heap's name in bytes, with the final NUL.
+pub const HAK_HEAP_NAME_BYTES: usize = 32;
+
+/// What happens to a slab of 64 KiB or more when all of its blocks were freed singly: one of the
+/// `HAK_HEAP_PURGE_` constants.
+pub type hak_heap_purge = c_uint;
+/// Other heaps may use it, and after the purge delay it goes back to the OS.
+pub const HAK_HEAP_PURGE_DELAYED: hak_heap_purge = 0;
+/// It stays in the heap until its end.
+pub const HAK_HEAP_PURGE_NEVER: hak_heap_purge = 1;
+
+/// The properties of a private heap, for [`hak_heap_new`]. Zero fields have the default.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct hak_heap_options {
+    /// Name for statistics, or null. It is copied, at most `HAK_HEAP_NAME_BYTES - 1` bytes of it.
+    pub name: *const c_char,
+    /// Maximum bytes in live blocks, as in [`hak_usable_size`]. 0 means no limit.
+    pub limit: u64,
+    /// Called if an allocation of `bytes` would exceed the limit, with no lock held. It may free
+    /// blocks. If it returns 1, the allocation is tried once more. If it returns 0 or is `None`, or
+    /// if the thread is in this callback already, the allocation fails with `ENOMEM`.
+    pub on_limit:
+        Option<unsafe extern "C" fn(arg: *mut c_void, heap: *mut hak_heap, bytes: usize) -> c_int>,
+    /// Passed to `on_limit`.
+    pub on_limit_arg: *mut c_void,
+    /// What happens to empty slabs.
+    pub purge: hak_heap_purge,
+}
+
+/// The result of [`hak_heap_stats()`]: a snapshot of a heap.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct hak_heap_stats {
+    /// Unique in the process, from 1.
+    pub id: u64,
+    /// Live blocks.
+    pub blocks_live: u64,
+    /// Bytes in live blocks, as in [`hak_usable_size`].
+    pub bytes_live: u64,
+    /// Bytes in live blocks above 256 KiB. Part of `bytes_live`.
+    pub bytes_large: u64,
+    /// Bytes in slabs: live and free blocks.
+    pub bytes_slabs: u64,
+    /// The option, 0 for none.
+    pub limit: u64,
+    /// Attempts that the limit refused, since the start of the heap.
+    pub refused: u64,
+    /// The name, which ends with a NUL.
+    pub name: [c_char; 32],
+}
+
+// Private heaps. Their blocks are blocks like all others: any thread may free them singly, and
+// `hak_realloc`, `hak_usable_size` and the sized frees accept them.
+unsafe extern "C" {
+    /// Creates a heap. Any number of threads may allocate from it. Reads the first `options_bytes`
+    /// bytes of `*options`. Pass the size of [`hak_heap_options`]. Null gives the defaults.
+    ///
+    /// # Errors
+    ///
+    /// Returns null and sets errno to `ENOMEM` if memory is exhausted.
+    ///
+    /// # Safety
+    ///
+    /// `options` must be null or valid for reads of `options_bytes` bytes, and `name` must be null
+    /// or a valid string that ends with a NUL. Until the heap ends, calling `on_limit` with
+    /// `on_limit_arg` in any thread must be sound, and `on_limit` must not unwind.
+    pub fn hak_heap_new(options: *const hak_heap_options, options_bytes: usize) -> *mut hak_heap;
+
+    /// Frees all blocks of the heap at once, and ends it. The cost depends on the number of its
+    /// slabs and of its blocks above 256 KiB. If it is the default heap of the calling thread, the
+    /// thread then has none. Does nothing for null. Preserves errno.
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap. Neither the heap nor its blocks may be used by another thread
+    /// during this call, or by any thread afterwards.
+    pub fn hak_heap_destroy(heap: *mut hak_heap);
+
+    /// Gives all blocks of the heap to the heaps of [`hak_malloc`], and ends it. The blocks stay,
+    /// and other threads may free and resize them meanwhile. Otherwise like [`hak_heap_destroy`].
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap. No other thread may allocate from it during this call, and no
+    /// thread may use it afterwards. `on_limit` may still be called by a thread that resizes a
+    /// block of the heap during this call.
+    pub fn hak_heap_merge(heap: *mut hak_heap);
+
+    /// Like [`hak_malloc`], but allocates from the heap. With a null `heap` it is the same.
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_malloc`], and also at the limit of the heap. If the heap has ended, that is
+    /// reported, and errno is `EINVAL`.
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap.
+    pub fn hak_heap_malloc(heap: *mut hak_heap, size: usize) -> *mut c_void;
+
+    /// Like [`hak_calloc`], but allocates from the heap. Otherwise like [`hak_heap_malloc`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_calloc`] and [`hak_heap_malloc`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`hak_heap_malloc`].
+    pub fn hak_heap_calloc(heap: *mut hak_heap, count: usize, size: usize) -> *mut c_void;
+
+    /// Like [`hak_aligned_alloc`], but allocates from the heap. Otherwise like [`hak_heap_malloc`].
+    /// The block is aligned to at least 16, so its layout for [`hak_dealloc`] and
+    /// [`hak_realloc_layout`] has this alignment or a larger one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_aligned_alloc`] and [`hak_heap_malloc`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`hak_heap_malloc`].
+    pub fn hak_heap_aligned_alloc(
+        heap: *mut hak_heap,
+        alignment: usize,
+        size: usize,
+    ) -> *mut c_void;
+
+    /// Like [`hak_realloc`], but the result is in `heap`. A block of another heap moves.
+    /// [`hak_realloc`] itself leaves each block in its heap.
+    ///
+    /// # Errors
+    ///
+    /// As for [`hak_realloc`] and [`hak_heap_malloc`].
+    ///
+    /// # Safety
+    ///
+    /// As for [`hak_realloc`] and [`hak_heap_malloc`].
+    pub fn hak_heap_realloc(heap: *mut hak_heap, ptr: *mut c_void, size: usize) -> *mut c_void;
+
+    /// Makes the heap the default of the calling thread: all functions that allocate a block take
+    /// it from this heap. Null ends that. Blocks that the thread resizes stay in their heaps.
+    /// Returns the former default heap, or null if there was none or it has ended.
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap.
+    pub fn hak_heap_set_default(heap: *mut hak_heap) -> *mut hak_heap;
+
+    /// Returns the private heap of the block `ptr`, or null if it is in none. Null for null.
+    ///
+    /// # Safety
+    ///
+    /// `ptr` must be null or a block.
+    pub fn hak_heap_of(ptr: *const c_void) -> *mut hak_heap;
+
+    /// Fills the first `stats_bytes` bytes of `*stats`. Pass the size of
+    /// [`struct@hak_heap_stats`]. All fields are 0 for a null `heap`. Takes time for each slab of
+    /// the heap.
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap, and `stats` valid for writes of `stats_bytes` bytes.
+    pub fn hak_heap_stats(heap: *mut hak_heap, stats: *mut hak_heap_stats, stats_bytes: usize);
+
+    /// Calls `visit` for each live block with its usable size, until it returns 0. No lock is held
+    /// meanwhile. Blocks that are allocated during the call may or may not be visited. Returns 0
+    /// when all blocks were visited.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ECANCELED` if `visit` returned 0, `ENOMEM` if the list of slabs needs memory, and
+    /// `EINVAL` if the heap has ended, which is reported.
+    ///
+    /// # Safety
+    ///
+    /// `heap` must be null or a heap. Calling `visit` with `arg` must be sound, and `visit` must
+    /// not unwind. It may free the block that it was called with. No other block of the heap may be
+    /// freed during this call, by any thread.
+    pub fn hak_heap_visit(
+        heap: *mut hak_heap,
+        visit: Option<
+            unsafe extern "C" fn(arg: *mut c_void, block: *mut c_void, bytes: usize) -> c_int,
+        >,
+        arg: *mut c_void,
+    ) -> c_int;
+}
+
+// Checks and the version.
+unsafe extern "C" {
     /// Checks the invariants of all data structures, and takes their locks in turn. Returns the
     /// number of faults, which is 0 when the structures are sound. Each fault is also printed to
     /// standard error.

@@ -33,6 +33,8 @@ const DEFINED_BY_PROGRAMS: [&str; 1] = ["hak_conf"];
 struct Declared {
     functions: BTreeMap<String, Function>,
     structs: BTreeMap<String, Vec<(String, String)>>,
+    /// Structs that only the library can look into.
+    opaque: BTreeSet<String>,
     enums: BTreeSet<String>,
     constants: BTreeMap<String, String>,
 }
@@ -73,6 +75,11 @@ impl Declared {
                     let Fields::Named(fields) = &item.fields else {
                         panic!("not a C struct")
                     };
+                    let names = fields.named.iter().filter_map(|field| field.ident.as_ref());
+                    if names.clone().any(|name| name == "_opaque") {
+                        declared.opaque.insert(item.ident.to_string());
+                        continue;
+                    }
                     let repr = item.attrs.iter().any(|attribute| {
                         attribute.path().is_ident("repr")
                             && attribute
@@ -116,7 +123,8 @@ impl Declared {
             .functions
             .keys()
             .chain(self.structs.keys())
-            .chain(self.enums.iter());
+            .chain(&self.opaque)
+            .chain(&self.enums);
         names
             .chain(self.constants.keys())
             .map(String::as_str)
@@ -138,7 +146,7 @@ impl Declared {
         for (name, fields) in &self.structs {
             line(format!("struct rust_{name} {{"));
             for (field, kind) in fields {
-                line(format!("    {kind} {field};"));
+                line(format!("    __typeof__({kind}) {field};"));
             }
             line("};".to_owned());
             for (field, kind) in fields {
@@ -202,16 +210,26 @@ fn c_type(kind: &Type) -> String {
             let syn::GenericArgument::Type(Type::FnPtr(function)) = &inner.args[0] else {
                 panic!("an Option of something else than a function")
             };
-            assert!(
-                matches!(function.output, ReturnType::Default),
-                "the callback has a result"
-            );
+            let result = match &function.output {
+                ReturnType::Default => "void".to_owned(),
+                ReturnType::Type(_, result) => c_type(result),
+            };
             let parameters: Vec<_> = function
                 .inputs
                 .iter()
                 .map(|parameter| c_type(&parameter.ty))
                 .collect();
-            format!("void (*)({})", parameters.join(", "))
+            format!("{result} (*)({})", parameters.join(", "))
+        }
+        Type::Array(array) => {
+            let syn::Expr::Lit(syn::ExprLit {
+                lit: syn::Lit::Int(length),
+                ..
+            }) = &array.len
+            else {
+                panic!("the length of an array is not a literal")
+            };
+            format!("{}[{length}]", c_type(&array.elem))
         }
         Type::Path(path) => {
             let name = path.path.get_ident().expect("a plain name").to_string();
@@ -227,11 +245,14 @@ fn c_type(kind: &Type) -> String {
                 | "hak_option_info"
                 | "hak_profile_options"
                 | "hak_thread_counters"
-                | "hak_limit" => {
+                | "hak_limit"
+                | "hak_heap"
+                | "hak_heap_options"
+                | "hak_heap_stats" => {
                     format!("struct {name}")
                 }
                 "hak_prewarm_set" | "hak_report_format" | "hak_profile_format"
-                | "hak_limit_kind" => {
+                | "hak_limit_kind" | "hak_heap_purge" => {
                     format!("enum {name}")
                 }
                 _ => panic!("{name} has no C counterpart here"),
@@ -345,6 +366,15 @@ fn a_changed_declaration_is_found() {
             "HAK_VERSION_MINOR: c_int = 9",
         ),
         ("c\"0.1.0\"", "c\"0.1.9\""),
+        ("pub name: [c_char; 32]", "pub name: [c_char; 31]"),
+        (
+            "heap: *mut hak_heap, bytes: usize) -> c_int",
+            "heap: *mut hak_heap, bytes: usize)",
+        ),
+        (
+            "hak_heap_of(ptr: *const c_void) -> *mut hak_heap",
+            "hak_heap_of(ptr: *const c_void) -> *mut c_void",
+        ),
     ] {
         assert!(
             DECLARATIONS.contains(from),

@@ -4,6 +4,7 @@
 
 #![doc = include_str!("../README.md")]
 #![no_std]
+#![cfg_attr(feature = "nightly", feature(allocator_api))]
 #![warn(clippy::missing_errors_doc, clippy::missing_panics_doc)]
 
 #[cfg(hakmem_system)]
@@ -20,10 +21,11 @@ use hakmem_sys as sys;
 #[path = "system.rs"]
 mod sys;
 
-#[cfg(feature = "allocator-api2")]
+#[cfg(any(feature = "allocator-api2", feature = "nightly"))]
 mod allocator;
 mod conf;
 pub mod guard;
+pub mod heap;
 pub mod limit;
 pub mod options;
 mod prewarm;
@@ -34,6 +36,7 @@ pub mod thread;
 
 #[doc(hidden)]
 pub use conf::Conf;
+pub use heap::Heap;
 pub use prewarm::{Prewarm, prewarm};
 pub use report::{Format, Report, report};
 pub use stats::{ClassStats, Stats, class_stats, stats};

@@ -10,7 +10,7 @@ use crate::sys;
 /// compile.
 macro_rules! snapshot {
     (
-        $(#[$attribute:meta])* $name:ident of $c:ident;
+        $(#[$attribute:meta])* $name:ident of $c:ident $(without $other:ident)?;
         $($(#[$doc:meta])* $field:ident,)*
     ) => {
         $(#[$attribute])*
@@ -22,7 +22,7 @@ macro_rules! snapshot {
 
         impl From<sys::$c> for $name {
             fn from(c: sys::$c) -> Self {
-                let sys::$c { $($field),* } = c;
+                let sys::$c { $($field,)* $($other: _)? } = c;
                 Self { $($field),* }
             }
         }
@@ -113,7 +113,9 @@ snapshot! {
     lock_busy_other,
     /// Bytes in live blocks between guard pages. Part of `bytes_live`. See [`guard`](crate::guard).
     bytes_guarded,
+    /// Private heaps that exist now. See [`heap`](crate::heap).
     heaps_private,
+    /// Bytes in live blocks of private heaps. Part of `bytes_live`.
     bytes_private,
 }
 
@@ -141,6 +143,26 @@ snapshot! {
     transfer_puts,
     /// Transfer-cache hits: refills from transfer caches.
     transfer_takes,
+}
+
+snapshot! {
+    /// A snapshot of a private heap. The values are current, unless stated otherwise.
+    HeapStats of hak_heap_stats without name;
+
+    /// Unique in the process, from 1.
+    id,
+    /// Live blocks.
+    blocks_live,
+    /// Bytes in live blocks.
+    bytes_live,
+    /// Bytes in live blocks above 256 KiB. Part of `bytes_live`.
+    bytes_large,
+    /// Bytes in slabs: live and free blocks.
+    bytes_slabs,
+    /// The limit for `bytes_live`. 0 means none.
+    limit,
+    /// Attempts that the limit refused, since the start of the heap.
+    refused,
 }
 
 /// Returns the allocator's counters.

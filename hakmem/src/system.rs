@@ -7,13 +7,15 @@
 
 use core::alloc::{GlobalAlloc as _, Layout};
 use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::ptr;
 use std::alloc::System;
 
 pub(crate) use hakmem_sys::{
-    HAK_LIMIT_NONE, HAK_LIMIT_OPTION, HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF,
-    HAK_PREWARM_POOL, HAK_PREWARM_TINY, HAK_PROFILE_COLLAPSED, HAK_PROFILE_PPROF, HAK_PROFILE_TEXT,
-    HAK_REPORT_JSON, HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT,
-    HAK_VERSION_STRING, hak_prewarm_set, hak_profile_format, hak_report_format,
+    HAK_HEAP_NAME_BYTES, HAK_HEAP_PURGE_DELAYED, HAK_HEAP_PURGE_NEVER, HAK_LIMIT_NONE,
+    HAK_LIMIT_OPTION, HAK_PREWARM_ADAPTIVE, HAK_PREWARM_ALL, HAK_PREWARM_OFF, HAK_PREWARM_POOL,
+    HAK_PREWARM_TINY, HAK_PROFILE_COLLAPSED, HAK_PROFILE_PPROF, HAK_PROFILE_TEXT, HAK_REPORT_JSON,
+    HAK_REPORT_PROMETHEUS, HAK_REPORT_PROMETHEUS_CLASSES, HAK_REPORT_TEXT, HAK_VERSION_STRING,
+    hak_heap, hak_heap_options, hak_prewarm_set, hak_profile_format, hak_report_format,
 };
 
 // We use aliases because an import would also import the functions of the same names.
@@ -32,6 +34,8 @@ pub(crate) type hak_limit = hakmem_sys::hak_limit;
 
 #[expect(non_camel_case_types, reason = "the name in the C interface")]
 pub(crate) type hak_profile_options = hakmem_sys::hak_profile_options;
+#[expect(non_camel_case_types, reason = "the name in the C interface")]
+pub(crate) type hak_heap_stats = hakmem_sys::hak_heap_stats;
 
 // As on Linux, also on other systems.
 const ENOENT: c_int = 2;
@@ -233,6 +237,67 @@ pub(crate) unsafe fn hak_profile_write(
     _arg: *mut c_void,
 ) -> c_int {
     ENOSYS
+}
+
+/// Creates no heap, so there is no valid argument for the functions that follow.
+///
+/// # Safety
+///
+/// There are no requirements, because nothing is read.
+pub(crate) unsafe fn hak_heap_new(
+    _options: *const hak_heap_options,
+    _options_bytes: usize,
+) -> *mut hak_heap {
+    ptr::null_mut()
+}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_destroy(_heap: *mut hak_heap) {}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_merge(_heap: *mut hak_heap) {}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_calloc(
+    _heap: *mut hak_heap,
+    _count: usize,
+    _size: usize,
+) -> *mut c_void {
+    ptr::null_mut()
+}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_aligned_alloc(
+    _heap: *mut hak_heap,
+    _alignment: usize,
+    _size: usize,
+) -> *mut c_void {
+    ptr::null_mut()
+}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_set_default(_heap: *mut hak_heap) -> *mut hak_heap {
+    ptr::null_mut()
+}
+
+/// # Safety
+///
+/// As for the C function.
+pub(crate) unsafe fn hak_heap_stats(
+    _heap: *mut hak_heap,
+    _stats: *mut hak_heap_stats,
+    _stats_bytes: usize,
+) {
 }
 
 pub(crate) fn hak_validate() -> usize {

@@ -2,6 +2,8 @@
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
+#[cfg(not(hakmem_system))]
+use hakmem::Heap;
 use hakmem::{ClassStats, Stats};
 use serde_json::Value;
 
@@ -31,6 +33,14 @@ fn all_fields_of_the_statistics_are_serialized() {
     check(&json, &format!("{stats:#?}"), "bytes_live");
     let json = serde_json::to_value(Stats::default()).expect("numbers are JSON");
     assert_eq!(json["bytes_mapped_peak"], 0);
+}
+
+#[test]
+#[cfg(not(hakmem_system))]
+fn all_fields_of_a_heap_are_serialized() {
+    let heap = Heap::new().expect("memory");
+    let json = serde_json::to_value(heap.stats()).expect("numbers are JSON");
+    check(&json, &format!("{:#?}", heap.stats()), "bytes_slabs");
 }
 
 #[test]

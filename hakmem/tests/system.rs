@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use hakmem::options::{self, Error};
-use hakmem::{Format, Prewarm, Stats, guard, profile};
+use hakmem::{Format, Heap, Prewarm, Stats, guard, heap, profile};
 
 #[global_allocator]
 static GLOBAL: hakmem::Hakmem = hakmem::Hakmem;
@@ -50,4 +50,9 @@ fn there_are_no_guard_pages() {
     assert_eq!(guard::start(1000, 128), Err(guard::Error::Unsupported));
     assert!(!guard::is_running());
     guard::stop();
+}
+
+#[test]
+fn there_are_no_private_heaps() {
+    assert_eq!(Heap::new().err(), Some(heap::Error::Unsupported));
 }

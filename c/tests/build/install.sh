@@ -22,6 +22,7 @@ check_equal installed_files \
     "$(cd "$place" && find . -type f -o -type l | sort | sed 's|\.so\.0\..*|.so.0.x|')" \
     "./bin/hakmem-run
 ./include/hakmem.h
+./include/hakmem.hpp
 ./lib/arch/cmake/hakmem/hakmemConfig.cmake
 ./lib/arch/cmake/hakmem/hakmemConfigVersion.cmake
 ./lib/arch/libhakmem.a
@@ -48,6 +49,9 @@ if installed pkg-config; then
     mapfile -t flags < <(eval "printf '%s\\n' $(pkg --cflags --libs hakmem)")
     check pkg_config_compile "$TEST_CC" "$scratch/program.c" "${flags[@]}" -o "$scratch/with_pkg_config"
     runs pkg_config_program_runs "$scratch/with_pkg_config"
+    echo '#include <hakmem.hpp>' >"$scratch/containers.cpp"
+    check pkg_config_compile_with_containers_in_heaps \
+        "$TEST_CXX" -fsyntax-only "$scratch/containers.cpp" "${flags[@]}"
 else
     skip pkg_config "not installed"
 fi

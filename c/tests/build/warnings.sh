@@ -1,8 +1,8 @@
 # warnings.sh - the core compiles without warnings with each installed compiler: each file alone, the
-# unity file in its variants, and the header as C and as C++.
+# unity file in its variants, and the headers as C and as C++.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# timeout: 180
+# timeout: 240
 
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1
@@ -38,6 +38,13 @@ for compiler in gcc clang; do
     for standard in c++98 c++11 c++14 c++17 c++20; do
         compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
             -Wall -Wextra -x c++ c/include/hakmem.h
+    done
+    for standard in c++11 c++14 c++17 c++20; do
+        compiles "containers_in_heaps_compile_as_${standard}_with_$compiler" $compiler -std=$standard \
+            -Wall -Wextra -I c/include -I c/tests c/tests/cpp/heaps.cpp
+        compiles "header_for_containers_compiles_as_${standard}_without_exceptions_with_$compiler" \
+            $compiler -std=$standard -pedantic -Wall -Wextra -fno-exceptions -fno-rtti \
+            -include c/include/hakmem.hpp -x c++ /dev/null
     done
 done
 

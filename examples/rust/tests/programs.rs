@@ -60,6 +60,21 @@ fn options_are_set_read_and_refused() {
 }
 
 #[test]
+fn heaps_hold_a_document_a_map_and_a_sieve_and_refuse_at_the_limit() {
+    let text = run(&mut Command::new(env!("CARGO_BIN_EXE_heaps")));
+    // Two maps or lists, and at least four strings.
+    assert!((5..20).contains(&number(&text, "document:")), "{text}");
+    for line in [
+        "title: A red fox\n",
+        "longest chain: 77031\n",
+        "primes: 78498\n",
+        "primes: refused, as they need more than 4 MiB\n",
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
 fn environment_overrides_the_programs_options() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_options"));
     let text = run(command

@@ -236,12 +236,27 @@ async fn writes_heap_profiles() {
 }
 
 #[tokio::test]
-async fn has_no_heap_profiles_on_the_system_allocator() {
+async fn lists_the_most_frequent_words_and_frees_the_heap_of_the_request() {
+    let mut client = Client::start(ON_HAKMEM, &[]).await;
+    for (id, text) in ["a red fox", "a red dog", "a bird"].into_iter().enumerate() {
+        let document = json!({"id": id.to_string(), "text": text});
+        client.post(&document.to_string()).await;
+    }
+    let (status, words) = client.get("/words?limit=2").await;
+    let expected = json!([{"word": "a", "documents": 3}, {"word": "red", "documents": 2}]);
+    assert_eq!((status, words), (StatusCode::OK, expected));
+    let stats = client.get("/stats").await.1;
+    assert_eq!(stats["statistics"]["stats"]["heaps_private"], 0, "{stats}");
+    client.stop();
+}
+
+#[tokio::test]
+async fn has_neither_heap_profiles_nor_lists_of_words_on_the_system_allocator() {
     let mut client = Client::start(ON_SYSTEM, &[]).await;
     let none = StatusCode::NOT_FOUND;
-    client
-        .refused(Method::GET, "/debug/pprof/heap", "", none)
-        .await;
+    for path in ["/debug/pprof/heap", "/words"] {
+        client.refused(Method::GET, path, "", none).await;
+    }
     client.stop();
 }
 

@@ -10,5 +10,6 @@ fn main() -> anyhow::Result<()> {
         statistics: || serde_json::Value::Null,
         metrics: String::new,
         profiles: false,
+        heaps: false,
     })
 }

@@ -14,6 +14,7 @@ fn main() -> anyhow::Result<()> {
         statistics,
         metrics: || hakmem::report(hakmem::Format::Prometheus).to_string(),
         profiles: true,
+        heaps: true,
     })
 }
 

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::index::{Document, Found, Index, Prepared};
 use super::metrics::Metrics;
+use super::words::{self, Word};
 use super::{Allocator, profile};
 use crate::process;
 
@@ -29,12 +30,14 @@ pub fn router(allocator: Allocator, body_bytes_max: usize) -> Router {
         index: Arc::default(),
         allocator,
     };
-    let profiles = if allocator.profiles {
-        profile::routes()
-    } else {
-        Router::new()
-    };
-    profiles
+    let mut optional = Router::new();
+    if allocator.profiles {
+        optional = optional.merge(profile::routes());
+    }
+    if allocator.heaps {
+        optional = optional.route("/words", get(frequent_words));
+    }
+    optional
         .route(
             "/documents",
             post(add_documents).delete(remove_all_documents),
@@ -190,6 +193,25 @@ async fn search(
     let limit = limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let found = service.index().search(&q, limit);
     Ok(Json(found))
+}
+
+#[derive(Deserialize)]
+struct WordsQuery {
+    limit: Option<usize>,
+}
+
+/// `GET /words?limit=10`
+async fn frequent_words(
+    State(service): State<Service>,
+    query: Result<Query<WordsQuery>, QueryRejection>,
+) -> Result<Json<Vec<Word>>, Error> {
+    let limit = query?.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let index = service.index();
+    let words = words::most_frequent(&index, limit, words::REQUEST_BYTES_MAX);
+    words.map(Json).ok_or_else(|| {
+        let cause = "the list of words needs too much memory";
+        Error::new(StatusCode::SERVICE_UNAVAILABLE, cause)
+    })
 }
 
 fn memory() -> Result<process::Memory, Error> {

@@ -163,6 +163,12 @@ impl Index {
         self.slot_of_id.len()
     }
 
+    /// Returns the words in the documents, each with the number of documents that contain it.
+    pub fn documents_of_words(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
+        let words = self.occurrences.iter();
+        words.map(|(word, slots)| (word.as_str(), slots.len()))
+    }
+
     /// Returns the number of distinct words in the documents.
     pub fn words(&self) -> usize {
         self.occurrences.len()

@@ -9,6 +9,7 @@
 //! | `DELETE /documents/{id}` | 204 |
 //! | `DELETE /documents` | 204, all documents are deleted |
 //! | `GET /search?q=words&limit=10` | up to `limit` (at most 1000) documents with all words |
+//! | `GET /words?limit=10` | on hakmem: the words in the most documents, see [`words`] |
 //! | `GET /stats` | documents, memory of the process, the allocator's statistics |
 //! | `GET /metrics` | the same numbers, in the text format of Prometheus |
 //! | `GET /debug/pprof/heap` | on hakmem: a heap profile in the format of pprof, see [`profile`] |
@@ -18,6 +19,7 @@ mod http;
 pub mod index;
 pub mod metrics;
 pub mod profile;
+pub mod words;
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -45,6 +47,8 @@ pub struct Allocator {
     pub metrics: fn() -> String,
     /// Whether the allocator can profile the heap.
     pub profiles: bool,
+    /// Whether it has private heaps.
+    pub heaps: bool,
 }
 
 /// Keeps JSON documents in memory and answers searches over HTTP.
