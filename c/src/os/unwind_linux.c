@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unwind.h>
 
 #include "../base/atomic.h"
@@ -32,6 +33,7 @@ typedef _Unwind_Ptr unwind_get_ip(struct _Unwind_Context *);
 static struct {
     unwind_backtrace *backtrace; /* atomic; NULL if there is none */
     unwind_get_ip *get_ip;       /* atomic; stored before `backtrace` */
+    bool locks;                  /* atomic; stored before `backtrace`; it takes a lock */
 } unwinder;
 
 struct unwind {
@@ -84,6 +86,8 @@ void hk_os_unwind_start(void) {
     unwind_find(&backtrace, &get_ip);
     if (backtrace != NULL && get_ip != NULL) {
         hk_store_relaxed(&unwinder.get_ip, get_ip); /* relaxed: the release orders it */
+        /* relaxed: as above. A static executable has no loader. */
+        hk_store_relaxed(&unwinder.locks, getauxval(AT_BASE) == 0);
         /* release: publishes `get_ip`. It pairs with the acquire in hk_os_unwind. */
         hk_store_release(&unwinder.backtrace, backtrace);
     }
@@ -92,13 +96,19 @@ void hk_os_unwind_start(void) {
     errno = saved;
 }
 
+/* In a static executable, the unwinder of libgcc takes a lock, which a vanished thread of a forked
+ * child may hold for ever. relaxed: acquired by the caller */
+static bool unwind_may_lock(void) {
+    return !hk_load_relaxed(&unwinder.locks) || hk_os_generation() == 0;
+}
+
 /* The unwinder may allocate. These allocations do not enter it again. */
 static HK_THREAD_LOCAL bool unwind_inside;
 
 uint32_t hk_os_unwind(uintptr_t *frames, uint32_t most) {
     /* acquire: sees `get_ip`. It pairs with the release in hk_os_unwind_start. */
     unwind_backtrace *backtrace = hk_load_acquire(&unwinder.backtrace);
-    if (backtrace == NULL || unwind_inside)
+    if (backtrace == NULL || unwind_inside || !unwind_may_lock())
         return 0;
     struct unwind unwind = {frames, most, 0, hk_load_relaxed(&unwinder.get_ip)}; /* acquired */
     unwind_inside = true;

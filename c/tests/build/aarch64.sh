@@ -2,7 +2,7 @@
 # of 4, 16 and 64 KiB.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# timeout: 240
+# timeout: 480
 # needs: aarch64-linux-gnu-gcc qemu-aarch64
 # env: HAKMEM_PURGE_THREAD_MB=0
 

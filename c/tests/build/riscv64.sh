@@ -1,7 +1,7 @@
 # riscv64.sh - the library for riscv64 compiles without a warning, and passes its tests in an emulator.
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# timeout: 400
+# timeout: 600
 # needs: riscv64-linux-gnu-gcc qemu-riscv64
 
 . "$(dirname "$0")/../test.sh"

@@ -10,7 +10,7 @@
  * hold, and the process keeps no more mappings than a run without failures.
  */
 // link: fake_os
-// timeout: 300
+// timeout: 600
 #include <hakmem.h>
 #include <sched.h>
 
