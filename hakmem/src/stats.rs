@@ -113,7 +113,9 @@ snapshot! {
     lock_busy_other,
     /// Bytes in live blocks between guard pages. Part of `bytes_live`. See [`guard`](crate::guard).
     bytes_guarded,
+    /// Private heaps that exist now.
     heaps_private,
+    /// Bytes in live blocks of private heaps. Part of `bytes_live`.
     bytes_private,
 }
 
