@@ -38,6 +38,7 @@ struct hk_own_class {
     uint32_t class; /* in hk_classes */
 };
 /* The first one that is not smaller than `size`, as a constant expression. */
+/* NOLINTNEXTLINE(bugprone-macro-parentheses): a term of a sum */
 #define HK_OWN_IS_SMALLER(bytes, size) +((bytes) < (size))
 #define HK_OWN_INDEX(size) (HK_OWN_8 HK_OWN_SIZES(HK_OWN_IS_SMALLER, size))
 

@@ -82,9 +82,9 @@ void hk_own_each(void (*visit)(void *arg, struct hak_heap *heap), void *arg) {
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
 static void own_set_name(struct hak_heap *heap, const char *name) {
-    size_t length = name != NULL ? strnlen(name, sizeof heap->name - 1) : 0;
     memset(heap->name, 0, sizeof heap->name);
-    memcpy(heap->name, name, length);
+    if (name != NULL)
+        memcpy(heap->name, name, strnlen(name, sizeof heap->name - 1));
 }
 
 /* Under OWN, because a thread that comes late with a block of an earlier heap may look. */

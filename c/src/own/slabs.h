@@ -32,7 +32,7 @@ HK_FAST void *hk_own_tag(struct hak_heap *heap) { return (char *)heap + HK_SPAN_
 
 /* The first block of the word that contains the block at `index`. */
 HK_FAST char *hk_own_word_at(const struct hk_span *slab, uint32_t index) {
-    return hk_slab_block(slab, index / HK_WORD_BITS * HK_WORD_BITS);
+    return hk_slab_block(slab, index - index % HK_WORD_BITS);
 }
 
 /* Makes a cache empty. No other thread uses it. */

@@ -158,7 +158,8 @@ size_t hk_decay_all(void) {
     struct hk_thread *thread = hk_thread_get();
     hk_recover_vanished();
     hk_threads_ask_trim();
-    if (!hk_os_is_sandboxed()) /* a filter may kill at tgkill, which the switch needs */
+    /* A filter may kill at tgkill, which the switch needs. */
+    if (hk_thread_count() > 1 && !hk_os_is_sandboxed())
         hk_watch_once();
 
     if (thread != NULL) {

@@ -244,7 +244,7 @@ TEST(a_limit_throws_bad_alloc_and_leaves_the_container_as_it_was) {
     CHECK_EQ(std::count(numbers.begin(), numbers.end(), 7), 1000);
     CHECK_STR(thrown([&numbers] { numbers.reserve(2000); }), "nothing");
     struct hak_heap_stats stats = heap.stats();
-    CHECK_EQ(stats.refused, 1);
+    CHECK_LE(1, stats.refused);
     CHECK_STR(stats.name, "limited");
     CHECK_STR(thrown([&heap] { vector<page>(LIMIT / 4096, page(), heap); }), "bad_alloc");
 }
