@@ -41,6 +41,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
         statistics: || Value::Null,
         metrics: String::new,
         profiles: false,
+        heaps: false,
     };
     runtime.spawn(async move { axum::serve(listener, router(allocator, BODY_BYTES_MAX)).await });
 

@@ -44,7 +44,6 @@ use crate::sys;
 /// the time in between.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Counters {
     /// Bytes of allocated blocks. A block that grows in place adds the difference.
     pub bytes_allocated: u64,
