@@ -26,7 +26,7 @@
 enum {
     WORKERS = 3,
     SLOTS = 48,
-    STEPS = 80,
+    STEPS = 40,
     PATTERN = 512, /* bytes at the start of a block that are compared */
     GUARD_SLOTS = 16,
     META_SLACK = 1024 * 1024 /* metadata depends on how threads meet */
