@@ -35,6 +35,7 @@ static struct {
     uint64_t page_bytes; /* atomic */
     uint64_t trust;      /* atomic: OS_TRUSTED or OS_UNTRUSTED */
     uint64_t clock;      /* atomic: address of the kernel's clock_gettime, or OS_CLOCK_MISSING */
+    uint64_t loader;     /* atomic: address of the dynamic loader, 0 in a static executable */
 } os_start;
 
 /* ---- The kernel's shared object -------------------------------------------------------------- */
@@ -156,7 +157,7 @@ static bool os_has_plain_privileges(void) {
 static HK_SLOW void os_start_read(void) {
     uint64_t entries[OS_AUXV_ENTRIES][2];
     size_t count = os_read_auxv(entries);
-    uint64_t page_bytes = 0, base = 0;
+    uint64_t page_bytes = 0, base = 0, loader = 0;
     bool trusted = count == 0 && os_has_plain_privileges();
 
     for (size_t i = 0; i < count && entries[i][0] != AT_NULL; i++) {
@@ -166,12 +167,15 @@ static HK_SLOW void os_start_read(void) {
             trusted = entries[i][1] == 0;
         else if (entries[i][0] == AT_SYSINFO_EHDR)
             base = entries[i][1];
+        else if (entries[i][0] == AT_BASE)
+            loader = entries[i][1];
     }
 
     page_bytes = page_bytes != 0 ? page_bytes : os_probe_page_bytes();
 
     /* relaxed: every thread computes the same values */
     hk_store_relaxed(&os_start.clock, os_find_clock((uintptr_t)base, page_bytes));
+    hk_store_relaxed(&os_start.loader, loader);
     hk_store_relaxed(&os_start.trust, (uint64_t)(trusted ? OS_TRUSTED : OS_UNTRUSTED));
     hk_store_relaxed(&os_start.page_bytes, page_bytes);
 }
@@ -183,6 +187,11 @@ size_t hk_os_page_bytes(void) {
         bytes = hk_load_relaxed(&os_start.page_bytes); /* relaxed: stored by this thread */
     }
     return (size_t)bytes;
+}
+
+bool hk_os_is_static(void) {
+    hk_os_page_bytes();                            /* reads the vector */
+    return hk_load_relaxed(&os_start.loader) == 0; /* relaxed: as in os_start_read */
 }
 
 uint64_t hk_os_now_ms(void) {

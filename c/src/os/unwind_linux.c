@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <link.h>
 #include <string.h>
-#include <sys/auxv.h>
 #include <unwind.h>
 
 #include "../base/atomic.h"
@@ -86,8 +85,8 @@ void hk_os_unwind_start(void) {
     unwind_find(&backtrace, &get_ip);
     if (backtrace != NULL && get_ip != NULL) {
         hk_store_relaxed(&unwinder.get_ip, get_ip); /* relaxed: the release orders it */
-        /* relaxed: as above. A static executable has no loader. */
-        hk_store_relaxed(&unwinder.locks, getauxval(AT_BASE) == 0);
+        /* relaxed: as above */
+        hk_store_relaxed(&unwinder.locks, hk_os_is_static());
         /* release: publishes `get_ip`. It pairs with the acquire in hk_os_unwind. */
         hk_store_release(&unwinder.backtrace, backtrace);
     }
