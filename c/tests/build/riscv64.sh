@@ -10,8 +10,8 @@ cd "$TEST_ROOT" || exit 1
 # Tests that do not say anything about the processor, with the reason.
 left_out=(
     api/stack                                            # the unwinder needs more stack there
-    api/limits api/zeroed unit/large unit/out_of_memory  # they take minutes in an emulator
-    unit/nth_failure unit/stopped                        # the same
+    api/limits api/zeroed unit/large unit/out_of_memory  # they take a minute or more in an emulator
+    unit/limit unit/nth_failure unit/stopped             # the same
     unit/barrier_linux unit/os_linux unit/surroundings   # they examine the kernel, which is emulated
     unit/pagemap                                         # it needs prctl(PR_SET_THP_DISABLE)
     unit/purge                                           # the emulator aborts in a child with threads
