@@ -14,7 +14,14 @@ void *hk_own_move(const struct hk_own_resize *old, void *moved, size_t size) {
     return moved;
 }
 
-/* Allocates a block in the heap of another one, or where malloc does if that was merged. */
+void *hk_own_alloc_outside(size_t size, size_t align) {
+    struct hk_own_default suspended = hk_own_suspend_default();
+    void *block = hk_front_alloc(size, align);
+    hk_own_resume_default(suspended);
+    return block;
+}
+
+/* Allocates a block in the heap of another one, or outside of all if that was merged. */
 static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t align) {
     struct hk_own_request request = {hk_own_ref_of(old->span, old->block), true,
                                      hk_class_of_layout(size, align), size, align};
@@ -22,7 +29,7 @@ static void *move_alloc(const struct hk_own_resize *old, size_t size, size_t ali
     struct hk_block block = {NULL, false};
     if (!gone)
         block = hk_own_request(&request, &gone);
-    return gone ? hk_front_alloc(size, align) : block.start;
+    return gone ? hk_own_alloc_outside(size, align) : block.start;
 }
 
 void *hk_own_resize(const struct hk_own_resize *old, size_t size, size_t align) {

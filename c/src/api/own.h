@@ -29,6 +29,10 @@ struct hk_block hk_own_request(const struct hk_own_request *request, bool *gone)
  * and the alignment. */
 struct hk_block hk_own_alloc(struct hak_heap *heap, size_t class, size_t size, size_t align);
 
+/* Allocates a block outside of all private heaps, also for a thread with a default heap: a block
+ * that is resized does not change its heap. move.c */
+void *hk_own_alloc_outside(size_t size, size_t align);
+
 /* Resizes a block of a private heap, of which `used` bytes have contents. The result is in the same
  * heap. move.c */
 struct hk_own_resize {

@@ -112,7 +112,8 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
     if (resize_in_place(block, old_class, class, size, align))
         return block;
 
-    void *moved = hk_front_alloc(size, align);
+    void *moved = hk_likely(hk_own_default.heap == NULL) ? hk_front_alloc(size, align)
+                                                         : hk_own_alloc_outside(size, align);
     if (moved == NULL)
         return NULL;
 

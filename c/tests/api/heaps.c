@@ -436,6 +436,41 @@ TEST(all_functions_allocate_from_the_default_heap) {
     CHECK_EQ(hak_validate(), 0);
 }
 
+/* A library may enlarge a block that lives longer than the heap. */
+TEST(a_block_that_a_thread_with_a_default_heap_resizes_stays_in_its_heap) {
+    struct hak_heap *heap = new_heap(), *other = new_heap();
+    struct hak_heap *const owners[] = {NULL, other, heap};
+    for (size_t owner = 0; owner < TEST_COUNT(owners); owner++) {
+        for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+            AT("owner size", owner, sizes[i]);
+            size_t old = sizes[i] + 1;
+            unsigned char *block = hak_heap_malloc(owners[owner], old);
+            test_fill(block, old, i);
+            hak_heap_set_default(heap);
+            for (size_t k = 0; k < TEST_COUNT(sizes); k++) {
+                size_t size = sizes[k] + 1;
+                size_t kept = old < size ? old : size;
+                block = k % 2 == 0 ? hak_realloc(block, size)
+                                   : hak_realloc_layout(block, old, 16, size);
+                REQUIRE(block != NULL);
+                CHECK(hak_heap_of(block) == owners[owner]);
+                CHECK_EQ(test_intact(block, kept, i), kept);
+                test_fill(block, size, i);
+                old = size;
+            }
+            void *next = hak_malloc(100);
+            CHECK(hak_heap_of(next) == heap);
+            hak_free(next);
+            hak_heap_set_default(NULL);
+            hak_free(block);
+        }
+    }
+    hak_heap_destroy(heap);
+    hak_heap_destroy(other);
+    CHECK_EQ(all_stats().errors, 0);
+    CHECK_EQ(hak_validate(), 0);
+}
+
 TEST(a_destroyed_default_heap_is_none_in_every_thread) {
     struct hak_heap *heap = new_heap();
     hak_heap_set_default(heap);
