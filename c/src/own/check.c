@@ -135,7 +135,7 @@ static void own_repair_large(struct hak_heap *heap) {
     }
 }
 
-/* Rebuilds the rings from the granules in use. The limit counts what is then in the heap. */
+/* Rebuilds the rings from the granules in use. What counts at the limit stays as it was. */
 void hk_own_repair(struct hk_lock *lock) {
     struct hak_heap *heap = HK_HOLDER(struct hak_heap, lock, lock);
     if (heap->id == 0)

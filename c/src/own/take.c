@@ -115,6 +115,15 @@ static void own_leave(const struct hak_heap *heap, struct hk_own_cache *cache) {
 
 /* ---- Small blocks ---------------------------------------------------------------------------- */
 
+/* Moves the empty run of a cell to an address. Meanwhile it ends before it starts, so that a forked
+ * child never sees a run from the new start to the old end. Under OWN. */
+static void own_move_run(struct hk_own_cell *cell, char *to) {
+    hk_store_relaxed(&cell->end, NULL); /* relaxed: under the lock */
+    hk_fence_stores();
+    hk_store_relaxed(&cell->next, to); /* relaxed: as above */
+    hk_fence_stores();
+}
+
 /* Fills an empty cell with a run. The stores are ordered for a forked child, which takes blocks
  * that are both in the cell and in the slab out of the slab. Under OWN. */
 static void own_refill_run(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
@@ -124,10 +133,9 @@ static void own_refill_run(struct hak_heap *heap, struct hk_own_cache *cache, si
     char *first = hk_slab_block(slab, run.start);
     run.count = own_charge(heap, cell->bytes, run.count);
 
-    cache->words[class] = first;          /* without bits */
-    hk_store_relaxed(&cell->next, first); /* relaxed: under the lock */
-    hk_fence_stores();
-    hk_store_relaxed(&cell->end, first + run.count * cell->bytes); /* relaxed: as above */
+    cache->words[class] = first; /* without bits */
+    own_move_run(cell, first);
+    hk_store_relaxed(&cell->end, first + run.count * cell->bytes); /* relaxed: under the lock */
     hk_fence_stores();
     hk_slab_take_run(slab, run);
 }
@@ -145,8 +153,8 @@ static void own_refill_word(struct hak_heap *heap, struct hk_own_cache *cache, s
     word.bits &= ~rest;
 
     cache->words[class] = hk_own_word_at(slab, word.first);
-    hk_store_relaxed(&cell->next, cache->words[class]); /* relaxed: under the lock */
-    hk_store_relaxed(&cell->end, cache->words[class]);  /* relaxed: as above */
+    own_move_run(cell, cache->words[class]);
+    hk_store_relaxed(&cell->end, cache->words[class]); /* relaxed: under the lock */
     hk_fence_stores();
     hk_store_relaxed(&cell->bits, word.bits); /* relaxed: as above */
     hk_fence_stores();
