@@ -14,6 +14,7 @@
 #include "../thread/count.h"
 #include "../thread/prewarm.h"
 #include "../thread/thread.h"
+#include "copy.h"
 
 const char *hak_version(void) { return HAK_VERSION_STRING; }
 
@@ -36,26 +37,18 @@ int hak_option_get(const char *name, char *value, size_t value_bytes) {
     return hk_option_get(name, value, value_bytes);
 }
 
-/* Copies the fields that both versions of a struct have, and zeroes the rest. New fields are only
- * added at the end. */
-static void control_copy(void *to, size_t to_bytes, const void *from, size_t from_bytes) {
-    size_t bytes = to_bytes < from_bytes ? to_bytes : from_bytes;
-    memcpy(to, from, bytes);
-    memset((char *)to + bytes, 0, to_bytes - bytes);
-}
-
 int hak_option_info(unsigned index, struct hak_option_info *info, size_t info_bytes) {
     struct hak_option_info row;
     if (!hk_option_info(index, &row))
         return ENOENT;
-    control_copy(info, info_bytes, &row, sizeof row);
+    hk_copy_struct(info, info_bytes, &row, sizeof row);
     return 0;
 }
 
 void hak_stats(struct hak_stats *stats, size_t stats_bytes) {
     struct hk_stats_all all;
     hk_stats_collect(&all);
-    control_copy(stats, stats_bytes, &all.total, sizeof all.total);
+    hk_copy_struct(stats, stats_bytes, &all.total, sizeof all.total);
 }
 
 int hak_class_stats(unsigned index, struct hak_class_stats *stats, size_t stats_bytes) {
@@ -63,7 +56,7 @@ int hak_class_stats(unsigned index, struct hak_class_stats *stats, size_t stats_
         return EINVAL;
     struct hk_stats_all all;
     hk_stats_collect(&all);
-    control_copy(stats, stats_bytes, &all.classes[index], sizeof all.classes[index]);
+    hk_copy_struct(stats, stats_bytes, &all.classes[index], sizeof all.classes[index]);
     return 0;
 }
 
@@ -76,7 +69,7 @@ size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes, si
     hk_stats_collect(&all);
     for (size_t i = 0; i < count && i < classes; i++) {
         const struct hak_class_stats *row = &all.classes[i + 1];
-        control_copy((char *)stats + i * stats_bytes, stats_bytes, row, sizeof *row);
+        hk_copy_struct((char *)stats + i * stats_bytes, stats_bytes, row, sizeof *row);
     }
     return classes;
 }
@@ -86,7 +79,7 @@ void hak_thread_count_start(void) { hk_count_start(); }
 void hak_thread_count_stop(void) { hk_count_stop(); }
 
 int hak_thread_counters(struct hak_thread_counters *counters, size_t counters_bytes) {
-    control_copy(counters, counters_bytes, &hk_counters, sizeof hk_counters);
+    hk_copy_struct(counters, counters_bytes, &hk_counters, sizeof hk_counters);
     return hk_count_is_on();
 }
 

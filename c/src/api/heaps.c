@@ -6,6 +6,7 @@
 #include "../core/error.h"
 #include "../core/pagemap.h"
 #include "../purge/retry.h"
+#include "copy.h"
 #include "front.h"
 #include "own.h"
 
@@ -127,8 +128,7 @@ void hak_heap_stats(struct hak_heap *heap, struct hak_heap_stats *stats, size_t 
     memset(&now, 0, sizeof now);
     if (heap != NULL && !hk_own_count(heap, &now, NULL))
         hk_bad_pointer("hak_heap_stats", heap, HK_CAUSE_NO_HEAP);
-    memset(stats, 0, stats_bytes);
-    memcpy(stats, &now, stats_bytes < sizeof now ? stats_bytes : sizeof now);
+    hk_copy_struct(stats, stats_bytes, &now, sizeof now);
 }
 
 int hak_heap_visit(struct hak_heap *heap, int (*visit)(void *arg, void *block, size_t bytes),

@@ -1,9 +1,8 @@
 /* api/limit.c - a callback for limits. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "limit.h"
 
-#include <string.h>
-
 #include "../own/default.h"
+#include "copy.h"
 
 void hk_limit_call(void) {
     struct hk_own_default suspended = hk_own_suspend_default();
@@ -24,6 +23,5 @@ void hak_on_limit(void (*callback)(void *arg, const struct hak_limit *limit), vo
 
 void hak_limit(struct hak_limit *limit, size_t limit_bytes) {
     struct hak_limit now = hk_limit_get();
-    memset(limit, 0, limit_bytes);
-    memcpy(limit, &now, limit_bytes < sizeof now ? limit_bytes : sizeof now);
+    hk_copy_struct(limit, limit_bytes, &now, sizeof now);
 }

@@ -11,14 +11,8 @@
 /* Cached blocks are neither free in their slab nor unused. */
 static bool own_cells_fit(struct hak_heap *heap, const struct hk_span *slab) {
     for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
-        uint64_t cached = hk_own_cached(heap, slab, index);
-        uint64_t unused = 0;
-        struct hk_run run = {0, HK_WORD_BITS};
-        if (slab->bump > index)
-            run.start = slab->bump - index < HK_WORD_BITS ? slab->bump - index : HK_WORD_BITS;
-        run.count = HK_WORD_BITS - run.start;
-        hk_bits_fill(&unused, run, true);
-        if ((cached & (unused | slab->bits[index / HK_WORD_BITS])) != 0)
+        uint64_t free = ~hk_own_used(slab, index) | slab->bits[index / HK_WORD_BITS];
+        if ((hk_own_cached(heap, slab, index) & free) != 0)
             return false;
     }
     return true;

@@ -9,13 +9,8 @@
 
 /* The bits of the live blocks of one word of a slab. Under OWN. */
 static uint64_t own_live(struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
-    uint64_t used = 0;
-    if (slab->bump > index) {
-        uint32_t count = slab->bump - index;
-        struct hk_run run = {0, count < HK_WORD_BITS ? count : HK_WORD_BITS};
-        hk_bits_fill(&used, run, true);
-    }
-    return used & ~slab->bits[index / HK_WORD_BITS] & ~hk_own_cached(heap, slab, index);
+    return hk_own_used(slab, index) & ~slab->bits[index / HK_WORD_BITS] &
+           ~hk_own_cached(heap, slab, index);
 }
 
 /* ---- Counts ---------------------------------------------------------------------------------- */

@@ -35,6 +35,12 @@ HK_FAST char *hk_own_word_at(const struct hk_span *slab, uint32_t index) {
     return hk_slab_block(slab, index - index % HK_WORD_BITS);
 }
 
+/* The bits of the blocks that were ever used, of the word that begins with the block at `index`. */
+HK_FAST uint64_t hk_own_used(const struct hk_span *slab, uint32_t index) {
+    uint32_t count = slab->bump > index ? slab->bump - index : 0;
+    return count < HK_WORD_BITS ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
+}
+
 /* Makes a cache empty. No other thread uses it. */
 void hk_own_begin_cache(struct hk_own_cache *cache);
 
