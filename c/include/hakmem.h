@@ -422,8 +422,8 @@ enum { HAK_HEAP_NAME_BYTES = 32 };
 
 /* What happens to a slab of 64 KiB or more when all of its blocks were freed singly. */
 enum hak_heap_purge {
-    HAK_HEAP_PURGE_DELAYED = 0, /* other heaps may use it, and after the purge delay it goes back to
-                                   the OS */
+    HAK_HEAP_PURGE_DELAYED = 0, /* it leaves the heap after the purge delay, or at once if the empty
+                                   slabs of the heap are more than 4 MiB */
     HAK_HEAP_PURGE_NEVER = 1    /* it stays in the heap until its end */
 };
 

@@ -74,6 +74,7 @@
 /* Heaps that the program creates. */
 #include "own/classes.c"
 #include "own/owners.c"
+#include "own/hold.c"
 #include "own/slabs.c"
 #include "own/take.c"
 #include "own/give.c"

@@ -10,6 +10,7 @@
 #include "../debug/report.h"
 #include "../debug/stats.h"
 #include "../debug/validate.h"
+#include "../own/owners.h"
 #include "../purge/decay.h"
 #include "../thread/count.h"
 #include "../thread/prewarm.h"
@@ -74,9 +75,15 @@ size_t hak_class_stats_all(struct hak_class_stats *stats, size_t stats_bytes, si
     return classes;
 }
 
-void hak_thread_count_start(void) { hk_count_start(); }
+void hak_thread_count_start(void) {
+    hk_count_start();
+    hk_owner_note_count();
+}
 
-void hak_thread_count_stop(void) { hk_count_stop(); }
+void hak_thread_count_stop(void) {
+    hk_count_stop();
+    hk_owner_note_count();
+}
 
 int hak_thread_counters(struct hak_thread_counters *counters, size_t counters_bytes) {
     hk_copy_struct(counters, counters_bytes, &hk_counters, sizeof hk_counters);

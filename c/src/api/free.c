@@ -77,7 +77,10 @@ static void free_block(const char *function, struct hk_span *span, void *block, 
 
 /* Frees a block that the class map does not know. */
 static HK_NOINLINE void free_unknown(void *block) {
-    struct hk_span *span = hk_front_find("free", block);
+    struct hk_span *span = hk_pagemap_find(block);
+    if (span != NULL && !hk_count_is_on() && hk_own_free_fast(span, block))
+        return;
+    span = hk_front_find("free", block);
     if (hk_likely(span != NULL))
         free_block("free", span, block, HK_FRAME());
 }

@@ -19,6 +19,9 @@ static HK_NOINLINE void *heaps_alloc(struct hak_heap *heap, size_t size, size_t 
         return hk_front_alloc(size, align);
     if (hk_own_take_fast(heap, hk_own_cell_at[class], &block))
         return block;
+    if (hk_likely(class != HK_CLASS_NONE) &&
+        hk_likely((block = hk_own_take_near(heap, hk_own_by_class[class])) != NULL))
+        return block;
     return hk_own_alloc(heap, class, size, align).start;
 }
 

@@ -36,6 +36,11 @@ void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock))
     locks.repairs[rank] = repair;
 }
 
+void hk_lock_repair(struct hk_lock *lock, enum hk_rank rank) {
+    if (locks.repairs[rank] != NULL)
+        locks.repairs[rank](lock);
+}
+
 /* ---- Orphaned locks -------------------------------------------------------------------------- */
 
 /* In a forked child, all threads but the first are gone, and only the first can record its number.
@@ -68,8 +73,7 @@ static bool lock_take_over(struct hk_lock *lock, enum hk_rank rank, uint32_t see
     /* acquire: one thread of the child wins. The parent's writes are in the child's memory. */
     if (!hk_cas_acquire(&lock->word, &seen, hk_lock_self() | HK_LOCK_WAITERS))
         return false;
-    if (locks.repairs[rank] != NULL)
-        locks.repairs[rank](lock);
+    hk_lock_repair(lock, rank);
     return true;
 }
 

@@ -60,6 +60,9 @@ void hk_lock_note_none_held(void); /* asserts it */
  * needs no repair. */
 void hk_lock_set_repair(enum hk_rank rank, void (*repair)(struct hk_lock *lock));
 
+/* Calls that function, for a lock that the caller holds. */
+void hk_lock_repair(struct hk_lock *lock, enum hk_rank rank);
+
 /* Whether the thread with that number belonged to a parent process and does not exist in this
  * one. */
 bool hk_lock_thread_vanished(uint32_t thread);

@@ -2,6 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
+#include <string.h>
+
 #include "../core/pagemap.h"
 #include "../heap/heaps.h"
 #include "slabs.h"
@@ -38,10 +40,25 @@ static const char *own_validate_class(struct hak_heap *heap, size_t class) {
     return NULL;
 }
 
+static const char *own_validate_empty(struct hak_heap *heap) {
+    uint64_t bytes = 0;
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        const struct hk_span *slab = heap->empty[class];
+        for (; slab != NULL; slab = slab->next) {
+            if (hk_own_of(slab) != heap || !hk_slab_is_empty(slab) || !hk_slab_valid(slab))
+                return "slab with blocks among the empty ones of a private heap";
+            bytes += slab->granules * HK_GRANULE_BYTES;
+        }
+    }
+    return bytes != heap->empty_bytes ? "wrong bytes of the empty slabs of a private heap" : NULL;
+}
+
 static const char *own_validate_locked(struct hak_heap *heap) {
     const char *fault = NULL;
     for (size_t class = 1; class < HK_OWN_CLASSES && fault == NULL; ++class)
         fault = own_validate_class(heap, class);
+    if (fault == NULL)
+        fault = own_validate_empty(heap);
 
     uint64_t blocks = 0;
     const struct hk_span *prev = NULL;
@@ -57,9 +74,9 @@ static const char *own_validate_locked(struct hak_heap *heap) {
 }
 
 const char *hk_own_validate(struct hak_heap *heap) {
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     const char *fault = heap->id != 0 ? own_validate_locked(heap) : NULL;
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return fault;
 }
 
@@ -136,8 +153,11 @@ void hk_own_repair(struct hk_lock *lock) {
         return;
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
         heap->slabs[class] = NULL;
+    memset(heap->empty, 0, sizeof heap->empty);
+    if (!heap->keeps)
+        hk_sub_relaxed(&hk_own_empty_bytes, heap->empty_bytes); /* relaxed: a count */
+    hk_store_locked(&heap->empty_bytes, 0);
     heap->slab_bytes = 0;
-    heap->spare = NULL;
     hk_heaps_each(own_repair_heap, heap);
     own_repair_large(heap);
 }

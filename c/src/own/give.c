@@ -1,4 +1,5 @@
 /* own/give.c - frees of single blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
+#include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/pagemap.h"
@@ -17,11 +18,11 @@ struct hak_heap *hk_own_lock_of(const struct hk_span *span, const void *block, b
     if (heap == NULL)
         return NULL;
 
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     *is_mistake = hk_pagemap_find(block) != span;
     if (!*is_mistake && hk_own_of(span) == heap)
         return heap;
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return NULL;
 }
 
@@ -30,40 +31,29 @@ struct hk_own_ref hk_own_ref_of(const struct hk_span *span, const void *block) {
     struct hk_own_ref ref = {hk_own_lock_of(span, block, &is_mistake), 0};
     if (ref.heap != NULL) {
         ref.id = ref.heap->id;
-        hk_unlock(&ref.heap->lock, HK_RANK_OWN);
+        hk_own_unlock(ref.heap);
     }
     return ref;
 }
 
-/* Keeps a slab that has just become empty, so that a program that hovers around a slab boundary
- * does not create and release a slab over and over. Returns the one that was kept before if it is
- * still empty. */
-static struct hk_span *own_drop_spare(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span *spare = heap->spare;
-    heap->spare = slab;
-    if (spare == NULL || spare == slab || !hk_slab_is_empty(spare))
-        return NULL;
-    hk_own_unlink(heap, spare);
-    hk_pagemap_remove(spare);
-    heap->slab_bytes -= spare->granules * HK_GRANULE_BYTES;
-    spare->next = NULL;
-    return spare;
-}
+/* What a free leaves to do without the lock. */
+struct own_freed {
+    struct hk_span *span; /* to release, or NULL */
+    bool emptied;         /* a slab has no live blocks any more */
+};
 
 /* Puts a small block into its slab. Returns the cause of a mistake, or NULL. */
-static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
-                                  struct hk_span **released) {
+HK_FAST const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
+                                   struct own_freed *freed) {
     uint32_t index;
     if (hk_slab_locate(slab, &hk_classes[slab->class], block, &index) != HK_SLAB_DONE)
         return HK_CAUSE_ALIEN;
     if (hk_slab_look_at(slab, index) == HK_SLAB_NOT_A_BLOCK)
         return HK_CAUSE_ALIEN;
-
-    uint64_t cached = hk_own_cached(heap, slab, index);
-    if (hk_bit_get(slab->bits, index) || ((cached >> (index % HK_WORD_BITS)) & 1) != 0)
+    if (hk_bit_get(slab->bits, index) || hk_own_is_cached(heap, slab, block, index))
         return HK_CAUSE_FREE;
 
-    if (hk_slab_is_exhausted(slab)) {
+    if (hk_unlikely(hk_slab_is_exhausted(slab))) {
         hk_own_unlink(heap, slab);
         hk_own_link(heap, slab);
     }
@@ -71,24 +61,49 @@ static const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, c
     if (heap->limit != 0)
         heap->used -= hk_classes[slab->class].block_bytes;
 
-    if (hk_unlikely(hk_slab_is_empty(slab)) && !heap->keeps)
-        *released = own_drop_spare(heap, slab);
+    if (hk_unlikely(hk_slab_is_empty(slab)))
+        *freed = (struct own_freed){hk_own_retire(heap, slab), true};
     return NULL;
 }
 
-static void own_give_large(struct hak_heap *heap, struct hk_span *span, struct hk_span **released) {
+static void own_give_large(struct hak_heap *heap, struct hk_span *span, struct own_freed *freed) {
     hk_own_unlink_large(heap, span);
     hk_pagemap_remove(span);
     heap->used -= span->bytes;
     span->next = NULL;
-    *released = span;
+    freed->span = span;
+}
+
+static HK_SLOW void own_after_free(const struct own_freed *freed) {
+    if (freed->span != NULL) {
+        hk_own_release(freed->span);
+        hk_thread_hooks.freed(freed->emptied ? HK_FREED_SMALL : HK_FREED_LARGE);
+    }
+    hk_dirty_signal();
+}
+
+bool hk_own_free_fast(struct hk_span *span, void *block) {
+    struct hak_heap *heap = hk_own_of(span);
+    struct own_freed freed = {NULL, false};
+    if (heap == NULL || hk_unlikely(!hk_own_enter(heap)))
+        return false;
+
+    /* An overflow may have damaged the span, so we check its class before we use it as an index. */
+    bool done = hk_pagemap_find(block) == span && span->class != HK_CLASS_NONE &&
+                span->class < HK_CLASS_COUNT && own_give_small(heap, span, block, &freed) == NULL;
+    hk_own_leave();
+    if (hk_unlikely(freed.emptied))
+        own_after_free(&freed);
+    return done;
 }
 
 bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     bool is_mistake;
     const char *cause = NULL;
-    struct hk_span *released = NULL;
-    enum hk_freed kind = span->class == HK_CLASS_NONE ? HK_FREED_LARGE : HK_FREED_SMALL;
+    struct own_freed freed = {NULL, false};
+    if (hk_own_free_fast(span, block))
+        return true;
+
     struct hak_heap *heap = hk_own_lock_of(span, block, &is_mistake);
     if (heap == NULL && !is_mistake)
         return false;
@@ -96,16 +111,14 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     if (heap == NULL)
         cause = HK_CAUSE_ALIEN;
     else if (span->class != HK_CLASS_NONE)
-        cause = own_give_small(heap, span, block, &released);
+        cause = own_give_small(heap, span, block, &freed);
     else
-        own_give_large(heap, span, &released);
+        own_give_large(heap, span, &freed);
     if (heap != NULL)
-        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_own_unlock(heap);
 
-    if (released != NULL) {
-        hk_own_release(released);
-        hk_thread_hooks.freed(kind);
-    }
+    if (freed.span != NULL || freed.emptied)
+        own_after_free(&freed);
     if (hk_unlikely(cause != NULL))
         hk_bad_pointer(function, block, cause);
     return true;
@@ -129,7 +142,7 @@ static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
                    (heap->used <= heap->limit && heap->limit - heap->used >= bytes - span->bytes);
     if (allowed)
         own_count_resize(heap, bytes, span->bytes);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return allowed;
 }
 
@@ -140,7 +153,7 @@ static void own_end_resize(const struct hk_span *span, size_t counted) {
     if (heap == NULL)
         return;
     own_count_resize(heap, span->bytes, counted);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
 }
 
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {

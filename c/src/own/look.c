@@ -58,11 +58,11 @@ bool hk_own_count(struct hak_heap *heap, struct hak_heap_stats *stats,
     memset(stats, 0, sizeof *stats);
     if (hk_own_id(heap) == 0)
         return false;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool exists = heap->id != 0;
     if (exists)
         own_count_locked(heap, stats, classes);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return exists;
 }
 
@@ -127,10 +127,10 @@ static int own_note_all(struct hak_heap *heap, struct own_page **pages) {
     for (;;) {
         for (struct own_page *page = *pages; page != NULL; page = page->next)
             page->count = 0;
-        hk_lock(&heap->lock, HK_RANK_OWN);
+        hk_own_lock(heap);
         bool exists = heap->id != 0;
         size_t missed = exists ? own_note_locked(heap, *pages) : 0;
-        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_own_unlock(heap);
 
         if (!exists)
             return EINVAL;
@@ -155,10 +155,10 @@ static bool own_visit_slab(const struct own_visitor *visitor, const struct hk_sp
     size_t bytes = hk_classes[slab->class].block_bytes;
     char *start = hk_slab_block(slab, 0);
 
-    hk_lock(&visitor->heap->lock, HK_RANK_OWN);
+    hk_own_lock(visitor->heap);
     for (uint32_t index = 0; index < blocks; index += HK_WORD_BITS)
         live[index / HK_WORD_BITS] = own_live(visitor->heap, slab, index);
-    hk_unlock(&visitor->heap->lock, HK_RANK_OWN);
+    hk_own_unlock(visitor->heap);
 
     uint32_t index = 0;
     while ((index = hk_bits_find(live, blocks, index, true)) < blocks) {

@@ -90,8 +90,9 @@ static void own_set_name(struct hak_heap *heap, const char *name) {
 /* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
 static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_options *options) {
     hk_own_begin_cache(&heap->cache);
-    heap->spare = NULL;
     heap->sharing = 0;
+    heap->empty_bytes = 0;
+    heap->alone = heap->needed = 0;
     heap->used = heap->slab_bytes = heap->large_bytes = heap->large_blocks = heap->refused = 0;
     heap->limit = options->limit;
     heap->keeps = options->purge == HAK_HEAP_PURGE_NEVER;
@@ -100,17 +101,16 @@ static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_option
     own_set_name(heap, options->name);
 
     hk_store_locked(&heap->id, hk_add_relaxed(&owns.ids, 1)); /* relaxed: a unique number */
-    /* release: the cache. It pairs with the acquire in own_claim. */
-    hk_store_release(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
+    hk_store_locked(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
 }
 
 struct hak_heap *hk_own_new(const struct hak_heap_options *options) {
     struct hak_heap *heap = own_take_record();
     if (heap == NULL)
         return NULL;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     own_begin_locked(heap, options);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return heap;
 }
 
@@ -132,6 +132,7 @@ static void own_take_all_locked(struct hak_heap *heap, struct own_rest *rest) {
         rest->spans = first;
         heap->slabs[class] = NULL;
     }
+    rest->spans = hk_own_take_empty(heap, rest->spans, true);
 
     for (struct hk_span *span; (span = heap->large) != NULL;) {
         hk_own_unlink_large(heap, span);
@@ -147,6 +148,7 @@ static void own_end_locked(struct hak_heap *heap, struct own_rest *rest) {
     }
     hk_store_locked(&heap->id, 0);
     hk_store_locked(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
+    hk_store_locked(&heap->bias, (uint32_t)HK_OWNER_NOBODY);
 }
 
 /* Releases what is left of a heap, and its record. */
@@ -164,13 +166,13 @@ static void own_finish(struct hak_heap *heap, const struct own_rest *rest) {
 
 bool hk_own_destroy(struct hak_heap *heap) {
     struct own_rest rest = {0};
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool exists = heap->id != 0;
     if (exists) {
         own_take_all_locked(heap, &rest);
         own_end_locked(heap, &rest);
     }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     if (exists)
         own_finish(heap, &rest);
     return exists;
@@ -203,6 +205,7 @@ static struct hk_span *own_merge_locked(struct hak_heap *heap, struct hk_heap *f
     }
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
         released = own_merge_class(heap, class, released);
+    released = hk_own_take_empty(heap, released, true);
 
     for (struct hk_span *span; (span = heap->large) != NULL;) {
         hk_own_unlink_large(heap, span);
@@ -216,14 +219,42 @@ static struct hk_span *own_merge_locked(struct hak_heap *heap, struct hk_heap *f
 bool hk_own_merge(struct hak_heap *heap) {
     struct own_rest rest = {0};
     struct hk_heap *for_large = hk_thread_any_heap();
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool exists = heap->id != 0;
     if (exists) {
         rest.spans = own_merge_locked(heap, for_large);
         own_end_locked(heap, &rest);
     }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     if (exists)
         own_finish(heap, &rest);
     return exists;
+}
+
+/* ---- Memory that is given back --------------------------------------------------------------- */
+
+struct own_purge {
+    bool all;
+    bool waits;
+};
+
+static void own_purge_heap(void *arg, struct hak_heap *heap) {
+    struct own_purge *purge = arg;
+    struct hk_span *released = NULL;
+    if (hk_peek(&heap->empty_bytes) == 0)
+        return;
+    hk_own_lock(heap);
+    if (!heap->keeps) {
+        released = hk_own_take_empty(heap, NULL, purge->all);
+        purge->waits |= heap->empty_bytes > 0;
+    }
+    hk_own_unlock(heap);
+    hk_own_release(released);
+}
+
+bool hk_own_purge(bool all) {
+    struct own_purge purge = {all, false};
+    if (hk_peek(&hk_own_empty_bytes) > 0)
+        hk_own_each(own_purge_heap, &purge);
+    return purge.waits;
 }

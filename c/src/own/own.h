@@ -48,8 +48,11 @@ struct hk_own_cache {
 };
 
 struct hak_heap {
-    uint32_t owner;        /* atomic; token of a thread, or HK_OWNER_NOBODY */
-    struct hk_lock lock;   /* rank OWN */
+    uint32_t owner;        /* atomic, stored under OWN; token of a thread, or HK_OWNER_NOBODY */
+    uint32_t bias;         /* atomic, as above; that of a thread without need of the lock */
+    struct hk_lock lock;   /* rank OWN; taken as in own/hold.h */
+    uint32_t alone;        /* lock:OWN; times that the owner took it since another thread did, */
+    uint32_t needed;       /* lock:OWN; and the number of them after which it needs it no more */
     uint64_t id;           /* atomic, stored under OWN; unique, 0 while there is no heap */
     uint64_t limit;        /* const while there is a heap */
     uint64_t used;         /* lock:OWN; bytes of blocks outside of slabs, if there is a limit */
@@ -67,9 +70,10 @@ struct hak_heap {
     uint32_t sharing;                           /* lock:OWN; number of caches in `shared` */
     struct hk_own_cache *shared[HK_OWN_SHARED]; /* atomic, stored under OWN; NULL until used */
     struct hk_span *large;                      /* lock:OWN; list of the large blocks */
-    struct hk_span *spare;                 /* lock:OWN; the slab that became empty last, or NULL */
-    struct hk_span *slabs[HK_OWN_CLASSES]; /* lock:OWN; rings, slabs with free blocks first */
-    struct hk_own_cache cache;             /* of the owner */
+    struct hk_span *slabs[HK_OWN_CLASSES];      /* lock:OWN; rings, slabs with free blocks first */
+    struct hk_span *empty[HK_OWN_CLASSES];      /* lock:OWN; lists of slabs without live blocks */
+    uint64_t empty_bytes;                       /* atomic, stored under OWN; their granules */
+    struct hk_own_cache cache;                  /* of the owner */
 };
 
 /* Why an allocation failed. */
@@ -128,12 +132,16 @@ struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, siz
  * limit. Returns false if there are none. */
 bool hk_own_flush_shared(struct hak_heap *heap);
 
+/* hk_own_take for the thread that enters the heap without a lock, if it has no limit and a slab has
+ * free blocks. Returns NULL otherwise, and to a thread that counts its bytes. */
+void *hk_own_take_near(struct hak_heap *heap, size_t class);
+
 /* hk_own_take for the owner of the heap, from the run of a cell at this offset in the heap. Returns
  * false if that is impossible, and to a thread that counts its bytes, which takes the slow path. */
 HK_FAST bool hk_own_take_fast(struct hak_heap *heap, size_t cell_offset, void **block) {
     struct hk_own_cell *cell = (struct hk_own_cell *)(void *)((char *)heap + cell_offset);
     /* relaxed: only this thread stores its own token. Without one, the run is not used. */
-    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_owner_self) || hk_count_is_on())
+    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_owner_fast))
         return false;
     char *next = cell->next;
     if (hk_unlikely(next == cell->end))
@@ -151,6 +159,14 @@ extern const uint16_t hk_own_cell_at[HK_CLASS_COUNT];
  * that is not allocated. Returns false if the heap was merged meanwhile, so that the span belongs
  * to another heap. */
 bool hk_own_free(const char *function, struct hk_span *span, void *block);
+
+/* The same for a small block in the thread that owns its heap, without a lock. Returns false,
+ * without a report, if hk_own_free must do it. `span` is what the pagemap has for the address. */
+bool hk_own_free_fast(struct hk_span *span, void *block);
+
+/* Releases the slabs that have been empty since the last call, or all that are empty. Returns true
+ * if there are others. */
+bool hk_own_purge(bool all);
 
 /* Resizes a large block in place, or moves its pages. Returns its start, or NULL. */
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align);

@@ -2,24 +2,35 @@
 #include "owners.h"
 
 #include "../os/lock.h"
+#include "../thread/count.h"
 #include "../thread/thread.h"
 
-/* A token consists of the serial number of its place and the place. */
-static struct owner_place {
-    uint32_t number; /* atomic; hk_lock_thread of the thread that has it, or 0 */
-    uint32_t serial; /* atomic; changes when a thread gets or leaves the place */
-} owner_places[HK_OWNERS_MAX];
+struct hk_owner_place hk_owner_places[HK_OWNERS_MAX];
 
 HK_THREAD_LOCAL uint32_t hk_owner_self = HK_OWNER_NEW;
+HK_THREAD_LOCAL uint32_t hk_owner_fast = HK_OWNER_NEW;
+
+void hk_owner_note_count(void) {
+    hk_owner_fast = hk_count_is_on() ? HK_OWNER_NEVER : hk_owner_self;
+}
+
+static void owner_set(uint32_t token) {
+    hk_owner_self = token;
+    hk_owner_note_count();
+}
 
 static uint32_t owner_token(uint32_t place, uint32_t serial) {
     return serial * HK_OWNERS_MAX + place;
 }
 
 /* Takes a place for the calling thread, unless another thread has it. */
-static bool owner_take(struct owner_place *place) {
+static bool owner_take(struct hk_owner_place *place) {
     uint32_t number = hk_load_relaxed(&place->number); /* relaxed: a hint before the exchange */
     if (number != 0 && !hk_lock_thread_vanished(number))
+        return false;
+    /* acquire: pairs with the release in own_await. A heap that the thread was changing when a
+     * process forked is repaired first. */
+    if (hk_load_acquire(&place->inside) != NULL)
         return false;
     /* acquire: the serial number. It pairs with the release in hk_owner_end. */
     return hk_cas_acquire(&place->number, &number, hk_lock_self());
@@ -32,7 +43,7 @@ static HK_SLOW uint32_t owner_create(void) {
 
     for (uint32_t i = 0; i < HK_OWNERS_MAX; i++) {
         uint32_t at = (first + i) % HK_OWNERS_MAX;
-        struct owner_place *place = &owner_places[at];
+        struct hk_owner_place *place = &hk_owner_places[at];
         if (at < HK_OWNER_FIRST || !owner_take(place))
             continue;
         /* relaxed: only this thread changes it now */
@@ -43,12 +54,12 @@ static HK_SLOW uint32_t owner_create(void) {
 
 uint32_t hk_owner_get(void) {
     if (hk_unlikely(hk_owner_self == HK_OWNER_NEW))
-        hk_owner_self = owner_create();
+        owner_set(owner_create());
     return hk_owner_self;
 }
 
 bool hk_owner_exists(uint32_t token) {
-    const struct owner_place *place = &owner_places[token % HK_OWNERS_MAX];
+    const struct hk_owner_place *place = hk_owner_place(token);
     if (token % HK_OWNERS_MAX < HK_OWNER_FIRST)
         return false;
     /* acquire: what the thread has done. It pairs with the release in hk_owner_end. */
@@ -60,10 +71,10 @@ bool hk_owner_exists(uint32_t token) {
 
 void hk_owner_end(void) {
     uint32_t token = hk_owner_self;
-    hk_owner_self = HK_OWNER_NEVER;
+    owner_set(HK_OWNER_NEVER);
     if (token % HK_OWNERS_MAX < HK_OWNER_FIRST)
         return;
-    struct owner_place *place = &owner_places[token % HK_OWNERS_MAX];
+    struct hk_owner_place *place = hk_owner_place(token);
     uint32_t serial = token / HK_OWNERS_MAX + 1;
     hk_store_release(&place->serial, serial);      /* release: as in hk_owner_exists */
     hk_store_release(&place->number, (uint32_t)0); /* release: as in owner_take */

@@ -6,7 +6,7 @@
  * still exists. A heap whose owner has ended gets another owner, without a list of the heaps of
  * each thread, and without a system call. Only threads with a cache get one, because their end is
  * noticed. Owns: a table with a place for each token. If it is full, further threads own no heaps.
- * Threads: any, without a lock. Boundary: os/lock, thread/thread.
+ * Threads: any, without a lock. Boundary: os/lock, thread/thread, thread/count.
  */
 #ifndef HK_OWN_OWNERS_H
 #define HK_OWN_OWNERS_H
@@ -21,8 +21,29 @@ enum {
     HK_OWNERS_MAX = 1024,
 };
 
-/* The token of the calling thread, or one of the last two. */
+/* The place of a thread, on a cache line of its own. A token consists of the serial number of a
+ * place and its number in the table. */
+struct hk_owner_place {
+    uint32_t number;    /* atomic; hk_lock_thread of the thread that has it, or 0 */
+    uint32_t serial;    /* atomic; changes when a thread gets or leaves the place */
+    const void *inside; /* atomic, stored by the thread; the heap that it uses, see own/hold.h */
+} HK_CACHE_ALIGNED;
+
+extern struct hk_owner_place hk_owner_places[HK_OWNERS_MAX];
+
+/* The place of a token. Tokens of no thread have places that are never used. */
+HK_FAST struct hk_owner_place *hk_owner_place(uint32_t token) {
+    return &hk_owner_places[token % HK_OWNERS_MAX];
+}
+
+/* The token of the calling thread, or HK_OWNER_NEW or HK_OWNER_NEVER. */
 extern HK_THREAD_LOCAL uint32_t hk_owner_self;
+
+/* The same, or HK_OWNER_NEVER in a thread that counts its bytes, for the fast path. */
+extern HK_THREAD_LOCAL uint32_t hk_owner_fast;
+
+/* Called when the calling thread starts or stops to count its bytes. */
+void hk_owner_note_count(void);
 
 /* The token of the calling thread, created at the first call, or HK_OWNER_NEVER. */
 uint32_t hk_owner_get(void);

@@ -12,6 +12,12 @@
 #include "../thread/thread.h"
 #include "../thread/threads.h"
 
+/* Empty slabs that wait for the purge delay. */
+enum {
+    OWN_EMPTY_BYTES = 4 << 20,      /* of one heap */
+    OWN_EMPTY_BYTES_ALL = 64 << 20, /* of all heaps */
+};
+
 /* ---- Rings and lists ------------------------------------------------------------------------- */
 
 void hk_own_link(struct hak_heap *heap, struct hk_span *slab) {
@@ -29,6 +35,80 @@ void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab) {
         *ring = slab->next != slab ? slab->next : NULL;
     slab->prev->next = slab->next;
     slab->next->prev = slab->prev;
+}
+
+uint64_t hk_own_empty_bytes;
+
+/* Counts the empty slabs of a heap, and of all heaps first, so that their sum is never too low in a
+ * forked child. */
+static void own_count_empty(struct hak_heap *heap, const struct hk_span *slab) {
+    uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
+    if (!heap->keeps)
+        hk_add_relaxed(&hk_own_empty_bytes, bytes); /* relaxed: a count */
+    hk_fence_stores();
+    hk_add_locked(&heap->empty_bytes, bytes);
+}
+
+static void own_uncount_empty(struct hak_heap *heap, const struct hk_span *slab) {
+    uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
+    hk_sub_locked(&heap->empty_bytes, bytes);
+    hk_fence_stores();
+    if (!heap->keeps)
+        hk_sub_relaxed(&hk_own_empty_bytes, bytes); /* relaxed: a count */
+}
+
+/* Whether a heap may keep so many bytes more of empty slabs. */
+static bool own_may_keep(const struct hak_heap *heap, uint64_t bytes) {
+    /* relaxed: a count */
+    return heap->keeps || (heap->empty_bytes + bytes <= OWN_EMPTY_BYTES &&
+                           hk_load_relaxed(&hk_own_empty_bytes) + bytes <= OWN_EMPTY_BYTES_ALL);
+}
+
+struct hk_span *hk_own_retire(struct hak_heap *heap, struct hk_span *slab) {
+    struct hk_span **list = &heap->empty[hk_own_by_class[slab->class]];
+    uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
+    hk_own_unlink(heap, slab);
+    if (hk_unlikely(!own_may_keep(heap, bytes))) {
+        hk_pagemap_remove(slab);
+        heap->slab_bytes -= bytes;
+        slab->next = NULL;
+        return slab;
+    }
+
+    own_count_empty(heap, slab);
+    slab->next = *list;
+    *list = slab;
+    return NULL;
+}
+
+bool hk_own_reuse(struct hak_heap *heap, size_t class) {
+    struct hk_span *slab = heap->empty[class];
+    if (slab == NULL)
+        return false;
+    heap->empty[class] = slab->next;
+    own_uncount_empty(heap, slab);
+    hk_own_link(heap, slab);
+    return true;
+}
+
+struct hk_span *hk_own_take_empty(struct hak_heap *heap, struct hk_span *spans, bool all) {
+    for (size_t class = 1; heap->empty_bytes > 0 && class < HK_OWN_CLASSES; ++class) {
+        struct hk_span **link = &heap->empty[class];
+        while (*link != NULL) {
+            struct hk_span *slab = *link;
+            if (slab->scans++ == 0 && !all) {
+                link = &slab->next;
+                continue;
+            }
+            *link = slab->next;
+            own_uncount_empty(heap, slab);
+            hk_pagemap_remove(slab);
+            heap->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
+            slab->next = spans;
+            spans = slab;
+        }
+    }
+    return spans;
 }
 
 /* The `next` links are intact after each store, so that a forked child can follow them. */
@@ -138,6 +218,38 @@ static void own_add_run(uint64_t *bits, const struct own_view *view, const struc
     hk_bits_fill(bits, run, true);
 }
 
+/* The same order of loads as in own_view. */
+HK_FAST bool own_cell_has(const struct hk_own_cache *cache, size_t class, const char *block,
+                          uint32_t bit) {
+    const struct hk_own_cell *cell = &cache->cells[class];
+    /* acquire: as in own_view */
+    uint64_t bits = hk_load_acquire(&cell->bits);
+    const char *end = hk_load_acquire(&cell->end);
+    const char *next = hk_load_relaxed(&cell->next); /* relaxed: as in own_view */
+    if (block < next)
+        return false;
+    return block < end ||
+           (((bits >> bit) & 1) != 0 && block - bit * cell->bytes == cache->words[class]);
+}
+
+static HK_SLOW bool own_shared_has(struct hak_heap *heap, size_t class, const char *block,
+                                   uint32_t bit) {
+    bool cached = false;
+    for (uint32_t i = 0; !cached && i < HK_OWN_SHARED; i++) {
+        const struct hk_own_cache *cache = hk_own_cache_at(heap, i);
+        cached = cache != NULL && own_cell_has(cache, class, block, bit);
+    }
+    return cached;
+}
+
+bool hk_own_is_cached(struct hak_heap *heap, const struct hk_span *slab, const char *block,
+                      uint32_t index) {
+    size_t class = hk_own_by_class[slab->class];
+    uint32_t bit = index % HK_WORD_BITS;
+    return own_cell_has(&heap->cache, class, block, bit) ||
+           (hk_unlikely(heap->sharing > 0) && own_shared_has(heap, class, block, bit));
+}
+
 uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
     size_t class = hk_own_by_class[slab->class];
     const char *word = hk_own_word_at(slab, index);
@@ -208,9 +320,9 @@ bool hk_own_flush_shared(struct hak_heap *heap) {
         if (cache == NULL)
             continue;
         hk_lock(&cache->lock, HK_RANK_OWN_CACHE);
-        hk_lock(&heap->lock, HK_RANK_OWN);
+        hk_own_lock(heap);
         flushed |= hk_own_flush(heap, cache);
-        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_own_unlock(heap);
         hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
     }
     return flushed;
@@ -261,9 +373,9 @@ static struct hk_span *own_create(struct hak_heap *heap, size_t own_class,
 /* The first slab of a class may serve only a few blocks. */
 static enum hk_granules_use own_use(struct hak_heap *heap, const struct hk_own_ref *ref,
                                     size_t class) {
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool dense = heap->id == ref->id && heap->slabs[class] != NULL;
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return dense ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
 }
 
@@ -273,13 +385,13 @@ bool hk_own_grow(const struct hk_own_ref *ref, size_t class) {
     if (slab == NULL)
         return false;
 
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool exists = heap->id == ref->id;
     if (exists) {
         hk_own_link(heap, slab);
         heap->slab_bytes += slab->granules * HK_GRANULE_BYTES;
     }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
 
     if (!exists) {
         slab->next = NULL;

@@ -11,7 +11,7 @@
 #define HK_OWN_SLABS_H
 
 #include "../core/arena.h"
-#include "own.h"
+#include "hold.h"
 
 /* ---- Under the OWN lock ---------------------------------------------------------------------- */
 
@@ -21,6 +21,20 @@ void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab);
 
 void hk_own_link_large(struct hak_heap *heap, struct hk_span *span);
 void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span);
+
+/* Atomic. Bytes of the empty slabs of all heaps that do not keep theirs. */
+extern uint64_t hk_own_empty_bytes;
+
+/* Moves a slab without live blocks from its ring to the empty ones, which are used again before a
+ * new slab is created. Returns the slab if there are too many of them, and NULL otherwise. */
+struct hk_span *hk_own_retire(struct hak_heap *heap, struct hk_span *slab);
+
+/* Moves an empty slab back to the ring of its class. Returns false if there is none. */
+bool hk_own_reuse(struct hak_heap *heap, size_t class);
+
+/* Adds the empty slabs to the list `spans`. Only those that were empty at the last call, if not
+ * `all`. Returns the new list. */
+struct hk_span *hk_own_take_empty(struct hak_heap *heap, struct hk_span *spans, bool all);
 
 /* The next slab of a ring, or NULL at its end. */
 HK_FAST struct hk_span *hk_own_next(const struct hak_heap *heap, const struct hk_span *slab) {
@@ -50,6 +64,10 @@ uint32_t hk_own_cell_count(const struct hk_own_cache *cache, size_t class);
 /* Makes the first blocks of the bits of a cell its run. Returns false if there are none. Called by
  * the user of the cache. */
 bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
+
+/* Whether a cache holds the block at `index`, from which its address follows. */
+bool hk_own_is_cached(struct hak_heap *heap, const struct hk_span *slab, const char *block,
+                      uint32_t index);
 
 /* The bits of the blocks that caches hold of the word that contains a block. */
 uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index);

@@ -64,7 +64,7 @@ static HK_SLOW struct hk_own_cache *own_add_cache(struct hak_heap *heap, uint32_
         return NULL;
     hk_own_begin_cache(fresh);
 
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     struct hk_own_cache *cache = hk_peek(&heap->shared[number]);
     if (cache == NULL) {
         /* release: publishes the zeroes. It pairs with the acquire in own_enter. */
@@ -73,23 +73,33 @@ static HK_SLOW struct hk_own_cache *own_add_cache(struct hak_heap *heap, uint32_
         cache = fresh;
         fresh = NULL;
     }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
 
     if (fresh != NULL)
         hk_meta_free(fresh, sizeof *fresh);
     return cache;
 }
 
+/* Makes the calling thread the owner of a heap, unless another thread was faster. */
+static HK_SLOW bool own_claim_slow(struct hak_heap *heap, uint32_t self) {
+    hk_own_lock(heap);
+    bool claimed = !hk_owner_exists(hk_peek(&heap->owner)); /* acquires the cache */
+    if (claimed) {
+        hk_store_locked(&heap->owner, self);
+        heap->alone = heap->needed = 0;
+    }
+    hk_own_unlock(heap);
+    return claimed;
+}
+
 /* Whether the calling thread owns a heap. If nobody does, or the owner has ended, it becomes the
  * owner. */
 static bool own_claim(struct hak_heap *heap) {
     uint32_t self = hk_owner_get();
-    uint32_t owner = hk_load_relaxed(&heap->owner); /* relaxed: as in hk_own_take_fast */
+    uint32_t owner = hk_peek(&heap->owner);
     if (self == HK_OWNER_NEVER)
         return false;
-    /* acquire: the cache. It pairs with the release in hk_own_new, and hk_owner_exists acquires the
-     * work of an owner that has ended. */
-    return owner == self || (!hk_owner_exists(owner) && hk_cas_acquire(&heap->owner, &owner, self));
+    return owner == self || (!hk_owner_exists(owner) && own_claim_slow(heap, self));
 }
 
 /* The cache of the calling thread, which nobody else uses until own_leave. Returns NULL if out of
@@ -176,12 +186,20 @@ static void own_refill_from(struct hak_heap *heap, struct hk_own_cache *cache, s
         heap->slabs[class] = slab->next;
 }
 
+/* Makes sure that the first slab of a class has free blocks. An empty slab is used again. Returns
+ * false if there is none. Under OWN. */
+static bool own_has_free(struct hak_heap *heap, size_t class) {
+    if (hk_likely(heap->slabs[class] != NULL) && !hk_slab_is_exhausted(heap->slabs[class]))
+        return true;
+    return hk_own_reuse(heap, class);
+}
+
 /* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
  * of a shared cache are given back first, too. Under OWN. */
 static bool own_refill_locked(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
                               struct hk_own_failure *failure) {
     uint64_t bytes = hk_own_classes[class].block_bytes;
-    if (heap->slabs[class] == NULL || hk_slab_is_exhausted(heap->slabs[class]))
+    if (!own_has_free(heap, class))
         return false;
     if (hk_unlikely(own_rest(heap) < bytes))
         hk_own_flush(heap, cache);
@@ -193,9 +211,9 @@ static bool own_refill_locked(struct hak_heap *heap, struct hk_own_cache *cache,
 
 static bool own_refill(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
                        struct hk_own_failure *failure) {
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool filled = own_refill_locked(heap, cache, class, failure);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return filled;
 }
 
@@ -207,6 +225,19 @@ static struct hk_block own_take_cell(struct hk_own_cache *cache, size_t class) {
         return block;
     block.start = cell->next;
     hk_store_relaxed(&cell->next, cell->next + cell->bytes); /* relaxed: see hk_own_take_fast */
+    return block;
+}
+
+void *hk_own_take_near(struct hak_heap *heap, size_t class) {
+    struct hk_own_cache *cache = &heap->cache;
+    if (hk_count_is_on() || !hk_own_enter(heap))
+        return NULL;
+    void *block = own_take_cell(cache, class).start;
+    if (block == NULL && heap->limit == 0 && own_has_free(heap, class)) {
+        own_refill_from(heap, cache, class);
+        block = own_take_cell(cache, class).start;
+    }
+    hk_own_leave();
     return block;
 }
 
@@ -250,10 +281,10 @@ struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_f
 static struct hk_block own_take_locked(struct hak_heap *heap, size_t class,
                                        struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    struct hk_span *slab = heap->slabs[class];
     uint32_t bytes = hk_own_classes[class].block_bytes;
-    if (slab == NULL || hk_slab_is_exhausted(slab) || !own_allows(heap, bytes, failure))
+    if (!own_has_free(heap, class) || !own_allows(heap, bytes, failure))
         return block;
+    struct hk_span *slab = heap->slabs[class];
     if (heap->limit != 0)
         heap->used += bytes;
     block = hk_slab_take_one(slab);
@@ -270,12 +301,12 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
     bool grown;
 
     do {
-        hk_lock(&heap->lock, HK_RANK_OWN);
+        hk_own_lock(heap);
         if (heap->id == ref->id)
             block = own_take_locked(heap, class, failure);
         else
             failure->fault = HK_OWN_GONE;
-        hk_unlock(&heap->lock, HK_RANK_OWN);
+        hk_own_unlock(heap);
         if (block.start != NULL || failure->fault != HK_OWN_FINE)
             return block;
         grown = hk_own_grow(ref, class);
@@ -292,7 +323,7 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 static bool own_charge_large(const struct hk_own_ref *ref, size_t bytes,
                              struct hk_own_failure *failure) {
     struct hak_heap *heap = ref->heap;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool charged = false;
     if (heap->id != ref->id || ref->id == 0)
         failure->fault = HK_OWN_GONE;
@@ -300,7 +331,7 @@ static bool own_charge_large(const struct hk_own_ref *ref, size_t bytes,
         charged = own_allows(heap, bytes, failure);
     if (charged)
         heap->used += bytes;
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return charged;
 }
 
@@ -310,7 +341,7 @@ static void own_add_large(const struct hk_own_ref *ref, struct hk_arena *arena, 
                           const void *block) {
     struct hak_heap *heap = ref->heap;
     struct hk_span *span = block != NULL ? hk_pagemap_find(block) : NULL;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     bool exists = heap->id == ref->id;
     if (exists)
         heap->used += (span != NULL ? span->bytes : 0) - bytes;
@@ -318,7 +349,7 @@ static void own_add_large(const struct hk_own_ref *ref, struct hk_arena *arena, 
         hk_own_link_large(heap, span);
     if (!exists && span != NULL)
         hk_span_set_owner(span, HK_HOLDER(struct hk_heap, arena, arena));
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
 }
 
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,

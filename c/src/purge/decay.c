@@ -5,6 +5,7 @@
 #include "../heap/heaps.h"
 #include "../heap/scan.h"
 #include "../os/os.h"
+#include "../own/own.h"
 #include "../thread/bins.h"
 #include "../thread/drain.h"
 #include "../thread/park.h"
@@ -125,6 +126,7 @@ static bool decay_threads(void) {
     uint64_t delay = hk_pressure_delay_ms(now);
     hk_recover_vanished();
     bool waits = hk_park_release(now > delay ? now - delay : 0);
+    waits |= hk_own_purge(false);
     return hk_drain_idle() || waits;
 }
 
@@ -170,6 +172,7 @@ size_t hk_decay_all(void) {
 
     hk_park_release(UINT64_MAX);
     hk_drain_all();
+    hk_own_purge(true);
 
     for (bool done = false; !done;) {
         scan.budget = decay_budget(HK_DECAY_STEP_CALLS);

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // link: fake_os
-#include "own/own.h"
+#include "own/hold.h"
 
 #include <hakmem.h>
 
@@ -83,6 +83,147 @@ TEST_FRESH(more_threads_than_tokens_own_heaps_one_after_another) {
         pthread_join(test_thread(allocate_once, heap), NULL);
     CHECK_EQ(heap->sharing, 0);
     CHECK_EQ(stats_of(heap).blocks_live, HK_OWNERS_MAX + 10);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Entering without the lock --------------------------------------------------------------- */
+
+/* Allocates and frees so many blocks that cells are refilled many times. */
+static void work_in(struct hak_heap *heap) {
+    static void *blocks[1000];
+    for (int round = 0; round < 10; round++) {
+        for (int i = 0; i < 1000; i++)
+            blocks[i] = hak_heap_malloc(heap, 1000);
+        for (int i = 0; i < 1000; i++)
+            hak_free(blocks[i]);
+    }
+}
+
+static void *free_block(void *block) {
+    hak_free(block);
+    return NULL;
+}
+
+TEST_FRESH(the_owner_needs_the_lock_only_after_another_thread_did) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 100);
+    CHECK_EQ(heap->bias, hk_owner_self);
+    hk_lock(&heap->lock, HK_RANK_OWN); /* would wait for ever */
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    uint32_t word = heap->lock.word;
+    heap->lock.word = 1u << 30 | 1; /* of a thread that keeps it */
+    hak_free(block);
+    CHECK_EQ(stats_of(heap).blocks_live, 0);
+    heap->lock.word = word;
+
+    pthread_join(test_thread(free_block, hak_heap_malloc(heap, 100)), NULL);
+    CHECK_EQ(heap->bias, 0);
+    work_in(heap);
+    CHECK_EQ(heap->bias, hk_owner_self);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(the_owner_takes_the_lock_where_barriers_are_refused) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    fake_os.barrier_fails = 1;
+    work_in(heap);
+    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(a_barrier_that_is_refused_later_takes_the_bias_for_good) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 100);
+    CHECK_EQ(heap->bias, hk_owner_self);
+    fake_os.barrier_fails = 1;
+    pthread_t thread = test_thread(free_block, block);
+    while (!fake_os.sleepers)
+        sched_yield();
+    CHECK_EQ(heap->bias, 0);
+    fake_os.now_ms += 20; /* longer than a store takes */
+    pthread_join(thread, NULL);
+    work_in(heap);
+    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+static struct hak_heap *busy_heap;
+static void *volatile handed_over;
+static uint32_t busy_ended; /* atomic */
+
+static void *free_what_is_handed_over(void *unused) {
+    while (!hk_load_acquire(&busy_ended)) {
+        void *block = __atomic_exchange_n(&handed_over, NULL, __ATOMIC_ACQ_REL);
+        hak_free(block);
+        if (block != NULL)
+            hak_heap_stats(busy_heap, &(struct hak_heap_stats){0}, sizeof(struct hak_heap_stats));
+    }
+    return unused;
+}
+
+/* The other thread may sleep until the owner has left. */
+static void *advance_clock(void *unused) {
+    for (; !hk_load_acquire(&busy_ended); usleep(500))
+        __atomic_add_fetch(&fake_os.now_ms, 1, __ATOMIC_SEQ_CST);
+    return unused;
+}
+
+TEST_FRESH(an_owner_and_a_thread_that_frees_its_blocks_exclude_each_other) {
+    enum { LIVE = 500, ROUNDS = 200000, HANDED = 50 };
+    static char *blocks[LIVE];
+    busy_heap = hak_heap_new(NULL, 0);
+    pthread_t thread = test_thread(free_what_is_handed_over, NULL);
+    pthread_t clock = test_thread(advance_clock, NULL);
+    size_t handed = 0;
+    for (unsigned i = 0; i < ROUNDS || handed < HANDED; i++) {
+        char **slot = &blocks[i * 7919 % LIVE];
+        if (*slot != NULL)
+            CHECK_EQ(**slot, (char)(uintptr_t)slot);
+        if (*slot != NULL && (i % 512 != 0 || handed_over != NULL))
+            hak_free(*slot);
+        else if (*slot != NULL)
+            __atomic_store_n(&handed_over, *slot, __ATOMIC_RELEASE), handed++;
+        *slot = hak_heap_malloc(busy_heap, 16 + i % 3 * 500);
+        memset(*slot, (char)(uintptr_t)slot, 16);
+    }
+    while (handed_over != NULL)
+        sched_yield();
+    hk_store_release(&busy_ended, 1);
+    pthread_join(thread, NULL);
+    pthread_join(clock, NULL);
+    CHECK_EQ(stats_of(busy_heap).blocks_live, LIVE);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(busy_heap);
+}
+
+/* ---- Empty slabs ----------------------------------------------------------------------------- */
+
+TEST_FRESH(empty_slabs_are_used_again_and_leave_at_the_second_scan) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    work_in(heap);
+    uint64_t kept = heap->empty_bytes;
+    CHECK(kept > 0);
+    CHECK_EQ(hk_validate(), 0);
+
+    void *blocks[200];
+    for (int i = 0; i < 200; i++)
+        blocks[i] = hak_heap_malloc(heap, 1000);
+    CHECK(heap->empty_bytes < kept);
+    uint64_t used = stats_of(heap).bytes_slabs - heap->empty_bytes;
+
+    CHECK(hk_own_purge(false));
+    CHECK(heap->empty_bytes > 0);
+    CHECK(!hk_own_purge(false));
+    CHECK_EQ(heap->empty_bytes, 0);
+    CHECK_EQ(stats_of(heap).bytes_slabs, used);
+    for (int i = 0; i < 200; i++)
+        hak_free(blocks[i]);
+    hk_own_purge(true);
+    CHECK_EQ(heap->empty_bytes, 0);
+    CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
 }
 
@@ -203,7 +344,7 @@ TEST(heaps_stay_sound_after_the_failure_of_any_one_mapping) {
 /* A thread that holds the lock of a heap and has damaged what the lock protects. */
 static void *damage_and_wait(void *arg) {
     struct hak_heap *heap = arg;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     struct hk_span *slabs[HK_OWN_CLASSES];
     memcpy(slabs, heap->slabs, sizeof slabs);
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
@@ -218,7 +359,21 @@ static void *damage_and_wait(void *arg) {
         if (slabs[class] != NULL)
             slabs[class]->free ^= 5;
     }
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
+    return NULL;
+}
+
+/* The same for the owner, without the lock. */
+static void *own_damage_and_wait(void *arg) {
+    struct hak_heap *heap = arg;
+    void *block = hak_heap_malloc(heap, 700);
+    CHECK_EQ(heap->bias, hk_owner_self);
+    REQUIRE(hk_own_enter(heap));
+    hk_pagemap_find(block)->free ^= 5;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    hk_pagemap_find(block)->free ^= 5;
+    hk_own_leave();
     return NULL;
 }
 
@@ -265,6 +420,30 @@ TEST_FRESH(a_child_repairs_the_heap_of_a_thread_that_vanished_in_the_middle) {
     CHECK_EQ(hk_validate(), 0);
 }
 
+static void check_child_of_owner(void *arg) {
+    struct hak_heap *heap = arg;
+    uint32_t owner = heap->owner;
+    CHECK_EQ(hk_validate(), 0);
+    CHECK(hk_owner_place(owner)->inside == NULL);
+    use_heap(heap);
+    CHECK_EQ(heap->owner, hk_owner_self);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_child_repairs_the_heap_whose_owner_vanished_inside) {
+    hk_fork_install();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(own_damage_and_wait, heap);
+    pthread_barrier_wait(&step);
+    CHECK_EXITED(test_in_child(check_child_of_owner, heap));
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    CHECK_EQ(hk_validate(), 0);
+}
+
 /* A thread that stopped in the middle of a refill: the cell has the blocks, and so does the slab. */
 static void check_torn_refill(void *arg) {
     struct hak_heap *heap = arg;
@@ -284,7 +463,7 @@ static void check_torn_refill(void *arg) {
 static void *refill_and_wait(void *arg) {
     struct hak_heap *heap = arg;
     size_t class = HK_OWN_1024;
-    hk_lock(&heap->lock, HK_RANK_OWN);
+    hk_own_lock(heap);
     struct hk_own_cell *cell = &heap->cache.cells[class];
     struct hk_own_cell before = *cell;
     struct hk_run run = hk_slab_find_run(heap->slabs[class], 8);
@@ -293,7 +472,7 @@ static void *refill_and_wait(void *arg) {
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     *cell = before;
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_own_unlock(heap);
     return NULL;
 }
 
