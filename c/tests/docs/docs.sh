@@ -69,10 +69,6 @@ check_equal links_of_documents_lead_somewhere "$(
         done
     done | sort -u)" ""
 
-version=$(sed -n 's/^.define HAK_VERSION_STRING "\(.*\)"/\1/p' c/include/hakmem.h)
-check_equal the_numbers_of_the_version_are_those_of_its_text \
-    "$(sed -nE 's/^.define HAK_VERSION_(MAJOR|MINOR|PATCH) //p' c/include/hakmem.h | xargs | tr ' ' .)" "$version"
-check changelog_has_this_version grep -qE "^## \[$version\]" CHANGELOG.md
-check crates_have_this_version grep -qE "^version = \"$version\"" Cargo.toml
+check every_place_has_the_same_version c/tools/versions
 
 finish
