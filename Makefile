@@ -247,7 +247,7 @@ uninstall:
 	    '$(DESTDIR)$(CMAKEDIR)/hakmemConfigVersion.cmake'
 	$(Q)rmdir '$(DESTDIR)$(CMAKEDIR)' 2>/dev/null || true
 
-# ---- Packages ---------------------------------------------------------------------------------------
+# ---- Packages and releases --------------------------------------------------------------------------
 
 DEB := build/deb
 DEB_SOURCES = $(DEB)/hakmem-$(VERSION)
@@ -262,6 +262,12 @@ deb:
 	$(Q)cp -r c/packaging/debian '$(DEB_SOURCES)'
 	$(Q)cd '$(DEB_SOURCES)' && env -u MAKEFLAGS dpkg-buildpackage -b -us -uc $(if $(V),,>../log 2>&1) || \
 	    { tail -n 40 ../log >&2; exit 1; }
+
+# The key that signs the tarball: of gpg, or the file of a key of ssh.
+RELEASE_KEY ?=
+.PHONY: release
+release: need-cc need-cargo
+	$(Q)CC='$(CC)' CARGO='$(CARGO)' RELEASE_KEY='$(RELEASE_KEY)' c/tools/release
 
 # ---- The rest ---------------------------------------------------------------------------------------
 
@@ -292,6 +298,7 @@ help:
 	@echo 'make install      to PREFIX ($(PREFIX)); also BINDIR, LIBDIR, INCLUDEDIR, DATADIR, DESTDIR'
 	@echo 'make uninstall    removes what install put there'
 	@echo 'make deb          packages for Debian, in build/deb'
+	@echo 'make release      the signed tarball, checked with the crates; RELEASE_KEY=; what is left to do'
 	@echo 'make docs         puts the options and statistics into c/docs'
 	@echo 'make misuse       makes common mistakes, also on other allocators, and puts the outcomes into c/docs'
 	@echo 'make format       formats C and Rust; format-check only looks'
