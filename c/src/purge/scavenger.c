@@ -6,6 +6,7 @@
 #include "../core/options.h"
 #include "../core/usage.h"
 #include "../os/os.h"
+#include "../thread/count.h"
 #include "../thread/recover.h"
 #include "../thread/threads.h"
 #include "decay.h"
@@ -158,15 +159,23 @@ static void scavenger_note_refusal(uint64_t now) {
                                               : SCAVENGER_RETRY_MAX_MS); /* relaxed: as above */
 }
 
+/* The blocks that libc allocates for the thread do not count for the calling thread. */
+static bool scavenger_create(void) {
+    static const struct hk_os_thread thread = {scavenger_run, "hakmem-purge"};
+    struct hak_thread_counters counters = hk_counters;
+    bool created = hk_os_start_thread(&thread);
+    hk_counters = counters;
+    return created;
+}
+
 /* No thread starts in a signal handler or a child of vfork. With background=auto, none starts in a
  * sandbox either. */
 static bool scavenger_start(uint64_t signal_mask) {
-    static const struct hk_os_thread thread = {scavenger_run, "hakmem-purge"};
     bool always = hk_option(HK_OPTION_background) == BACKGROUND_ALWAYS;
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
     hk_recover_gone(); /* only threads that still exist count */
-    return scavenger_is_allowed() && hk_os_start_thread(&thread);
+    return scavenger_is_allowed() && scavenger_create();
 }
 
 void hk_scavenger_want(uint64_t signal_mask) {

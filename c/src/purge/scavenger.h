@@ -9,7 +9,7 @@
  * become small again or the program's own threads have ended. A forked child starts without it.
  * Without it, purge/balance and purge/tick do its work.
  * Owns: the thread. Threads: any, no lock held. The thread itself takes the locks of purge/decay.
- * Boundary: purge/decay, core/dirty, core/usage, hk_os_start_thread.
+ * Boundary: purge/decay, core/dirty, core/usage, thread/count, hk_os_start_thread.
  */
 #ifndef HK_PURGE_SCAVENGER_H
 #define HK_PURGE_SCAVENGER_H

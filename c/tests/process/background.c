@@ -241,6 +241,25 @@ TEST(background_never_has_no_scavenger_and_gives_back_all_the_same) {
     CHECK_EXITED(in_child(never, NULL));
 }
 
+static void count_while_it_starts(void *unused) {
+    (void)unused;
+    struct hak_thread_counters counted;
+    start_sleeper();
+    hak_thread_count_start();
+    load_free(load_make(100 * MIB, 1000));
+    hak_thread_counters(&counted, sizeof counted);
+    hak_thread_count_stop();
+    CHECK(BECOMES(scavengers() == 1, 2000));
+    CHECK(counted.bytes_allocated >= 100 * MIB);
+    CHECK_EQ(counted.bytes_allocated, counted.bytes_freed);
+    CHECK_EQ(counted.blocks_allocated, counted.blocks_freed);
+    stop_hands();
+}
+
+TEST(the_start_of_the_scavenger_does_not_count_for_the_thread_that_starts_it) {
+    CHECK_EXITED(in_child(count_while_it_starts, NULL));
+}
+
 static void *free_load(void *load) {
     load_free(*(struct load *)load);
     return NULL;
