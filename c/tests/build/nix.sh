@@ -5,7 +5,7 @@
 # nixpkgs would need a network. A small substitute for it runs the phases of the package with the
 # compiler and the programs of the system, and one file in place of all tests of the interface.
 # needs: nix-build
-# timeout: 180
+# timeout: 300
 
 . "$(dirname "$0")/../test.sh"
 cd "$TEST_ROOT" || exit 1

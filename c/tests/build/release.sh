@@ -2,7 +2,7 @@
 #
 # SPDX-License-Identifier: MIT OR Apache-2.0
 # needs: git cargo gzip
-# timeout: 300
+# timeout: 480
 
 . "$(dirname "$0")/../test.sh"
 
@@ -51,6 +51,22 @@ elif grep -v 'not published: ' <<<"$output" | grep -q 'network\|offline'; then
 else
     not_ok a_program_runs_with_the_packaged_crates "$output"
 fi
+
+# A registry that has the version, and a cargo that only notes how it is called.
+cat >"$scratch/cargo" <<'END_SCRIPT'
+#!/bin/sh
+echo "$@" >>"$0.calls"
+case $1 in
+build) mkdir -p "$CARGO_TARGET_DIR/debug" && printf '#!/bin/sh\necho ours\n' >"$CARGO_TARGET_DIR/debug/empty" &&
+    chmod +x "$CARGO_TARGET_DIR/debug/empty" ;;
+esac
+END_SCRIPT
+chmod +x "$scratch/cargo"
+output=$(CARGO=$scratch/cargo c/tools/release crates 2>&1)
+check_match published_crates_are_taken_from_the_registry "$(<"$scratch/cargo.calls")" \
+    "^add hakmem-alloc@=$version\$"
+check_equal published_crates_are_not_packaged "$(grep -c '^package' "$scratch/cargo.calls")" 0
+check_equal publishing_is_done "$(grep -c 'cargo publish' <<<"$output")" 0
 
 # ---- Signatures --------------------------------------------------------------------------------------
 
