@@ -136,12 +136,15 @@ $(BUILD)/hakmem-run: c/packaging/hakmem-run.in c/src/core/options.def c/tools/op
 
 # ---- Tests, benchmarks, demonstration ---------------------------------------------------------------
 
+# C tests that examine the project rather than the library. `make test` leaves them out.
+CHECKS := build/ docs/ layers/ proofs/
+
 .PHONY: test check coverage sanitize soak demo
 test: libs need-cargo
-	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' CARGO='$(CARGO)' c/tools/run_tests '$(CHECKS)'
 
 check: libs
-	$(Q)BUILD='$(BUILD)' CC='$(CC)' c/tests/run layers/ build/ docs/
+	$(Q)BUILD='$(BUILD)' CC='$(CC)' c/tests/run $(CHECKS)
 
 coverage:
 	$(Q)c/tools/coverage
@@ -283,8 +286,8 @@ help:
 	@echo 'make              build/libhakmem.a, build/libhakmem.so, build/hakmem-run'
 	@echo 'make all          the libraries and the Rust crates'
 	@echo 'make demo         a service, a C program and a preloaded program: before and after'
-	@echo 'make test         all tests; ends in "N passed, N failed"'
-	@echo 'make check        layers, warnings, installation, documentation'
+	@echo 'make test         the tests of the library; ends in "N passed, N failed"'
+	@echo 'make check        layers, models, warnings, other processors, installation, packages, documentation'
 	@echo 'make coverage     the lines of the core that the C tests execute'
 	@echo 'make sanitize     the tests of the core under ASan, UBSan and TSan'
 	@echo 'make soak         random programs with random options, MINUTES=120'
