@@ -4,11 +4,13 @@
  *
  * The test runs itself again and again, each time as a process with random options. In this process,
  * threads allocate, resize and free blocks, also blocks of each other, and start further threads.
- * The main thread meanwhile trims, forks, changes options, and starts and stops profiles and guards.
- * Now and then all blocks are freed. What the process then keeps must not grow.
+ * They share a private heap, create, merge and destroy others, some of them as the default heap, and
+ * count their bytes. The main thread meanwhile trims, forks, changes options, and starts and stops
+ * profiles and guards. Now and then all blocks are freed, and the memory that the process then keeps
+ * must not grow.
  *
  * SOAK_SECONDS is the duration (20), HAKMEM_TEST_SEED the start of all random numbers. `make soak
- * MINUTES=120` runs it for longer. A failed round prints its options and its seed.
+ * MINUTES=120` runs it for longer. Each round prints its options and the memory that it kept.
  */
 // timeout: 90
 #include <hakmem.h>
@@ -79,9 +81,10 @@ struct block {
 
 static struct block shared[SHARED]; /* under `mutex` */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-static size_t live;      /* atomic; bytes of all blocks */
-static uint32_t pausing; /* atomic; workers free all blocks and wait */
-static uint32_t ending;  /* atomic */
+static struct hak_heap *common; /* of all threads; changes while they wait */
+static size_t live;             /* atomic; bytes of all blocks */
+static uint32_t pausing;        /* atomic; workers free all blocks and wait */
+static uint32_t ending;         /* atomic */
 static pthread_barrier_t paused;
 
 static size_t patterned(size_t size) { return size < PATTERN ? size : PATTERN; }
@@ -116,14 +119,23 @@ static void release(struct block *block) {
     block->start = NULL;
 }
 
-static void allocate(struct block *block, uint64_t *seed) {
+/* Allocates from the heap, or from those of malloc if it is NULL. */
+static void allocate(struct block *block, struct hak_heap *heap, uint64_t *seed) {
     size_t size = draw_size(seed);
     uint64_t key = test_random(seed);
     if (__atomic_load_n(&live, __ATOMIC_RELAXED) > LIVE_MAX)
         return;
-    unsigned char *start = key % 8 == 0 ? calloc(1, size) : malloc(size);
+
+    unsigned char *start;
+    if (key % 8 == 0)
+        start = heap != NULL ? hak_heap_calloc(heap, 1, size) : calloc(1, size);
+    else
+        start = heap != NULL ? hak_heap_malloc(heap, size) : malloc(size);
     if (start == NULL)
         return;
+
+    if (heap != NULL)
+        CHECK_EQ(hak_heap_of(start), heap);
     if (key % 8 == 0)
         CHECK_EQ(test_zeros(start, patterned(size)), patterned(size));
     *block = (struct block){start, size, key};
@@ -151,16 +163,20 @@ static void exchange(struct block *block, uint64_t *seed) {
     pthread_mutex_unlock(&mutex);
 }
 
-static void step(struct block *blocks, uint64_t *seed) {
+static void step(struct block *blocks, struct hak_heap *heap, uint64_t *seed) {
     struct block *block = &blocks[test_random(seed) % SLOTS];
     if (block->start == NULL)
-        allocate(block, seed);
+        allocate(block, heap, seed);
     else if (test_random(seed) % 6 == 0)
         resize(block, seed);
     else
         release(block);
+}
+
+static void step_and_exchange(struct block *blocks, struct hak_heap *heap, uint64_t *seed) {
+    step(blocks, heap, seed);
     if (test_random(seed) % 16 == 0)
-        exchange(block, seed);
+        exchange(&blocks[test_random(seed) % SLOTS], seed);
 }
 
 static void release_all(struct block *blocks, size_t count) {
@@ -168,17 +184,87 @@ static void release_all(struct block *blocks, size_t count) {
         release(&blocks[i]);
 }
 
+/* Checks the blocks and gives them up. The end of their heap frees them. */
+static void leave_all(struct block *blocks) {
+    for (size_t i = 0; i < SLOTS; i++) {
+        if (blocks[i].start != NULL)
+            check_and_count(&blocks[i]);
+    }
+}
+
+static struct hak_heap *new_heap(uint64_t *seed) {
+    static const uint64_t limits[] = {0, 0, 1 * MIB, 8 * MIB};
+    struct hak_heap_options options = {.limit = limits[test_random(seed) % TEST_COUNT(limits)],
+                                       .purge = (enum hak_heap_purge)(test_random(seed) % 2)};
+    return hak_heap_new(&options, sizeof options);
+}
+
+/* Other threads get blocks of a heap that is merged, and free them before and after its end. A heap
+ * that is destroyed keeps its blocks to itself. */
+static void use_heap(uint64_t *seed) {
+    struct block blocks[SLOTS] = {{NULL, 0, 0}};
+    struct hak_heap *heap = new_heap(seed);
+    bool merges = test_random(seed) % 2 == 0;
+    if (heap == NULL)
+        return;
+
+    hak_heap_set_default(test_random(seed) % 2 == 0 ? heap : NULL);
+    for (int i = 0; i < 1000; i++)
+        merges ? step_and_exchange(blocks, heap, seed) : step(blocks, heap, seed);
+    if (merges) {
+        hak_heap_merge(heap);
+        release_all(blocks, SLOTS);
+    } else {
+        leave_all(blocks);
+        hak_heap_destroy(heap);
+    }
+    CHECK_EQ(hak_heap_set_default(NULL), NULL);
+}
+
+/* All blocks of this function are freed in it, so both sums grow by the same amount. */
+static void count_bytes(uint64_t *seed) {
+    struct block blocks[SLOTS] = {{NULL, 0, 0}};
+    struct hak_thread_counters first, last;
+    hak_thread_count_start();
+    CHECK_EQ(hak_thread_counters(&first, sizeof first), 1);
+
+    void *block = malloc(1000);
+    size_t bytes = block != NULL ? hak_usable_size(block) : 0;
+    for (int i = 0; i < 500; i++)
+        step(blocks, i % 2 == 0 ? common : NULL, seed);
+    release_all(blocks, SLOTS);
+    free(block);
+
+    CHECK_EQ(hak_thread_counters(&last, sizeof last), 1);
+    hak_thread_count_stop();
+    CHECK_LE(bytes, last.bytes_allocated - first.bytes_allocated);
+    CHECK_EQ(last.bytes_allocated - first.bytes_allocated, last.bytes_freed - first.bytes_freed);
+    CHECK_EQ(last.blocks_allocated - first.blocks_allocated,
+             last.blocks_freed - first.blocks_freed);
+}
+
+/* The thread may end while it counts. */
 static void *work_briefly(void *seed) {
     struct block blocks[SLOTS] = {{NULL, 0, 0}};
     uint64_t random = (uintptr_t)seed;
+    if (test_random(&random) % 2 == 0)
+        hak_thread_count_start();
     for (int i = 0; i < 2000; i++)
-        step(blocks, &random);
+        step_and_exchange(blocks, i % 4 == 0 ? common : NULL, &random);
+    use_heap(&random);
+    count_bytes(&random);
     release_all(blocks, SLOTS);
     return NULL;
 }
 
+/* At the limit there is no memory for the thread. */
 static void run_briefly(uint64_t *seed) {
-    pthread_join(test_thread(work_briefly, (void *)(uintptr_t)test_random(seed)), NULL);
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, work_briefly, (void *)(uintptr_t)test_random(seed));
+    if (error == 0)
+        pthread_join(thread, NULL);
+    else
+        CHECK_EQ(error, EAGAIN);
 }
 
 /* A thread that works, sleeps, and starts other threads. */
@@ -187,7 +273,11 @@ static void *work(void *seed) {
     uint64_t random = (uintptr_t)seed;
     while (!__atomic_load_n(&ending, __ATOMIC_ACQUIRE)) {
         for (int i = 0; i < 500; i++)
-            step(blocks, &random);
+            step_and_exchange(blocks, i % 8 == 0 ? common : NULL, &random);
+        if (test_random(&random) % 16 == 0)
+            use_heap(&random);
+        if (test_random(&random) % 16 == 0)
+            count_bytes(&random);
         if (test_random(&random) % 16 == 0)
             test_sleep_ms((unsigned)(test_random(&random) % 30));
         if (test_random(&random) % 64 == 0)
@@ -268,16 +358,27 @@ static void prewarm(uint64_t *seed) { hak_prewarm((enum hak_prewarm_set)(test_ra
 
 static void (*const actions[])(uint64_t *seed) = {
     trim,          validate, observe, switch_profile, switch_guard,   fork_child,     sleep_briefly,
-    sleep_briefly, prewarm,  prewarm, run_briefly,    set_any_option, set_any_option,
+    sleep_briefly, prewarm,  prewarm, run_briefly,    set_any_option, set_any_option, use_heap,
 };
 
+/* Starts a common heap in place of the last one, which has no blocks. */
+static void renew_common(uint64_t *seed) {
+    struct hak_heap_stats stats;
+    hak_heap_stats(common, &stats, sizeof stats);
+    CHECK_EQ(stats.blocks_live, 0);
+    CHECK_EQ(stats.bytes_live, 0);
+    test_random(seed) % 2 == 0 ? hak_heap_merge(common) : hak_heap_destroy(common);
+    common = new_heap(seed);
+}
+
 /* Frees all blocks, and returns the bytes that are resident then. */
-static size_t rest(void) {
+static size_t rest(uint64_t *seed) {
     struct hak_stats stats;
     hak_profile_stop();
     __atomic_store_n(&pausing, 1, __ATOMIC_RELEASE);
     pthread_barrier_wait(&paused);
     release_all(shared, SHARED);
+    renew_common(seed);
     hak_trim();
     size_t resident = test_rss();
     hak_stats(&stats, sizeof stats);
@@ -285,6 +386,7 @@ static size_t rest(void) {
     CHECK_EQ(stats.errors, 0);
     CHECK_EQ(__atomic_load_n(&live, __ATOMIC_RELAXED), 0);
     CHECK_LE(stats.bytes_live, KEPT_LIVE);
+    CHECK_EQ(stats.heaps_private, common != NULL);
     __atomic_store_n(&pausing, 0, __ATOMIC_RELEASE);
     pthread_barrier_wait(&paused);
     return resident;
@@ -298,12 +400,15 @@ static void run_round(uint64_t seconds, uint64_t seed) {
         threads[i] = test_thread(work, (void *)(uintptr_t)test_random(&seed));
 
     uint64_t end = test_now_ns() + seconds * 1000000000u;
-    size_t first = rest();
+    size_t first = rest(&seed), most = first;
     while (test_now_ns() < end && test_state.failures == 0) {
         for (int i = 0; i < ACTIONS; i++)
             actions[test_random(&seed) % TEST_COUNT(actions)](&seed);
-        CHECK_LE(rest(), first + GROWTH_MAX);
+        size_t resident = rest(&seed);
+        CHECK_LE(resident, first + GROWTH_MAX);
+        most = resident > most ? resident : most;
     }
+    test_print("    %zu KiB resident at first, %zu KiB at most\n", first / KIB, most / KIB);
 
     __atomic_store_n(&ending, 1, __ATOMIC_RELEASE);
     for (unsigned i = 0; i < workers; i++)
@@ -363,10 +468,7 @@ static void run_rounds(uint64_t seconds, uint64_t seed) {
         AT("round seed", round, start);
         int status = start_round(output, each, start);
         CHECK_EQ(status, 0);
-        if (status != 0)
-            print_output(output);
-        else
-            close(output);
+        print_output(output);
     }
 }
 
