@@ -29,7 +29,8 @@ bool hk_os_barrier(void) {
 
 /* ---- Sleeping threads ------------------------------------------------------------------------ */
 
-/* Opens a file of a thread of this process. */
+/* Opens a file of a thread of this process, but not in a sandbox. The program may have entered one
+ * since the drain began, with a filter that ends the process. */
 static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name) {
     char path[sizeof HK_OS_ROOT "/proc/self/task/18446744073709551615/syscall"];
     struct hk_text text = {path, path + sizeof path - 1};
@@ -37,7 +38,7 @@ static bool os_thread_open(struct os_lines *lines, uint64_t id, const char *name
     hk_text_add_number(&text, id);
     hk_text_add(&text, name);
     *text.at = 0;
-    return os_lines_open(lines, path, '\n');
+    return !hk_os_is_sandboxed() && os_lines_open(lines, path, '\n');
 }
 
 /* The file contains the number of the system call, -1 during a page fault, and "running" in any
