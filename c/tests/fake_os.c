@@ -287,11 +287,11 @@ static void fake_move_end(uintptr_t start, size_t old_bytes, size_t new_bytes) {
 
 int hk_os_resize(void *start, size_t old_bytes, size_t new_bytes) {
     fake_enter("resize", start, old_bytes);
-    if (!fake_is_whole_pages(0, new_bytes) || !fake_is_covered((uintptr_t)start, old_bytes))
-        fake_broken("resize", "not mapped");
+    if (!fake_is_whole_pages(0, new_bytes) || !fake_holder((uintptr_t)start, old_bytes))
+        fake_broken("resize", "not in one mapping");
     hk_add_relaxed(&hk_os_counts.remap_calls, 1);
     int error = fake_fails(FAKE_OS_RESIZE) || fake_os.resize_fails ? ENOMEM : 0;
-    if (fake_os.resize_refused || !fake_holder((uintptr_t)start, old_bytes))
+    if (fake_os.resize_refused)
         error = EFAULT; /* as of several mappings */
     if (error == 0 && mremap(start, old_bytes, new_bytes, 0) == MAP_FAILED)
         error = ENOMEM;

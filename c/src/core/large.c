@@ -172,10 +172,8 @@ static bool large_resize_granules(struct hk_span *span, size_t bytes) {
 static enum hk_os_move large_move_pages(struct hk_span *span, void *to, size_t bytes) {
     hk_pagemap_remove(span);
     enum hk_os_move result = hk_os_move((void *)span->base, span->bytes, to, bytes);
-    if (result == HK_OS_MOVE_DONE) {
+    if (result == HK_OS_MOVE_DONE)
         span->base = (uintptr_t)to;
-        span->mapping = hk_extent_number();
-    }
     bool entered = hk_pagemap_enter(span);
     hk_assert(entered);
     (void)entered;
@@ -225,7 +223,8 @@ static bool large_shrink(struct hk_span *span, size_t bytes) {
     return true;
 }
 
-/* Grows a mapping in place, or moves it without a copy. */
+/* Grows a mapping in place, or moves it without a copy. It gets a new number, because it may grow
+ * up to another part of the mapping that it was a part of. The OS sees two mappings there. */
 static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
     if (span->mapping == HK_EXTENT_MAPPINGS)
         return false; /* mremap takes one mapping at a time */
@@ -241,6 +240,7 @@ static bool large_grow(struct hk_span *span, size_t bytes, size_t align) {
      * mappings or the call is forbidden. */
     if (error == 0 || (error == ENOMEM && large_move_mapping(span, bytes, align))) {
         span->bytes = bytes;
+        span->mapping = hk_extent_number();
         return true;
     }
 

@@ -173,6 +173,29 @@ TEST_FRESH(a_block_of_several_mappings_is_never_moved_by_the_os) {
     CHECK_EQ(span_of(block)->bytes, 11 * MIB);
 }
 
+/* The end of a mapping whose middle was unmapped, behind a block that grew over the middle. */
+TEST_FRESH(a_block_that_grew_up_to_the_rest_of_its_mapping_is_no_part_of_it) {
+    without_huge_pages();
+    fake_os.chunks_at = FAR;
+    release(allocate(24 * MIB));
+    char *block = allocate(8 * MIB), *middle = allocate(8 * MIB), *end = allocate(8 * MIB);
+    CHECK_EQ((uintptr_t)block, FAR);
+    CHECK_EQ((uintptr_t)end, FAR + 16 * MIB);
+    release(middle);
+    CHECK_EQ(purge_extents(UINT64_MAX), 8 * MIB);
+
+    size_t with_reserve = 16 * MIB; /* 227 granules and an eighth */
+    CHECK(hk_large_resize(span_of(block), 227 * HK_GRANULE_BYTES, 16) == block);
+    CHECK_EQ(span_of(block)->bytes, with_reserve);
+    release(end);
+    CHECK(hk_large_resize(span_of(block), 20 * MIB, 16) == block);
+    CHECK_EQ(hk_extent_cached_bytes(), 4 * MIB);
+
+    uint64_t calls = hk_os_counts.remap_calls;
+    CHECK(hk_large_resize(span_of(block), 40 * MIB, 16) == NULL);
+    CHECK_EQ(hk_os_counts.remap_calls, calls);
+}
+
 TEST_FRESH(of_a_mapping_above_the_limit_the_beginning_is_kept) {
     keep_for_reuse("20");
     char *block = allocate(50 * MIB);
