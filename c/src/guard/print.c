@@ -242,7 +242,7 @@ void hk_print_fault(const struct hk_os_fault *fault) {
 
     struct hk_slot *slot = hk_slot_of(span);
     struct hk_slot_view view;
-    enum hk_slot_show show = hk_slots_show_begin(slot, &view);
+    enum hk_slot_show show = hk_slots_show_begin(slot, HK_SLOT_ACCESS, &view);
     if (show == HK_SLOT_SHOWN) {
         print_access(&view, fault);
         print_details(slot, &view, fault);
@@ -258,7 +258,7 @@ void hk_print_fault(const struct hk_os_fault *fault) {
 void hk_print_block(const void *block) {
     struct hk_slot *slot = hk_slot_of(hk_pagemap_find(block));
     struct hk_slot_view view;
-    if (hk_slots_show_begin(slot, &view) != HK_SLOT_SHOWN)
+    if (hk_slots_show_begin(slot, HK_SLOT_FREE, &view) != HK_SLOT_SHOWN)
         return;
 
     if (view.state != HK_SLOT_UNUSED) {

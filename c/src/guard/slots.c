@@ -182,7 +182,7 @@ void hk_slots_fill(struct hk_slot *slot, uintptr_t block, size_t size,
     slot->block = block;
     slot->created = *created;
     slot->taken = false;
-    slot->reported = false;
+    slot->reported = 0;
     slot->state = HK_SLOT_LIVE;
     hk_add_locked(&slots.live_bytes, size);
     hk_unlock(&slots.lock, HK_RANK_SLOTS);
@@ -239,12 +239,13 @@ bool hk_slots_retire(struct hk_slot *slot, uintptr_t block, const struct hk_slot
 
 /* ---- Reports --------------------------------------------------------------------------------- */
 
-static enum hk_slot_show slots_show_locked(struct hk_slot *slot, struct hk_slot_view *view) {
+static enum hk_slot_show slots_show_locked(struct hk_slot *slot, enum hk_slot_mistake mistake,
+                                           struct hk_slot_view *view) {
     if (slots_shown_locked() != NULL || slot->taken)
         return HK_SLOT_BUSY;
-    if (slot->reported)
+    if ((slot->reported >> mistake & 1) != 0)
         return HK_SLOT_SEEN;
-    slot->reported = true;
+    slot->reported |= (uint8_t)(1 << mistake);
     slots.shown = slot;
     slots.shown_in = hk_os_generation();
     *view = (struct hk_slot_view){slot->state, slot->block, slot->span->bytes};
@@ -252,14 +253,15 @@ static enum hk_slot_show slots_show_locked(struct hk_slot *slot, struct hk_slot_
 }
 
 /* A signal handler may have interrupted the holder of the lock, so we only try it. */
-enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view) {
+enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, enum hk_slot_mistake mistake,
+                                      struct hk_slot_view *view) {
     static uint32_t never; /* const: 0 */
     enum hk_slot_show show = HK_SLOT_BUSY;
     for (int i = 0; i < SLOTS_ATTEMPTS && show == HK_SLOT_BUSY; i++) {
         if (i > 0)
             hk_os_wait_ms(&never, 0, 1);
         if (hk_lock_try(&slots.lock, HK_RANK_SLOTS)) {
-            show = slots_show_locked(slot, view);
+            show = slots_show_locked(slot, mistake, view);
             hk_unlock(&slots.lock, HK_RANK_SLOTS);
         }
     }

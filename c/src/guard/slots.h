@@ -33,13 +33,16 @@ struct hk_slot_event {
 
 enum hk_slot_state { HK_SLOT_UNUSED, HK_SLOT_LIVE, HK_SLOT_FREED };
 
+/* Kinds of mistakes with a block. Of each kind, the first one is reported with its stacks. */
+enum hk_slot_mistake { HK_SLOT_ACCESS, HK_SLOT_FREE, HK_SLOT_MISTAKES };
+
 struct hk_slot {
     struct hk_span *span;         /* const */
     struct hk_slot *older;        /* const; list of all slots */
     struct hk_slot *next;         /* lock:SLOTS; queue of free slots */
     enum hk_slot_state state;     /* lock:SLOTS */
     bool taken;                   /* lock:SLOTS; it is about to get another block */
-    bool reported;                /* lock:SLOTS; a mistake with this block was reported */
+    uint8_t reported;             /* lock:SLOTS; a bit for each enum hk_slot_mistake */
     bool dirty;                   /* of the thread that took or retires the slot; may be nonzero */
     size_t bytes;                 /* like `dirty`; of the accessible pages */
     uintptr_t block;              /* lock:SLOTS, like the next two; the current or last block */
@@ -88,11 +91,12 @@ struct hk_slot_view {
 
 /* Called before and after a report about a slot. In between, no thread takes the slot, so the
  * events of the copied state do not change. The result is HK_SLOT_BUSY if another thread shows a
- * slot for too long or the lock stays taken, and HK_SLOT_SEEN if a mistake with this block was
+ * slot for too long or the lock stays taken, and HK_SLOT_SEEN if such a mistake with this block was
  * already reported. Only after HK_SLOT_SHOWN must hk_slots_show_end follow. Both may be called in a
  * signal handler. */
 enum hk_slot_show { HK_SLOT_SHOWN, HK_SLOT_SEEN, HK_SLOT_BUSY };
-HK_COLD enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, struct hk_slot_view *view);
+HK_COLD enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, enum hk_slot_mistake mistake,
+                                              struct hk_slot_view *view);
 HK_COLD void hk_slots_show_end(void);
 
 /* Requested bytes of all live guarded blocks. A statistic. */

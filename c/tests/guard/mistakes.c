@@ -250,6 +250,15 @@ TEST(with_on_error_continue_the_process_goes_on_after_mistakes_in_free) {
     CHECK_EXITED(child);
 }
 
+static void access_after_free_thrice(void *unused) {
+    (void)unused;
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    char *block = told(AT_START);
+    for (int i = 0; i < 3; i++)
+        hak_free(block);
+    write_byte(block);
+}
+
 /* ---- Handlers -------------------------------------------------------------------------------- */
 
 static sigjmp_buf landing;
@@ -292,7 +301,7 @@ static void chain_to_function(void *with_info) {
     if (with_info != NULL)
         CHECK_EQ(seen_address, block + 4);
 
-    survive(block + 5); /* each block is reported once */
+    survive(block + 5); /* the first access is reported */
     for (int i = 0; i < 3 * SLOTS; i++)
         hak_free(hak_malloc(SIZE));
     CHECK_EQ(hak_validate(), 0);
@@ -309,6 +318,14 @@ static size_t occurrences(const char *text, const char *words) {
     return count;
 }
 
+TEST(with_on_error_continue_an_access_after_a_second_free_is_reported_too) {
+    struct test_child child = test_in_child(access_after_free_thrice, NULL);
+    CHECK(WIFSIGNALED(child.status) && WTERMSIG(child.status) == SIGSEGV);
+    CHECK_EQ(occurrences(child.errors, ": already free (double free)\n"), 2);
+    CHECK_EQ(occurrences(child.errors, "\nhakmem: use after free: "), 1);
+    CHECK_EQ(occurrences(child.errors, "\n  access by thread "), 1);
+    CHECK_EQ(occurrences(child.errors, "\n  freed by thread "), 2); /* of three reports */
+}
 TEST(the_previous_handler_is_called_after_the_report) {
     struct test_child child = test_in_child(chain_to_function, NULL);
     CHECK_EXITED(child);

@@ -136,7 +136,7 @@ TEST_FRESH(a_slot_is_not_reused_while_it_is_shown) {
     void *first = hak_malloc(SIZE);
     struct hk_slot *slot = hk_slot_of(hk_pagemap_find(first));
     hak_free(first);
-    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    CHECK_EQ(hk_slots_show_begin(slot, HK_SLOT_ACCESS, &view), HK_SLOT_SHOWN);
     CHECK_EQ(view.state, HK_SLOT_FREED);
     CHECK_EQ(view.block, first);
     for (size_t i = 0; i < SLOTS; i++) {
@@ -155,7 +155,7 @@ TEST_FRESH(a_slot_is_not_reused_while_it_is_shown) {
 
 static void show_again(void *slot) {
     struct hk_slot_view view;
-    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    CHECK_EQ(hk_slots_show_begin(slot, HK_SLOT_ACCESS, &view), HK_SLOT_SHOWN);
     hk_slots_show_end();
 }
 
@@ -166,7 +166,7 @@ TEST_FRESH(a_slot_that_is_shown_at_a_fork_is_not_shown_in_the_child) {
     void *first = hak_malloc(SIZE);
     void *second = hak_malloc(SIZE);
     struct hk_slot *slot = hk_slot_of(hk_pagemap_find(first));
-    CHECK_EQ(hk_slots_show_begin(slot, &view), HK_SLOT_SHOWN);
+    CHECK_EQ(hk_slots_show_begin(slot, HK_SLOT_ACCESS, &view), HK_SLOT_SHOWN);
     CHECK_EXITED(test_in_child(show_again, hk_slot_of(hk_pagemap_find(second))));
     hk_slots_show_end();
     hak_free(first);
