@@ -9,8 +9,8 @@
 enum { TICK_CALLS = 16 }; /* System calls in a step inside a slow call of the program. */
 
 static struct {
-    uint64_t next_ms; /* atomic: time of the next scan */
-    uint64_t high_ms; /* atomic: time of the last trim above the soft limit */
+    uint64_t scanned_ms; /* atomic: time of the last scan */
+    uint64_t high_ms;    /* atomic: time of the last trim above the soft limit */
 } tick;
 
 /* Trims if usage is above the soft limit, but at most once per millisecond. */
@@ -23,10 +23,12 @@ static void tick_if_high(uint64_t now) {
 
 void hk_purge_tick(uint64_t now) {
     tick_if_high(now);
-    if (hk_scavenger_is_present() || now < hk_load_relaxed(&tick.next_ms)) /* relaxed: a time */
-        return;
     /* Memory is given back when two scans in a row find it free, after half a purge delay to a
-     * whole one. */
-    if (hk_decay_try_step(TICK_CALLS)) /* relaxed: as above */
-        hk_store_relaxed(&tick.next_ms, now + hk_option(HK_OPTION_purge_delay_ms) / 2 + 1);
+     * whole one. The delay may have changed since the last scan. */
+    uint64_t pause = hk_option(HK_OPTION_purge_delay_ms) / 2;
+    if (hk_scavenger_is_present() ||
+        now <= hk_load_relaxed(&tick.scanned_ms) + pause) /* relaxed: a time */
+        return;
+    if (hk_decay_try_step(TICK_CALLS))
+        hk_store_relaxed(&tick.scanned_ms, now); /* relaxed: as above */
 }

@@ -73,6 +73,20 @@ TEST_FRESH(the_delay_is_an_option) {
     CHECK_EQ(hk_os_counts.bytes_purged, 4 * MIB);
 }
 
+TEST_FRESH(a_shorter_delay_applies_to_the_next_scan) {
+    set("purge_thread_mb", "0");
+    set("purge_delay_ms", "86400000");
+    pass_ms(86400000);
+    hk_purge_tick(hk_os_now_ms());
+    leave_dirty(4);
+    set("purge_delay_ms", "100");
+    for (int look = 0; look < 2; look++) {
+        pass_ms(51);
+        hk_purge_tick(hk_os_now_ms());
+    }
+    CHECK_EQ(hk_os_counts.bytes_purged, 4 * MIB);
+}
+
 TEST_FRESH(slow_paths_of_a_busy_program_look_by_themselves) {
     set("purge_thread_mb", "0");
     leave_dirty(8);
