@@ -153,6 +153,12 @@ TEST(alignments_that_are_no_power_of_two_give_einval) {
     }
 }
 
+/* The next power of two does not fit size_t. */
+TEST(memalign_refuses_alignments_that_it_cannot_round_up) {
+    CHECK_REFUSED(memalign(HIDE(SIZE_MAX / 2 + 2), 100), EINVAL);
+    CHECK_REFUSED(memalign(HIDE(SIZE_MAX), 100), EINVAL);
+}
+
 TEST(posix_memalign_refuses_bad_alignments_and_touches_nothing) {
     static const size_t bad[] = {0, 1, 2, 4, 3, 9, 12, 24, 4095, SIZE_MAX};
     for (size_t i = 0; i < TEST_COUNT(bad); i++) {

@@ -102,6 +102,16 @@ static void realloc_after_free(void) {
     free(realloc(HIDE(block), 5000));
 }
 
+static void heap_realloc_of_a_freed_block(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 1 << 20);
+    test_tell(block);
+    free(block);
+    errno = 0;
+    CHECK(hak_heap_realloc(heap, HIDE(block), 5000) == NULL);
+    CHECK_EQ(errno, EINVAL);
+}
+
 static void wrong_size(void) {
     void *block = block_of_a_heap(100);
     hak_free_sized(block, 200);
@@ -110,6 +120,7 @@ static void wrong_size(void) {
 TEST(other_mistakes_with_a_block) {
     check_mistake(twice_from_two_threads, "free", TWICE, AT_ONCE);
     check_mistake(realloc_after_free, "realloc", NOT_OURS, AT_ONCE);
+    check_mistake(heap_realloc_of_a_freed_block, "hak_heap_realloc", NOT_OURS, AT_ONCE);
     check_mistake(wrong_size, "free_sized", OTHER_LAYOUT, AT_ONCE);
 }
 

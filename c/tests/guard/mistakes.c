@@ -60,6 +60,23 @@ static void far_overflow(void *unused) {
     write_byte(block + SIZE + 2 * page());
 }
 
+/* An address in a slot that has never held a block. Slots are used in the order of their
+ * addresses. */
+static char *in_unused_slot(const char *block) { return (char *)block + 100 * 65536; }
+
+static void access_beside(void *unused) {
+    (void)unused;
+    write_byte(in_unused_slot(told(AT_START)));
+}
+
+static void free_beside(void *unused) {
+    (void)unused;
+    guard_all();
+    char *pointer = in_unused_slot(site_of_malloc(SIZE));
+    test_tell(pointer);
+    hak_free(pointer);
+}
+
 static void read_after_free(void *unused) {
     (void)unused;
     char *block = told(AT_START);
@@ -91,6 +108,17 @@ TEST(an_overflow_far_beyond_the_block_is_reported) {
     struct test_child child = test_in_child(far_overflow, NULL);
     CHECK(WIFSIGNALED(child.status) && WTERMSIG(child.status) == SIGSEGV);
     CHECK_CONTAINS(child.errors, "hakmem: overflow: ");
+}
+TEST(an_access_to_a_slot_that_never_held_a_block_is_reported) {
+    struct test_child child = test_in_child(access_beside, NULL);
+    CHECK(WIFSIGNALED(child.status) && WTERMSIG(child.status) == SIGSEGV);
+    CHECK_CONTAINS(child.errors, "hakmem: access beside guarded blocks: ");
+    CHECK_CONTAINS(child.errors, "\n  access by thread ");
+}
+TEST(a_free_of_a_pointer_into_such_a_slot_is_reported) {
+    struct test_child child = test_in_child(free_beside, NULL);
+    CHECK_ABORTED(child);
+    CHECK_CONTAINS(child.errors, ": not a block of this allocator, or already free\n");
 }
 TEST(a_read_after_free_is_reported) {
     check_fault(read_after_free, "use after free", "4 bytes into");

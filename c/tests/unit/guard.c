@@ -12,6 +12,7 @@
 #include "core/usage.h"
 #include "debug/validate.h"
 #include "fresh.h"
+#include "guard/print.h"
 #include "guard/slots.h"
 #include "os/lock.h"
 
@@ -62,6 +63,36 @@ TEST_FRESH(a_start_without_memory_fails_and_leaves_nothing_mapped) {
     CHECK_EQ(hk_guard_start(1, SLOTS), ENOMEM);
     CHECK_EQ(hk_stat_get(&hk_os_counts.bytes_mapped), mapped);
     guard_all();
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_start_without_metadata_for_all_slots_fails_and_a_later_one_makes_the_rest) {
+    enum { MANY = 1000 };
+    uint64_t mapped = hk_stat_get(&hk_os_counts.bytes_mapped);
+    fake_os_fail_maps(2, ALL); /* the slots are mapped */
+    hak_free(hak_malloc(SIZE));
+    fake_os_fail_maps(2, ALL);
+    CHECK_EQ(hk_guard_start(1, MANY), ENOMEM);
+    CHECK_LE(hk_stat_get(&hk_os_counts.bytes_mapped) - mapped, MANY / 2 * 65536);
+
+    fake_os_fail_maps(0, 0);
+    CHECK_EQ(hk_guard_start(1, MANY), 0);
+    void *blocks[MANY];
+    for (size_t i = 0; i < MANY; i++) {
+        blocks[i] = hak_malloc(SIZE);
+        CHECK(is_guarded(blocks[i]));
+    }
+    for (size_t i = 0; i < MANY; i++)
+        hak_free(blocks[i]);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(the_only_slot_is_free_again_when_the_os_refuses_its_pages) {
+    CHECK_EQ(hk_guard_start(1, 1), 0);
+    fake_os_fail(FAKE_OS_PROTECT, 1, 1);
+    CHECK(!is_guarded(hak_malloc(SIZE)));
+    CHECK_EQ(hk_validate(), 0);
+    CHECK(is_guarded(hak_malloc(SIZE)));
     CHECK_EQ(hk_validate(), 0);
 }
 
@@ -151,6 +182,51 @@ TEST_FRESH(a_slot_is_not_reused_while_it_is_shown) {
     for (size_t i = 0; i < SLOTS; i++)
         hak_free(blocks[i]);
     CHECK_EQ(hk_validate(), 0);
+}
+
+/* Two threads may both find the block live before one of them frees it. */
+TEST_FRESH(of_two_frees_at_the_same_time_one_is_reported) {
+    CHECK_EQ(hak_option_set("on_error", "continue"), 0);
+    guard_all();
+    void *block = hak_malloc(SIZE);
+    struct hk_span *span = hk_pagemap_find(block);
+    hk_guard_free("free", span, block, __builtin_frame_address(0));
+    CHECK_STR(fake_os_take_errors(), "");
+    hk_guard_free("free", span, block, __builtin_frame_address(0));
+    CHECK_CONTAINS(fake_os_take_errors(), "already free (double free)\n");
+    CHECK_EQ(hk_slots_live_bytes(), 0);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+static void *advance_clock(void *stopped) {
+    while (!__atomic_load_n((bool *)stopped, __ATOMIC_RELAXED))
+        __atomic_add_fetch(&fake_os.now_ms, 100, __ATOMIC_SEQ_CST);
+    return NULL;
+}
+
+TEST_FRESH(a_fault_during_a_report_that_does_not_end_has_a_report_of_one_line) {
+    struct hk_slot_view view;
+    bool stopped = false;
+    char line[100];
+    guard_all();
+    void *shown = hak_malloc(SIZE), *other = hak_malloc(SIZE);
+    struct hk_os_fault fault = {.address = (uintptr_t)other, .kind = HK_OS_FAULT_READ};
+    struct hk_slot *slot = hk_slot_of(hk_pagemap_find(shown));
+    hak_free(other);
+    CHECK_EQ(hk_slots_show_begin(slot, HK_SLOT_ACCESS, &view), HK_SLOT_SHOWN);
+
+    pthread_t clock = test_thread(advance_clock, &stopped);
+    hk_print_fault(&fault);
+    __atomic_store_n(&stopped, true, __ATOMIC_RELAXED);
+    pthread_join(clock, NULL);
+    snprintf(line, sizeof line, "hakmem: bad access to a guarded block at %p\n", other);
+    CHECK_STR(fake_os_take_errors(), line);
+
+    hk_slots_show_end();
+    hk_print_fault(&fault);
+    CHECK_CONTAINS(fake_os_take_errors(), "hakmem: use after free: read of ");
+    hk_print_fault(&fault); /* reported already */
+    CHECK_STR(fake_os_take_errors(), "");
 }
 
 static void show_again(void *slot) {

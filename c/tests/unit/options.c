@@ -50,6 +50,30 @@ TEST_FRESH(the_environment_sets_numbers_and_choices) {
     CHECK_EQ(hk_option(HK_OPTION_large_cache_mb), fallback(HK_OPTION_large_cache_mb));
 }
 
+TEST_FRESH(a_text_has_at_most_255_bytes_and_replaces_the_default) {
+    char value[256], longest[300] = "HAKMEM_PROFILE_FILE=", too_long[300] = "HAKMEM_PROFILE_FILE=";
+    CHECK_EQ(hak_option_get("profile_file", value, sizeof value), 0);
+    CHECK_STR(value, "heap.%p.%n.pb");
+    CHECK_EQ(hak_option_get("profile_file", value, sizeof "heap.%p.%n.pb" - 1), ERANGE);
+    size_t at = strlen(longest);
+    memset(longest + at, 'a', 255);
+    memset(too_long + at, 'b', 256);
+
+    READ(NULL, longest, NULL);
+    CHECK_STR(hk_option_text(HK_OPTION_profile_file), longest + at);
+    CHECK_EQ(hak_option_get("profile_file", value, sizeof value), 0);
+    CHECK_STR(value, longest + at);
+    CHECK_EQ(hak_option_get("profile_file", value, sizeof value - 1), ERANGE);
+    CHECK_EQ(hak_option_set("profile_file", "other"), EBUSY);
+
+    READ(NULL, too_long, NULL);
+    CHECK_STR(hk_option_text(HK_OPTION_profile_file), longest + at);
+    CHECK_CONTAINS(fake_os_take_errors(), "not a text of at most 255 bytes; ");
+    READ(NULL, "HAKMEM_PROFILE_FILE=", "HAKMEM_PROFILE_FILE", NULL);
+    CHECK_STR(hk_option_text(HK_OPTION_profile_file), longest + at);
+    CHECK_CONTAINS(fake_os_take_errors(), "not a text of at most 255 bytes; ");
+}
+
 TEST_FRESH(hak_conf_sets_options_and_the_environment_overrides_it) {
     READ("heaps=3,,stats=1 prewarm=tiny,", "HAKMEM_HEAPS=5", NULL);
     CHECK_EQ(hk_option(HK_OPTION_heaps), 5);

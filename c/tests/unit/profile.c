@@ -100,6 +100,39 @@ TEST_FRESH(a_sample_of_another_profile_is_not_recorded) {
     CHECK_EQ(count_stacks(), 0);
 }
 
+struct written {
+    char text[4096];
+    size_t bytes;
+};
+
+static void keep_text(void *arg, const char *text, size_t bytes) {
+    struct written *written = arg;
+    for (size_t i = 0; i < bytes && written->bytes < sizeof written->text - 1; i++)
+        written->text[written->bytes++] = text[i];
+}
+
+/* As of code that the program generates. The fake OS knows no modules. */
+TEST_FRESH(an_address_outside_of_all_modules_is_written_as_a_number) {
+    struct written written = {0};
+    void *place;
+    CHECK_EQ(hk_profile_start(1, HK_UNWINDER_TABLES), 0);
+    record(&place, 100, 2000);
+    CHECK_EQ(hak_profile_write(HAK_PROFILE_COLLAPSED, keep_text, &written), 0);
+    CHECK_STR(written.text, "0x3e7;0x7cf 100\n"); /* 999 and 1999, in the calls */
+}
+
+TEST_FRESH(a_profile_that_would_exceed_the_hard_limit_is_not_written) {
+    struct written written = {0};
+    CHECK_EQ(hk_profile_start(1, HK_UNWINDER_TABLES), 0);
+    hak_free(hak_malloc(100));
+    CHECK_EQ(hak_option_set("limit_hard", "4096"), 0);
+    CHECK_EQ(hak_profile_write(HAK_PROFILE_PPROF, keep_text, &written), ENOMEM);
+    CHECK_EQ(written.bytes, 0);
+    CHECK_EQ(hak_option_set("limit_hard", "0"), 0);
+    CHECK_EQ(hak_profile_write(HAK_PROFILE_PPROF, keep_text, &written), 0);
+    CHECK(written.bytes > 0);
+}
+
 TEST_FRESH(sampled_blocks_leave_the_fast_path_and_others_do_not) {
     CHECK_EQ(hk_profile_start(1, HK_UNWINDER_TABLES), 0);
     void *sampled = hak_malloc(100);
