@@ -13,6 +13,7 @@
 #include "fresh.h"
 #include "heap/heaps.h"
 #include "thread/check.h"
+#include "transfer/transfer.h"
 
 enum { CLASS = HK_CLASS_64 };
 #define IN_A_SLAB (HK_GRANULE_BYTES / 64)
@@ -277,6 +278,18 @@ TEST_FRESH(checking_a_pointer_tells_live_blocks_from_all_else) {
     CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_ALIEN);
 }
 
+/* With checks=fast, blocks move through transfer caches. */
+TEST_FRESH(checking_a_pointer_finds_a_block_in_a_transfer_cache_free) {
+    void *blocks[3];
+    take(make_heap(), CLASS, blocks, 3);
+    hk_transfer_start(2);
+    CHECK_EQ(hk_transfer_put(CLASS, blocks, 2, NULL).count, 2);
+    continue_after_errors();
+    CHECK(!hk_check("free", blocks[0]));
+    CHECK_CONTAINS(fake_os_take_errors(), HK_CAUSE_FREE);
+    CHECK(hk_check("free", blocks[2]));
+}
+
 /* ---- Extending ------------------------------------------------------------------------------- */
 
 #define EXTEND(block, from, to, size) hk_heap_extend(block, HK_CLASS_##from, HK_CLASS_##to, size)
@@ -328,6 +341,23 @@ TEST_FRESH(a_block_with_a_neighbour_behind_it_stays_as_it_is) {
     CHECK_EQ(hk_class_map_class(blocks[0]), HK_CLASS_65536);
     CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_allocated, 2);
     CHECK(EXTEND(blocks[1], 65536, 131072, 131072));
+}
+
+TEST_FRESH(without_metadata_a_block_is_not_extended_and_stays_as_it_is) {
+    struct hk_heap *heap = make_heap();
+    void *block;
+    take(heap, HK_CLASS_65536, &block, 1);
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    for (size_t bytes = 1 << 20; bytes >= 64; bytes /= 2) {
+        while (hk_meta_alloc(bytes) != NULL)
+            ;
+    }
+    CHECK(!EXTEND(block, 65536, 131072, 131072));
+    CHECK_EQ(hk_class_map_class(block), HK_CLASS_65536);
+    CHECK_EQ(heap->classes[HK_CLASS_65536].blocks_allocated, 1);
+    CHECK(hk_arena_valid(&heap->arena));
+    fake_os_fail_maps(0, 0);
+    CHECK(EXTEND(block, 65536, 131072, 131072));
 }
 
 TEST_FRESH(what_is_not_a_block_of_one_slab_or_not_out_is_not_extended) {

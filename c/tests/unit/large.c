@@ -433,6 +433,35 @@ TEST_FRESH(a_resize_that_fails_changes_nothing) {
     check_cannot_grow(block);
 }
 
+/* Takes all free metadata. The OS maps no more from then on. */
+static void exhaust_metadata(void) {
+    fake_os_fail_maps(1, FAKE_OS_ALL);
+    for (size_t bytes = MIB; bytes >= HK_EXTENT_NODE_BYTES; bytes /= 2) {
+        while (hk_meta_alloc(bytes) != NULL)
+            ;
+    }
+}
+
+/* A part that is cut off, and a place to move to, may have to be recorded. */
+TEST_FRESH(without_metadata_for_an_extent_a_block_neither_shrinks_nor_moves) {
+    fake_os.resize_fails = true;
+    fake_os.unmap_fails = true;
+    unsigned char *block = allocate(40 * MIB);
+    test_fill(block, 40 * MIB, 9);
+    exhaust_metadata();
+    CHECK(hk_large_resize(span_of(block), 10 * MIB, 16) == NULL);
+    fake_os_fail_maps(0, 0);
+    uint64_t calls = hk_os_counts.remap_calls;
+    fake_os_fail_maps(1, 2); /* for nodes, with and without the reserve */
+    CHECK(hk_large_resize(span_of(block), 80 * MIB, 16) == NULL);
+    CHECK_EQ(hk_os_counts.remap_calls - calls, 2);
+    CHECK_EQ(span_of(block)->bytes, 40 * MIB);
+    CHECK_EQ(test_intact(block, 40 * MIB, 9), 40 * MIB);
+
+    CHECK(hk_large_resize(span_of(block), 10 * MIB, 16) == block);
+    CHECK_EQ(hk_extent_refused_bytes(), 30 * MIB);
+}
+
 TEST_FRESH(a_refused_move_leaves_nothing_at_its_target_and_the_block_stays_known) {
     fake_os.resize_fails = true;
     unsigned char *block = allocate(8 * MIB);
