@@ -8,6 +8,7 @@
 #include <hakmem.h>
 #include <setjmp.h>
 
+#include "core/options.h"
 #include "core/pagemap.h"
 #include "core/usage.h"
 #include "debug/validate.h"
@@ -85,6 +86,22 @@ TEST_FRESH(a_start_without_metadata_for_all_slots_fails_and_a_later_one_makes_th
     for (size_t i = 0; i < MANY; i++)
         hak_free(blocks[i]);
     CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_start_by_option_without_memory_says_so_and_the_process_goes_on) {
+    char *environment[] = {"HAKMEM_GUARD_RATE=1", NULL};
+    hak_free(hak_malloc(SIZE));
+    fake_os.environment = environment;
+    hk_options_read();
+    fake_os_fail_maps(1, ALL);
+    hk_guard_start_by_option();
+    CHECK_STR(fake_os_take_errors(), "hakmem: no memory for guard pages\n");
+    CHECK_EQ(hk_watch_number(HK_WATCHER_GUARD), 0);
+
+    fake_os_fail_maps(0, 0);
+    hk_guard_start_by_option();
+    CHECK_STR(fake_os_take_errors(), "");
+    CHECK(is_guarded(hak_malloc(SIZE)));
 }
 
 TEST_FRESH(the_only_slot_is_free_again_when_the_os_refuses_its_pages) {
