@@ -308,6 +308,19 @@ static void exit_handler(void) {
         _exit(4);
 }
 
+/* In musl 1.2.3, the main thread of a forked child keeps a lock of libc when it exits, and all
+ * threads that end later wait for it. */
+#if defined(__GLIBC__)
+enum { MAIN_MAY_EXIT_FIRST = 1 };
+#else
+enum { MAIN_MAY_EXIT_FIRST = 0 };
+#endif
+
+static void require_early_exit(void) {
+    if (!MAIN_MAY_EXIT_FIRST)
+        SKIP("with this libc, the main thread of a forked child must exit last");
+}
+
 struct leaving {
     const char *background;
     int load_main, load_workers;
@@ -353,11 +366,13 @@ static void leave_main_with_lost_caches(void *unused) {
 }
 
 TEST(lost_caches_do_not_keep_a_process_alive) {
+    require_early_exit();
     CHECK_EXITED(test_in_child(leave_main_with_lost_caches, NULL));
 }
 
 TEST(a_process_whose_main_called_pthread_exit_ends_with_its_last_thread) {
     static const char *const backgrounds[] = {"auto", "always", "never"};
+    require_early_exit();
     for (int i = 0; i < 12; i++) {
         struct leaving leaving = {backgrounds[i % 3], i / 3 % 2, i / 6 % 2};
         int ends[2];
