@@ -48,15 +48,11 @@ HAK_API int posix_memalign(void **out, size_t alignment, size_t size) {
     return hak_posix_memalign(out, alignment, size);
 }
 
-/* As in glibc, an alignment that is not a power of two is rounded up to one. */
+/* As in glibc, an alignment that is not a power of two is rounded up to one. If none is large
+ * enough, the result is 0, which is refused with EINVAL. */
 HAK_API void *memalign(size_t alignment, size_t size) {
-    if (!hk_is_power_of_two(alignment)) {
-        if (alignment > SIZE_MAX / 2 + 1) {
-            errno = EINVAL;
-            return NULL;
-        }
+    if (!hk_is_power_of_two(alignment))
         alignment = alignment == 0 ? 1 : (size_t)2 << hk_log2(alignment);
-    }
     return hak_aligned_alloc(alignment, size);
 }
 
