@@ -136,3 +136,54 @@ TEST_FRESH(a_visit_reaches_the_blocks_of_more_spans_than_a_page_holds) {
     CHECK_EQ(count, LARGE);
     hak_heap_destroy(heap);
 }
+
+/* ---- Broken invariants ----------------------------------------------------------------------- */
+
+/* A heap with two large blocks, and with slabs of one class. The first slab has free blocks. */
+static struct hak_heap *heap_with_slabs(size_t size) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *first = hak_heap_malloc(heap, size);
+    for (int i = 0; i < 300; i++)
+        CHECK(hak_heap_malloc(heap, size) != NULL);
+    hak_free(first);
+    CHECK(!hk_slab_is_exhausted(heap->slabs[class_of(size)]));
+    for (int i = 0; i < 2; i++)
+        CHECK(hak_heap_malloc(heap, 1 << 20) != NULL);
+    CHECK(hk_own_validate(heap) == NULL);
+    return heap;
+}
+
+TEST_FRESH(a_broken_list_of_a_heap_is_found) {
+    struct hak_heap *heap = heap_with_slabs(3000);
+    struct hk_span **first = &heap->slabs[class_of(3000)], *slab = *first;
+    struct hk_span *prev = slab->prev;
+    slab->prev = slab;
+    CHECK_STR(hk_own_validate(heap), "broken ring of slabs of a private heap");
+    slab->prev = prev;
+
+    *first = slab->next; /* an exhausted slab */
+    CHECK(hk_slab_is_exhausted(*first));
+    CHECK_STR(hk_own_validate(heap), "exhausted slab before others in a private heap");
+    *first = slab;
+
+    CHECK(heap->large->next->prev == heap->large);
+    heap->large->next->prev = NULL;
+    CHECK_STR(hk_own_validate(heap), "broken list of the large blocks of a private heap");
+    heap->large->next->prev = heap->large;
+    CHECK(hk_own_validate(heap) == NULL);
+}
+
+TEST_FRESH(a_slab_of_another_heap_or_class_is_found) {
+    struct hak_heap *heap = heap_with_slabs(3000), *other = heap_with_slabs(3000);
+    struct hk_span **first = &heap->slabs[class_of(3000)], *slab = *first;
+    *first = other->slabs[class_of(3000)];
+    CHECK_STR(hk_own_validate(heap), "foreign slab in a private heap");
+    *first = slab;
+    CHECK(hk_own_validate(heap) == NULL);
+
+    first = &heap->slabs[class_of(300)];
+    *first = slab;
+    CHECK_STR(hk_own_validate(heap), "foreign slab in a private heap");
+    *first = NULL;
+    CHECK(hk_own_validate(heap) == NULL);
+}
