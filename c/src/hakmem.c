@@ -14,6 +14,7 @@
 #include "os/os_linux.c"
 #include "os/start_linux.c"
 #include "os/limits_linux.c"
+#include "os/nodes_linux.c"
 #include "os/error_linux.c"
 #include "os/thread_linux.c"
 #include "os/barrier_linux.c"
@@ -25,6 +26,7 @@
 
 /* Memory for our own structures. Options, errors, limits. The size classes. */
 #include "core/meta.c"
+#include "core/nodes.c"
 #include "core/extent.c"
 #include "core/options.c"
 #include "core/error.c"

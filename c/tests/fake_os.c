@@ -370,7 +370,19 @@ bool hk_os_huge_pages_exist(void) { return fake_os.huge_mode != HK_OS_HUGE_NEVER
 
 size_t hk_os_page_bytes(void) { return fake_os.page_bytes; }
 unsigned hk_os_cpus(void) { return fake_os.cpus; }
-uint32_t hk_os_cpu(void) { return fake_os.cpu; }
+uint32_t hk_os_cpu(void) {
+    fake_check_no_lock();
+    return fake_os.cpu;
+}
+void hk_os_nodes(void (*visit)(void *arg, uint32_t node, uint32_t first, uint32_t last),
+                 void *arg) {
+    fake_check_no_lock();
+    hk_add_relaxed(&fake_os.node_reads, 1);
+    for (uint32_t node = 0; node < fake_os.nodes; node++) {
+        uint32_t first = node * fake_os.cpus_per_node;
+        visit(arg, node, first, first + fake_os.cpus_per_node - 1);
+    }
+}
 uint64_t hk_os_memory_limit(void) { return fake_os.memory_limit; }
 struct hk_os_memory hk_os_memory_use(void) {
     hk_add_relaxed(&fake_os.memory_reads, 1);

@@ -21,9 +21,11 @@ enum { FAKE_OS_ERRORS_BYTES = 65536 };
 
 struct fake_os {
     /* Reported values, with their defaults. */
-    size_t page_bytes;              /* 4096; any multiple of that */
-    unsigned cpus;                  /* 1 */
-    uint32_t cpu;                   /* 0: the CPU of all threads */
+    size_t page_bytes; /* 4096; any multiple of that */
+    unsigned cpus;     /* 1 */
+    uint32_t cpu;      /* 0: the CPU of all threads */
+    uint32_t nodes;    /* 0: unknown; of cpus_per_node CPUs each, in order */
+    uint32_t cpus_per_node;
     bool threads_sleep;             /* the result of hk_os_thread_sleeps for all threads */
     uint64_t memory_limit;          /* 0: none */
     struct hk_os_memory memory_use; /* 0, 0: none */
@@ -55,6 +57,7 @@ struct fake_os {
 
     /* Observations. */
     uint64_t map_calls;                /* including failed ones, as in fake_os_calls */
+    uint64_t node_reads;               /* atomic; calls of hk_os_nodes */
     uint64_t memory_reads;             /* atomic; calls of hk_os_memory_use */
     uint64_t pressure_reads;           /* atomic; calls of hk_os_memory_pressure */
     uint64_t huge_wanted_bytes;        /* with requested huge pages */

@@ -17,10 +17,9 @@
 
 enum {
     OS_PATH_BYTES = 512,
-    OS_NUMBER_BYTES = 64,                          /* a file with a number or two */
-    OS_PRESSURE_MAX = 10000,                       /* 100 % */
-    OS_CPUS_MAX = 8192,                            /* the maximum of any kernel */
-    OS_CPU_WORDS = OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
+    OS_NUMBER_BYTES = 64,                             /* a file with a number or two */
+    OS_PRESSURE_MAX = 10000,                          /* 100 % */
+    OS_CPU_WORDS = HK_OS_CPUS_MAX / 8 / sizeof(long), /* of a mask */
 };
 
 /* Version 1 expresses "no limit" as the largest multiple of a page in a signed number. */

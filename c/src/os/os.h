@@ -75,6 +75,13 @@ unsigned hk_os_cpus(void);
  * unknown. */
 uint32_t hk_os_cpu(void);
 
+/* Calls `visit` for each range of CPUs of each NUMA node, from `first` to `last`. The nodes are
+ * numbered from 0, without those that have no CPU. If there is only one, if the kernel does not
+ * say, or if the thread is under a seccomp filter, which may forbid to read files, nothing is
+ * visited. CPUs that are offline belong to no node. */
+void hk_os_nodes(void (*visit)(void *arg, uint32_t node, uint32_t first, uint32_t last), void *arg);
+#define HK_OS_CPUS_MAX 8192u /* the maximum of any kernel */
+
 /* The memory limit of this process's cgroup and those above it, in bytes, or 0 if there is none. */
 uint64_t hk_os_memory_limit(void);
 

@@ -9,49 +9,12 @@
 #include "os/check.c"
 #include "os/limits_linux.c"
 /* Included after the file under test, which includes the headers in its own order. */
-#include "test.h"
-
-#include <sys/stat.h>
+#include "folder.h"
 
 #define MIB ((uint64_t)1 << 20)
 
 void hk_os_write_error(const char *text, size_t bytes) { test_print("%.*s", (int)bytes, text); }
 void hk_os_abort(void) { abort(); }
-
-/* Writes a file below the folder of the test, and creates parent folders. */
-static void put(const char *path, const char *text) {
-    char folder[OS_PATH_BYTES];
-    for (const char *at = path; (at = strchr(at + 1, '/')) != NULL;) {
-        snprintf(folder, sizeof folder, "%.*s", (int)(at - path), path);
-        mkdir(folder, 0700);
-    }
-    FILE *file = fopen(path, "w");
-    if (file == NULL || fputs(text, file) < 0)
-        _exit(98);
-    fclose(file);
-}
-
-static char *folder;
-
-static void enter(void *body) {
-    if (chdir(folder) != 0)
-        _exit(98);
-    ((void (*)(void))body)();
-}
-
-/* Runs a test in a child process, in its own folder. */
-#define TEST_IN_FOLDER(name_)                                                                      \
-    static void body_##name_(void);                                                                \
-    TEST(name_) {                                                                                  \
-        char path[] = "/tmp/hakmem-limits-XXXXXX", command[64];                                    \
-        folder = mkdtemp(path);                                                                    \
-        REQUIRE(folder != NULL);                                                                   \
-        struct test_child child = test_in_child(enter, (void *)body_##name_);                      \
-        CHECK_EXITED(child);                                                                       \
-        snprintf(command, sizeof command, "rm -rf %s", path);                                      \
-        CHECK_EQ(system(command), 0);                                                              \
-    }                                                                                              \
-    static void body_##name_(void)
 
 TEST_IN_FOLDER(without_files_there_is_no_limit) {
     CHECK_EQ(hk_os_memory_limit(), 0);
