@@ -80,7 +80,7 @@ int main(void) {
     hk_heaps_start(HK_HEAPS_MAX);
     for (uint32_t i = 0; i < HK_HEAPS_MAX; i++) {
         struct hk_heap *fresh = hk_heap_create();
-        owners[i] = fresh != NULL ? hk_heaps_choose(&fresh) : NULL;
+        owners[i] = fresh != NULL ? hk_heaps_choose(&fresh, 0) : NULL;
         if (owners[i] == NULL)
             bench_fail("hk_heap_create", ENOMEM);
         owners[i]->threads = 1; /* so the next one is chosen fresh */

@@ -8,17 +8,20 @@
  * available to new threads.
  * Threads: any. Takes one CLASS lock at a time, for a batch. No lock is held while memory comes
  * from or returns to the arena. Boundary: core/arena, core/slab, core/large, core/pagemap,
- * core/meta, hk_os_purge.
+ * core/meta, core/nodes, hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
 #define HK_HEAP_HEAP_H
 
 #include "../core/arena.h"
 #include "../core/error.h"
+#include "../core/nodes.h"
 #include "../core/slab.h"
 #include "../os/lock.h"
 
-#define HK_HEAPS_MAX 257u /* with the heap of sampled blocks */
+#define HK_HEAPS_FOR_CPUS 256u
+/* Each node may have one heap more, and the sampled blocks have one. */
+#define HK_HEAPS_MAX (HK_HEAPS_FOR_CPUS + HK_NODES_MAX + 1)
 #define HK_BATCH_MAX 160u /* blocks returned together: 11 bytes of stack each */
 
 struct hk_heap_class {
@@ -44,6 +47,7 @@ struct hk_heap {
     struct hk_arena arena;
     uint32_t threads;        /* lock:THREADS; threads attached now */
     uint32_t number;         /* const; its place in the table of heaps */
+    uint32_t cpu;            /* const; on which its first thread started, see hk_heap_node */
     bool sampled;            /* const; its slabs are those of sampled blocks */
     struct hk_span *purging; /* atomic, stored under CLASS; the slab that a purge works on */
     uint64_t purging_bits[HK_SLAB_WORDS_MAX]; /* lock:CLASS; the blocks taken from it */
@@ -51,6 +55,9 @@ struct hk_heap {
 
 /* Creates a zeroed heap. Returns NULL if out of memory. */
 struct hk_heap *hk_heap_create(void);
+
+/* The NUMA node of a heap. Its threads start on this node, and touch its memory first. */
+static inline uint32_t hk_heap_node(const struct hk_heap *heap) { return hk_nodes_of(heap->cpu); }
 
 /* Takes up to `count` blocks of a class into `to`, from existing slabs or from a new one. Returns
  * their number, which is 0 only if out of memory. */

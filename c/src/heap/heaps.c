@@ -10,43 +10,88 @@ static struct {
     struct hk_heap *sampled;             /* atomic, stored under THREADS; one of them, or NULL */
 } heaps = {.max = 1};
 
-void hk_heaps_start(uint32_t max) { heaps.max = max < HK_HEAPS_MAX ? max : HK_HEAPS_MAX - 1; }
+void hk_heaps_start(uint32_t max) { heaps.max = max < HK_HEAPS_FOR_CPUS ? max : HK_HEAPS_FOR_CPUS; }
 
 /* The number of heaps for threads. Exact under the THREADS lock. */
 static uint32_t heaps_for_threads(void) {
     return hk_peek(&heaps.count) - (hk_peek(&heaps.sampled) != NULL);
 }
 
-struct hk_heap *hk_heaps_spare(uint32_t threads) {
-    uint32_t count = heaps_for_threads(); /* a guess. hk_heaps_choose decides under the lock. */
-    return count < heaps.max && count <= threads ? hk_heap_create() : NULL;
+/* The number of heaps for threads on a node. */
+static uint32_t heaps_on_node(uint32_t node) {
+    if (hk_likely(hk_nodes() == NULL))
+        return heaps_for_threads();
+
+    uint32_t count = 0;
+    struct hk_heap *heap;
+    for (uint32_t i = 0; (heap = hk_heaps_at(i)) != NULL; i++)
+        count += !heap->sampled && hk_heap_node(heap) == node;
+    return count;
+}
+
+/* The maximum number of heaps on a node: one for each CPU, or its part of all heaps if the option
+ * `heaps` allows more than there are CPUs, or if there are more CPUs than heaps. */
+static uint32_t heaps_max_on_node(uint32_t node) {
+    const struct hk_nodes *nodes = hk_nodes();
+    if (hk_likely(nodes == NULL))
+        return heaps.max;
+
+    uint32_t cpus = 0;
+    for (uint32_t i = 0; i < nodes->count; i++)
+        cpus += nodes->cpus[i];
+    uint32_t all = cpus < HK_HEAPS_FOR_CPUS ? cpus : HK_HEAPS_FOR_CPUS;
+    return nodes->cpus[node] * (heaps.max > all ? heaps.max : all) / cpus;
+}
+
+/* Whether a node that has `count` heaps may have another one. Exact under the THREADS lock. */
+static bool heaps_may_add(uint32_t node, uint32_t count) {
+    return count == 0 || (heaps_for_threads() < heaps.max && count < heaps_max_on_node(node));
+}
+
+struct hk_heap *hk_heaps_spare(uint32_t threads, uint32_t cpu) {
+    uint32_t node = hk_nodes_of(cpu);
+    uint32_t count = heaps_on_node(node); /* a guess. hk_heaps_choose decides under the lock. */
+    return count <= threads && heaps_may_add(node, count) ? hk_heap_create() : NULL;
 }
 
 /* Adds *spare to the table and sets it to NULL. Under the THREADS lock. */
-static struct hk_heap *heaps_add(struct hk_heap **spare) {
+static struct hk_heap *heaps_add(struct hk_heap **spare, uint32_t cpu) {
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: stored under this lock */
     struct hk_heap *heap = *spare;
     *spare = NULL;
     heap->number = count;
+    heap->cpu = cpu;
     heaps.heaps[count] = heap;
     /* release: publishes the heap. It pairs with the acquire in hk_heaps_at. */
     hk_store_release(&heaps.count, count + 1);
     return heap;
 }
 
-struct hk_heap *hk_heaps_choose(struct hk_heap **spare) {
+/* Whether a thread on `node` should use `heap` rather than `other`, which may be NULL. */
+static bool heaps_is_better(const struct hk_heap *heap, const struct hk_heap *other,
+                            uint32_t node) {
+    if (other == NULL)
+        return true;
+    bool is_local = hk_heap_node(heap) == node;
+    bool other_is_local = hk_heap_node(other) == node;
+    return is_local == other_is_local ? heap->threads < other->threads : is_local;
+}
+
+struct hk_heap *hk_heaps_choose(struct hk_heap **spare, uint32_t cpu) {
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: stored under this lock */
+    uint32_t node = hk_nodes_of(cpu);
     struct hk_heap *best = NULL;
 
     for (uint32_t i = 0; i < count; i++) {
         struct hk_heap *heap = heaps.heaps[i];
-        if (!heap->sampled && (best == NULL || heap->threads < best->threads))
+        if (!heap->sampled && heaps_is_better(heap, best, node))
             best = heap;
     }
 
-    if (*spare == NULL || (best != NULL && best->threads == 0) || heaps_for_threads() >= heaps.max)
+    bool is_idle = best != NULL && best->threads == 0 && hk_heap_node(best) == node;
+    if (*spare == NULL || is_idle || !heaps_may_add(node, heaps_on_node(node)))
         return best;
-    return heaps_add(spare);
+    return heaps_add(spare, cpu);
 }
 
 struct hk_heap *hk_heaps_sampled(void) {
@@ -57,7 +102,7 @@ struct hk_heap *hk_heaps_use_sampled(struct hk_heap **spare) {
     if (hk_peek(&heaps.sampled) == NULL && *spare != NULL) {
         (*spare)->sampled = true;
         /* release: publishes the heap. It pairs with the acquire in hk_heaps_sampled. */
-        hk_store_release(&heaps.sampled, heaps_add(spare));
+        hk_store_release(&heaps.sampled, heaps_add(spare, 0));
     }
     return hk_peek(&heaps.sampled);
 }

@@ -3,10 +3,12 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A
- * heap is created when a thread starts while all existing heaps are in use. Once the heap has been
- * profiled, another one holds the sampled blocks. Threads never choose it.
+ * heap is created when a thread starts while all existing heaps are in use. On a machine with
+ * several NUMA nodes, this is so for each node: a thread uses a heap of the node on which it
+ * starts, and keeps it if it moves. Each node may have one heap, even beyond the maximum. Once the
+ * heap has been profiled, another one holds the sampled blocks. Threads never choose it.
  * Owns: the table. Threads: any, without a lock, unless a function says otherwise.
- * Boundary: heap/heap, core/meta.
+ * Boundary: heap/heap, core/meta, core/nodes.
  */
 #ifndef HK_HEAP_HEAPS_H
 #define HK_HEAP_HEAPS_H
@@ -16,14 +18,14 @@
 /* Sets the maximum number of heaps. Called at the start of the process. */
 void hk_heaps_start(uint32_t max);
 
-/* Creates a heap for hk_heaps_choose if all heaps seem to be in use, given the current number of
- * threads, and more heaps are allowed. Otherwise returns NULL. */
-struct hk_heap *hk_heaps_spare(uint32_t threads);
+/* Creates a heap for hk_heaps_choose if all heaps of the node of `cpu` seem to be in use, given the
+ * current number of threads, and more heaps are allowed. Otherwise returns NULL. */
+struct hk_heap *hk_heaps_spare(uint32_t threads, uint32_t cpu);
 
-/* Returns the heap with the fewest threads. If all heaps are in use and there is a spare one,
- * returns *spare instead and sets it to NULL. Returns NULL if out of memory. Under the THREADS
- * lock. */
-struct hk_heap *hk_heaps_choose(struct hk_heap **spare);
+/* Returns the heap with the fewest threads, of those on the node of `cpu` if there are any. If all
+ * of these are in use and there is a spare one, returns *spare instead and sets it to NULL. Returns
+ * NULL if out of memory. Under the THREADS lock. */
+struct hk_heap *hk_heaps_choose(struct hk_heap **spare, uint32_t cpu);
 
 /* The heap of sampled blocks, or NULL if there is none. */
 struct hk_heap *hk_heaps_sampled(void);

@@ -49,15 +49,18 @@ struct hk_thread *hk_park_adopt(void) {
         return NULL;
 
     uint32_t number = hk_lock_self();
+    uint32_t cpu = hk_threads_cpu();
     struct hk_heap *no_spare = NULL;
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     struct hk_thread *thread = hk_threads.parked;
+    while (thread != NULL && hk_heap_node(thread->heap) != hk_nodes_of(cpu))
+        thread = thread->parked_next;
     if (thread != NULL) {
         thread->number = number;
         hk_threads_unpark_locked(thread);
         thread->heap->threads--;
-        thread->heap = hk_heaps_choose(&no_spare);
+        thread->heap = hk_heaps_choose(&no_spare, cpu);
         thread->heap->threads++;
         hk_recover_identify(thread);
         hk_thread_use_cache_locked(thread);

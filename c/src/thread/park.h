@@ -15,7 +15,8 @@
 /* Parks the cache of a thread that ends. Returns false if there is no room for it. */
 bool hk_park(struct hk_thread *thread);
 
-/* Gives the cache that was parked last to the calling thread. Returns NULL if there is none. */
+/* Gives the cache that was parked last, by a thread with a heap on the same NUMA node, to the
+ * calling thread. Returns NULL if there is none. */
 struct hk_thread *hk_park_adopt(void);
 
 /* Empties the caches that were parked at or before a time. Returns true if there are others. */

@@ -17,14 +17,22 @@ bool hk_threads_are_many(void) {
 
 void hk_threads_ask_trim(void) { hk_add_relaxed(&hk_threads.trims, 1); /* relaxed: a request */ }
 
+uint32_t hk_threads_cpu(void) {
+    if (hk_heaps_count() == 0)
+        return hk_os_cpu();
+    hk_nodes_read();
+    return hk_nodes() != NULL ? hk_os_cpu() : 0;
+}
+
 struct hk_heap *hk_thread_any_heap(void) {
     struct hk_heap *heap = hk_heaps_at(0);
     if (heap != NULL)
         return heap;
 
-    struct hk_heap *spare = hk_heaps_spare(0);
+    uint32_t cpu = hk_threads_cpu();
+    struct hk_heap *spare = hk_heaps_spare(0, cpu);
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    heap = hk_heaps_choose(&spare);
+    heap = hk_heaps_choose(&spare, cpu);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
     return heap;
@@ -44,10 +52,11 @@ struct hk_heap *hk_thread_sampled_heap(void) {
 }
 
 bool hk_threads_attach(struct hk_thread *thread) {
-    struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count));
+    uint32_t cpu = hk_threads_cpu();
+    struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count), cpu);
 
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    thread->heap = hk_heaps_choose(&spare);
+    thread->heap = hk_heaps_choose(&spare, cpu);
     if (thread->heap != NULL) {
         thread->heap->threads++;
         thread->next = hk_threads.first;
@@ -61,6 +70,8 @@ bool hk_threads_attach(struct hk_thread *thread) {
 
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
+    if (hk_peek(&hk_threads.count) > 1)
+        hk_nodes_read(); /* the first two threads may have started at the same time */
     return thread->heap != NULL;
 }
 

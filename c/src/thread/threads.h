@@ -6,7 +6,7 @@
  * an ended thread stays in the list, but does not count as a thread.
  * Owns: the list, the counts, the THREADS lock.
  * Threads: any. Functions that end in _locked run under the THREADS lock, the others without it.
- * Boundary: heap/heaps.
+ * Boundary: heap/heaps, core/nodes, hk_os_cpu.
  */
 #ifndef HK_THREAD_THREADS_H
 #define HK_THREAD_THREADS_H
@@ -25,6 +25,10 @@ struct hk_threads {
 };
 
 extern struct hk_threads hk_threads;
+
+/* The CPU by which the calling thread chooses its heap. The second thread reads the NUMA nodes. If
+ * there is only one, all CPUs are equal, and the result is 0. It is called without a lock. */
+uint32_t hk_threads_cpu(void);
 
 /* A heap for a caller without a cache. Returns NULL if out of memory. */
 struct hk_heap *hk_thread_any_heap(void);

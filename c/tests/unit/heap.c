@@ -22,7 +22,7 @@ enum { CLASS = HK_CLASS_64 };
 static struct hk_heap *make_heap(void) {
     hk_heaps_start(HK_HEAPS_MAX);
     struct hk_heap *fresh = hk_heap_create();
-    struct hk_heap *heap = fresh != NULL ? hk_heaps_choose(&fresh) : NULL;
+    struct hk_heap *heap = fresh != NULL ? hk_heaps_choose(&fresh, 0) : NULL;
     REQUIRE(heap != NULL && fresh == NULL);
     heap->threads = 1; /* so that the next one is created, too */
     return heap;
