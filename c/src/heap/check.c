@@ -26,6 +26,33 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
     return good;
 }
 
+/* A pointer that is not a block counts as local, because the next step will report it. */
+static bool check_is_local(size_t class, const struct hk_span *slab, const void *block,
+                           uint32_t node) {
+    uint32_t index;
+    return hk_slabs_locate(class, slab, block, &index) != HK_SLAB_DONE ||
+           hk_heap_node(hk_span_owner(slab)) == node;
+}
+
+uint32_t hk_heap_local_first(size_t class, void **blocks, uint32_t count) {
+    if (hk_likely(hk_nodes() == NULL))
+        return count;
+
+    uint32_t node = hk_nodes_of(hk_os_cpu());
+    const struct hk_span *slab = NULL;
+    uint32_t local = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        void *block = blocks[i];
+        if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
+            slab = hk_pagemap_find(block);
+        if (!check_is_local(class, slab, block, node))
+            continue;
+        blocks[i] = blocks[local];
+        blocks[local++] = block;
+    }
+    return local;
+}
+
 enum hk_slab_result hk_heap_look(const void *block) {
     struct hk_span *span = hk_pagemap_find(block);
     if (span == NULL)

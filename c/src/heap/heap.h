@@ -8,7 +8,7 @@
  * available to new threads.
  * Threads: any. Takes one CLASS lock at a time, for a batch. No lock is held while memory comes
  * from or returns to the arena. Boundary: core/arena, core/slab, core/large, core/pagemap,
- * core/meta, core/nodes, hk_os_purge.
+ * core/meta, core/nodes, hk_os_cpu, hk_os_purge.
  */
 #ifndef HK_HEAP_HEAP_H
 #define HK_HEAP_HEAP_H
@@ -80,6 +80,10 @@ void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
  * Returns the number of remaining blocks. */
 uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
                              struct hk_mistakes *mistakes);
+
+/* Moves the blocks of heaps on the caller's NUMA node to the front, and returns their number. The
+ * others should return to their heaps at once. With one node, all blocks are local. */
+uint32_t hk_heap_local_first(size_t class, void **blocks, uint32_t count);
 
 /* Returns one block directly to its slab, so that a double free is always detected. `class` is the
  * class that the caller expects. */

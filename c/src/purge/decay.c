@@ -41,15 +41,16 @@ static size_t decay_extents(struct hk_purge_budget *budget) {
  * is used up. */
 static bool decay_transfer(struct hk_scan *scan, enum hk_transfer_which which) {
     void *blocks[DECAY_TRANSFER_BATCH];
+    uint32_t places = hk_transfer_places();
 
     for (; scan->transfer_class < HK_CLASS_COUNT; scan->transfer_class++) {
         size_t class = scan->transfer_class;
-        for (uint32_t cpu = 0; cpu < hk_transfer_cpus(); cpu++) {
+        for (uint32_t place = 0; place < places; place++) {
             uint32_t count;
             do {
                 if (hk_purge_is_spent(&scan->budget))
                     return false;
-                count = hk_transfer_take_oldest(cpu, class, which, blocks, DECAY_TRANSFER_BATCH);
+                count = hk_transfer_take_oldest(place, class, which, blocks, DECAY_TRANSFER_BATCH);
                 if (count > 0) {
                     hk_heap_give_idle(class, blocks, count, &scan->mistakes);
                     hk_purge_spend(&scan->budget, 1, 0);

@@ -132,7 +132,7 @@ static bool bins_give(const char *function, size_t class, void **blocks, uint32_
 
     if (hk_threads_are_many()) {
         count = hk_heap_check_batch(class, blocks, count, &mistakes);
-        put = hk_transfer_put(class, blocks, count, freed);
+        put = hk_transfer_put(class, blocks, hk_heap_local_first(class, blocks, count), freed);
         hk_dirty_signal();
     }
 

@@ -159,7 +159,7 @@ static bool slow_check(const struct hk_thread *thread, const char *function, siz
 static void slow_give_one(const char *function, size_t class, void *block) {
     struct hk_transfer_put put = {0, false};
     if (hk_threads_are_many()) {
-        put = hk_transfer_put(class, &block, 1, block);
+        put = hk_transfer_put(class, &block, hk_heap_local_first(class, &block, 1), block);
         hk_dirty_signal();
     }
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "../core/meta.h"
+#include "../core/nodes.h"
 #include "../core/options.h"
 #include "../os/os.h"
 
@@ -21,6 +22,7 @@ enum {
     TRANSFER_INITIAL = 16,          /* pointers in a new array */
     TRANSFER_STEAL_PAUSE = 15,      /* refills between two attempts to steal from other CPUs */
     TRANSFER_TRIES = 4,             /* caches to try while their locks are held */
+    TRANSFER_PLACES = 2048,         /* in the table, for 8 nodes with the maximum of CPUs */
 };
 
 struct transfer_class {
@@ -46,7 +48,7 @@ static struct {
     uint32_t cpus;    /* atomic; stored by the start of the process; 0: not started */
     bool used;        /* atomic: something was put */
     size_t cpu_bytes; /* const; budget of one CPU */
-    struct transfer *caches[HK_TRANSFER_CPUS_MAX]; /* atomic; NULL until the first use */
+    struct transfer *caches[TRANSFER_PLACES]; /* atomic; NULL until the first use */
 } transfers;
 
 void hk_transfer_start(uint32_t cpus) {
@@ -59,17 +61,36 @@ void hk_transfer_start(uint32_t cpus) {
     hk_store_relaxed(&transfers.cpus, cpus);
 }
 
-uint32_t hk_transfer_cpus(void) { return hk_load_relaxed(&transfers.cpus); /* relaxed: as above */ }
+static uint32_t transfer_cpus(void) {
+    return hk_load_relaxed(&transfers.cpus); /* relaxed: as above */
+}
+
+/* Each NUMA node has a row of the table, with a place for each CPU. So CPUs of different nodes
+ * share no cache, even if there are more CPUs than places in a row. */
+static uint32_t transfer_rows(uint32_t cpus) {
+    uint32_t nodes = hk_nodes_count(), most = TRANSFER_PLACES / cpus;
+    return nodes < most ? nodes : most;
+}
+
+uint32_t hk_transfer_places(void) {
+    uint32_t cpus = transfer_cpus();
+    return cpus > 0 ? cpus * transfer_rows(cpus) : 0;
+}
 
 /* The number of the cache of the CPU on which the caller runs. */
 static uint32_t transfer_here(void) {
     uint32_t cpu = hk_os_cpu();
-    uint32_t cpus = hk_transfer_cpus();
-    return hk_likely(cpu < cpus) ? cpu : cpu % cpus;
+    uint32_t cpus = transfer_cpus();
+    uint32_t place = hk_likely(cpu < cpus) ? cpu : cpu % cpus;
+    if (hk_likely(hk_nodes() == NULL))
+        return place;
+    return hk_nodes_of(cpu) % transfer_rows(cpus) * cpus + place;
 }
 
+/* The next cache of the same node. */
 static uint32_t transfer_next(uint32_t number) {
-    return number + 1 < hk_transfer_cpus() ? number + 1 : 0;
+    uint32_t cpus = transfer_cpus();
+    return (number + 1) % cpus != 0 ? number + 1 : number + 1 - cpus;
 }
 
 static struct transfer *transfer_get(uint32_t number) {
@@ -196,7 +217,7 @@ static HK_SLOW uint32_t transfer_steal(uint32_t number, size_t class, void **to,
         return 0;
     }
 
-    for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
+    for (uint32_t tries = 1; tries < TRANSFER_TRIES && tries < transfer_cpus(); tries++) {
         number = transfer_next(number);
         struct transfer *cache = transfer_get(number);
         if (cache == NULL)
@@ -227,11 +248,11 @@ uint32_t hk_transfer_take(size_t class, void **to, uint32_t count) {
 /* Locks a class in the cache of the caller's CPU, or in the next cache with a free lock. Returns
  * NULL if there is none. */
 static struct transfer *transfer_lock(size_t class) {
-    if (hk_unlikely(hk_transfer_cpus() == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
+    if (hk_unlikely(transfer_cpus() == 0) || hk_option(HK_OPTION_checks) == HK_CHECKS_FAST)
         return NULL;
 
     uint32_t number = transfer_here();
-    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < hk_transfer_cpus(); tries++) {
+    for (uint32_t tries = 0; tries < TRANSFER_TRIES && tries < transfer_cpus(); tries++) {
         struct transfer *cache = transfer_get(number);
         if (hk_unlikely(cache == NULL) && (cache = transfer_make(number)) == NULL)
             return NULL;
@@ -309,9 +330,9 @@ static uint32_t transfer_oldest(const struct transfer_class *at, enum hk_transfe
     }
 }
 
-uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_which which,
+uint32_t hk_transfer_take_oldest(uint32_t place, size_t class, enum hk_transfer_which which,
                                  void **to, uint32_t count) {
-    struct transfer *cache = transfer_get(cpu);
+    struct transfer *cache = transfer_get(place);
     struct transfer_class *at = cache != NULL ? &cache->classes[class] : NULL;
 
     /* An idle class is not written to, because a forked child may share its memory. relaxed: a scan
@@ -350,7 +371,8 @@ uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_wh
 
 void hk_transfer_count(size_t class, struct hk_transfer_counts *sum) {
     *sum = (struct hk_transfer_counts){0};
-    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
+    uint32_t places = hk_transfer_places();
+    for (uint32_t i = 0; i < places; i++) {
         const struct transfer *cache = transfer_get(i);
         if (cache == NULL)
             continue;
@@ -379,7 +401,8 @@ void hk_transfer_repair(struct hk_lock *lock) {
 
 void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks, uint32_t count),
                       void *arg) {
-    for (uint32_t i = 0; i < hk_transfer_cpus(); i++) {
+    uint32_t places = hk_transfer_places();
+    for (uint32_t i = 0; i < places; i++) {
         struct transfer *cache = transfer_get(i);
         if (cache == NULL)
             continue;

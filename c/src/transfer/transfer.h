@@ -12,12 +12,15 @@
  * finds one taken goes to the next cache, and then to the heap. (The idea of caches between threads
  * and the central lists is that of tcmalloc's transfer cache.)
  *
+ * CPUs of different NUMA nodes share no cache, and none takes from a cache of another node. Callers
+ * put only blocks of heaps on their own node.
+ *
  * Arrays grow on demand within a budget of bytes for each CPU. Scans take out blocks that no thread
  * needed since the previous scan, and return unused arrays to the budget.
  *
  * Owns: the transfer caches and their arrays. Blocks are never read or written.
  * Threads: any, no lock held but PURGE. Takes one TRANSFER lock, and META below it.
- * Boundary: hk_os_cpu, core/meta, core/options.
+ * Boundary: hk_os_cpu, core/meta, core/nodes, core/options.
  */
 #ifndef HK_TRANSFER_TRANSFER_H
 #define HK_TRANSFER_TRANSFER_H
@@ -27,8 +30,8 @@
 
 #define HK_TRANSFER_CPUS_MAX 256u
 
-/* Sets the maximum number of transfer caches, at the start of the process. If there are more CPUs,
- * they share caches. */
+/* Sets the maximum number of transfer caches of a NUMA node, at the start of the process. If there
+ * are more CPUs, those of one node share caches. */
 void hk_transfer_start(uint32_t cpus);
 
 /* Takes up to `count` of the newest blocks of a class into `to`, from the cache of this CPU or of
@@ -63,16 +66,16 @@ void hk_transfer_each(size_t class, void (*visit)(void *arg, void *const *blocks
 
 /* Takes up to `count` of the oldest blocks. The choice is between those that no thread needed since
  * the last scan (IDLE), the older half, and all. A result below `count` ends the scan of this class
- * on this CPU. */
+ * in this place. */
 enum hk_transfer_which { HK_TRANSFER_IDLE, HK_TRANSFER_HALF, HK_TRANSFER_ALL };
-uint32_t hk_transfer_take_oldest(uint32_t cpu, size_t class, enum hk_transfer_which which,
+uint32_t hk_transfer_take_oldest(uint32_t place, size_t class, enum hk_transfer_which which,
                                  void **to, uint32_t count);
 
 /* Repairs, in a forked child, a class with a TRANSFER lock that a vanished thread held. */
 void hk_transfer_repair(struct hk_lock *lock);
 
-/* The maximum number of transfer caches. The CPU numbers for hk_transfer_take_oldest are below
- * it. */
-uint32_t hk_transfer_cpus(void);
+/* The number of places for transfer caches, most of which may be empty. The places for
+ * hk_transfer_take_oldest are below it. */
+uint32_t hk_transfer_places(void);
 
 #endif

@@ -378,3 +378,179 @@ TEST_FRESH(a_cache_that_was_parked_on_another_node_is_not_adopted) {
     CHECK(parked->is_parked);
     CHECK_EQ(hk_validate(), 0);
 }
+
+/* ---- Blocks between nodes -------------------------------------------------------------------- */
+
+enum { BLOCKS = 2000, BYTES = 64, CLASS = HK_CLASS_64 };
+
+static void allocate(void *blocks) {
+    for (size_t i = 0; i < BLOCKS; i++)
+        ((void **)blocks)[i] = hak_malloc(BYTES);
+}
+
+static void free_all(void *blocks) {
+    for (size_t i = 0; i < BLOCKS; i++)
+        hak_free(((void **)blocks)[i]);
+}
+
+/* The blocks of a class that a heap holds as allocated, in use or cached. */
+static uint64_t allocated(struct hk_heap *heap) { return heap->classes[CLASS].blocks_allocated; }
+
+static uint64_t transferred(void) {
+    struct hk_transfer_counts counts;
+    hk_transfer_count(CLASS, &counts);
+    return counts.blocks;
+}
+
+TEST_FRESH(blocks_that_are_freed_on_another_node_return_to_their_heap) {
+    static struct worker workers[2];
+    static void *blocks[BLOCKS];
+    struct hk_thread *other = NULL;
+    set_nodes(2, 4);
+    struct hk_heap *heap = start_on(&workers[0], 0);
+    start_on(&workers[1], 4);
+    run(&workers[0], 0, allocate, blocks);
+    CHECK_GE(allocated(heap), BLOCKS);
+
+    run(&workers[1], 4, free_all, blocks);
+    run(&workers[1], 4, get_thread, &other);
+    CHECK_EQ(transferred(), 0);
+    CHECK_LE(allocated(heap), BLOCKS / 2 + hk_bins_count(other, CLASS));
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(blocks_that_are_freed_on_their_node_pass_through_a_cache_of_this_node) {
+    static struct worker workers[3];
+    static void *blocks[BLOCKS], *again[BLOCKS];
+    set_nodes(2, 4);
+    struct hk_heap *heap = start_on(&workers[0], 0);
+    struct hk_heap *remote = start_on(&workers[1], 4);
+    CHECK(start_on(&workers[2], 1) != heap);
+    run(&workers[0], 0, allocate, blocks);
+    run(&workers[2], 1, free_all, blocks);
+    uint64_t cached = transferred();
+    CHECK_GE(cached, 100);
+
+    run(&workers[1], 4, allocate, again); /* the other node does not find them */
+    CHECK_EQ(transferred(), cached);
+    for (size_t i = 0; i < BLOCKS; i++)
+        CHECK(owner(again[i]) == remote);
+
+    run(&workers[0], 0, allocate, blocks); /* another CPU of the node does */
+    CHECK(transferred() < cached);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_batch_from_several_nodes_is_divided) {
+    static struct worker workers[2];
+    static void *blocks[2][BLOCKS], *mixed[BLOCKS];
+    set_nodes(2, 4);
+    for (uint32_t i = 0; i < 2; i++) {
+        start_on(&workers[i], 4 * i);
+        run(&workers[i], 4 * i, allocate, blocks[i]);
+    }
+
+    for (size_t i = 0; i < BLOCKS; i++)
+        mixed[i] = blocks[i % 2][i / 2];
+    fake_os.cpu = 5;
+    CHECK_EQ(hk_heap_local_first(CLASS, mixed, BLOCKS), BLOCKS / 2);
+    for (size_t i = 0; i < BLOCKS; i++)
+        CHECK_EQ(hk_heap_node(owner(mixed[i])), i < BLOCKS / 2);
+    for (size_t i = 0; i < BLOCKS / 2; i++)
+        CHECK(mixed[i] == blocks[1][i]); /* in their order, because the last are the newest */
+    CHECK_EQ(hk_heap_local_first(HK_CLASS_128, mixed, BLOCKS), BLOCKS); /* none is of this class */
+}
+
+static void free_one(void *block) { hak_free(block); }
+
+/* Blocks without room in their bin take another way. */
+TEST_FRESH(a_single_block_of_another_node_returns_to_its_heap) {
+    static struct worker workers[2];
+    static void *blocks[BLOCKS];
+    CHECK_EQ(hak_option_set("thread_cache_kb", "0"), 0);
+    set_nodes(2, 4);
+    struct hk_heap *heap = start_on(&workers[0], 0);
+    start_on(&workers[1], 4);
+    run(&workers[0], 0, allocate, blocks);
+    uint64_t before = allocated(heap);
+    for (size_t i = 0; i < 10; i++)
+        run(&workers[1], 4, free_one, blocks[i]);
+    CHECK_EQ(transferred(), 0);
+    CHECK_EQ(allocated(heap), before - 10);
+    for (size_t i = 10; i < 20; i++)
+        run(&workers[1], 3, free_one, blocks[i]);
+    CHECK_EQ(transferred(), 10);
+    CHECK_EQ(allocated(heap), before - 10);
+}
+
+/* With a quota there are fewer places than CPUs. */
+TEST_FRESH(cpus_of_different_nodes_share_no_transfer_cache) {
+    void *blocks[4] = {&blocks[0], &blocks[1], &blocks[2], &blocks[3]};
+    void *to[4];
+    set_nodes(2, 4);
+    hk_nodes_read();
+    hk_transfer_start(2);
+    CHECK_EQ(hk_transfer_places(), 4);
+
+    fake_os.cpu = 1;
+    CHECK_EQ(hk_transfer_put(CLASS, blocks, 4, NULL).count, 4);
+    for (fake_os.cpu = 4; fake_os.cpu < 8; fake_os.cpu++)
+        CHECK_EQ(hk_transfer_take(CLASS, to, 4), 0);
+    fake_os.cpu = 3;
+    CHECK_EQ(hk_transfer_take(CLASS, to, 4), 4);
+}
+
+/* Takes blocks on a CPU until one of the attempts tries other CPUs. Returns their number. */
+static uint32_t take_on(uint32_t cpu, void **to, uint32_t count) {
+    uint32_t taken = 0;
+    fake_os.cpu = cpu;
+    for (int i = 0; i < 40 && taken == 0; i++)
+        taken = hk_transfer_take(CLASS, to, count);
+    return taken;
+}
+
+TEST_FRESH(a_refill_takes_blocks_of_other_cpus_only_on_its_node) {
+    enum { COUNT = 64 };
+    void *blocks[COUNT], *to[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = &blocks[i];
+    set_nodes(2, 4);
+    hk_nodes_read();
+    hk_transfer_start(2);
+    for (uint32_t cpu = 0; cpu < 8; cpu++) { /* so that each CPU has a cache */
+        fake_os.cpu = cpu;
+        hk_transfer_put(CLASS, blocks, 1, NULL);
+        hk_transfer_take(CLASS, to, 1);
+    }
+
+    fake_os.cpu = 4; /* the first place of its row */
+    CHECK_EQ(hk_transfer_put(CLASS, blocks, COUNT, NULL).count, COUNT);
+    CHECK_EQ(take_on(0, to, COUNT), 0);
+    CHECK_EQ(take_on(1, to, COUNT), 0); /* the last place of the row before it */
+    CHECK_EQ(take_on(5, to, COUNT), COUNT);
+}
+
+TEST_FRESH(the_rows_of_the_transfer_caches_fit_into_the_table) {
+    set_nodes(64, 32);
+    hk_nodes_read();
+    hk_transfer_start(fake_os.cpus);
+    CHECK_EQ(hk_transfer_places(), 2048);
+    void *block = &block;
+    for (fake_os.cpu = 0; fake_os.cpu < 2048; fake_os.cpu += 31)
+        CHECK_EQ(hk_transfer_put(CLASS, &block, 1, NULL).count, 1);
+}
+
+TEST_FRESH(a_trim_finds_the_blocks_in_the_transfer_caches_of_all_nodes) {
+    static struct worker workers[3];
+    static void *blocks[BLOCKS];
+    set_nodes(2, 4);
+    start_on(&workers[0], 0);
+    start_on(&workers[1], 4);
+    start_on(&workers[2], 5);
+    run(&workers[1], 4, allocate, blocks);
+    run(&workers[2], 5, free_all, blocks);
+    CHECK_GE(transferred(), 100);
+    hak_trim();
+    CHECK_EQ(transferred(), 0);
+    CHECK_EQ(hk_validate(), 0);
+}
