@@ -4,6 +4,7 @@
  */
 #include "report.h"
 
+#include "../core/nodes.h"
 #include "../core/options.h"
 #include "../os/check.h"
 #include "../os/os.h"
@@ -130,16 +131,21 @@ static void report_text_options(struct report *report) {
     report_flush(report);
 }
 
+static void report_text_line(struct report *report, uint64_t number, const char *help) {
+    report_add_column(report, number, REPORT_NUMBER_WIDTH);
+    report_add(report, "  ");
+    report_add(report, help);
+    report_add(report, "\n");
+    report_flush(report);
+}
+
 static void report_text(struct report *report, const struct hk_stats_all *all) {
     report_add(report, "hakmem " HAK_VERSION_STRING "\n");
     report_text_options(report);
-    for (unsigned i = 0; i < REPORT_ROWS; i++) {
-        report_add_column(report, report_value(&all->total, &report_rows[i]), REPORT_NUMBER_WIDTH);
-        report_add(report, "  ");
-        report_add(report, report_rows[i].help);
-        report_add(report, "\n");
-        report_flush(report);
-    }
+    for (unsigned i = 0; i < REPORT_ROWS; i++)
+        report_text_line(report, report_value(&all->total, &report_rows[i]), report_rows[i].help);
+    if (hk_nodes_count() > 1)
+        report_text_line(report, hk_nodes_count(), "NUMA nodes with CPUs");
     report_text_classes(report, all);
 }
 

@@ -554,3 +554,19 @@ TEST_FRESH(a_trim_finds_the_blocks_in_the_transfer_caches_of_all_nodes) {
     CHECK_EQ(transferred(), 0);
     CHECK_EQ(hk_validate(), 0);
 }
+
+/* ---- Reports --------------------------------------------------------------------------------- */
+
+static void add_text(void *to, const char *text, size_t bytes) { strncat(to, text, bytes); }
+
+TEST_FRESH(a_report_tells_the_number_of_nodes_if_there_are_several) {
+    static struct worker workers[2];
+    static char text[2][65536];
+    set_nodes(3, 4);
+    start_on(&workers[0], 0);
+    hak_report(HAK_REPORT_TEXT, add_text, text[0]);
+    CHECK(strstr(text[0], "nodes") == NULL);
+    start_on(&workers[1], 0);
+    hak_report(HAK_REPORT_TEXT, add_text, text[1]);
+    CHECK_CONTAINS(text[1], "               3  NUMA nodes with CPUs\n");
+}
