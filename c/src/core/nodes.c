@@ -28,6 +28,7 @@ static void nodes_note(void *arg, uint32_t node, uint32_t first, uint32_t last) 
 static bool nodes_count(struct hk_nodes *table) {
     uint32_t with_cpus = 0;
     for (uint32_t node = 0; node < HK_NODES_MAX; node++) {
+        table->all_cpus += table->cpus[node];
         if (table->cpus[node] > 0) {
             table->count = node + 1;
             with_cpus++;

@@ -19,7 +19,8 @@
 
 struct hk_nodes {
     uint32_t count;                 /* of the nodes, at least 2. They are numbered from 0 */
-    uint32_t cpus[HK_NODES_MAX];    /* of each node */
+    uint32_t cpus[HK_NODES_MAX];    /* of each node, */
+    uint32_t all_cpus;              /* and of all */
     uint8_t of_cpu[HK_OS_CPUS_MAX]; /* the node of each CPU */
 };
 

@@ -36,11 +36,8 @@ static uint32_t heaps_max_on_node(uint32_t node) {
     if (hk_likely(nodes == NULL))
         return heaps.max;
 
-    uint32_t cpus = 0;
-    for (uint32_t i = 0; i < nodes->count; i++)
-        cpus += nodes->cpus[i];
-    uint32_t all = cpus < HK_HEAPS_FOR_CPUS ? cpus : HK_HEAPS_FOR_CPUS;
-    return nodes->cpus[node] * (heaps.max > all ? heaps.max : all) / cpus;
+    uint32_t all = nodes->all_cpus < HK_HEAPS_FOR_CPUS ? nodes->all_cpus : HK_HEAPS_FOR_CPUS;
+    return nodes->cpus[node] * (heaps.max > all ? heaps.max : all) / nodes->all_cpus;
 }
 
 /* Whether a node that has `count` heaps may have another one. Exact under the THREADS lock. */
