@@ -91,7 +91,6 @@ static void own_set_name(struct hak_heap *heap, const char *name) {
 static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_options *options) {
     hk_own_begin_cache(&heap->cache);
     heap->sharing = 0;
-    heap->empty_bytes = 0;
     heap->alone = heap->needed = 0;
     heap->used = heap->slab_bytes = heap->large_bytes = heap->large_blocks = heap->refused = 0;
     heap->limit = options->limit;
