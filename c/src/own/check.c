@@ -149,6 +149,7 @@ static void own_repair_large(struct hak_heap *heap) {
 /* Rebuilds the rings from the granules in use. What counts at the limit stays as it was. */
 void hk_own_repair(struct hk_lock *lock) {
     struct hak_heap *heap = HK_HOLDER(struct hak_heap, lock, lock);
+    hk_own_withdraw(heap); /* the thread that forked may be inside */
     if (heap->id == 0)
         return;
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class)

@@ -4,8 +4,7 @@
 #include "../os/os.h"
 
 enum {
-    HOLD_NEEDED_LEAST =
-        4096, /* locks that cost the owner more than a withdrawal costs the others */
+    HOLD_NEEDED_LEAST = 4096, /* locks that cost more than a withdrawal */
     HOLD_NEEDED_FACTOR = 8,
     HOLD_NEEDED_MOST = 1 << 24,
     HOLD_SPINS = 100,          /* about the time that an owner is inside */
@@ -39,11 +38,14 @@ static void own_await(struct hak_heap *heap, struct hk_owner_place *place) {
     }
 }
 
-/* Withdraws the bias. A thread that has ended needs no barrier. A filter of system calls that was
- * installed meanwhile may refuse the barrier, and then we wait for longer than a store takes. Under
- * OWN. */
-static HK_SLOW void own_withdraw(struct hak_heap *heap, uint32_t bias) {
+/* A thread that has ended needs no barrier. A filter of system calls that was installed meanwhile
+ * may refuse the barrier, and then we wait for longer than a store takes. */
+void hk_own_withdraw(struct hak_heap *heap) {
     static uint32_t never; /* const: 0 */
+    uint32_t bias = hk_peek(&heap->bias);
+    if (bias == HK_OWNER_NOBODY)
+        return;
+
     hk_store_locked(&heap->bias, (uint32_t)HK_OWNER_NOBODY);
     if (hk_owner_exists(bias) && !hk_os_barrier()) {
         hk_store_relaxed(&hold_barrier, HOLD_REFUSED); /* relaxed: a setting */
@@ -69,10 +71,7 @@ static bool hold_can_withdraw(void) {
 
 void hk_own_lock_slow(struct hak_heap *heap) {
     hk_lock(&heap->lock, HK_RANK_OWN);
-    uint32_t bias = hk_peek(&heap->bias);
-    if (bias != HK_OWNER_NOBODY)
-        own_withdraw(heap, bias);
-
+    hk_own_withdraw(heap);
     if (hk_peek(&heap->owner) != hk_owner_self) {
         heap->alone = 0;
         return;

@@ -6,9 +6,9 @@
  * heap, the owner enters and leaves it with plain stores. Another thread takes the lock and
  * withdraws the bias: with a barrier in all threads (hk_os_barrier) either the owner sees that, or
  * we see that it is inside and wait. The owner then takes the lock too, and gets the bias back once
- * it was alone for a while, which becomes longer each time. The idea is that of K. Russell and D. Detlefs,
- * "Eliminating Synchronization-Related Atomic Operations with Biased Locking and Bulk Rebiasing"
- * (2006). ../../tests/proofs/bias.pml is a model of it.
+ * it was alone for a while, which becomes longer each time. The idea is that of K. Russell and
+ * D. Detlefs, "Eliminating Synchronization-Related Atomic Operations with Biased Locking and Bulk
+ * Rebiasing" (2006). ../../tests/proofs/bias.pml is a model of it.
  *
  * Owns: nothing. Threads: any, no lock held above OWN. Boundary: os/lock, own/owners,
  * hk_os_barrier.
@@ -19,6 +19,10 @@
 #include "own.h"
 
 void hk_own_lock_slow(struct hak_heap *heap);
+
+/* Takes the bias from its thread, and waits until it has left. Does nothing if there is none. The
+ * caller holds the lock. */
+void hk_own_withdraw(struct hak_heap *heap);
 
 /* Enters a heap without a lock. Returns false if that is impossible: for all threads but one. */
 HK_FAST bool hk_own_enter(const struct hak_heap *heap) {

@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Models: own/hold.h and own/hold.c: hk_own_enter(), hk_own_leave(), hk_own_lock(),
- * hk_own_lock_slow(), own_withdraw(), own_await(), hk_own_unlock().
+ * hk_own_lock_slow(), hk_own_withdraw(), own_await(), hk_own_unlock().
  * Left out: fork, a refused barrier, the count until the owner gets the bias back (here at once),
  * and the waiting for the lock. Stores of the owner to `inside` wait in a buffer until the next one,
  * until the processor writes them, or until a barrier.
@@ -44,7 +44,7 @@ inline use() {
 
 inline lock() { atomic { !locked -> locked = true } }
 
-/* own_withdraw() and own_await() */
+/* hk_own_withdraw() and own_await() */
 inline withdraw() {
     bias = false;
 #ifndef WITHOUT_BARRIER

@@ -444,6 +444,50 @@ TEST_FRESH(a_child_repairs_the_heap_whose_owner_vanished_inside) {
     CHECK_EQ(hk_validate(), 0);
 }
 
+static void *hold_and_wait(void *arg) {
+    struct hak_heap *heap = arg;
+    hk_lock(&heap->lock, HK_RANK_OWN); /* and was about to withdraw the bias */
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    hk_unlock(&heap->lock, HK_RANK_OWN);
+    return NULL;
+}
+
+static void check_child_inside(void *arg) {
+    struct expected *expected = arg;
+    struct hak_heap *heap = expected->heap;
+    REQUIRE(hk_own_enter(heap));
+    heap->slab_bytes++; /* in the middle of a change */
+    pthread_t thread = test_thread(free_block, expected->block);
+    while (hk_peek(&heap->bias) != 0)
+        sched_yield();
+    usleep(20000);
+    CHECK_EQ(hk_peek(&heap->slab_bytes), expected->stats.bytes_slabs + 1);
+    hk_own_leave();
+    pthread_t clock = test_thread(advance_clock, NULL);
+    pthread_join(thread, NULL);
+    hk_store_release(&busy_ended, 1);
+    pthread_join(clock, NULL);
+    CHECK_EQ(stats_of(heap).blocks_live, 0);
+    CHECK_EQ(stats_of(heap).bytes_slabs, expected->stats.bytes_slabs);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(a_thread_of_a_child_repairs_a_heap_only_while_its_owner_is_outside) {
+    hk_fork_install();
+    struct expected expected = {.heap = hak_heap_new(NULL, 0)};
+    expected.block = hak_heap_malloc(expected.heap, 100);
+    expected.stats = stats_of(expected.heap);
+    CHECK_EQ(expected.heap->bias, hk_owner_self);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(hold_and_wait, expected.heap);
+    pthread_barrier_wait(&step);
+    CHECK_EXITED(test_in_child(check_child_inside, &expected));
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    hak_heap_destroy(expected.heap);
+}
+
 /* A thread that stopped in the middle of a refill: the cell has the blocks, and so does the slab. */
 static void check_torn_refill(void *arg) {
     struct hak_heap *heap = arg;
