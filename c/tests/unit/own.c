@@ -344,6 +344,17 @@ TEST(heaps_stay_sound_after_the_failure_of_any_one_mapping) {
 
 /* ---- Forked children ------------------------------------------------------------------------- */
 
+/* Forks while a thread is between its two waits for `step`. The child runs `check`. */
+static void fork_during(void *(*run)(void *arg), struct hak_heap *heap, void (*check)(void *arg),
+                        void *arg) {
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(run, heap);
+    pthread_barrier_wait(&step);
+    CHECK_EXITED(test_in_child(check, arg));
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+}
+
 /* A thread that holds the lock of a heap and has damaged what the lock protects. */
 static void *damage_and_wait(void *arg) {
     struct hak_heap *heap = arg;
@@ -400,12 +411,7 @@ TEST_FRESH(a_child_repairs_the_heap_of_a_thread_that_vanished_in_the_middle) {
     expected.block = hak_heap_malloc(expected.heap, 1 << 20);
     expected.stats = stats_of(expected.heap);
 
-    pthread_barrier_init(&step, NULL, 2);
-    pthread_t thread = test_thread(damage_and_wait, expected.heap);
-    pthread_barrier_wait(&step);
-    CHECK_EXITED(test_in_child(check_child, &expected));
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
+    fork_during(damage_and_wait, expected.heap, check_child, &expected);
     CHECK_EQ(hk_validate(), 0);
 }
 
@@ -439,12 +445,7 @@ static void check_child_of_owner(void *arg) {
 TEST_FRESH(a_child_repairs_the_heap_whose_owner_vanished_inside) {
     hk_fork_install();
     struct hak_heap *heap = hak_heap_new(NULL, 0);
-    pthread_barrier_init(&step, NULL, 2);
-    pthread_t thread = test_thread(own_damage_and_wait, heap);
-    pthread_barrier_wait(&step);
-    CHECK_EXITED(test_in_child(check_child_of_owner, heap));
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
+    fork_during(own_damage_and_wait, heap, check_child_of_owner, heap);
     CHECK_EQ(hk_validate(), 0);
 }
 
@@ -484,12 +485,7 @@ static void vanish_before_withdrawal(void *unused) {
     expected.block = hak_heap_malloc(expected.heap, 100);
     expected.stats = stats_of(expected.heap);
     CHECK_EQ(expected.heap->bias, hk_owner_self);
-    pthread_barrier_init(&step, NULL, 2);
-    pthread_t thread = test_thread(hold_and_wait, expected.heap);
-    pthread_barrier_wait(&step);
-    CHECK_EXITED(test_in_child(check_child_inside, &expected));
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
+    fork_during(hold_and_wait, expected.heap, check_child_inside, &expected);
     hak_heap_destroy(expected.heap);
     CHECK_STR(fake_os_take_errors(), "");
 }
@@ -541,12 +537,7 @@ TEST_FRESH(a_child_hands_out_no_block_twice_after_a_refill_that_was_interrupted)
         blocks[i] = hak_heap_malloc(heap, 1000);
     for (int i = 0; i < 64; i += i < 40 ? 1 : 3)
         hak_free(blocks[i]);
-    pthread_barrier_init(&step, NULL, 2);
-    pthread_t thread = test_thread(refill_and_wait, heap);
-    pthread_barrier_wait(&step);
-    CHECK_EXITED(test_in_child(check_torn_refill, heap));
-    pthread_barrier_wait(&step);
-    pthread_join(thread, NULL);
+    fork_during(refill_and_wait, heap, check_torn_refill, heap);
     CHECK_EQ(hk_validate(), 0);
 }
 
