@@ -81,7 +81,7 @@ void *hak_heap_realloc(struct hak_heap *heap, void *ptr, size_t size) {
 struct hak_heap *hak_heap_new(const struct hak_heap_options *options, size_t options_bytes) {
     struct hak_heap_options given = {0};
     if (options != NULL)
-        memcpy(&given, options, options_bytes < sizeof given ? options_bytes : sizeof given);
+        hk_copy_struct(&given, sizeof given, options, options_bytes);
 
     struct hak_heap *heap = hk_own_new(&given);
     if (heap == NULL && hk_purge_for(sizeof *heap))

@@ -7,11 +7,12 @@
 #include "../profile/profile.h"
 #include "../profile/write.h"
 #include "../thread/watch.h"
+#include "copy.h"
 
 int hak_profile_start(const struct hak_profile_options *options, size_t options_bytes) {
     struct hak_profile_options given = {0};
     if (options != NULL)
-        memcpy(&given, options, options_bytes < sizeof given ? options_bytes : sizeof given);
+        hk_copy_struct(&given, sizeof given, options, options_bytes);
     if (given.rate == 0)
         given.rate = hk_option(HK_OPTION_profile_rate);
 

@@ -255,11 +255,10 @@ static enum hk_slot_show slots_show_locked(struct hk_slot *slot, enum hk_slot_mi
 /* A signal handler may have interrupted the holder of the lock, so we only try it. */
 enum hk_slot_show hk_slots_show_begin(struct hk_slot *slot, enum hk_slot_mistake mistake,
                                       struct hk_slot_view *view) {
-    static uint32_t never; /* const: 0 */
     enum hk_slot_show show = HK_SLOT_BUSY;
     for (int i = 0; i < SLOTS_ATTEMPTS && show == HK_SLOT_BUSY; i++) {
         if (i > 0)
-            hk_os_wait_ms(&never, 0, 1);
+            hk_os_sleep_ms(1);
         if (hk_lock_try(&slots.lock, HK_RANK_SLOTS)) {
             show = slots_show_locked(slot, mistake, view);
             hk_unlock(&slots.lock, HK_RANK_SLOTS);

@@ -119,9 +119,8 @@ void hk_lock_slow(struct hk_lock *lock, enum hk_rank rank) {
 }
 
 void hk_lock_try_long(struct hk_lock *lock, enum hk_rank rank) {
-    static uint32_t never; /* const: 0 */
     while (!hk_lock_try(lock, rank))
-        hk_os_wait_ms(&never, 0, 1);
+        hk_os_sleep_ms(1);
 }
 
 void hk_unlock_slow(struct hk_lock *lock) { hk_os_wake(&lock->word); }

@@ -121,6 +121,12 @@ void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms);
 /* Wakes one thread that sleeps on the word. */
 void hk_os_wake(uint32_t *word);
 
+/* Sleeps for about `ms` milliseconds, on a word that nobody wakes. */
+static inline void hk_os_sleep_ms(uint64_t ms) {
+    static uint32_t never; /* const: 0 */
+    hk_os_wait_ms(&never, 0, ms);
+}
+
 /* The number of forks between the first process that called this and the current one. A child of
  * fork, or of clone without CLONE_VM, has its own generation. A child of vfork shares memory with
  * its parent and has the parent's generation. The cost is one load. */

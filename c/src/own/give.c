@@ -101,9 +101,6 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     bool is_mistake;
     const char *cause = NULL;
     struct own_freed freed = {NULL, false};
-    if (hk_own_free_fast(span, block))
-        return true;
-
     struct hak_heap *heap = hk_own_lock_of(span, block, &is_mistake);
     if (heap == NULL && !is_mistake)
         return false;

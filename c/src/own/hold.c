@@ -16,11 +16,10 @@ enum { HOLD_UNKNOWN, HOLD_WORKS, HOLD_REFUSED };
 static uint32_t hold_barrier; /* atomic */
 
 static void hold_pause(uint32_t round) {
-    static uint32_t never; /* const: 0 */
     if (round < HOLD_SPINS)
         hk_relax();
     else
-        hk_os_wait_ms(&never, 0, 1);
+        hk_os_sleep_ms(1);
 }
 
 /* A thread that called fork in between may have left others inside, which do not exist in the
@@ -41,7 +40,6 @@ static void own_await(struct hak_heap *heap, struct hk_owner_place *place) {
 /* A thread that has ended needs no barrier. A filter of system calls that was installed meanwhile
  * may refuse the barrier, and then we wait for longer than a store takes. */
 void hk_own_withdraw(struct hak_heap *heap) {
-    static uint32_t never; /* const: 0 */
     uint32_t bias = hk_peek(&heap->bias);
     if (bias == HK_OWNER_NOBODY)
         return;
@@ -49,7 +47,7 @@ void hk_own_withdraw(struct hak_heap *heap) {
     hk_store_locked(&heap->bias, (uint32_t)HK_OWNER_NOBODY);
     if (hk_owner_exists(bias) && !hk_os_barrier()) {
         hk_store_relaxed(&hold_barrier, HOLD_REFUSED); /* relaxed: a setting */
-        hk_os_wait_ms(&never, 0, HOLD_WITHOUT_BARRIER);
+        hk_os_sleep_ms(HOLD_WITHOUT_BARRIER);
     }
     own_await(heap, hk_owner_place(bias));
 

@@ -90,11 +90,10 @@ static struct hk_purge_budget decay_budget(uint32_t calls) {
 
 /* Ends a step. A waiting thread gets its turn before the next step. */
 static void decay_unlock(void) {
-    static uint32_t never; /* const: 0 */
     bool wanted = (hk_peek(&decay.lock.word) & HK_LOCK_WAITERS) != 0;
     hk_unlock(&decay.lock, HK_RANK_PURGE);
     if (wanted)
-        hk_os_wait_ms(&never, 0, 1);
+        hk_os_sleep_ms(1);
 }
 
 /* Runs one step of the decay scan, under the PURGE lock. Moves the mistakes that it found to
