@@ -82,7 +82,7 @@ static void confine(void) {
 static void set_up(uint32_t counted) {
     free(malloc(1)); /* starts hakmem */
     hk_threads.cpus = counted;
-    hk_heaps_start(counted);
+    hk_heaps_start(0, counted);
     hk_transfer_start(counted);
 
     true_number = os_rseq_offset;

@@ -77,7 +77,7 @@ static void measure(size_t class, uint32_t count) {
 }
 
 int main(void) {
-    hk_heaps_start(HK_HEAPS_MAX);
+    hk_heaps_start(HK_HEAPS_MAX, 1);
     for (uint32_t i = 0; i < HK_HEAPS_MAX; i++) {
         struct hk_heap *fresh = hk_heap_create();
         owners[i] = fresh != NULL ? hk_heaps_choose(&fresh, 0) : NULL;

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a table of heaps, at most one for each CPU, and the choice of one for a thread. A
+ * What it is: a table of heaps, at most one for two CPUs, and the choice of one for a thread. A
  * heap is created when a thread starts while all existing heaps are in use. On a machine with
  * several NUMA nodes, this is so for each node: a thread uses a heap of the node on which it
  * starts, and keeps it if it moves. Each node may have one heap, even beyond the maximum. Once the
@@ -15,8 +15,9 @@
 
 #include "heap.h"
 
-/* Sets the maximum number of heaps. Called at the start of the process. */
-void hk_heaps_start(uint32_t max);
+/* Sets the maximum number of heaps, or with 0 that for a number of CPUs. Called at the start of the
+ * process. */
+void hk_heaps_start(uint32_t max, uint32_t cpus);
 
 /* Creates a heap for hk_heaps_choose if all heaps of the node of `cpu` seem to be in use, given the
  * current number of threads, and more heaps are allowed. Otherwise returns NULL. */

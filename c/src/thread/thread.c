@@ -68,9 +68,8 @@ static void thread_end(void *cache) {
 
 static void process_read_options(void) {
     hk_options_read();
-    uint32_t heaps = (uint32_t)hk_option(HK_OPTION_heaps);
     hk_threads.cpus = hk_os_cpus();
-    hk_heaps_start(heaps != 0 ? heaps : hk_threads.cpus);
+    hk_heaps_start((uint32_t)hk_option(HK_OPTION_heaps), hk_threads.cpus);
     hk_transfer_start(hk_threads.cpus);
 }
 

@@ -20,7 +20,7 @@ enum { CLASS = HK_CLASS_64 };
 
 /* A heap with a new number. */
 static struct hk_heap *make_heap(void) {
-    hk_heaps_start(HK_HEAPS_MAX);
+    hk_heaps_start(HK_HEAPS_MAX, 1);
     struct hk_heap *fresh = hk_heap_create();
     struct hk_heap *heap = fresh != NULL ? hk_heaps_choose(&fresh, 0) : NULL;
     REQUIRE(heap != NULL && fresh == NULL);

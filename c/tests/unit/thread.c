@@ -83,8 +83,8 @@ static void check_heaps(unsigned threads, uint64_t heaps) {
     CHECK_EQ(stats().threads, 0);
 }
 
-TEST_FRESH(each_thread_has_a_heap_of_its_own_while_there_are_cpus) {
-    fake_os.cpus = 8;
+TEST_FRESH(each_thread_has_a_heap_of_its_own_until_there_is_one_for_two_cpus) {
+    fake_os.cpus = 15;
     check_heaps(1, 1);
     check_heaps(5, 5);
     check_heaps(12, 8);
