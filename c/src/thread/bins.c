@@ -152,8 +152,7 @@ bool hk_bins_flush(struct hk_thread *thread, const char *function, size_t class,
                    const void *freed) {
     HK_PROBE2(flush, hk_classes[class].block_bytes, count);
     void **blocks = bins_take_oldest(thread, class, count);
-    hk_bit_set(thread->flushed, (uint32_t) class);
-    thread->moved_bytes += count * (size_t)hk_classes[class].block_bytes;
+    hk_budget_note_flush(thread, class, count * (size_t)hk_classes[class].block_bytes);
     return bins_give(function, class, blocks, count, freed);
 }
 

@@ -24,16 +24,34 @@ uint32_t hk_budget_depth(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(searched ? hk_min(depth, THREAD_SEARCHED_DEPTH) : depth);
 }
 
+static size_t budget_earned(size_t regret) {
+    return hk_min(regret, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR;
+}
+
+/* The part of the budget that the thread has earned.
+ *
+ * Most of it is for regret, the bytes of refills that a larger cache would have avoided. A thread
+ * whose memory grows and shrinks by more than any cache holds has regret, too, but little for its
+ * traffic. Beyond a moderate size, the budget therefore grows only as long as regret is frequent.
+ *
+ * A thread that only allocates or only frees has no regret. It needs no cache, but it needs large
+ * batches if it moves many bytes, so a part of the bytes that it moved in one direction counts
+ * too. */
+static size_t budget_bonus(const struct hk_thread *thread) {
+    size_t in = thread->refilled_bytes;
+    size_t out = thread->flushed_bytes;
+    size_t net = in > out ? in - out : out - in;
+    size_t regret = thread->regret_bytes;
+    size_t rare = (in + out) / THREAD_REGRET_PART;
+    size_t frequent = regret > rare ? regret - rare : 0;
+
+    return hk_max(hk_min(budget_earned(regret), THREAD_REGRET_MODERATE), budget_earned(frequent)) +
+           net / THREAD_MOVED_PART;
+}
+
 /* The budget is an initial amount, which shrinks as the number of threads grows, plus a bonus. It
- * is capped by the thread's part of the total and by the limit for one thread.
- *
- * Most of the bonus is for regret, the bytes of refills from classes that the thread had flushed. A
- * larger cache would have kept those blocks. A thread that only allocates or only frees has no
- * regret. It needs no cache, but it needs large batches if it moves many bytes, so a part of all
- * bytes moved counts too.
- *
- * If the option does not set the total, each thread may reach THREAD_PART_MIN, regardless of the
- * number of threads. */
+ * is capped by the thread's part of the total and by the limit for one thread. If the option does
+ * not set the total, each thread may reach THREAD_PART_MIN, regardless of the number of threads. */
 void hk_budget_set(struct hk_thread *thread) {
     uint32_t count = hk_thread_count();
     hk_assert(count > 0); /* this one */
@@ -42,10 +60,8 @@ void hk_budget_set(struct hk_thread *thread) {
     size_t part = (total != 0 ? total : hk_threads.cpus * (size_t)THREAD_TOTAL_PER_CPU) / count;
     size_t start = budget_start(part);
     size_t most = hk_max(part, total != 0 ? start : THREAD_PART_MIN);
-    size_t bonus = hk_min(thread->regret_bytes, THREAD_REGRET_MAX) * THREAD_REGRET_FACTOR +
-                   thread->moved_bytes / THREAD_MOVED_PART;
 
-    thread->budget = hk_min(hk_min(start + bonus, most), hk_budget_limit());
+    thread->budget = hk_min(hk_min(start + budget_bonus(thread), most), hk_budget_limit());
     thread->no_room = SIZE_MAX;
 
     thread->depth_shift = 0;
@@ -53,12 +69,27 @@ void hk_budget_set(struct hk_thread *thread) {
         thread->depth_shift++;
 }
 
-/* A refill counts as regret if the thread has flushed such blocks since its last refill. */
+/* Whether the thread has flushed such blocks since the last refill of the class. A large block is
+ * compared with the last one that was flushed. */
+static bool budget_regrets(const struct hk_thread *thread, size_t class, size_t bytes) {
+    if (class == HK_CLASS_NONE)
+        return bytes <= thread->flushed_large && thread->flushed_large / 2 <= bytes;
+    return hk_bit_get(thread->flushed, (uint32_t) class);
+}
+
 void hk_budget_note_refill(struct hk_thread *thread, size_t class, size_t bytes) {
-    thread->moved_bytes += bytes;
-    if (!hk_bit_get(thread->flushed, (uint32_t) class))
-        return;
+    thread->refilled_bytes += bytes;
+    if (budget_regrets(thread, class, bytes))
+        thread->regret_bytes += bytes;
 
     hk_bit_clear(thread->flushed, (uint32_t) class);
-    thread->regret_bytes += bytes;
+    if (class == HK_CLASS_NONE)
+        thread->flushed_large = 0;
+}
+
+void hk_budget_note_flush(struct hk_thread *thread, size_t class, size_t bytes) {
+    thread->flushed_bytes += bytes;
+    hk_bit_set(thread->flushed, (uint32_t) class);
+    if (class == HK_CLASS_NONE)
+        thread->flushed_large = bytes;
 }

@@ -25,7 +25,9 @@ size_t hk_budget_limit(void);
 /* The maximum number of blocks in a bin. */
 uint32_t hk_budget_depth(const struct hk_thread *thread, size_t class);
 
-/* Counts a refill of a class, or a large block, before it happens. */
+/* Count a refill or a flush of a class, or a large block that was not cached, before it
+ * happens. */
 void hk_budget_note_refill(struct hk_thread *thread, size_t class, size_t bytes);
+void hk_budget_note_flush(struct hk_thread *thread, size_t class, size_t bytes);
 
 #endif

@@ -197,7 +197,7 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
 
     uint32_t capacity = thread->capacity[class];
     if (capacity == 0) {
-        hk_bit_set(thread->flushed, (uint32_t) class);
+        hk_budget_note_flush(thread, class, hk_classes[class].block_bytes);
         slow_give_one(function, class, block);
         return;
     }
@@ -277,7 +277,7 @@ void hk_slow_free_large(struct hk_span *span) {
         slow_tick(thread);
         cached = slow_cache_large(thread, span);
         if (!cached)
-            hk_bit_set(thread->flushed, HK_CLASS_NONE);
+            hk_budget_note_flush(thread, HK_CLASS_NONE, span->bytes);
         hk_tcache_leave(thread);
     }
 

@@ -34,10 +34,12 @@ struct hk_thread {
     struct hk_large_cache large;       /* owner */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
     size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
-    size_t no_room;       /* owner; block size of the last bin that the budget kept from growing */
-    uint32_t depth_shift; /* owner; shifts the depth of each class to that of its bin */
-    size_t moved_bytes;   /* owner; bytes of all refills and flushes */
-    size_t regret_bytes;  /* owner; bytes of refills from classes that it had flushed */
+    size_t no_room;        /* owner; block size of the last bin that the budget kept from growing */
+    uint32_t depth_shift;  /* owner; shifts the depth of each class to that of its bin */
+    size_t refilled_bytes; /* owner; bytes of all refills */
+    size_t flushed_bytes;  /* owner; bytes of all flushes */
+    size_t regret_bytes;   /* owner; bytes of refills from classes that it had flushed */
+    size_t flushed_large;  /* owner; the last large block that was flushed, or 0 */
     uint64_t flushed[HK_WORDS(
         HK_CLASS_COUNT)];    /* owner; bits of classes flushed since their last refill */
     uint8_t moving;          /* atomic, stored by the owner; class of the bin being changed, or 0 */
