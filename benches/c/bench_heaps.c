@@ -3,11 +3,16 @@
  * Private heaps beside the heaps of malloc. For each size of blocks, one thread allocates BLOCKS blocks and
  * frees them in the same order, in turn with hak_malloc and in a private heap. The table has the time of one
  * allocation and of one free in a private heap, and the ratios to those of hak_malloc and hak_free, as medians
- * of ROUNDS. The last row creates a heap, allocates BLOCKS blocks of mixed sizes, and destroys it.
+ * of ROUNDS. The next row creates a heap, allocates BLOCKS blocks of mixed sizes, and destroys it. In the last
+ * table, several threads do the same with 64-byte blocks in one heap: the time of one block and its free, with
+ * all threads together, and the processor time that it takes.
  *
  * The program contains hakmem.
  */
 #include "hakmem.c"
+
+#include <pthread.h>
+#include <time.h>
 
 #include "bench.h"
 
@@ -16,6 +21,7 @@
     "  BLOCKS  of each round, 1000 unless given"
 
 enum { BLOCKS_DEFAULT = 1000, BLOCKS_MOST = 1000000, ROUNDS_MOST = 100000, SEED = 42 };
+enum { THREADS_MOST = 4, REPEATS = 5, SHARED_BYTES = 64 };
 
 static const struct row {
     const char *name;
@@ -95,6 +101,76 @@ static void row_of_heaps(size_t rounds, uint64_t *results) {
            block_count, (double)bench_median(results, rounds) / 1000);
 }
 
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+static size_t shared_rounds;
+static pthread_barrier_t shared_start;
+
+static void *share(void *heap) {
+    void **mine = array(block_count, sizeof *mine);
+    pthread_barrier_wait(&shared_start);
+    for (size_t round = 0; round < shared_rounds; round++) {
+        for (size_t i = 0; i < block_count; i++)
+            mine[i] = heap != NULL ? hak_heap_malloc(heap, SHARED_BYTES) : hak_malloc(SHARED_BYTES);
+        for (size_t i = 0; i < block_count; i++)
+            hak_free(mine[i]);
+    }
+    free(mine);
+    return NULL;
+}
+
+static uint64_t processor_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+/* The time and the processor time of `threads` threads, in picoseconds for each block. */
+static void run_threads(struct hak_heap *heap, size_t threads, uint64_t *ps,
+                        uint64_t *processor_ps) {
+    pthread_t ids[THREADS_MOST];
+    pthread_barrier_init(&shared_start, NULL, (unsigned)threads + 1);
+    for (size_t i = 0; i < threads; i++) {
+        int error = pthread_create(&ids[i], NULL, share, heap);
+        if (error != 0)
+            bench_fail("pthread_create", error);
+    }
+
+    uint64_t processor = processor_ns();
+    pthread_barrier_wait(&shared_start);
+    uint64_t begin = bench_now_ns();
+    for (size_t i = 0; i < threads; i++)
+        pthread_join(ids[i], NULL);
+    uint64_t count = threads * shared_rounds * block_count;
+    *ps = (bench_now_ns() - begin) * 1000 / count;
+    *processor_ps = (processor_ns() - processor) * 1000 / count;
+    pthread_barrier_destroy(&shared_start);
+}
+
+static void row_of_threads(size_t threads) {
+    uint64_t ps[4][REPEATS];
+    double medians[4];
+    for (size_t i = 0; i < REPEATS; i++) {
+        struct hak_heap *heap = hak_heap_new(NULL, 0);
+        if (heap == NULL)
+            bench_fail("hak_heap_new", errno);
+        run_threads(heap, threads, &ps[0][i], &ps[1][i]);
+        run_threads(NULL, threads, &ps[2][i], &ps[3][i]);
+        hak_heap_destroy(heap);
+    }
+    for (size_t i = 0; i < 4; i++)
+        medians[i] = (double)bench_median(ps[i], REPEATS) / 1000;
+    printf("%-14zu %8.1f %8.1f %8.1f %8.1f\n", threads, medians[0], medians[1], medians[2],
+           medians[3]);
+}
+
+static void table_of_threads(size_t rounds) {
+    shared_rounds = rounds;
+    printf("%-14s %8s %8s %8s %8s\n", "threads", "heap ns", "CPU ns", "malloc", "CPU ns");
+    for (size_t threads = 1; threads <= THREADS_MOST; threads *= 2)
+        row_of_threads(threads);
+}
+
 int main(int argc, char **argv) {
     if (argc != 2 && argc != 3)
         bench_usage(USAGE);
@@ -108,6 +184,7 @@ int main(int argc, char **argv) {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
         row(&rows[i], rounds, results);
     row_of_heaps(rounds, results);
+    table_of_threads(rounds);
 
     free(results);
     free(sizes);
