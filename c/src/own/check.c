@@ -11,72 +11,81 @@
 /* ---- Invariants ------------------------------------------------------------------------------ */
 
 /* Cached blocks are neither free in their slab nor unused. */
-static bool own_cells_fit(struct hak_heap *heap, const struct hk_span *slab) {
+static bool own_cells_fit(const struct hk_own_part *part, const struct hk_span *slab) {
     for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
         uint64_t free = ~hk_own_used(slab, index) | slab->bits[index / HK_WORD_BITS];
-        if ((hk_own_cached(heap, slab, index) & free) != 0)
+        if ((hk_own_cached(part, slab, index) & free) != 0)
             return false;
     }
     return true;
 }
 
-static const char *own_validate_class(struct hak_heap *heap, size_t class) {
+static const char *own_validate_class(struct hk_own_part *part, size_t class) {
     bool exhausted = false;
-    const struct hk_span *slab = heap->slabs[class];
-    for (; slab != NULL; slab = hk_own_next(heap, slab)) {
+    const struct hk_span *slab = part->slabs[class];
+    for (; slab != NULL; slab = hk_own_next(part, slab)) {
         if (slab->next->prev != slab || slab->prev->next != slab)
             return "broken ring of slabs of a private heap";
-        if (hk_own_of(slab) != heap || hk_own_by_class[slab->class] != class ||
+        if (hk_own_part_of(slab) != part || hk_own_by_class[slab->class] != class ||
             hk_pagemap_find((const void *)slab->base) != slab)
             return "foreign slab in a private heap";
         if (!hk_slab_valid(slab))
             return "bits of a slab of a private heap differ from its counts";
         if (exhausted && !hk_slab_is_exhausted(slab))
             return "exhausted slab before others in a private heap";
-        if (!own_cells_fit(heap, slab))
+        if (!own_cells_fit(part, slab))
             return "cached block of a private heap that is free in its slab";
         exhausted = hk_slab_is_exhausted(slab);
     }
     return NULL;
 }
 
-static const char *own_validate_empty(struct hak_heap *heap) {
+static const char *own_validate_empty(struct hk_own_part *part) {
     uint64_t bytes = 0;
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
-        const struct hk_span *slab = heap->empty[class];
+        const struct hk_span *slab = part->empty[class];
         for (; slab != NULL; slab = slab->next) {
-            if (hk_own_of(slab) != heap || !hk_slab_is_empty(slab) || !hk_slab_valid(slab))
+            if (hk_own_part_of(slab) != part || !hk_slab_is_empty(slab) || !hk_slab_valid(slab))
                 return "slab with blocks among the empty ones of a private heap";
             bytes += slab->granules * HK_GRANULE_BYTES;
         }
     }
-    return bytes != heap->empty_bytes ? "wrong bytes of the empty slabs of a private heap" : NULL;
+    return bytes != part->empty_bytes ? "wrong bytes of the empty slabs of a private heap" : NULL;
 }
 
-static const char *own_validate_locked(struct hak_heap *heap) {
-    const char *fault = NULL;
-    for (size_t class = 1; class < HK_OWN_CLASSES && fault == NULL; ++class)
-        fault = own_validate_class(heap, class);
-    if (fault == NULL)
-        fault = own_validate_empty(heap);
-
+static const char *own_validate_large(struct hak_heap *heap) {
     uint64_t blocks = 0;
     const struct hk_span *prev = NULL;
     for (const struct hk_span *span = heap->large; span != NULL; span = span->next) {
-        if (span->prev != prev || hk_own_of(span) != heap)
+        if (span->prev != prev || hk_own_part_of(span) != &heap->main)
             return "broken list of the large blocks of a private heap";
         prev = span;
         blocks++;
     }
-    return fault == NULL && blocks != heap->large_blocks
-               ? "wrong count of the large blocks of a private heap"
-               : fault;
+    return blocks != heap->large_blocks ? "wrong count of the large blocks of a private heap"
+                                        : NULL;
+}
+
+static const char *own_validate_part(struct hak_heap *heap, struct hk_own_part *part) {
+    const char *fault = NULL;
+    hk_own_lock(part);
+    for (size_t class = 1; class < HK_OWN_CLASSES && fault == NULL; ++class)
+        fault = own_validate_class(part, class);
+    if (fault == NULL)
+        fault = own_validate_empty(part);
+    if (fault == NULL && part == &heap->main)
+        fault = own_validate_large(heap);
+    hk_own_unlock(part);
+    return fault;
 }
 
 const char *hk_own_validate(struct hak_heap *heap) {
-    hk_own_lock(heap);
-    const char *fault = heap->id != 0 ? own_validate_locked(heap) : NULL;
-    hk_own_unlock(heap);
+    const char *fault = NULL;
+    for (uint32_t i = 0; i < HK_OWN_PARTS && fault == NULL; i++) {
+        struct hk_own_part *part = hk_own_part_at(heap, i);
+        if (part != NULL)
+            fault = own_validate_part(heap, part);
+    }
     return fault;
 }
 
@@ -84,11 +93,11 @@ const char *hk_own_validate(struct hak_heap *heap) {
 
 /* Recounts a slab from its bits. Blocks that are also in a cell belong to the cell, because a
  * refill fills the cell first. */
-static void own_recount(struct hak_heap *heap, struct hk_span *slab) {
+static void own_recount(const struct hk_own_part *part, struct hk_span *slab) {
     uint32_t bump = slab->bump;
     uint32_t free = 0;
     for (uint32_t index = 0; index < slab->blocks; index += HK_WORD_BITS) {
-        uint64_t cached = hk_own_cached(heap, slab, index);
+        uint64_t cached = hk_own_cached(part, slab, index);
         uint64_t *word = &slab->bits[index / HK_WORD_BITS];
         if (cached != 0 && index + hk_log2(cached) >= bump)
             bump = index + hk_log2(cached) + 1;
@@ -113,21 +122,21 @@ static bool own_is_entered(const struct hk_span *slab) {
     return entered;
 }
 
-/* Links the slab at `base` if it belongs to the heap. Returns the granules from there to its
+/* Links the slab at `base` if it belongs to the part. Returns the granules from there to its
  * end. */
 static uint32_t own_repair_granule(void *arg, uintptr_t base) {
-    struct hak_heap *heap = arg;
+    struct hk_own_part *part = arg;
     struct hk_span *slab = hk_pagemap_find((const void *)base);
     if (slab == NULL || slab->class == HK_CLASS_NONE || slab->base != base)
         return 1;
-    if (hk_own_of(slab) != heap || !own_is_entered(slab))
+    if (hk_own_part_of(slab) != part || !own_is_entered(slab))
         return slab->granules;
 
-    own_recount(heap, slab);
-    hk_own_link(heap, slab);
-    heap->slab_bytes += slab->granules * HK_GRANULE_BYTES;
+    own_recount(part, slab);
+    hk_own_link(part, slab);
+    part->slab_bytes += slab->granules * HK_GRANULE_BYTES;
     if (hk_slab_is_exhausted(slab))
-        heap->slabs[hk_own_by_class[slab->class]] = slab->next; /* behind those with free blocks */
+        part->slabs[hk_own_by_class[slab->class]] = slab->next; /* behind those with free blocks */
     return slab->granules;
 }
 
@@ -146,19 +155,22 @@ static void own_repair_large(struct hak_heap *heap) {
     }
 }
 
-/* Rebuilds the rings from the granules in use. What counts at the limit stays as it was. */
+/* Rebuilds the rings from the granules in use. What counts at the limit stays as it was. A part of
+ * a heap whose end was interrupted may still have live blocks. */
 void hk_own_repair(struct hk_lock *lock) {
-    struct hak_heap *heap = HK_HOLDER(struct hak_heap, lock, lock);
-    hk_own_withdraw(heap); /* the thread that forked may be inside */
-    if (heap->id == 0)
+    struct hk_own_part *part = HK_HOLDER(struct hk_own_part, lock, lock);
+    struct hak_heap *heap = hk_peek(&part->heap);
+    hk_own_withdraw(part); /* the thread that forked may be inside */
+    if (heap == NULL || (part == &heap->main && heap->id == 0))
         return;
-    for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
-        heap->slabs[class] = NULL;
-    memset(heap->empty, 0, sizeof heap->empty);
+
+    memset(part->slabs, 0, sizeof part->slabs);
+    memset(part->empty, 0, sizeof part->empty);
     if (!heap->keeps)
-        hk_sub_relaxed(&hk_own_empty_bytes, heap->empty_bytes); /* relaxed: a count */
-    hk_store_locked(&heap->empty_bytes, 0);
-    heap->slab_bytes = 0;
-    hk_heaps_each(own_repair_heap, heap);
-    own_repair_large(heap);
+        hk_sub_relaxed(&hk_own_empty_bytes, part->empty_bytes); /* relaxed: a count */
+    hk_store_locked(&part->empty_bytes, 0);
+    part->slab_bytes = 0;
+    hk_heaps_each(own_repair_heap, part);
+    if (part == &heap->main)
+        own_repair_large(heap);
 }

@@ -6,33 +6,46 @@
 #include "../thread/hooks.h"
 #include "slabs.h"
 
+/* A part gets another heap only after its spans have another owner. */
 struct hak_heap *hk_own_of(const struct hk_span *span) {
-    uintptr_t owner = (uintptr_t)hk_span_owner(span);
-    /* A guarded span has a slot as its owner, which is never tagged. */
-    return (owner & HK_SPAN_PRIVATE) != 0 ? (struct hak_heap *)(owner - HK_SPAN_PRIVATE) : NULL;
+    struct hk_own_part *part;
+    struct hak_heap *heap;
+    do {
+        part = hk_own_part_of(span);
+        /* acquire: the new owner of the span. It pairs with the release in hk_own_new_part. */
+        heap = part != NULL ? hk_load_acquire(&part->heap) : NULL;
+    } while (hk_own_part_of(span) != part);
+    return heap;
 }
 
-struct hak_heap *hk_own_lock_of(const struct hk_span *span, const void *block, bool *is_mistake) {
-    struct hak_heap *heap = hk_own_of(span);
+/* An empty slab may move to another part meanwhile, with a block that is freed twice. */
+struct hk_own_part *hk_own_lock_of(const struct hk_span *span, const void *block,
+                                   bool *is_mistake) {
+    struct hk_own_part *part;
     *is_mistake = false;
-    if (heap == NULL)
-        return NULL;
-
-    hk_own_lock(heap);
-    *is_mistake = hk_pagemap_find(block) != span;
-    if (!*is_mistake && hk_own_of(span) == heap)
-        return heap;
-    hk_own_unlock(heap);
+    while (!*is_mistake && (part = hk_own_part_of(span)) != NULL) {
+        hk_own_lock(part);
+        *is_mistake = hk_pagemap_find(block) != span;
+        if (!*is_mistake && hk_own_part_of(span) == part)
+            return part;
+        hk_own_unlock(part);
+    }
     return NULL;
 }
 
+/* A heap that is being merged has no id any more. */
 struct hk_own_ref hk_own_ref_of(const struct hk_span *span, const void *block) {
     bool is_mistake;
-    struct hk_own_ref ref = {hk_own_lock_of(span, block, &is_mistake), 0};
-    if (ref.heap != NULL) {
-        ref.id = ref.heap->id;
-        hk_own_unlock(ref.heap);
-    }
+    struct hk_own_ref ref = {NULL, 0};
+    struct hk_own_part *part = hk_own_lock_of(span, block, &is_mistake);
+    if (part == NULL)
+        return ref;
+
+    ref.heap = hk_peek(&part->heap);
+    ref.id = hk_own_id(ref.heap);
+    hk_own_unlock(part);
+    if (ref.id == 0)
+        ref.heap = NULL;
     return ref;
 }
 
@@ -43,33 +56,33 @@ struct own_freed {
 };
 
 /* Puts a small block into its slab. Returns the cause of a mistake, or NULL. */
-HK_FAST const char *own_give_small(struct hak_heap *heap, struct hk_span *slab, const void *block,
-                                   struct own_freed *freed) {
+HK_FAST const char *own_give_small(struct hk_own_part *part, struct hk_span *slab,
+                                   const void *block, struct own_freed *freed) {
     uint32_t index;
     if (hk_slab_locate(slab, &hk_classes[slab->class], block, &index) != HK_SLAB_DONE)
         return HK_CAUSE_ALIEN;
     if (hk_slab_look_at(slab, index) == HK_SLAB_NOT_A_BLOCK)
         return HK_CAUSE_ALIEN;
-    if (hk_bit_get(slab->bits, index) || hk_own_is_cached(heap, slab, block, index))
+    if (hk_bit_get(slab->bits, index) || hk_own_is_cached(part, slab, block, index))
         return HK_CAUSE_FREE;
 
     if (hk_unlikely(hk_slab_is_exhausted(slab))) {
-        hk_own_unlink(heap, slab);
-        hk_own_link(heap, slab);
+        hk_own_unlink(part, slab);
+        hk_own_link(part, slab);
     }
     hk_slab_give(slab, index);
-    if (heap->limit != 0)
-        heap->used -= hk_classes[slab->class].block_bytes;
+    if (hk_unlikely(part->limited))
+        hk_own_unreserve(hk_peek(&part->heap), hk_classes[slab->class].block_bytes);
 
     if (hk_unlikely(hk_slab_is_empty(slab)))
-        *freed = (struct own_freed){hk_own_retire(heap, slab), true};
+        *freed = (struct own_freed){hk_own_retire(part, slab), true};
     return NULL;
 }
 
 static void own_give_large(struct hak_heap *heap, struct hk_span *span, struct own_freed *freed) {
     hk_own_unlink_large(heap, span);
     hk_pagemap_remove(span);
-    heap->used -= span->bytes;
+    hk_own_unreserve(heap, span->bytes);
     span->next = NULL;
     freed->span = span;
 }
@@ -83,15 +96,25 @@ static HK_SLOW void own_after_free(const struct own_freed *freed) {
 }
 
 bool hk_own_free_fast(struct hk_span *span, void *block) {
-    struct hak_heap *heap = hk_own_of(span);
+    struct hk_own_part *part = hk_own_part_of(span);
     struct own_freed freed = {NULL, false};
-    if (heap == NULL || hk_unlikely(!hk_own_enter(heap)))
+    if (part == NULL)
         return false;
 
-    /* An overflow may have damaged the span, so we check its class before we use it as an index. */
-    bool done = hk_pagemap_find(block) == span && span->class != HK_CLASS_NONE &&
-                span->class < HK_CLASS_COUNT && own_give_small(heap, span, block, &freed) == NULL;
-    hk_own_leave();
+    bool entered = hk_own_enter(part);
+    if (!entered)
+        hk_own_lock_slow(part);
+    /* A part that we enter without the lock keeps its spans, because to take them, other threads
+     * take the bias. An overflow may have damaged the span, so we check its class before we use it
+     * as an index. */
+    bool done = (entered || hk_own_part_of(span) == part) && hk_pagemap_find(block) == span &&
+                span->class != HK_CLASS_NONE && span->class < HK_CLASS_COUNT &&
+                own_give_small(part, span, block, &freed) == NULL;
+    if (entered)
+        hk_own_leave();
+    else
+        hk_unlock(&part->lock, HK_RANK_OWN);
+
     if (hk_unlikely(freed.emptied))
         own_after_free(&freed);
     return done;
@@ -101,18 +124,18 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     bool is_mistake;
     const char *cause = NULL;
     struct own_freed freed = {NULL, false};
-    struct hak_heap *heap = hk_own_lock_of(span, block, &is_mistake);
-    if (heap == NULL && !is_mistake)
+    struct hk_own_part *part = hk_own_lock_of(span, block, &is_mistake);
+    if (part == NULL && !is_mistake)
         return false;
 
-    if (heap == NULL)
+    if (part == NULL)
         cause = HK_CAUSE_ALIEN;
     else if (span->class != HK_CLASS_NONE)
-        cause = own_give_small(heap, span, block, &freed);
+        cause = own_give_small(part, span, block, &freed);
     else
-        own_give_large(heap, span, &freed);
-    if (heap != NULL)
-        hk_own_unlock(heap);
+        own_give_large(hk_peek(&part->heap), span, &freed);
+    if (part != NULL)
+        hk_own_unlock(part);
 
     if (freed.span != NULL || freed.emptied)
         own_after_free(&freed);
@@ -121,9 +144,8 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     return true;
 }
 
-/* Counts a large block with other bytes than before. */
+/* Counts a large block with other bytes than before. Under the lock of the main part. */
 static void own_count_resize(struct hak_heap *heap, size_t bytes, size_t old_bytes) {
-    heap->used += bytes - old_bytes;
     heap->large_bytes += bytes - old_bytes;
 }
 
@@ -131,26 +153,31 @@ static void own_count_resize(struct hak_heap *heap, size_t bytes, size_t old_byt
  * limit. */
 static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
     bool is_mistake;
-    struct hak_heap *heap = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
-    if (heap == NULL)
+    struct hk_own_part *part = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
+    if (part == NULL)
         return !is_mistake;
 
-    bool allowed = bytes <= span->bytes || heap->limit == 0 ||
-                   (heap->used <= heap->limit && heap->limit - heap->used >= bytes - span->bytes);
+    struct hak_heap *heap = hk_peek(&part->heap);
+    bool allowed = bytes <= span->bytes || hk_own_reserve(heap, bytes - span->bytes);
+    if (bytes < span->bytes)
+        hk_own_unreserve(heap, span->bytes - bytes);
     if (allowed)
         own_count_resize(heap, bytes, span->bytes);
-    hk_own_unlock(heap);
+    hk_own_unlock(part);
     return allowed;
 }
 
 /* Replaces the count by the bytes that the block has now: the old ones, or some more in reserve. */
 static void own_end_resize(const struct hk_span *span, size_t counted) {
     bool is_mistake;
-    struct hak_heap *heap = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
-    if (heap == NULL)
+    struct hk_own_part *part = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
+    if (part == NULL)
         return;
+
+    struct hak_heap *heap = hk_peek(&part->heap);
+    hk_own_unreserve(heap, counted - span->bytes);
     own_count_resize(heap, span->bytes, counted);
-    hk_own_unlock(heap);
+    hk_own_unlock(part);
 }
 
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {

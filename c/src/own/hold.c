@@ -1,4 +1,4 @@
-/* own/hold.c - taking a heap from its owner. SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* own/hold.c - taking a part from its owner. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "hold.h"
 
 #include "../os/os.h"
@@ -24,37 +24,37 @@ static void hold_pause(uint32_t round) {
 
 /* A thread that called fork in between may have left others inside, which do not exist in the
  * child. Under OWN. */
-static void own_await(struct hak_heap *heap, struct hk_owner_place *place) {
+static void own_await(struct hk_own_part *part, struct hk_owner_place *place) {
     /* acquire: what the thread has changed. It pairs with the release in hk_own_leave. */
-    for (uint32_t round = 0; hk_load_acquire(&place->inside) == heap; round++) {
+    for (uint32_t round = 0; hk_load_acquire(&place->inside) == part; round++) {
         /* relaxed: stored before the fork */
         if (!hk_lock_thread_vanished(hk_load_relaxed(&place->number))) {
             hold_pause(round);
             continue;
         }
-        hk_lock_repair(&heap->lock, HK_RANK_OWN);
+        hk_lock_repair(&part->lock, HK_RANK_OWN);
         hk_store_release(&place->inside, NULL); /* release: pairs with the acquire in owner_take */
     }
 }
 
 /* A thread that has ended needs no barrier. A filter of system calls that was installed meanwhile
  * may refuse the barrier, and then we wait for longer than a store takes. */
-void hk_own_withdraw(struct hak_heap *heap) {
-    uint32_t bias = hk_peek(&heap->bias);
+void hk_own_withdraw(struct hk_own_part *part) {
+    uint32_t bias = hk_peek(&part->bias);
     if (bias == HK_OWNER_NOBODY)
         return;
 
-    hk_store_locked(&heap->bias, (uint32_t)HK_OWNER_NOBODY);
+    hk_store_locked(&part->bias, (uint32_t)HK_OWNER_NOBODY);
     if (hk_owner_exists(bias) && !hk_os_barrier()) {
         hk_store_relaxed(&hold_barrier, HOLD_REFUSED); /* relaxed: a setting */
         hk_os_sleep_ms(HOLD_WITHOUT_BARRIER);
     }
-    own_await(heap, hk_owner_place(bias));
+    own_await(part, hk_owner_place(bias));
 
-    uint32_t needed = heap->needed * HOLD_NEEDED_FACTOR;
+    uint32_t needed = part->needed * HOLD_NEEDED_FACTOR;
     if (needed == 0)
         needed = HOLD_NEEDED_LEAST;
-    heap->needed = needed < HOLD_NEEDED_MOST ? needed : HOLD_NEEDED_MOST;
+    part->needed = needed < HOLD_NEEDED_MOST ? needed : HOLD_NEEDED_MOST;
 }
 
 /* Whether a bias can be withdrawn. */
@@ -67,13 +67,13 @@ static bool hold_can_withdraw(void) {
     return barrier == HOLD_WORKS;
 }
 
-void hk_own_lock_slow(struct hak_heap *heap) {
-    hk_lock(&heap->lock, HK_RANK_OWN);
-    hk_own_withdraw(heap);
-    if (hk_peek(&heap->owner) != hk_owner_self) {
-        heap->alone = 0;
+void hk_own_lock_slow(struct hk_own_part *part) {
+    hk_lock(&part->lock, HK_RANK_OWN);
+    hk_own_withdraw(part);
+    if (hk_peek(&part->owner) != hk_owner_self) {
+        part->alone = 0;
         return;
     }
-    if (heap->alone++ >= heap->needed && hold_can_withdraw())
-        hk_store_locked(&heap->bias, hk_owner_self);
+    if (part->alone++ >= part->needed && hold_can_withdraw())
+        hk_store_locked(&part->bias, hk_owner_self);
 }

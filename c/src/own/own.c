@@ -12,11 +12,12 @@
 #include "slabs.h"
 
 static struct {
-    struct hk_lock lock;     /* rank OWNS */
-    struct hak_heap *newest; /* atomic, stored under OWNS; all records */
-    struct hak_heap *first;  /* lock:OWNS; free records, the one that is free for longest first */
-    struct hak_heap *last;   /* lock:OWNS */
-    uint64_t ids;            /* atomic; given out so far */
+    struct hk_lock lock;       /* rank OWNS */
+    struct hak_heap *newest;   /* atomic, stored under OWNS; all records */
+    struct hak_heap *first;    /* lock:OWNS; free records, the one that is free for longest first */
+    struct hak_heap *last;     /* lock:OWNS */
+    struct hk_own_part *parts; /* lock:OWNS; parts that no heap has */
+    uint64_t ids;              /* atomic; given out so far */
 } owns;
 
 /* ---- Records --------------------------------------------------------------------------------- */
@@ -79,6 +80,54 @@ void hk_own_each(void (*visit)(void *arg, struct hak_heap *heap), void *arg) {
         visit(arg, heap);
 }
 
+/* ---- Parts ----------------------------------------------------------------------------------- */
+
+/* The list is intact after each store, so that a forked child can follow it. */
+static struct hk_own_part *own_take_part(void) {
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    struct hk_own_part *part = owns.parts;
+    if (part != NULL)
+        owns.parts = part->next;
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+    if (part != NULL)
+        return part;
+
+    part = hk_meta_alloc(sizeof *part);
+    if (part != NULL)
+        memset(part, 0, sizeof *part);
+    return part;
+}
+
+/* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
+static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *heap) {
+    hk_own_begin_cache(&part->cache);
+    part->limited = heap->limit != 0;
+    part->alone = part->needed = 0;
+    part->slab_bytes = 0;
+    /* release: the spans of the last heap have other owners. It pairs with the acquire in
+     * hk_own_of. */
+    hk_store_release(&part->heap, heap);
+    hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
+}
+
+struct hk_own_part *hk_own_new_part(struct hak_heap *heap) {
+    struct hk_own_part *part = own_take_part();
+    if (part == NULL)
+        return NULL;
+    hk_own_lock(part);
+    own_begin_part_locked(part, heap);
+    hk_own_unlock(part);
+    return part;
+}
+
+void hk_own_end_part(struct hk_own_part *part) {
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    part->next = owns.parts;
+    hk_fence_stores();
+    owns.parts = part;
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+}
+
 /* ---- Beginning ------------------------------------------------------------------------------- */
 
 static void own_set_name(struct hak_heap *heap, const char *name) {
@@ -87,102 +136,59 @@ static void own_set_name(struct hak_heap *heap, const char *name) {
         memcpy(heap->name, name, strnlen(name, sizeof heap->name - 1));
 }
 
-/* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
+/* Under the lock of the main part, as above. */
 static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_options *options) {
-    hk_own_begin_cache(&heap->cache);
-    heap->sharing = 0;
-    heap->alone = heap->needed = 0;
-    heap->used = heap->slab_bytes = heap->large_bytes = heap->large_blocks = heap->refused = 0;
+    hk_store_relaxed(&heap->used, 0); /* relaxed: a count */
+    hk_stat_set(&heap->refused, 0);
+    hk_store_relaxed(&heap->sharing, 0); /* relaxed: as in hk_own_first_part */
+    heap->large_bytes = heap->large_blocks = 0;
     heap->limit = options->limit;
+    own_begin_part_locked(&heap->main, heap);
     heap->keeps = options->purge == HAK_HEAP_PURGE_NEVER;
     heap->on_limit = options->on_limit;
     heap->on_limit_arg = options->on_limit_arg;
     own_set_name(heap, options->name);
 
     hk_store_locked(&heap->id, hk_add_relaxed(&owns.ids, 1)); /* relaxed: a unique number */
-    hk_store_locked(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
 }
 
 struct hak_heap *hk_own_new(const struct hak_heap_options *options) {
     struct hak_heap *heap = own_take_record();
     if (heap == NULL)
         return NULL;
-    hk_own_lock(heap);
+    hk_own_lock(&heap->main);
     own_begin_locked(heap, options);
-    hk_own_unlock(heap);
+    hk_own_unlock(&heap->main);
     return heap;
 }
 
 /* ---- End ------------------------------------------------------------------------------------- */
 
-/* What is left of a heap that has ended. */
-struct own_rest {
-    struct hk_span *spans; /* slabs and large blocks to release */
-    struct hk_own_cache *shared[HK_OWN_SHARED];
+/* How the parts of a heap end. */
+struct own_end {
+    struct hk_span *(*end_part)(struct hk_own_part *part, struct hk_span *released);
+    struct hk_heap *for_large; /* gets large blocks outside of arenas, or NULL */
 };
 
-/* Adds the slabs of all rings and the large blocks to those to release. */
-static void own_take_all_locked(struct hak_heap *heap, struct own_rest *rest) {
+/* Adds the slabs of all rings to those to release. */
+static struct hk_span *own_destroy_part(struct hk_own_part *part, struct hk_span *released) {
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
-        struct hk_span *first = heap->slabs[class];
+        struct hk_span *first = part->slabs[class];
         if (first == NULL)
             continue;
-        first->prev->next = rest->spans;
-        rest->spans = first;
-        heap->slabs[class] = NULL;
+        first->prev->next = released;
+        released = first;
+        part->slabs[class] = NULL;
     }
-    rest->spans = hk_own_take_empty(heap, rest->spans, true);
-
-    for (struct hk_span *span; (span = heap->large) != NULL;) {
-        hk_own_unlink_large(heap, span);
-        span->next = rest->spans;
-        rest->spans = span;
-    }
-}
-
-static void own_end_locked(struct hak_heap *heap, struct own_rest *rest) {
-    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
-        rest->shared[i] = hk_peek(&heap->shared[i]);
-        hk_store_locked(&heap->shared[i], NULL);
-    }
-    hk_store_locked(&heap->id, 0);
-    hk_store_locked(&heap->owner, (uint32_t)HK_OWNER_NOBODY);
-    hk_store_locked(&heap->bias, (uint32_t)HK_OWNER_NOBODY);
-}
-
-/* Releases what is left of a heap, and its record. */
-static void own_finish(struct hak_heap *heap, const struct own_rest *rest) {
-    hk_own_release(rest->spans);
-    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
-        if (rest->shared[i] != NULL)
-            hk_meta_free(rest->shared[i], sizeof *rest->shared[i]);
-    }
-    hk_lock(&owns.lock, HK_RANK_OWNS);
-    own_queue_locked(heap);
-    hk_unlock(&owns.lock, HK_RANK_OWNS);
-    hk_thread_hooks.freed(HK_FREED_LARGE);
-}
-
-bool hk_own_destroy(struct hak_heap *heap) {
-    struct own_rest rest = {0};
-    hk_own_lock(heap);
-    bool exists = heap->id != 0;
-    if (exists) {
-        own_take_all_locked(heap, &rest);
-        own_end_locked(heap, &rest);
-    }
-    hk_own_unlock(heap);
-    if (exists)
-        own_finish(heap, &rest);
-    return exists;
+    return hk_own_take_empty(part, released, true);
 }
 
 /* Gives the slabs of a class to the heaps of their granules. Returns the empty ones. */
-static struct hk_span *own_merge_class(struct hak_heap *heap, size_t class,
+static struct hk_span *own_merge_class(struct hk_own_part *part, size_t class,
                                        struct hk_span *released) {
     struct hk_span *slab;
-    while ((slab = heap->slabs[class]) != NULL) {
-        hk_own_unlink(heap, slab);
+    while ((slab = part->slabs[class]) != NULL) {
+        hk_own_unlink(part, slab);
         if (!hk_slab_is_empty(slab)) {
             hk_heap_adopt(slab);
             continue;
@@ -195,39 +201,100 @@ static struct hk_span *own_merge_class(struct hak_heap *heap, size_t class,
 }
 
 /* Other threads may free blocks meanwhile. They wait for the lock and then find another owner. */
-static struct hk_span *own_merge_locked(struct hak_heap *heap, struct hk_heap *for_large) {
-    struct hk_span *released = NULL;
-    for (uint32_t i = 0; i < HK_OWN_CACHES; i++) {
-        struct hk_own_cache *cache = hk_own_cache_at(heap, i);
-        if (cache != NULL)
-            hk_own_flush(heap, cache);
-    }
+static struct hk_span *own_merge_part(struct hk_own_part *part, struct hk_span *released) {
+    hk_own_flush(part);
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
-        released = own_merge_class(heap, class, released);
-    released = hk_own_take_empty(heap, released, true);
+        released = own_merge_class(part, class, released);
+    return hk_own_take_empty(part, released, true);
+}
 
+/* Releases the large blocks, or gives them to the heaps of their granules. */
+static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end *end,
+                                     struct hk_span *released) {
     for (struct hk_span *span; (span = heap->large) != NULL;) {
-        hk_own_unlink_large(heap, span);
         struct hk_chunk *chunk = span->chunk;
-        hk_span_set_owner(span, chunk != NULL ? HK_HOLDER(struct hk_heap, arena, chunk->arena)
-                                              : for_large);
+        hk_own_unlink_large(heap, span);
+        if (end->for_large == NULL) {
+            span->next = released;
+            released = span;
+        } else {
+            hk_span_set_owner(span, chunk != NULL ? HK_HOLDER(struct hk_heap, arena, chunk->arena)
+                                                  : end->for_large);
+        }
     }
     return released;
 }
 
-bool hk_own_merge(struct hak_heap *heap) {
-    struct own_rest rest = {0};
-    struct hk_heap *for_large = hk_thread_any_heap();
-    hk_own_lock(heap);
-    bool exists = heap->id != 0;
-    if (exists) {
-        rest.spans = own_merge_locked(heap, for_large);
-        own_end_locked(heap, &rest);
+/* Takes a part from its thread, which may still have a pointer to it. */
+static void own_abandon_locked(struct hk_own_part *part) {
+    hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
+    hk_store_locked(&part->bias, (uint32_t)HK_OWNER_NOBODY);
+}
+
+/* Ends the main part and with it the heap. Returns the spans to release. */
+static struct hk_span *own_end_main_locked(struct hak_heap *heap, const struct own_end *end) {
+    struct hk_span *released = end->end_part(&heap->main, NULL);
+    released = own_end_large(heap, end, released);
+    hk_store_locked(&heap->id, 0);
+    own_abandon_locked(&heap->main);
+    return released;
+}
+
+/* Ends the other parts. Adds the spans to release. */
+static struct hk_span *own_end_shared(struct hak_heap *heap, const struct own_end *end,
+                                      struct hk_own_part *parts[HK_OWN_SHARED],
+                                      struct hk_span *released) {
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        struct hk_own_part *part = parts[i] = hk_peek(&heap->shared[i]);
+        if (part == NULL)
+            continue;
+        hk_store_relaxed(&heap->shared[i], NULL); /* relaxed: no thread allocates any more */
+        hk_own_lock(part);
+        released = end->end_part(part, released);
+        own_abandon_locked(part);
+        hk_own_unlock(part);
     }
-    hk_own_unlock(heap);
+    return released;
+}
+
+/* Parts and records are reused after their spans are no longer in the pagemap. */
+static void own_finish(struct hak_heap *heap, struct hk_own_part *const parts[HK_OWN_SHARED],
+                       struct hk_span *released) {
+    hk_own_release(released);
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        if (parts[i] != NULL)
+            hk_own_end_part(parts[i]);
+    }
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    own_queue_locked(heap);
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+    hk_thread_hooks.freed(HK_FREED_LARGE);
+}
+
+static bool own_end(struct hak_heap *heap, const struct own_end *end) {
+    struct hk_own_part *parts[HK_OWN_SHARED];
+    struct hk_span *released = NULL;
+    hk_own_lock(&heap->main);
+    bool exists = heap->id != 0;
     if (exists)
-        own_finish(heap, &rest);
-    return exists;
+        released = own_end_main_locked(heap, end);
+    hk_own_unlock(&heap->main);
+    if (!exists)
+        return false;
+
+    released = own_end_shared(heap, end, parts, released);
+    own_finish(heap, parts, released);
+    return true;
+}
+
+bool hk_own_destroy(struct hak_heap *heap) {
+    const struct own_end end = {own_destroy_part, NULL};
+    return own_end(heap, &end);
+}
+
+bool hk_own_merge(struct hak_heap *heap) {
+    const struct own_end end = {own_merge_part, hk_thread_any_heap()};
+    return own_end(heap, &end);
 }
 
 /* ---- Memory that is given back --------------------------------------------------------------- */
@@ -237,18 +304,25 @@ struct own_purge {
     bool waits;
 };
 
-static void own_purge_heap(void *arg, struct hak_heap *heap) {
-    struct own_purge *purge = arg;
+static void own_purge_part(struct own_purge *purge, struct hk_own_part *part) {
     struct hk_span *released = NULL;
-    if (hk_peek(&heap->empty_bytes) == 0)
+    if (hk_peek(&part->empty_bytes) == 0)
         return;
-    hk_own_lock(heap);
-    if (!heap->keeps) {
-        released = hk_own_take_empty(heap, NULL, purge->all);
-        purge->waits |= heap->empty_bytes > 0;
+    hk_own_lock(part);
+    if (!hk_peek(&part->heap)->keeps) {
+        released = hk_own_take_empty(part, NULL, purge->all);
+        purge->waits |= part->empty_bytes > 0;
     }
-    hk_own_unlock(heap);
+    hk_own_unlock(part);
     hk_own_release(released);
+}
+
+static void own_purge_heap(void *arg, struct hak_heap *heap) {
+    for (uint32_t i = 0; i < HK_OWN_PARTS; i++) {
+        struct hk_own_part *part = hk_own_part_at(heap, i);
+        if (part != NULL)
+            own_purge_part(arg, part);
+    }
 }
 
 bool hk_own_purge(bool all) {

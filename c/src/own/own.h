@@ -7,15 +7,23 @@
  * each free of their blocks takes the slow path and comes here. The fast paths of other blocks have
  * no test for this.
  *
- * An allocation takes the first block of a cell. The first thread that allocates becomes the owner
- * of the heap and has a cache of cells without a lock. Other threads share further caches, each
- * with a lock. A free goes to the slab, under the lock of the heap, which also shows whether the
- * block is free already.
+ * A heap consists of parts. Each part has slabs of its own, a cache of cells with free blocks of
+ * these slabs, and a lock. The first thread that allocates becomes the owner of the heap and of its
+ * main part, and needs no lock for the cells. The other threads share a part with a lock for the
+ * cells. A thread that finds this lock taken, or that allocates much, becomes the owner of a part
+ * of its own. If a heap has a limit, its cells must be within reach of all threads, so only the main
+ * part has an owner. Threads then use further parts with locks, and so do threads that find no part
+ * to own.
  *
- * Owns: the records of the heaps, which are reused but never given back. So a thread that comes
- * late finds a record with another id. Threads: any. Takes OWN_CACHE, OWN and OWNS. No lock is held
- * while memory comes from or returns to an arena. Boundary: core/slab, core/large, core/arena,
- * heap/heap, thread/thread, thread/count; upwards thread/hooks.
+ * An allocation takes the first block of a cell. A free goes to the slab, under the lock of its
+ * part, which also shows whether the block is free already. The lock is biased towards the owner of
+ * the part, so threads that free their own blocks do not wait for each other.
+ *
+ * Owns: the records of the heaps and of the parts, which are reused but never given back. So a
+ * thread that comes late finds a record with another id, or a part that its span does not belong
+ * to. Threads: any. Takes OWN_CACHE, OWN and OWNS. No lock is held while memory comes from or
+ * returns to an arena. Boundary: core/slab, core/large, core/arena, heap/heap, thread/thread,
+ * thread/count; upwards thread/hooks.
  */
 #ifndef HK_OWN_OWN_H
 #define HK_OWN_OWN_H
@@ -28,7 +36,12 @@
 #include "classes.h"
 #include "owners.h"
 
-enum { HK_OWN_SHARED = 8 }; /* caches for threads that do not own the heap */
+/* Parts for threads that do not own the heap. */
+enum {
+    HK_OWN_THREADS = 16, /* each has an owner, in a heap without a limit */
+    HK_OWN_LOCKED = 8, /* for all threads, with a lock for the cells. The first one is preferred */
+    HK_OWN_SHARED = HK_OWN_THREADS + HK_OWN_LOCKED,
+};
 
 /* Free blocks that were taken out of a slab: a run from which allocations are served, and blocks of
  * one word of the bits of the slab. Bits of blocks before `next` do not count, because a thread of
@@ -41,39 +54,49 @@ struct hk_own_cell {
 };
 
 struct hk_own_cache {
-    struct hk_lock lock; /* rank OWN_CACHE; the owner's cache does not use it */
+    struct hk_lock lock; /* rank OWN_CACHE; not used if the part has an owner */
+    uint32_t user;       /* lock:OWN_CACHE; number of the thread that used it last, */
+    uint32_t uses;       /* lock:OWN_CACHE; and its uses since another thread did */
     uint64_t zero;       /* user of the cache; bit c: the blocks in the cell of class c are zero */
     struct hk_own_cell cells[HK_OWN_CLASSES];
     char *words[HK_OWN_CLASSES]; /* lock:OWN; the first block of the word of each cell */
 };
 
+struct hk_own_part {
+    struct hak_heap *heap;    /* atomic, stored under OWN; the last one that it belonged to */
+    uint32_t owner;           /* atomic, as above; token of a thread, or HK_OWNER_NOBODY */
+    uint32_t bias;            /* atomic, as above; that of a thread without need of the lock */
+    struct hk_lock lock;      /* rank OWN; taken as in own/hold.h */
+    uint32_t alone;           /* lock:OWN; times that the owner took it since another thread did, */
+    uint32_t needed;          /* lock:OWN; and the number of them after which it needs it no more */
+    bool limited;             /* lock:OWN; the heap has a limit */
+    uint64_t slab_bytes;      /* lock:OWN; granules of slabs */
+    uint64_t empty_bytes;     /* atomic, stored under OWN; granules of empty slabs */
+    struct hk_own_part *next; /* lock:OWNS; list of the parts without a heap */
+    struct hk_span *slabs[HK_OWN_CLASSES]; /* lock:OWN; rings, slabs with free blocks first */
+    struct hk_span *empty[HK_OWN_CLASSES]; /* lock:OWN; lists of slabs without live blocks */
+    struct hk_own_cache cache;             /* of the blocks of these slabs */
+};
+
+/* `lock:OWN` is that of the main part. */
 struct hak_heap {
-    uint32_t owner;        /* atomic, stored under OWN; token of a thread, or HK_OWNER_NOBODY */
-    uint32_t bias;         /* atomic, as above; that of a thread without need of the lock */
-    struct hk_lock lock;   /* rank OWN; taken as in own/hold.h */
-    uint32_t alone;        /* lock:OWN; times that the owner took it since another thread did, */
-    uint32_t needed;       /* lock:OWN; and the number of them after which it needs it no more */
     uint64_t id;           /* atomic, stored under OWN; unique, 0 while there is no heap */
     uint64_t limit;        /* const while there is a heap */
-    uint64_t used;         /* lock:OWN; bytes of blocks outside of slabs, if there is a limit */
-    uint64_t slab_bytes;   /* lock:OWN; granules of slabs */
+    uint64_t used;         /* atomic; bytes of blocks outside of slabs, if there is a limit */
     uint64_t large_bytes;  /* lock:OWN */
     uint64_t large_blocks; /* lock:OWN */
-    uint64_t refused;      /* lock:OWN; allocations that the limit refused */
+    uint64_t refused;      /* atomic; allocations that the limit refused */
     int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes); /* const as above */
     void *on_limit_arg;                                              /* const as above */
     char name[HAK_HEAP_NAME_BYTES];                                  /* const as above */
-    bool keeps;                                 /* const as above; empty slabs stay */
-    bool is_free;                               /* lock:OWNS; in the queue of free records */
-    struct hak_heap *next;                      /* lock:OWNS; the queue */
-    struct hak_heap *older;                     /* const; the list of all records */
-    uint32_t sharing;                           /* lock:OWN; number of caches in `shared` */
-    struct hk_own_cache *shared[HK_OWN_SHARED]; /* atomic, stored under OWN; NULL until used */
-    struct hk_span *large;                      /* lock:OWN; list of the large blocks */
-    struct hk_span *slabs[HK_OWN_CLASSES];      /* lock:OWN; rings, slabs with free blocks first */
-    struct hk_span *empty[HK_OWN_CLASSES];      /* lock:OWN; lists of slabs without live blocks */
-    uint64_t empty_bytes;                       /* atomic, stored under OWN; their granules */
-    struct hk_own_cache cache;                  /* of the owner */
+    bool keeps;                                /* const as above; empty slabs stay */
+    bool is_free;                              /* lock:OWNS; in the queue of free records */
+    struct hak_heap *next;                     /* lock:OWNS; the queue */
+    struct hak_heap *older;                    /* const; the list of all records */
+    uint32_t sharing;                          /* atomic; number of parts in `shared` */
+    struct hk_own_part *shared[HK_OWN_SHARED]; /* atomic; NULL until used */
+    struct hk_span *large;                     /* lock:OWN; list of the large blocks */
+    struct hk_own_part main;                   /* of the owner, and of large blocks */
 };
 
 /* Why an allocation failed. */
@@ -128,12 +151,12 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
                                   struct hk_own_failure *failure);
 
-/* Gives the blocks in the caches that threads share back to their slabs, because they count at the
- * limit. Returns false if there are none. */
+/* Gives the blocks in the cells of all parts but the main one back to their slabs, because they
+ * count at the limit. Returns false if there are none. */
 bool hk_own_flush_shared(struct hak_heap *heap);
 
-/* hk_own_take for the thread that enters the heap without a lock, if it has no limit and a slab has
- * free blocks. Returns NULL otherwise, and to a thread that counts its bytes. */
+/* hk_own_take for a thread that owns a part of the heap, if a cell has blocks, or if the thread may
+ * fill the cell without a lock. Returns NULL otherwise, and to a thread that counts its bytes. */
 void *hk_own_take_near(struct hak_heap *heap, size_t class);
 
 /* hk_own_take for the owner of the heap, from the run of a cell at this offset in the heap. Returns
@@ -141,7 +164,7 @@ void *hk_own_take_near(struct hak_heap *heap, size_t class);
 HK_FAST bool hk_own_take_fast(struct hak_heap *heap, size_t cell_offset, void **block) {
     struct hk_own_cell *cell = (struct hk_own_cell *)(void *)((char *)heap + cell_offset);
     /* relaxed: only this thread stores its own token. Without one, the run is not used. */
-    if (hk_unlikely(hk_load_relaxed(&heap->owner) != hk_owner_fast))
+    if (hk_unlikely(hk_load_relaxed(&heap->main.owner) != hk_owner_fast))
         return false;
     char *next = cell->next;
     if (hk_unlikely(next == cell->end))
@@ -160,8 +183,7 @@ extern const uint16_t hk_own_cell_at[HK_CLASS_COUNT];
  * to another heap. */
 bool hk_own_free(const char *function, struct hk_span *span, void *block);
 
-/* The same for a small block in the thread that owns its heap, without a lock. Returns false,
- * without a report, if hk_own_free must do it. `span` is what the pagemap has for the address. */
+/* The same for a small block, with the least work. Returns false, without a report, if hk_own_free must do it. `span` is what the pagemap has for the address. */
 bool hk_own_free_fast(struct hk_span *span, void *block);
 
 /* Releases the slabs that have been empty since the last call, or all that are empty. Returns true

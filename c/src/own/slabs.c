@@ -20,8 +20,8 @@ enum {
 
 /* ---- Rings and lists ------------------------------------------------------------------------- */
 
-void hk_own_link(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span **ring = &heap->slabs[hk_own_by_class[slab->class]];
+void hk_own_link(struct hk_own_part *part, struct hk_span *slab) {
+    struct hk_span **ring = &part->slabs[hk_own_by_class[slab->class]];
     slab->next = *ring != NULL ? *ring : slab;
     slab->prev = *ring != NULL ? (*ring)->prev : slab;
     slab->next->prev = slab;
@@ -29,8 +29,8 @@ void hk_own_link(struct hak_heap *heap, struct hk_span *slab) {
     *ring = slab;
 }
 
-void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span **ring = &heap->slabs[hk_own_by_class[slab->class]];
+void hk_own_unlink(struct hk_own_part *part, struct hk_span *slab) {
+    struct hk_span **ring = &part->slabs[hk_own_by_class[slab->class]];
     if (*ring == slab)
         *ring = slab->next != slab ? slab->next : NULL;
     slab->prev->next = slab->next;
@@ -39,61 +39,69 @@ void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab) {
 
 uint64_t hk_own_empty_bytes;
 
-/* Counts the empty slabs of a heap, and of all heaps first, so that their sum is never too low in a
+/* Counts an empty slab of a part, and of all heaps first, so that their sum is never too low in a
  * forked child. */
-static void own_count_empty(struct hak_heap *heap, const struct hk_span *slab) {
+static void own_count_empty(struct hk_own_part *part, const struct hk_span *slab) {
     uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
-    if (!heap->keeps)
+    if (!hk_peek(&part->heap)->keeps)
         hk_add_relaxed(&hk_own_empty_bytes, bytes); /* relaxed: a count */
     hk_fence_stores();
-    hk_add_locked(&heap->empty_bytes, bytes);
+    hk_add_locked(&part->empty_bytes, bytes);
 }
 
-static void own_uncount_empty(struct hak_heap *heap, const struct hk_span *slab) {
+static void own_uncount_empty(struct hk_own_part *part, const struct hk_span *slab) {
     uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
-    hk_sub_locked(&heap->empty_bytes, bytes);
+    hk_sub_locked(&part->empty_bytes, bytes);
     hk_fence_stores();
-    if (!heap->keeps)
+    if (!hk_peek(&part->heap)->keeps)
         hk_sub_relaxed(&hk_own_empty_bytes, bytes); /* relaxed: a count */
 }
 
 /* Whether a heap may keep so many bytes more of empty slabs. */
-static bool own_may_keep(const struct hak_heap *heap, uint64_t bytes) {
+static bool own_may_keep(struct hak_heap *heap, uint64_t bytes) {
+    uint64_t kept = 0;
+    if (heap->keeps)
+        return true;
+
+    for (uint32_t i = hk_own_first_part(heap); i < HK_OWN_PARTS; i++) {
+        const struct hk_own_part *part = hk_own_part_at(heap, i);
+        kept += part != NULL ? hk_peek(&part->empty_bytes) : 0;
+    }
     /* relaxed: a count */
-    return heap->keeps || (heap->empty_bytes + bytes <= OWN_EMPTY_BYTES &&
-                           hk_load_relaxed(&hk_own_empty_bytes) + bytes <= OWN_EMPTY_BYTES_ALL);
+    return kept + bytes <= OWN_EMPTY_BYTES &&
+           hk_load_relaxed(&hk_own_empty_bytes) + bytes <= OWN_EMPTY_BYTES_ALL;
 }
 
-struct hk_span *hk_own_retire(struct hak_heap *heap, struct hk_span *slab) {
-    struct hk_span **list = &heap->empty[hk_own_by_class[slab->class]];
+struct hk_span *hk_own_retire(struct hk_own_part *part, struct hk_span *slab) {
+    struct hk_span **list = &part->empty[hk_own_by_class[slab->class]];
     uint64_t bytes = slab->granules * HK_GRANULE_BYTES;
-    hk_own_unlink(heap, slab);
-    if (hk_unlikely(!own_may_keep(heap, bytes))) {
+    hk_own_unlink(part, slab);
+    if (hk_unlikely(!own_may_keep(hk_peek(&part->heap), bytes))) {
         hk_pagemap_remove(slab);
-        heap->slab_bytes -= bytes;
+        part->slab_bytes -= bytes;
         slab->next = NULL;
         return slab;
     }
 
-    own_count_empty(heap, slab);
+    own_count_empty(part, slab);
     slab->next = *list;
     *list = slab;
     return NULL;
 }
 
-bool hk_own_reuse(struct hak_heap *heap, size_t class) {
-    struct hk_span *slab = heap->empty[class];
+bool hk_own_reuse(struct hk_own_part *part, size_t class) {
+    struct hk_span *slab = part->empty[class];
     if (slab == NULL)
         return false;
-    heap->empty[class] = slab->next;
-    own_uncount_empty(heap, slab);
-    hk_own_link(heap, slab);
+    part->empty[class] = slab->next;
+    own_uncount_empty(part, slab);
+    hk_own_link(part, slab);
     return true;
 }
 
-struct hk_span *hk_own_take_empty(struct hak_heap *heap, struct hk_span *spans, bool all) {
-    for (size_t class = 1; heap->empty_bytes > 0 && class < HK_OWN_CLASSES; ++class) {
-        struct hk_span **link = &heap->empty[class];
+struct hk_span *hk_own_take_empty(struct hk_own_part *part, struct hk_span *spans, bool all) {
+    for (size_t class = 1; part->empty_bytes > 0 && class < HK_OWN_CLASSES; ++class) {
+        struct hk_span **link = &part->empty[class];
         while (*link != NULL) {
             struct hk_span *slab = *link;
             if (slab->scans++ == 0 && !all) {
@@ -101,9 +109,9 @@ struct hk_span *hk_own_take_empty(struct hak_heap *heap, struct hk_span *spans, 
                 continue;
             }
             *link = slab->next;
-            own_uncount_empty(heap, slab);
+            own_uncount_empty(part, slab);
             hk_pagemap_remove(slab);
-            heap->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
+            part->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
             slab->next = spans;
             spans = slab;
         }
@@ -132,6 +140,19 @@ void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span) {
         span->next->prev = span->prev;
     heap->large_blocks--;
     heap->large_bytes -= span->bytes;
+}
+
+/* ---- The limit ------------------------------------------------------------------------------- */
+
+bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes) {
+    uint64_t used = hk_load_relaxed(&heap->used); /* relaxed: a count */
+    if (heap->limit == 0)
+        return true;
+    do {
+        if (used > heap->limit || heap->limit - used < bytes)
+            return false;
+    } while (!hk_cas_relaxed(&heap->used, &used, used + bytes)); /* relaxed: a count */
+    return true;
 }
 
 /* ---- Cached blocks --------------------------------------------------------------------------- */
@@ -232,57 +253,36 @@ HK_FAST bool own_cell_has(const struct hk_own_cache *cache, size_t class, const 
            (((bits >> bit) & 1) != 0 && block - bit * cell->bytes == cache->words[class]);
 }
 
-static HK_SLOW bool own_shared_has(struct hak_heap *heap, size_t class, const char *block,
-                                   uint32_t bit) {
-    bool cached = false;
-    for (uint32_t i = 0; !cached && i < HK_OWN_SHARED; i++) {
-        const struct hk_own_cache *cache = hk_own_cache_at(heap, i);
-        cached = cache != NULL && own_cell_has(cache, class, block, bit);
-    }
-    return cached;
-}
-
-bool hk_own_is_cached(struct hak_heap *heap, const struct hk_span *slab, const char *block,
+bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab, const char *block,
                       uint32_t index) {
-    size_t class = hk_own_by_class[slab->class];
-    uint32_t bit = index % HK_WORD_BITS;
-    return own_cell_has(&heap->cache, class, block, bit) ||
-           (hk_unlikely(heap->sharing > 0) && own_shared_has(heap, class, block, bit));
+    return own_cell_has(&part->cache, hk_own_by_class[slab->class], block, index % HK_WORD_BITS);
 }
 
-uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index) {
+uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *slab, uint32_t index) {
     size_t class = hk_own_by_class[slab->class];
-    const char *word = hk_own_word_at(slab, index);
-    uint64_t bits = 0;
-    for (uint32_t i = heap->sharing > 0 ? 0 : HK_OWN_SHARED; i < HK_OWN_CACHES; i++) {
-        const struct hk_own_cache *cache = hk_own_cache_at(heap, i);
-        if (cache == NULL)
-            continue;
-        struct own_view view = own_view(cache, class);
-        if (cache->words[class] == word)
-            bits |= view.bits;
-        own_add_run(&bits, &view, slab, index);
-    }
+    struct own_view view = own_view(&part->cache, class);
+    uint64_t bits = part->cache.words[class] == hk_own_word_at(slab, index) ? view.bits : 0;
+    own_add_run(&bits, &view, slab, index);
     return bits;
 }
 
 /* Gives the blocks of a cell back that are in one word of their slab. */
-static void own_flush_word(struct hak_heap *heap, struct hk_span *slab, uint32_t first,
+static void own_flush_word(struct hk_own_part *part, struct hk_span *slab, uint32_t first,
                            uint64_t bits) {
     struct hk_slab_word word = {bits, first};
     if (bits == 0)
         return;
     if (hk_slab_is_exhausted(slab)) {
-        hk_own_unlink(heap, slab);
-        hk_own_link(heap, slab);
+        hk_own_unlink(part, slab);
+        hk_own_link(part, slab);
     }
     hk_slab_give_word(slab, &word);
-    if (heap->limit != 0)
-        heap->used -=
-            (unsigned)__builtin_popcountll(bits) * (uint64_t)hk_classes[slab->class].block_bytes;
+    hk_own_unreserve(hk_peek(&part->heap), (unsigned)__builtin_popcountll(bits) *
+                                               (uint64_t)hk_classes[slab->class].block_bytes);
 }
 
-static void own_flush_cell(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
+static void own_flush_cell(struct hk_own_part *part, size_t class) {
+    struct hk_own_cache *cache = &part->cache;
     struct hk_own_cell *cell = &cache->cells[class];
     struct own_view view = own_view(cache, class);
     if (view.bits == 0 && view.next == view.end)
@@ -299,31 +299,30 @@ static void own_flush_cell(struct hak_heap *heap, struct hk_own_cache *cache, si
         const char *word = hk_own_word_at(slab, first);
         uint64_t bits = word == cache->words[class] ? view.bits : 0;
         own_add_run(&bits, &view, slab, first);
-        own_flush_word(heap, slab, first, bits);
+        own_flush_word(part, slab, first, bits);
     }
 }
 
-bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache) {
+bool hk_own_flush(struct hk_own_part *part) {
     bool flushed = false;
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
-        flushed |= hk_own_cell_count(cache, class) > 0;
-        own_flush_cell(heap, cache, class);
+        flushed |= hk_own_cell_count(&part->cache, class) > 0;
+        own_flush_cell(part, class);
     }
     return flushed;
 }
 
 bool hk_own_flush_shared(struct hak_heap *heap) {
     bool flushed = false;
-    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
-        /* acquire: pairs with the release in own_add_cache */
-        struct hk_own_cache *cache = hk_load_acquire(&heap->shared[i]);
-        if (cache == NULL)
+    for (uint32_t i = HK_OWN_THREADS; i < HK_OWN_SHARED; i++) {
+        struct hk_own_part *part = hk_own_part_at(heap, i);
+        if (part == NULL)
             continue;
-        hk_lock(&cache->lock, HK_RANK_OWN_CACHE);
-        hk_own_lock(heap);
-        flushed |= hk_own_flush(heap, cache);
-        hk_own_unlock(heap);
-        hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
+        hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
+        hk_own_lock(part);
+        flushed |= hk_own_flush(part);
+        hk_own_unlock(part);
+        hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
     }
     return flushed;
 }
@@ -338,7 +337,7 @@ struct hk_arena *hk_own_arena(void) {
     return heap != NULL ? &heap->arena : NULL;
 }
 
-static struct hk_span *own_create(struct hak_heap *heap, size_t own_class,
+static struct hk_span *own_create(struct hk_own_part *part, size_t own_class,
                                   enum hk_granules_use use) {
     size_t class = hk_own_classes[own_class].class;
     struct hk_arena *arena = hk_own_arena();
@@ -354,7 +353,7 @@ static struct hk_span *own_create(struct hak_heap *heap, size_t own_class,
     }
 
     slab->base = run.base;
-    slab->owner = hk_own_tag(heap);
+    slab->owner = hk_own_tag(part);
     slab->chunk = run.chunk;
     slab->granules = granules;
     slab->bytes = (size_t)slab->blocks * hk_classes[class].block_bytes;
@@ -371,27 +370,26 @@ static struct hk_span *own_create(struct hak_heap *heap, size_t own_class,
 }
 
 /* The first slab of a class may serve only a few blocks. */
-static enum hk_granules_use own_use(struct hak_heap *heap, const struct hk_own_ref *ref,
-                                    size_t class) {
-    hk_own_lock(heap);
-    bool dense = heap->id == ref->id && heap->slabs[class] != NULL;
-    hk_own_unlock(heap);
+static enum hk_granules_use own_use(struct hk_own_part *part, size_t class) {
+    hk_own_lock(part);
+    bool dense = part->slabs[class] != NULL;
+    hk_own_unlock(part);
     return dense ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
 }
 
-bool hk_own_grow(const struct hk_own_ref *ref, size_t class) {
+bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class) {
     struct hak_heap *heap = ref->heap;
-    struct hk_span *slab = own_create(heap, class, own_use(heap, ref, class));
+    struct hk_span *slab = own_create(part, class, own_use(part, class));
     if (slab == NULL)
         return false;
 
-    hk_own_lock(heap);
-    bool exists = heap->id == ref->id;
+    hk_own_lock(part);
+    bool exists = hk_peek(&part->heap) == heap && hk_own_id(heap) == ref->id;
     if (exists) {
-        hk_own_link(heap, slab);
-        heap->slab_bytes += slab->granules * HK_GRANULE_BYTES;
+        hk_own_link(part, slab);
+        part->slab_bytes += slab->granules * HK_GRANULE_BYTES;
     }
-    hk_own_unlock(heap);
+    hk_own_unlock(part);
 
     if (!exists) {
         slab->next = NULL;

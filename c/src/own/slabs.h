@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: for each class a ring of all slabs, of which those with free blocks come first, and a
- * list of the large blocks.
- * Owns: nothing. Threads: under the OWN lock of the heap, or without a lock where it says so.
+ * What it is: for each class of a part a ring of all slabs, of which those with free blocks come
+ * first, and a list of the large blocks of the heap.
+ * Owns: nothing. Threads: under the OWN lock of the part, or without a lock where it says so.
  * Boundary: core/slab, core/pagemap, core/arena.
  */
 #ifndef HK_OWN_SLABS_H
@@ -16,9 +16,10 @@
 /* ---- Under the OWN lock ---------------------------------------------------------------------- */
 
 /* Puts a slab at the front of the ring of its class, and takes it out. */
-void hk_own_link(struct hak_heap *heap, struct hk_span *slab);
-void hk_own_unlink(struct hak_heap *heap, struct hk_span *slab);
+void hk_own_link(struct hk_own_part *part, struct hk_span *slab);
+void hk_own_unlink(struct hk_own_part *part, struct hk_span *slab);
 
+/* Add and remove a large block. Under the lock of the main part. */
 void hk_own_link_large(struct hak_heap *heap, struct hk_span *span);
 void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span);
 
@@ -27,22 +28,29 @@ extern uint64_t hk_own_empty_bytes;
 
 /* Moves a slab without live blocks from its ring to the empty ones, which are used again before a
  * new slab is created. Returns the slab if there are too many of them, and NULL otherwise. */
-struct hk_span *hk_own_retire(struct hak_heap *heap, struct hk_span *slab);
+struct hk_span *hk_own_retire(struct hk_own_part *part, struct hk_span *slab);
 
 /* Moves an empty slab back to the ring of its class. Returns false if there is none. */
-bool hk_own_reuse(struct hak_heap *heap, size_t class);
+bool hk_own_reuse(struct hk_own_part *part, size_t class);
 
 /* Adds the empty slabs to the list `spans`. Only those that were empty at the last call, if not
  * `all`. Returns the new list. */
-struct hk_span *hk_own_take_empty(struct hak_heap *heap, struct hk_span *spans, bool all);
+struct hk_span *hk_own_take_empty(struct hk_own_part *part, struct hk_span *spans, bool all);
 
 /* The next slab of a ring, or NULL at its end. */
-HK_FAST struct hk_span *hk_own_next(const struct hak_heap *heap, const struct hk_span *slab) {
-    return slab->next != heap->slabs[hk_own_by_class[slab->class]] ? slab->next : NULL;
+HK_FAST struct hk_span *hk_own_next(const struct hk_own_part *part, const struct hk_span *slab) {
+    return slab->next != part->slabs[hk_own_by_class[slab->class]] ? slab->next : NULL;
 }
 
-/* The tagged pointer to a heap, as the owner of a span. */
-HK_FAST void *hk_own_tag(struct hak_heap *heap) { return (char *)heap + HK_SPAN_PRIVATE; }
+/* The tagged pointer to a part, as the owner of a span. */
+HK_FAST void *hk_own_tag(struct hk_own_part *part) { return (char *)part + HK_SPAN_PRIVATE; }
+
+/* The part of a span, or NULL if it belongs to no private heap. Without a lock, a guess. */
+HK_FAST struct hk_own_part *hk_own_part_of(const struct hk_span *span) {
+    uintptr_t owner = (uintptr_t)hk_span_owner(span);
+    /* A guarded span has a slot as its owner, which is never tagged. */
+    return (owner & HK_SPAN_PRIVATE) != 0 ? (struct hk_own_part *)(owner - HK_SPAN_PRIVATE) : NULL;
+}
 
 /* The first block of the word that contains the block at `index`. */
 HK_FAST char *hk_own_word_at(const struct hk_span *slab, uint32_t index) {
@@ -65,35 +73,57 @@ uint32_t hk_own_cell_count(const struct hk_own_cache *cache, size_t class);
  * the user of the cache. */
 bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
 
-/* Whether a cache holds the block at `index`, from which its address follows. */
-bool hk_own_is_cached(struct hak_heap *heap, const struct hk_span *slab, const char *block,
+/* Whether the cache of its part holds the block at `index`, from which its address follows. */
+bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab, const char *block,
                       uint32_t index);
 
-/* The bits of the blocks that caches hold of the word that contains a block. */
-uint64_t hk_own_cached(struct hak_heap *heap, const struct hk_span *slab, uint32_t index);
+/* The bits of the blocks that the cache of the part holds of the word that contains a block. */
+uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *slab, uint32_t index);
 
-/* Gives the blocks in a cache back to their slabs. Called by its user. Returns false if there are
- * none. */
-bool hk_own_flush(struct hak_heap *heap, struct hk_own_cache *cache);
-
-/* A cache by its number below HK_OWN_CACHES, or NULL. */
-enum { HK_OWN_CACHES = HK_OWN_SHARED + 1 };
-HK_FAST struct hk_own_cache *hk_own_cache_at(struct hak_heap *heap, uint32_t number) {
-    return number < HK_OWN_SHARED ? hk_peek(&heap->shared[number]) : &heap->cache;
-}
+/* Gives the blocks in the cache of a part back to their slabs. Called by the user of the cache.
+ * Returns false if there are none. */
+bool hk_own_flush(struct hk_own_part *part);
 
 /* ---- Without a lock -------------------------------------------------------------------------- */
 
 /* The arena for memory that the calling thread needs, or NULL if out of memory. */
 struct hk_arena *hk_own_arena(void);
 
-/* Adds a slab. Returns false if out of memory, or if the heap has ended. */
-bool hk_own_grow(const struct hk_own_ref *ref, size_t class);
+/* A part by its number below HK_OWN_PARTS, or NULL. The main part is the last one. A part that the
+ * heap has lost meanwhile has no slabs of it any more. */
+enum { HK_OWN_PARTS = HK_OWN_SHARED + 1 };
+HK_FAST struct hk_own_part *hk_own_part_at(struct hak_heap *heap, uint32_t number) {
+    /* acquire: pairs with the release in own_add_part */
+    return number < HK_OWN_SHARED ? hk_load_acquire(&heap->shared[number]) : &heap->main;
+}
 
-/* Locks the heap of a span that contains a live block. Returns NULL if there is none, because the
+/* The number from which on a heap has parts, as a hint: 0, or that of the main part. */
+HK_FAST uint32_t hk_own_first_part(const struct hak_heap *heap) {
+    return hk_load_relaxed(&heap->sharing) > 0 ? 0 : HK_OWN_SHARED; /* relaxed: a hint */
+}
+
+/* Counts bytes at the limit of a heap. Returns false if that would exceed it. */
+bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes);
+
+/* Subtracts them. */
+HK_FAST void hk_own_unreserve(struct hak_heap *heap, uint64_t bytes) {
+    if (heap->limit != 0)
+        hk_sub_relaxed(&heap->used, bytes); /* relaxed: a count */
+}
+
+/* Gets a part for a heap, without slabs and without an owner. Returns NULL if out of memory. */
+struct hk_own_part *hk_own_new_part(struct hak_heap *heap);
+
+/* Makes a part without slabs available to other heaps. */
+void hk_own_end_part(struct hk_own_part *part);
+
+/* Adds a slab to a part of a heap. Returns false if out of memory, or if the heap has ended. */
+bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class);
+
+/* Locks the part of a span that contains a live block. Returns NULL if there is none, because the
  * heap was merged or, if the program uses a freed pointer, destroyed. Then *is_mistake says
  * which. */
-struct hak_heap *hk_own_lock_of(const struct hk_span *span, const void *block, bool *is_mistake);
+struct hk_own_part *hk_own_lock_of(const struct hk_span *span, const void *block, bool *is_mistake);
 
 /* Releases slabs and large blocks that are linked by `next` and that no heap has any more. */
 void hk_own_release(struct hk_span *span);

@@ -10,117 +10,202 @@ enum {
     OWN_ADVANCE_PART = 8, /* a cell gets at most 1/8 of the bytes below the limit */
     OWN_RUN_MOST = 256,   /* blocks of the longest run of a cell, */
     OWN_RUN_LEAST = 32,   /* and of the shortest one that is better than a word */
+    OWN_ATTEMPTS = 4,     /* places for the part of a thread */
+    OWN_USES = 1024,      /* allocations in a row after which a thread owns a part */
 };
 
 #define SIZE_CLASS(bytes, granules, depth, prewarm)                                                \
-    [HK_CLASS_##bytes] =                                                                           \
-        offsetof(struct hak_heap, cache.cells) + sizeof(struct hk_own_cell) * HK_OWN_INDEX(bytes),
+    [HK_CLASS_##bytes] = offsetof(struct hak_heap, main.cache.cells) +                             \
+                         sizeof(struct hk_own_cell) * HK_OWN_INDEX(bytes),
 const uint16_t hk_own_cell_at[HK_CLASS_COUNT] = {
-    [HK_CLASS_NONE] = offsetof(struct hak_heap, cache.cells), /* always empty */
+    [HK_CLASS_NONE] = offsetof(struct hak_heap, main.cache.cells), /* always empty */
 #include "../core/size_class.def"
 };
 #undef SIZE_CLASS
 
 /* ---- The limit ------------------------------------------------------------------------------- */
 
-/* The bytes below the limit. Under OWN. */
-static uint64_t own_rest(const struct hak_heap *heap) {
-    if (heap->limit == 0)
-        return UINT64_MAX;
-    return heap->used < heap->limit ? heap->limit - heap->used : 0;
-}
-
-/* Whether a heap may have `bytes` more. Notes the failure otherwise. Blocks in cells count, so the
- * owner gives those in its cells back first. Under OWN. */
+/* Counts `bytes` more at the limit of the heap. Notes the failure if that is impossible. Blocks in
+ * cells count, so the owner gives those in its cells back first. Under OWN, that of the main part
+ * in the thread that owns it. */
 static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_failure *failure) {
-    if (hk_likely(own_rest(heap) >= bytes))
+    if (hk_likely(hk_own_reserve(heap, bytes)))
         return true;
-    if (hk_load_relaxed(&heap->owner) == hk_owner_self) /* relaxed: as in hk_own_take_fast */
-        hk_own_flush(heap, &heap->cache);
-    if (own_rest(heap) >= bytes)
+    if (hk_load_relaxed(&heap->main.owner) == hk_owner_self) /* relaxed: as in hk_own_take_fast */
+        hk_own_flush(&heap->main);
+    if (hk_own_reserve(heap, bytes))
         return true;
-    heap->refused++;
+    hk_stat_add(&heap->refused, 1);
     *failure = (struct hk_own_failure){HK_OWN_AT_LIMIT, heap->on_limit, heap->on_limit_arg};
     return false;
 }
 
-/* The number of blocks, of at most `count`, that a cell may take in advance, at least 1. Counts
- * them. Under OWN. */
+/* The number of blocks, of at most `count`, that a cell may take in advance, at least 1. The first
+ * one counts at the limit already. Counts the others. */
 static uint32_t own_charge(struct hak_heap *heap, uint64_t bytes, uint32_t count) {
-    uint64_t most = own_rest(heap) / OWN_ADVANCE_PART / bytes;
+    uint64_t used = hk_load_relaxed(&heap->used); /* relaxed: a count */
+    if (heap->limit == 0)
+        return count;
+
+    uint64_t rest = used < heap->limit ? heap->limit - used : 0;
+    uint64_t most = (rest + bytes) / OWN_ADVANCE_PART / bytes;
     if (most < count)
         count = most > 0 ? (uint32_t)most : 1;
-    if (heap->limit != 0)
-        heap->used += count * bytes;
-    return count;
+    return hk_own_reserve(heap, (count - 1) * bytes) ? count : 1;
 }
 
-/* ---- Caches ---------------------------------------------------------------------------------- */
+/* ---- Parts ----------------------------------------------------------------------------------- */
 
-/* Adds a shared cache. Returns NULL if out of memory. */
-static HK_SLOW struct hk_own_cache *own_add_cache(struct hak_heap *heap, uint32_t number) {
-    struct hk_own_cache *fresh = hk_meta_alloc(sizeof *fresh);
+/* Adds a part. Returns NULL if out of memory. */
+static HK_SLOW struct hk_own_part *own_add_part(struct hak_heap *heap, uint32_t number) {
+    struct hk_own_part *part = NULL;
+    struct hk_own_part *fresh = hk_own_new_part(heap);
     if (fresh == NULL)
         return NULL;
-    hk_own_begin_cache(fresh);
 
-    hk_own_lock(heap);
-    struct hk_own_cache *cache = hk_peek(&heap->shared[number]);
-    if (cache == NULL) {
-        /* release: publishes the zeroes. It pairs with the acquire in own_enter. */
-        hk_store_release(&heap->shared[number], fresh);
-        heap->sharing++;
-        cache = fresh;
-        fresh = NULL;
+    /* acquire and release: publishes the empty part, or gets that of another thread. They pair with
+     * each other and with the acquire in hk_own_part_at. */
+    if (hk_cas_acq_rel(&heap->shared[number], &part, fresh)) {
+        hk_add_relaxed(&heap->sharing, 1); /* relaxed: a hint */
+        return fresh;
     }
-    hk_own_unlock(heap);
-
-    if (fresh != NULL)
-        hk_meta_free(fresh, sizeof *fresh);
-    return cache;
+    hk_own_end_part(fresh);
+    return part;
 }
 
-/* Makes the calling thread the owner of a heap, unless another thread was faster. */
-static HK_SLOW bool own_claim_slow(struct hak_heap *heap, uint32_t self) {
-    hk_own_lock(heap);
-    bool claimed = !hk_owner_exists(hk_peek(&heap->owner)); /* acquires the cache */
-    if (claimed) {
-        hk_store_locked(&heap->owner, self);
-        heap->alone = heap->needed = 0;
-    }
-    hk_own_unlock(heap);
+/* Whether the calling thread owns a part, or may own it because nobody does or the owner has
+ * ended. */
+static bool own_is_mine(const struct hk_own_part *part, uint32_t self) {
+    uint32_t owner = hk_peek(&part->owner);
+    return owner == self || !hk_owner_exists(owner);
+}
+
+/* Makes the calling thread the owner of a part. Under OWN, after own_is_mine has acquired the
+ * cells. */
+static void own_claim_locked(struct hk_own_part *part, uint32_t self) {
+    if (hk_peek(&part->owner) == self)
+        return;
+    hk_store_locked(&part->owner, self);
+    part->alone = part->needed = 0;
+}
+
+/* The same, unless another thread was faster. */
+static HK_SLOW bool own_claim_slow(struct hk_own_part *part, uint32_t self) {
+    hk_own_lock(part);
+    bool claimed = own_is_mine(part, self);
+    if (claimed)
+        own_claim_locked(part, self);
+    hk_own_unlock(part);
     return claimed;
 }
 
-/* Whether the calling thread owns a heap. If nobody does, or the owner has ended, it becomes the
- * owner. */
-static bool own_claim(struct hak_heap *heap) {
+static bool own_claim(struct hk_own_part *part, uint32_t self) {
+    return hk_peek(&part->owner) == self || (own_is_mine(part, self) && own_claim_slow(part, self));
+}
+
+/* The part at `number`, which is added if there is none. Returns NULL if out of memory. */
+static struct hk_own_part *own_part_at(struct hak_heap *heap, uint32_t number) {
+    struct hk_own_part *part = hk_own_part_at(heap, number);
+    return hk_likely(part != NULL) ? part : own_add_part(heap, number);
+}
+
+/* The part that the calling thread used last, of those that it has found in a heap, or NULL. */
+static HK_THREAD_LOCAL struct hk_own_part *own_last;
+
+/* The part of a heap that the calling thread owns and used last, or the main part if it owns that.
+ * NULL if it may have none. */
+HK_FAST struct hk_own_part *own_mine(struct hak_heap *heap) {
+    uint32_t self = hk_owner_self;
+    struct hk_own_part *last = own_last;
+    /* relaxed: only this thread stores its own token. A part has its heap as long as an owner. */
+    if (last != NULL && hk_peek(&last->heap) == heap && hk_load_relaxed(&last->owner) == self)
+        return last;
+    /* relaxed: as above */
+    return hk_load_relaxed(&heap->main.owner) == self ? &heap->main : NULL;
+}
+
+/* A place for a part that the calling thread owns. The search begins at the number of the thread, so
+ * that it mostly finds its own part first. */
+static uint32_t own_place(uint32_t attempt) { return (hk_lock_self() + attempt) % HK_OWN_THREADS; }
+
+/* The part that the calling thread owns since it came to this heap before, or NULL. */
+static struct hk_own_part *own_find(struct hak_heap *heap, uint32_t self) {
+    for (uint32_t i = 0; i < OWN_ATTEMPTS; i++) {
+        struct hk_own_part *part = hk_own_part_at(heap, own_place(i));
+        /* relaxed: as in own_mine */
+        if (part != NULL && hk_load_relaxed(&part->owner) == self)
+            return own_last = part;
+    }
+    return NULL;
+}
+
+/* Whether a thread may own one of the parts beside the main part. */
+static bool own_may_own(const struct hak_heap *heap, uint32_t self) {
+    return heap->limit == 0 && self != HK_OWNER_NEVER;
+}
+
+/* A part that the calling thread owns from now on. It is added only if there is none whose owner
+ * has ended. Returns NULL if there is none to own. */
+static HK_SLOW struct hk_own_part *own_become_owner(struct hak_heap *heap, uint32_t self) {
+    if (!own_may_own(heap, self))
+        return NULL;
+
+    for (uint32_t i = 0; i < 2 * OWN_ATTEMPTS; i++) {
+        uint32_t place = own_place(i % OWN_ATTEMPTS);
+        bool adds = i >= OWN_ATTEMPTS;
+        struct hk_own_part *part = adds ? own_part_at(heap, place) : hk_own_part_at(heap, place);
+        if (part != NULL && own_claim(part, self))
+            return own_last = part;
+    }
+    return NULL;
+}
+
+/* Whether the calling thread has used a part many times since another thread did. Under
+ * OWN_CACHE. */
+static bool own_is_frequent(struct hk_own_cache *cache) {
+    uint32_t self = hk_lock_self();
+    if (cache->user != self)
+        cache->uses = 0;
+    cache->user = self;
+    return ++cache->uses > OWN_USES;
+}
+
+/* The first part with a lock. A thread that finds it in use, or that uses it often, becomes the
+ * owner of a part or, if that is impossible, uses another part with a lock. So threads that use a
+ * heap in turn need no parts of their own. Returns NULL if out of memory. */
+static struct hk_own_part *own_enter_locked(struct hak_heap *heap, uint32_t self) {
+    struct hk_own_part *part = own_part_at(heap, HK_OWN_THREADS);
+    if (part == NULL)
+        return NULL;
+    if (hk_lock_try(&part->cache.lock, HK_RANK_OWN_CACHE)) {
+        if (!own_may_own(heap, self) || !own_is_frequent(&part->cache))
+            return part;
+        hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    }
+
+    part = own_become_owner(heap, self);
+    if (part != NULL)
+        return part;
+    part = own_part_at(heap, HK_OWN_THREADS + hk_lock_self() % HK_OWN_LOCKED);
+    if (part != NULL)
+        hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    return part;
+}
+
+/* The part of the calling thread, whose cells nobody else uses until own_leave. Returns NULL if out
+ * of memory. */
+static struct hk_own_part *own_enter(struct hak_heap *heap) {
+    struct hk_own_part *part = own_mine(heap);
     uint32_t self = hk_owner_get();
-    uint32_t owner = hk_peek(&heap->owner);
-    if (self == HK_OWNER_NEVER)
-        return false;
-    return owner == self || (!hk_owner_exists(owner) && own_claim_slow(heap, self));
+    if (part == NULL && self != HK_OWNER_NEVER)
+        part = own_claim(&heap->main, self) ? &heap->main : own_find(heap, self);
+    return part != NULL ? part : own_enter_locked(heap, self);
 }
 
-/* The cache of the calling thread, which nobody else uses until own_leave. Returns NULL if out of
- * memory. */
-static struct hk_own_cache *own_enter(struct hak_heap *heap) {
-    if (own_claim(heap))
-        return &heap->cache;
-
-    uint32_t number = hk_lock_self() % HK_OWN_SHARED;
-    /* acquire: pairs with the release in own_add_cache */
-    struct hk_own_cache *cache = hk_load_acquire(&heap->shared[number]);
-    if (hk_unlikely(cache == NULL))
-        cache = own_add_cache(heap, number);
-    if (cache != NULL)
-        hk_lock(&cache->lock, HK_RANK_OWN_CACHE);
-    return cache;
-}
-
-static void own_leave(const struct hak_heap *heap, struct hk_own_cache *cache) {
-    if (cache != &heap->cache)
-        hk_unlock(&cache->lock, HK_RANK_OWN_CACHE);
+static void own_leave(struct hk_own_part *part) {
+    /* relaxed: as in own_mine */
+    if (hk_load_relaxed(&part->owner) != hk_owner_self)
+        hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
 }
 
 /* ---- Small blocks ---------------------------------------------------------------------------- */
@@ -136,14 +221,13 @@ static void own_move_run(struct hk_own_cell *cell, char *to) {
 
 /* Fills an empty cell with a run. The stores are ordered for a forked child, which takes blocks
  * that are both in the cell and in the slab out of the slab. Under OWN. */
-static void own_refill_run(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
-                           struct hk_run run) {
-    struct hk_own_cell *cell = &cache->cells[class];
-    struct hk_span *slab = heap->slabs[class];
+static void own_refill_run(struct hk_own_part *part, size_t class, struct hk_run run) {
+    struct hk_own_cell *cell = &part->cache.cells[class];
+    struct hk_span *slab = part->slabs[class];
     char *first = hk_slab_block(slab, run.start);
-    run.count = own_charge(heap, cell->bytes, run.count);
+    run.count = own_charge(hk_peek(&part->heap), cell->bytes, run.count);
 
-    cache->words[class] = first; /* without bits */
+    part->cache.words[class] = first; /* without bits */
     own_move_run(cell, first);
     hk_store_relaxed(&cell->end, first + run.count * cell->bytes); /* relaxed: under the lock */
     hk_fence_stores();
@@ -152,19 +236,21 @@ static void own_refill_run(struct hak_heap *heap, struct hk_own_cache *cache, si
 
 /* Fills an empty cell with the free blocks of a word, or the lowest ones of them. Stores as above.
  * Under OWN. */
-static void own_refill_word(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
-    struct hk_own_cell *cell = &cache->cells[class];
-    struct hk_span *slab = heap->slabs[class];
+static void own_refill_word(struct hk_own_part *part, size_t class) {
+    struct hk_own_cell *cell = &part->cache.cells[class];
+    struct hk_span *slab = part->slabs[class];
     struct hk_slab_word word = hk_slab_find_word(slab);
-    uint32_t count = own_charge(heap, cell->bytes, (uint32_t)__builtin_popcountll(word.bits));
+    uint32_t count = (uint32_t)__builtin_popcountll(word.bits);
+    count = own_charge(hk_peek(&part->heap), cell->bytes, count);
     uint64_t rest = word.bits;
     for (; count > 0; count--)
         rest &= rest - 1;
     word.bits &= ~rest;
 
-    cache->words[class] = hk_own_word_at(slab, word.first);
-    own_move_run(cell, cache->words[class]);
-    hk_store_relaxed(&cell->end, cache->words[class]); /* relaxed: under the lock */
+    char *first = hk_own_word_at(slab, word.first);
+    part->cache.words[class] = first;
+    own_move_run(cell, first);
+    hk_store_relaxed(&cell->end, first); /* relaxed: under the lock */
     hk_fence_stores();
     hk_store_relaxed(&cell->bits, word.bits); /* relaxed: as above */
     hk_fence_stores();
@@ -172,48 +258,53 @@ static void own_refill_word(struct hak_heap *heap, struct hk_own_cache *cache, s
 }
 
 /* Fills an empty cell from the first slab, which has free blocks. Under OWN. */
-static void own_refill_from(struct hak_heap *heap, struct hk_own_cache *cache, size_t class) {
-    struct hk_span *slab = heap->slabs[class];
+static void own_refill_from(struct hk_own_part *part, size_t class) {
+    struct hk_own_cache *cache = &part->cache;
+    struct hk_span *slab = part->slabs[class];
     struct hk_run run = hk_slab_find_run(slab, OWN_RUN_MOST);
     bool zero = slab->fresh && run.start >= slab->bump;
     cache->zero &= ~(UINT64_C(1) << class);
     cache->zero |= (uint64_t)zero << class;
     if (run.count >= OWN_RUN_LEAST || slab->free == 0)
-        own_refill_run(heap, cache, class, run);
+        own_refill_run(part, class, run);
     else
-        own_refill_word(heap, cache, class);
+        own_refill_word(part, class);
     if (hk_slab_is_exhausted(slab))
-        heap->slabs[class] = slab->next;
+        part->slabs[class] = slab->next;
 }
 
 /* Makes sure that the first slab of a class has free blocks. An empty slab is used again. Returns
  * false if there is none. Under OWN. */
-static bool own_has_free(struct hak_heap *heap, size_t class) {
-    if (hk_likely(heap->slabs[class] != NULL) && !hk_slab_is_exhausted(heap->slabs[class]))
+static bool own_has_free(struct hk_own_part *part, size_t class) {
+    if (hk_likely(part->slabs[class] != NULL) && !hk_slab_is_exhausted(part->slabs[class]))
         return true;
-    return hk_own_reuse(heap, class);
+    return hk_own_reuse(part, class);
 }
 
 /* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
- * of a shared cache are given back first, too. Under OWN. */
-static bool own_refill_locked(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
+ * of the part are given back first, too. Under OWN. */
+static bool own_refill_locked(struct hk_own_part *part, size_t class,
                               struct hk_own_failure *failure) {
+    struct hak_heap *heap = hk_peek(&part->heap);
     uint64_t bytes = hk_own_classes[class].block_bytes;
-    if (!own_has_free(heap, class))
+    if (!own_has_free(part, class))
         return false;
-    if (hk_unlikely(own_rest(heap) < bytes))
-        hk_own_flush(heap, cache);
+    if (hk_likely(hk_own_reserve(heap, bytes))) {
+        own_refill_from(part, class);
+        return true;
+    }
+
+    hk_own_flush(part);
     if (!own_allows(heap, bytes, failure))
         return false;
-    own_refill_from(heap, cache, class);
+    own_refill_from(part, class);
     return true;
 }
 
-static bool own_refill(struct hak_heap *heap, struct hk_own_cache *cache, size_t class,
-                       struct hk_own_failure *failure) {
-    hk_own_lock(heap);
-    bool filled = own_refill_locked(heap, cache, class, failure);
-    hk_own_unlock(heap);
+static bool own_refill(struct hk_own_part *part, size_t class, struct hk_own_failure *failure) {
+    hk_own_lock(part);
+    bool filled = own_refill_locked(part, class, failure);
+    hk_own_unlock(part);
     return filled;
 }
 
@@ -229,38 +320,42 @@ static struct hk_block own_take_cell(struct hk_own_cache *cache, size_t class) {
 }
 
 void *hk_own_take_near(struct hak_heap *heap, size_t class) {
-    struct hk_own_cache *cache = &heap->cache;
-    if (hk_count_is_on() || !hk_own_enter(heap))
+    struct hk_own_part *part = own_mine(heap);
+    if (part == NULL || hk_count_is_on())
         return NULL;
-    void *block = own_take_cell(cache, class).start;
-    if (block == NULL && heap->limit == 0 && own_has_free(heap, class)) {
-        own_refill_from(heap, cache, class);
-        block = own_take_cell(cache, class).start;
+    void *block = own_take_cell(&part->cache, class).start;
+    if (block != NULL || heap->limit != 0 || !hk_own_enter(part))
+        return block;
+
+    if (own_has_free(part, class)) {
+        own_refill_from(part, class);
+        block = own_take_cell(&part->cache, class).start;
     }
     hk_own_leave();
     return block;
 }
 
-/* Takes a block if a cell or a slab has one. */
-static struct hk_block own_try(struct hak_heap *heap, size_t class,
+/* Takes a block if a cell or a slab of the thread's part has one. */
+static struct hk_block own_try(struct hak_heap *heap, struct hk_own_part **part, size_t class,
                                struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    struct hk_own_cache *cache = own_enter(heap);
-    if (cache == NULL) {
+    *part = own_enter(heap);
+    if (*part == NULL) {
         failure->fault = HK_OWN_NO_MEMORY;
         return block;
     }
 
-    block = own_take_cell(cache, class);
-    if (block.start == NULL && own_refill(heap, cache, class, failure))
-        block = own_take_cell(cache, class);
-    own_leave(heap, cache);
+    block = own_take_cell(&(*part)->cache, class);
+    if (block.start == NULL && own_refill(*part, class, failure))
+        block = own_take_cell(&(*part)->cache, class);
+    own_leave(*part);
     return block;
 }
 
 struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
     struct hk_own_ref ref = {heap, hk_own_id(heap)};
+    struct hk_own_part *part;
     *failure = (struct hk_own_failure){HK_OWN_FINE, NULL, NULL};
     if (ref.id == 0) {
         failure->fault = HK_OWN_GONE;
@@ -268,8 +363,8 @@ struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_f
     }
 
     do
-        block = own_try(heap, class, failure);
-    while (block.start == NULL && failure->fault == HK_OWN_FINE && hk_own_grow(&ref, class));
+        block = own_try(heap, &part, class, failure);
+    while (block.start == NULL && failure->fault == HK_OWN_FINE && hk_own_grow(&ref, part, class));
     if (block.start == NULL && failure->fault == HK_OWN_FINE)
         failure->fault = HK_OWN_NO_MEMORY;
     return block;
@@ -277,19 +372,18 @@ struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_f
 
 /* ---- Without a cache ------------------------------------------------------------------------- */
 
-/* Takes a block from the first slab if it has one. Under OWN. */
+/* Takes a block from the first slab of the main part if it has one. Under OWN. */
 static struct hk_block own_take_locked(struct hak_heap *heap, size_t class,
                                        struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    uint32_t bytes = hk_own_classes[class].block_bytes;
-    if (!own_has_free(heap, class) || !own_allows(heap, bytes, failure))
+    struct hk_own_part *part = &heap->main;
+    if (!own_has_free(part, class) || !own_allows(heap, hk_own_classes[class].block_bytes, failure))
         return block;
-    struct hk_span *slab = heap->slabs[class];
-    if (heap->limit != 0)
-        heap->used += bytes;
+
+    struct hk_span *slab = part->slabs[class];
     block = hk_slab_take_one(slab);
     if (hk_slab_is_exhausted(slab))
-        heap->slabs[class] = slab->next;
+        part->slabs[class] = slab->next;
     return block;
 }
 
@@ -301,15 +395,15 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
     bool grown;
 
     do {
-        hk_own_lock(heap);
+        hk_own_lock(&heap->main);
         if (heap->id == ref->id)
             block = own_take_locked(heap, class, failure);
         else
             failure->fault = HK_OWN_GONE;
-        hk_own_unlock(heap);
+        hk_own_unlock(&heap->main);
         if (block.start != NULL || failure->fault != HK_OWN_FINE)
             return block;
-        grown = hk_own_grow(ref, class);
+        grown = hk_own_grow(ref, &heap->main, class);
     } while (grown);
 
     failure->fault = hk_own_id(heap) == ref->id ? HK_OWN_NO_MEMORY : HK_OWN_GONE;
@@ -323,15 +417,13 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 static bool own_charge_large(const struct hk_own_ref *ref, size_t bytes,
                              struct hk_own_failure *failure) {
     struct hak_heap *heap = ref->heap;
-    hk_own_lock(heap);
+    hk_own_lock(&heap->main);
     bool charged = false;
     if (heap->id != ref->id || ref->id == 0)
         failure->fault = HK_OWN_GONE;
     else
         charged = own_allows(heap, bytes, failure);
-    if (charged)
-        heap->used += bytes;
-    hk_own_unlock(heap);
+    hk_own_unlock(&heap->main);
     return charged;
 }
 
@@ -341,15 +433,15 @@ static void own_add_large(const struct hk_own_ref *ref, struct hk_arena *arena, 
                           const void *block) {
     struct hak_heap *heap = ref->heap;
     struct hk_span *span = block != NULL ? hk_pagemap_find(block) : NULL;
-    hk_own_lock(heap);
+    hk_own_lock(&heap->main);
     bool exists = heap->id == ref->id;
     if (exists)
-        heap->used += (span != NULL ? span->bytes : 0) - bytes;
+        hk_own_unreserve(heap, bytes - (span != NULL ? span->bytes : 0));
     if (exists && span != NULL)
         hk_own_link_large(heap, span);
     if (!exists && span != NULL)
         hk_span_set_owner(span, HK_HOLDER(struct hk_heap, arena, arena));
-    hk_own_unlock(heap);
+    hk_own_unlock(&heap->main);
 }
 
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
@@ -363,7 +455,7 @@ struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, siz
     size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
     if (!own_charge_large(ref, bytes, failure))
         return block;
-    block = hk_large_alloc(arena, hk_own_tag(ref->heap), size, align);
+    block = hk_large_alloc(arena, hk_own_tag(&ref->heap->main), size, align);
     own_add_large(ref, arena, bytes, block.start);
     return block;
 }

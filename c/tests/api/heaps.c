@@ -321,6 +321,63 @@ TEST(a_limit_counts_large_blocks_and_their_growth) {
     hak_heap_destroy(heap);
 }
 
+enum { SHARERS = 4, SHARED_LIMIT = 1 << 20, SHARED_MOST = SHARED_LIMIT / 1024 };
+
+static struct sharer {
+    struct hak_heap *heap;
+    size_t count;
+    void *blocks[SHARED_MOST];
+} sharers[SHARERS];
+
+static void *share_until_refused(void *arg) {
+    struct sharer *sharer = arg;
+    void *block;
+    while ((block = hak_heap_malloc(sharer->heap, 1000)) != NULL)
+        sharer->blocks[sharer->count++] = block;
+    return NULL;
+}
+
+static void *free_shared(void *arg) {
+    struct sharer *sharer = arg;
+    while (sharer->count > 0)
+        hak_free(sharer->blocks[--sharer->count]);
+    return NULL;
+}
+
+static void run_sharers(void *(*run)(void *arg)) {
+    pthread_t threads[SHARERS];
+    for (int i = 0; i < SHARERS; i++)
+        threads[i] = test_thread(run, &sharers[i]);
+    for (int i = 0; i < SHARERS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+TEST(threads_reach_a_limit_together_and_frees_of_other_threads_count) {
+    struct hak_heap *heap = new_limited(SHARED_LIMIT);
+    CHECK(hak_heap_malloc(heap, 16) != NULL); /* this thread is the owner */
+    for (int i = 0; i < SHARERS; i++)
+        sharers[i].heap = heap;
+
+    for (int round = 0; round < 3; round++) {
+        size_t count = 0;
+        run_sharers(share_until_refused);
+        for (int i = 0; i < SHARERS; i++)
+            count += sharers[i].count;
+        CHECK_LE(count, SHARED_MOST - 1);
+
+        void *rest = NULL; /* of the limit, in cells of the other threads */
+        size_t rest_bytes = SHARED_LIMIT - stats_of(heap).bytes_live;
+        if (rest_bytes >= 1024)
+            CHECK((rest = hak_heap_malloc(heap, rest_bytes / 1024 * 1024)) != NULL);
+        CHECK(hak_heap_malloc(heap, 1000) == NULL);
+        hak_free(rest);
+        run_sharers(free_shared);
+        CHECK_EQ(stats_of(heap).bytes_live, 16);
+        CHECK_EQ(hak_validate(), 0);
+    }
+    hak_heap_destroy(heap);
+}
+
 TEST(a_limit_has_no_bytes_out_of_reach) {
     enum { LIMIT = 30 << 20, UNIT = 65536 };
     struct hak_heap *heap = new_limited(LIMIT);

@@ -96,6 +96,19 @@ static void twice_from_two_threads(void) {
     free(HIDE(block));
 }
 
+static void *block_of_a_thread(void *heap) { return hak_heap_malloc(heap, 100); }
+
+/* The block is in the part of a thread that does not own the heap. */
+static void twice_from_two_other_threads(void) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block;
+    free(hak_heap_malloc(heap, 100));
+    pthread_join(test_thread(block_of_a_thread, heap), &block);
+    test_tell(block);
+    pthread_join(test_thread(free_it, block), NULL);
+    free(HIDE(block));
+}
+
 static void realloc_after_free(void) {
     void *block = block_of_a_heap(1 << 20);
     free(block);
@@ -119,6 +132,7 @@ static void wrong_size(void) {
 
 TEST(other_mistakes_with_a_block) {
     check_mistake(twice_from_two_threads, "free", TWICE, AT_ONCE);
+    check_mistake(twice_from_two_other_threads, "free", TWICE, AT_ONCE);
     check_mistake(realloc_after_free, "realloc", NOT_OURS, AT_ONCE);
     check_mistake(heap_realloc_of_a_freed_block, "hak_heap_realloc", NOT_OURS, AT_ONCE);
     check_mistake(wrong_size, "free_sized", OTHER_LAYOUT, AT_ONCE);

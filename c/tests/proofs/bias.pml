@@ -1,4 +1,4 @@
-/* bias.pml - the owner of a private heap and other threads are never inside at the same time.
+/* bias.pml - the owner of a part of a private heap and other threads are never inside at once.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
@@ -15,11 +15,11 @@
 #define ROUNDS 2
 
 bool bias = true;  /* towards the owner */
-bool locked;       /* heap->lock */
+bool locked;       /* part->lock */
 bool inside;       /* of the owner's place, as other threads see it */
 bool buffered;     /* a store to `inside` waits, */
 bool value;        /* and its value */
-byte users;        /* threads that use the heap */
+byte users;        /* threads that use the part */
 bool done;         /* the owner has finished */
 
 inline flush() {

@@ -12,6 +12,7 @@
 #include "debug/validate.h"
 #include "fresh.h"
 #include "own/owners.h"
+#include "own/slabs.h"
 #include "thread/tcache.h"
 
 enum { BLOCKS = 300 };
@@ -40,6 +41,13 @@ TEST(each_class_is_served_by_the_next_selected_one_with_its_alignment) {
     }
 }
 
+static unsigned parts_of(struct hak_heap *heap) {
+    unsigned parts = 0;
+    for (uint32_t i = 0; i < HK_OWN_PARTS; i++)
+        parts += hk_own_part_at(heap, i) != NULL;
+    return parts;
+}
+
 static pthread_barrier_t step;
 
 static void *allocate_once(void *heap) {
@@ -49,29 +57,30 @@ static void *allocate_once(void *heap) {
 
 static void *own_and_wait(void *heap) {
     CHECK(hak_heap_malloc(heap, 100) != NULL);
-    CHECK_EQ(((struct hak_heap *)heap)->owner, hk_owner_self);
+    CHECK_EQ(((struct hak_heap *)heap)->main.owner, hk_owner_self);
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     return NULL;
 }
 
-TEST_FRESH(the_first_thread_owns_a_heap_until_it_ends) {
+TEST_FRESH(the_first_thread_owns_a_heap_until_it_ends_and_then_the_next_one_does) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     pthread_barrier_init(&step, NULL, 2);
     pthread_t owner = test_thread(own_and_wait, heap);
     pthread_barrier_wait(&step);
-    uint32_t token = heap->owner;
+    uint32_t token = heap->main.owner;
     CHECK(hk_owner_exists(token));
 
     CHECK(hak_heap_malloc(heap, 100) != NULL);
-    CHECK_EQ(heap->owner, token);
-    CHECK_EQ(heap->sharing, 1);
+    CHECK_EQ(heap->main.owner, token);
+    CHECK_EQ(parts_of(heap), 2);
 
     pthread_barrier_wait(&step);
     pthread_join(owner, NULL);
     CHECK(!hk_owner_exists(token));
-    CHECK(hak_heap_malloc(heap, 100) != NULL);
-    CHECK_EQ(heap->owner, hk_owner_self);
+    pthread_join(test_thread(allocate_once, heap), NULL);
+    CHECK(heap->main.owner != token);
+    CHECK_EQ(parts_of(heap), 2);
     CHECK_EQ(stats_of(heap).blocks_live, 3);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
@@ -81,8 +90,190 @@ TEST_FRESH(more_threads_than_tokens_own_heaps_one_after_another) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     for (int i = 0; i < HK_OWNERS_MAX + 10; i++)
         pthread_join(test_thread(allocate_once, heap), NULL);
-    CHECK_EQ(heap->sharing, 0);
+    CHECK_EQ(parts_of(heap), 1);
     CHECK_EQ(stats_of(heap).blocks_live, HK_OWNERS_MAX + 10);
+    hak_heap_destroy(heap);
+}
+
+/* ---- Parts of several threads ---------------------------------------------------------------- */
+
+static void fill(struct hak_heap *heap, char **blocks, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        CHECK((blocks[i] = hak_heap_malloc(heap, 1000)) != NULL);
+}
+
+static void free_all(char **blocks, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        hak_free(blocks[i]);
+}
+
+/* So often that the thread owns a part from then on. */
+static void *fill_and_free(void *heap) {
+    char *blocks[BLOCKS];
+    for (int round = 0; round < 20; round++) {
+        fill(heap, blocks, BLOCKS);
+        free_all(blocks, BLOCKS);
+    }
+    return NULL;
+}
+
+/* With the number of a thread that never releases it. */
+static uint32_t keep_locked(struct hk_own_part *part) {
+    uint32_t word = part->lock.word;
+    part->lock.word = 1u << 30 | 1;
+    return word;
+}
+
+TEST_FRESH(threads_allocate_and_free_while_the_owner_uses_its_part) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    char *block = hak_heap_malloc(heap, 1000);
+    uint32_t word = keep_locked(&heap->main);
+    pthread_join(test_thread(fill_and_free, heap), NULL);
+    heap->main.lock.word = word;
+    CHECK_EQ(stats_of(heap).blocks_live, 1);
+    hak_free(block);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+static pthread_barrier_t started;
+
+static void *fill_beside(void *heap) {
+    char *blocks[BLOCKS];
+    fill_and_free(heap);
+    pthread_barrier_wait(&started);
+    fill(heap, blocks, BLOCKS);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    free_all(blocks, BLOCKS);
+    return NULL;
+}
+
+enum { THREADS_MORE = HK_OWN_THREADS + 3 };
+
+static void *allocate_and_wait(void *heap) {
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    pthread_barrier_wait(&started);
+    pthread_barrier_wait(&step);
+    return NULL;
+}
+
+static void check_more_threads(uint64_t limit, unsigned parts_least, unsigned parts_most) {
+    struct hak_heap_options options = {.limit = limit};
+    struct hak_heap *heap = hak_heap_new(&options, sizeof options);
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    pthread_t threads[THREADS_MORE];
+    pthread_barrier_init(&step, NULL, THREADS_MORE + 1);
+    pthread_barrier_init(&started, NULL, 2);
+    for (int i = 0; i < THREADS_MORE; i++) {
+        threads[i] = test_thread(fill_beside, heap);
+        pthread_barrier_wait(&started);
+    }
+
+    pthread_barrier_wait(&step);
+    CHECK_EQ(stats_of(heap).blocks_live, THREADS_MORE * BLOCKS + 1);
+    CHECK(parts_of(heap) >= parts_least);
+    CHECK_LE(parts_of(heap), parts_most);
+    CHECK_EQ(hk_validate(), 0);
+    pthread_barrier_wait(&step);
+    for (int i = 0; i < THREADS_MORE; i++)
+        pthread_join(threads[i], NULL);
+    CHECK_EQ(stats_of(heap).blocks_live, 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_merge(heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
+TEST_FRESH(threads_that_allocate_little_share_a_part) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    pthread_t threads[THREADS_MORE];
+    pthread_barrier_init(&step, NULL, THREADS_MORE + 1);
+    pthread_barrier_init(&started, NULL, 2);
+    for (int i = 0; i < THREADS_MORE; i++) {
+        threads[i] = test_thread(allocate_and_wait, heap);
+        pthread_barrier_wait(&started);
+    }
+    CHECK_EQ(parts_of(heap), 2);
+    CHECK_LE(stats_of(heap).bytes_slabs, 4 * 65536);
+    pthread_barrier_wait(&step);
+    for (int i = 0; i < THREADS_MORE; i++)
+        pthread_join(threads[i], NULL);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(threads_that_find_no_part_to_own_share_parts) {
+    check_more_threads(0, 1 + HK_OWN_THREADS + 1, HK_OWN_PARTS);
+}
+
+TEST_FRESH(threads_share_the_parts_of_a_heap_with_a_limit) {
+    check_more_threads(1 << 30, 2, 1 + HK_OWN_LOCKED);
+}
+
+static struct hak_heap *other_heap;
+static char *others[BLOCKS];
+
+static void *fill_others(void *unused) {
+    fill(other_heap, others, BLOCKS);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    return unused;
+}
+
+TEST_FRESH(a_part_belongs_to_another_heap_after_its_heap_has_ended) {
+    other_heap = hak_heap_new(NULL, 0);
+    hak_free(hak_heap_malloc(other_heap, 8));
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(fill_others, NULL);
+    pthread_barrier_wait(&step);
+    struct hk_own_part *part = hk_own_part_of(hk_pagemap_find(others[0]));
+    CHECK(part != &other_heap->main);
+    CHECK(hak_heap_of(others[0]) == other_heap);
+    hak_heap_merge(other_heap);
+    CHECK(hak_heap_of(others[0]) == NULL);
+
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    CHECK(heap != other_heap || hk_own_part_at(heap, 0) == NULL);
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    hak_free(hak_heap_malloc(heap, 8));
+    pthread_join(test_thread(fill_and_free, heap), NULL);
+    CHECK(part->heap == heap);
+    free_all(others, BLOCKS);
+    CHECK_EQ(stats_of(heap).blocks_live, 0);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+/* The heap ends between two allocations of a thread. The next heap has the same record. */
+static void *allocate_before_and_after(void *unused) {
+    fill_and_free(other_heap);
+    char *first = hak_heap_malloc(other_heap, 1000);
+    CHECK_EQ(hk_own_part_of(hk_pagemap_find(first))->owner, hk_owner_self);
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    char *block = hak_heap_malloc(other_heap, 1000);
+    CHECK(hak_heap_of(block) == other_heap);
+    CHECK_EQ(stats_of(other_heap).blocks_live, 2);
+    return unused;
+}
+
+TEST_FRESH(a_thread_whose_part_has_ended_finds_a_part_of_the_next_heap) {
+    other_heap = hak_heap_new(NULL, 0);
+    CHECK(hak_heap_malloc(other_heap, 1000) != NULL);
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(allocate_before_and_after, NULL);
+    pthread_barrier_wait(&step);
+    struct hak_heap *heap = other_heap;
+    hak_heap_destroy(heap);
+    CHECK((other_heap = hak_heap_new(NULL, 0)) == heap);
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    CHECK_EQ(parts_of(heap), 1);
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    CHECK_EQ(parts_of(heap), 2);
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_STR(fake_os_take_errors(), "");
     hak_heap_destroy(heap);
 }
 
@@ -108,17 +299,17 @@ static void *free_block(void *block) {
 TEST_FRESH(the_owner_needs_the_lock_only_after_another_thread_did) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     void *block = hak_heap_malloc(heap, 100);
-    CHECK_EQ(heap->bias, hk_owner_self);
-    uint32_t word = heap->lock.word;
-    heap->lock.word = 1u << 30 | 1; /* of a thread that keeps it */
+    CHECK_EQ(heap->main.bias, hk_owner_self);
+    uint32_t word = heap->main.lock.word;
+    heap->main.lock.word = 1u << 30 | 1; /* of a thread that keeps it */
     hak_free(block);
     CHECK_EQ(stats_of(heap).blocks_live, 0);
-    heap->lock.word = word;
+    heap->main.lock.word = word;
 
     pthread_join(test_thread(free_block, hak_heap_malloc(heap, 100)), NULL);
-    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(heap->main.bias, 0);
     work_in(heap);
-    CHECK_EQ(heap->bias, hk_owner_self);
+    CHECK_EQ(heap->main.bias, hk_owner_self);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
 }
@@ -128,7 +319,7 @@ TEST_FRESH(the_owner_takes_the_lock_where_barriers_are_refused) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     fake_os.barrier_fails = 1;
     work_in(heap);
-    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(heap->main.bias, 0);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
 }
@@ -137,16 +328,16 @@ TEST_FRESH(the_owner_takes_the_lock_where_barriers_are_refused) {
 TEST_FRESH(a_barrier_that_is_refused_later_takes_the_bias_for_good) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     void *block = hak_heap_malloc(heap, 100);
-    CHECK_EQ(heap->bias, hk_owner_self);
+    CHECK_EQ(heap->main.bias, hk_owner_self);
     fake_os.barrier_fails = 1;
     pthread_t thread = test_thread(free_block, block);
     while (!fake_os.sleepers)
         sched_yield();
-    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(heap->main.bias, 0);
     fake_os.now_ms += 20; /* longer than a store takes */
     pthread_join(thread, NULL);
     work_in(heap);
-    CHECK_EQ(heap->bias, 0);
+    CHECK_EQ(heap->main.bias, 0);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
 }
@@ -207,25 +398,25 @@ TEST_FRESH(an_owner_and_a_thread_that_frees_its_blocks_exclude_each_other) {
 TEST_FRESH(empty_slabs_are_used_again_and_leave_at_the_second_scan) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     work_in(heap);
-    uint64_t kept = heap->empty_bytes;
+    uint64_t kept = heap->main.empty_bytes;
     CHECK(kept > 0);
     CHECK_EQ(hk_validate(), 0);
 
     void *blocks[200];
     for (int i = 0; i < 200; i++)
         blocks[i] = hak_heap_malloc(heap, 1000);
-    CHECK(heap->empty_bytes < kept);
-    uint64_t used = stats_of(heap).bytes_slabs - heap->empty_bytes;
+    CHECK(heap->main.empty_bytes < kept);
+    uint64_t used = stats_of(heap).bytes_slabs - heap->main.empty_bytes;
 
     CHECK(hk_own_purge(false));
-    CHECK(heap->empty_bytes > 0);
+    CHECK(heap->main.empty_bytes > 0);
     CHECK(!hk_own_purge(false));
-    CHECK_EQ(heap->empty_bytes, 0);
+    CHECK_EQ(heap->main.empty_bytes, 0);
     CHECK_EQ(stats_of(heap).bytes_slabs, used);
     for (int i = 0; i < 200; i++)
         hak_free(blocks[i]);
     hk_own_purge(true);
-    CHECK_EQ(heap->empty_bytes, 0);
+    CHECK_EQ(heap->main.empty_bytes, 0);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
 }
@@ -358,22 +549,22 @@ static void fork_during(void *(*run)(void *arg), struct hak_heap *heap, void (*c
 /* A thread that holds the lock of a heap and has damaged what the lock protects. */
 static void *damage_and_wait(void *arg) {
     struct hak_heap *heap = arg;
-    hk_own_lock(heap);
+    hk_own_lock(&heap->main);
     struct hk_span *slabs[HK_OWN_CLASSES];
-    memcpy(slabs, heap->slabs, sizeof slabs);
+    memcpy(slabs, heap->main.slabs, sizeof slabs);
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
-        if (heap->slabs[class] != NULL)
-            heap->slabs[class]->free ^= 5;
-        heap->slabs[class] = NULL;
+        if (heap->main.slabs[class] != NULL)
+            heap->main.slabs[class]->free ^= 5;
+        heap->main.slabs[class] = NULL;
     }
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
-        heap->slabs[class] = slabs[class];
+        heap->main.slabs[class] = slabs[class];
         if (slabs[class] != NULL)
             slabs[class]->free ^= 5;
     }
-    hk_own_unlock(heap);
+    hk_own_unlock(&heap->main);
     return NULL;
 }
 
@@ -420,8 +611,8 @@ TEST_FRESH(a_child_repairs_the_heap_of_a_thread_that_vanished_in_the_middle) {
 static void *own_damage_and_wait(void *arg) {
     struct hak_heap *heap = arg;
     void *block = hak_heap_malloc(heap, 700);
-    CHECK_EQ(heap->bias, hk_owner_self);
-    REQUIRE(hk_own_enter(heap));
+    CHECK_EQ(heap->main.bias, hk_owner_self);
+    REQUIRE(hk_own_enter(&heap->main));
     hk_pagemap_find(block)->free ^= 5;
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
@@ -432,11 +623,11 @@ static void *own_damage_and_wait(void *arg) {
 
 static void check_child_of_owner(void *arg) {
     struct hak_heap *heap = arg;
-    uint32_t owner = heap->owner;
+    uint32_t owner = heap->main.owner;
     CHECK_EQ(hk_validate(), 0);
     CHECK(hk_owner_place(owner)->inside == NULL);
     use_heap(heap);
-    CHECK_EQ(heap->owner, hk_owner_self);
+    CHECK_EQ(heap->main.owner, hk_owner_self);
     CHECK_EQ(hk_validate(), 0);
     hak_heap_destroy(heap);
     CHECK_EQ(hk_validate(), 0);
@@ -451,23 +642,23 @@ TEST_FRESH(a_child_repairs_the_heap_whose_owner_vanished_inside) {
 
 static void *hold_and_wait(void *arg) {
     struct hak_heap *heap = arg;
-    hk_lock(&heap->lock, HK_RANK_OWN); /* and was about to withdraw the bias */
+    hk_lock(&heap->main.lock, HK_RANK_OWN); /* and was about to withdraw the bias */
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
-    hk_unlock(&heap->lock, HK_RANK_OWN);
+    hk_unlock(&heap->main.lock, HK_RANK_OWN);
     return NULL;
 }
 
 static void check_child_inside(void *arg) {
     struct expected *expected = arg;
     struct hak_heap *heap = expected->heap;
-    REQUIRE(hk_own_enter(heap));
-    heap->slab_bytes++; /* in the middle of a change */
+    REQUIRE(hk_own_enter(&heap->main));
+    heap->main.slab_bytes++; /* in the middle of a change */
     pthread_t thread = test_thread(free_block, expected->block);
-    while (hk_peek(&heap->bias) != 0)
+    while (hk_peek(&heap->main.bias) != 0)
         sched_yield();
     usleep(20000);
-    CHECK_EQ(hk_peek(&heap->slab_bytes), expected->stats.bytes_slabs + 1);
+    CHECK_EQ(hk_peek(&heap->main.slab_bytes), expected->stats.bytes_slabs + 1);
     hk_own_leave();
     pthread_t clock = test_thread(advance_clock, NULL);
     pthread_join(thread, NULL);
@@ -484,7 +675,7 @@ static void vanish_before_withdrawal(void *unused) {
     struct expected expected = {.heap = hak_heap_new(NULL, 0)};
     expected.block = hak_heap_malloc(expected.heap, 100);
     expected.stats = stats_of(expected.heap);
-    CHECK_EQ(expected.heap->bias, hk_owner_self);
+    CHECK_EQ(expected.heap->main.bias, hk_owner_self);
     fork_during(hold_and_wait, expected.heap, check_child_inside, &expected);
     hak_heap_destroy(expected.heap);
     CHECK_STR(fake_os_take_errors(), "");
@@ -516,16 +707,16 @@ static void check_torn_refill(void *arg) {
 static void *refill_and_wait(void *arg) {
     struct hak_heap *heap = arg;
     size_t class = HK_OWN_1024;
-    hk_own_lock(heap);
-    struct hk_own_cell *cell = &heap->cache.cells[class];
+    hk_own_lock(&heap->main);
+    struct hk_own_cell *cell = &heap->main.cache.cells[class];
     struct hk_own_cell before = *cell;
-    struct hk_run run = hk_slab_find_run(heap->slabs[class], 8);
-    cell->next = hk_slab_block(heap->slabs[class], run.start);
+    struct hk_run run = hk_slab_find_run(heap->main.slabs[class], 8);
+    cell->next = hk_slab_block(heap->main.slabs[class], run.start);
     cell->end = cell->next + run.count * cell->bytes;
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     *cell = before;
-    hk_own_unlock(heap);
+    hk_own_unlock(&heap->main);
     return NULL;
 }
 
@@ -552,7 +743,7 @@ TEST_FRESH(bits_of_blocks_that_moved_to_the_run_do_not_count) {
     uint64_t live = stats_of(heap).blocks_live;
     CHECK(hak_heap_malloc(heap, 1000) == blocks[0]);
 
-    struct hk_own_cell *cell = &heap->cache.cells[HK_OWN_1024];
+    struct hk_own_cell *cell = &heap->main.cache.cells[HK_OWN_1024];
     CHECK(cell->bits != 0);
     cell->bits |= 1;
     for (int i = 3; i < 64; i += 3) {
@@ -587,12 +778,12 @@ TEST_FRESH(validation_finds_a_damaged_heap) {
     CHECK_CONTAINS(fake_os_take_errors(), "wrong count of the large blocks");
     heap->large_blocks--;
 
-    char *end = heap->cache.cells[HK_OWN_1024].end;
-    heap->cache.cells[HK_OWN_1024].end = end + 1024;
+    char *end = heap->main.cache.cells[HK_OWN_1024].end;
+    heap->main.cache.cells[HK_OWN_1024].end = end + 1024;
     slab->bump--;
     CHECK_EQ(hk_validate(), 1);
     CHECK_CONTAINS(fake_os_take_errors(), "cached block");
     slab->bump++;
-    heap->cache.cells[HK_OWN_1024].end = end;
+    heap->main.cache.cells[HK_OWN_1024].end = end;
     CHECK_EQ(hk_validate(), 0);
 }

@@ -39,7 +39,7 @@ TEST_FRESH(a_heap_that_ended_meanwhile_gives_no_block_and_keeps_no_slab) {
     hak_heap_destroy(heap);
     CHECK(hak_heap_new(NULL, 0) == heap); /* the record of another heap now */
     CHECK(hak_heap_malloc(heap, 100) != NULL);
-    uint64_t slab_bytes = heap->slab_bytes;
+    uint64_t slab_bytes = heap->main.slab_bytes;
     hak_trim();
     uint64_t usage = hk_usage_bytes();
 
@@ -48,8 +48,8 @@ TEST_FRESH(a_heap_that_ended_meanwhile_gives_no_block_and_keeps_no_slab) {
     CHECK(hk_own_take_large(&ref, 1 << 20, 16, &failure).start == NULL);
     CHECK_EQ(failure.fault, HK_OWN_GONE);
 
-    CHECK(!hk_own_grow(&ref, class_of(100)));
-    CHECK_EQ(heap->slab_bytes, slab_bytes);
+    CHECK(!hk_own_grow(&ref, &heap->main, class_of(100)));
+    CHECK_EQ(heap->main.slab_bytes, slab_bytes);
     CHECK_EQ(hak_validate(), 0);
     hak_trim();
     CHECK_EQ(hk_usage_bytes(), usage);
@@ -83,7 +83,8 @@ static void *take_without_memory(void *heap) {
 
     CHECK(hk_own_take(heap, class_of(100), &failure).start == NULL);
     CHECK_EQ(failure.fault, HK_OWN_NO_MEMORY);
-    CHECK_EQ(((struct hak_heap *)heap)->sharing, 0);
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++)
+        CHECK(hk_own_part_at(heap, i) == NULL);
     CHECK(hk_own_take_once(&ref, class_of(3000), &failure).start == NULL);
     CHECK_EQ(failure.fault, HK_OWN_NO_MEMORY);
     CHECK(hk_own_take_large(&ref, 1 << 20, 16, &failure).start == NULL);
@@ -146,7 +147,7 @@ static struct hak_heap *heap_with_slabs(size_t size) {
     for (int i = 0; i < 300; i++)
         CHECK(hak_heap_malloc(heap, size) != NULL);
     hak_free(first);
-    CHECK(!hk_slab_is_exhausted(heap->slabs[class_of(size)]));
+    CHECK(!hk_slab_is_exhausted(heap->main.slabs[class_of(size)]));
     for (int i = 0; i < 2; i++)
         CHECK(hak_heap_malloc(heap, 1 << 20) != NULL);
     CHECK(hk_own_validate(heap) == NULL);
@@ -155,7 +156,7 @@ static struct hak_heap *heap_with_slabs(size_t size) {
 
 TEST_FRESH(a_broken_list_of_a_heap_is_found) {
     struct hak_heap *heap = heap_with_slabs(3000);
-    struct hk_span **first = &heap->slabs[class_of(3000)], *slab = *first;
+    struct hk_span **first = &heap->main.slabs[class_of(3000)], *slab = *first;
     struct hk_span *prev = slab->prev;
     slab->prev = slab;
     CHECK_STR(hk_own_validate(heap), "broken ring of slabs of a private heap");
@@ -175,13 +176,13 @@ TEST_FRESH(a_broken_list_of_a_heap_is_found) {
 
 TEST_FRESH(a_slab_of_another_heap_or_class_is_found) {
     struct hak_heap *heap = heap_with_slabs(3000), *other = heap_with_slabs(3000);
-    struct hk_span **first = &heap->slabs[class_of(3000)], *slab = *first;
-    *first = other->slabs[class_of(3000)];
+    struct hk_span **first = &heap->main.slabs[class_of(3000)], *slab = *first;
+    *first = other->main.slabs[class_of(3000)];
     CHECK_STR(hk_own_validate(heap), "foreign slab in a private heap");
     *first = slab;
     CHECK(hk_own_validate(heap) == NULL);
 
-    first = &heap->slabs[class_of(300)];
+    first = &heap->main.slabs[class_of(300)];
     *first = slab;
     CHECK_STR(hk_own_validate(heap), "foreign slab in a private heap");
     *first = NULL;

@@ -163,9 +163,11 @@ PRIVATE = 1  # a bit of the owner of a span, HK_SPAN_PRIVATE
 def owner(span):
     """The heap of a span: a struct hk_heap, or a struct hak_heap if the heap is private."""
     address = int(span["owner"])
-    name = "struct hak_heap" if address & PRIVATE else "struct hk_heap"
-    heap = gdb.Value(address & ~PRIVATE).cast(gdb.lookup_type(name).pointer())
-    return heap.dereference(), address & PRIVATE != 0
+    if address & PRIVATE:
+        part = gdb.Value(address & ~PRIVATE).cast(gdb.lookup_type("struct hk_own_part").pointer())
+        return part["heap"].dereference(), True
+    heap = gdb.Value(address).cast(gdb.lookup_type("struct hk_heap").pointer())
+    return heap.dereference(), False
 
 
 def span_kind(span):
