@@ -377,9 +377,38 @@ static enum hk_granules_use own_use(struct hk_own_part *part, size_t class) {
     return dense ? HK_GRANULES_DENSE : HK_GRANULES_SPARSE;
 }
 
+/* Takes an empty slab out of another part, unless that has a thread which needs no lock. To take
+ * the bias away would cost more. A thread that frees a block of the slab twice finds the new part.
+ * Returns NULL if there is none. */
+static struct hk_span *own_take_over(struct hk_own_part *from, struct hk_own_part *part,
+                                     size_t class) {
+    if (from == NULL || from == part || hk_peek(&from->empty_bytes) == 0 ||
+        hk_peek(&from->bias) != HK_OWNER_NOBODY)
+        return NULL;
+
+    hk_own_lock(from);
+    struct hk_span *slab = from->empty[class];
+    if (slab != NULL) {
+        from->empty[class] = slab->next;
+        own_uncount_empty(from, slab);
+        from->slab_bytes -= slab->granules * HK_GRANULE_BYTES;
+        hk_span_set_owner(slab, hk_own_tag(part));
+    }
+    hk_own_unlock(from);
+    return slab;
+}
+
+/* An empty slab of another part, or a new slab. Returns NULL if out of memory. */
+static struct hk_span *own_get_slab(struct hak_heap *heap, struct hk_own_part *part, size_t class) {
+    struct hk_span *slab = NULL;
+    for (uint32_t i = hk_own_first_part(heap); slab == NULL && i < HK_OWN_PARTS; i++)
+        slab = own_take_over(hk_own_part_at(heap, i), part, class);
+    return slab != NULL ? slab : own_create(part, class, own_use(part, class));
+}
+
 bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class) {
     struct hak_heap *heap = ref->heap;
-    struct hk_span *slab = own_create(part, class, own_use(part, class));
+    struct hk_span *slab = own_get_slab(heap, part, class);
     if (slab == NULL)
         return false;
 

@@ -335,6 +335,39 @@ void *hk_own_take_near(struct hak_heap *heap, size_t class) {
     return block;
 }
 
+/* Makes the calling thread the owner of a part if it may be, and if the part has free blocks of a
+ * class. */
+static bool own_claim_free(struct hk_own_part *part, uint32_t self, size_t class) {
+    hk_own_lock(part);
+    bool claimed = own_is_mine(part, self) &&
+                   (hk_own_cell_count(&part->cache, class) > 0 || own_has_free(part, class));
+    if (claimed)
+        own_claim_locked(part, self);
+    hk_own_unlock(part);
+    return claimed;
+}
+
+/* Finds free blocks in another part that the calling thread owns, or whose owner has ended, and
+ * continues in that part. So the memory of threads that ended is used before there are new slabs.
+ * Returns false if there are none. */
+static bool own_switch(struct hak_heap *heap, const struct hk_own_part *part, size_t class) {
+    uint32_t self = hk_owner_self;
+    /* relaxed: as in own_mine */
+    if (heap->limit != 0 || hk_load_relaxed(&part->owner) != self ||
+        hk_own_first_part(heap) == HK_OWN_SHARED)
+        return false;
+
+    for (uint32_t i = 0; i <= HK_OWN_THREADS; i++) {
+        struct hk_own_part *other = i < HK_OWN_THREADS ? hk_own_part_at(heap, i) : &heap->main;
+        if (other == NULL || other == part || !own_is_mine(other, self) ||
+            !own_claim_free(other, self, class))
+            continue;
+        own_last = other;
+        return true;
+    }
+    return false;
+}
+
 /* Takes a block if a cell or a slab of the thread's part has one. */
 static struct hk_block own_try(struct hak_heap *heap, struct hk_own_part **part, size_t class,
                                struct hk_own_failure *failure) {
@@ -364,7 +397,8 @@ struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_f
 
     do
         block = own_try(heap, &part, class, failure);
-    while (block.start == NULL && failure->fault == HK_OWN_FINE && hk_own_grow(&ref, part, class));
+    while (block.start == NULL && failure->fault == HK_OWN_FINE &&
+           (own_switch(heap, part, class) || hk_own_grow(&ref, part, class)));
     if (block.start == NULL && failure->fault == HK_OWN_FINE)
         failure->fault = HK_OWN_NO_MEMORY;
     return block;

@@ -210,6 +210,46 @@ TEST_FRESH(threads_share_the_parts_of_a_heap_with_a_limit) {
     check_more_threads(1 << 30, 2, 1 + HK_OWN_LOCKED);
 }
 
+enum { ENDED = 5, KEPT = (BLOCKS + 63) / 64 }; /* a block in each slab, of 64 blocks */
+
+static void *fill_and_end(void *heap) {
+    char *blocks[BLOCKS];
+    fill_and_free(heap);
+    fill(heap, blocks, BLOCKS);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % 64 != 0)
+            hak_free(blocks[i]);
+    }
+    return NULL;
+}
+
+TEST_FRESH(memory_of_threads_that_ended_is_used_before_new_slabs) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    char *blocks[BLOCKS];
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t owner = test_thread(own_and_wait, heap);
+    pthread_barrier_wait(&step);
+    fill_and_free(heap); /* a part of this thread, and one with a lock */
+    fill(heap, blocks, 1);
+    CHECK_EQ(hk_own_part_of(hk_pagemap_find(blocks[0]))->owner, hk_owner_self);
+    for (int i = 0; i < ENDED; i++)
+        pthread_join(test_thread(fill_and_end, heap), NULL);
+    hk_own_purge(true);
+    unsigned parts = parts_of(heap);
+    uint64_t bytes = stats_of(heap).bytes_slabs;
+
+    fill(heap, blocks + 1, BLOCKS - 1);
+    CHECK_EQ(stats_of(heap).bytes_slabs, bytes);
+    CHECK_EQ(parts_of(heap), parts);
+    CHECK_EQ(hk_validate(), 0);
+    pthread_barrier_wait(&step);
+    pthread_join(owner, NULL);
+    free_all(blocks, BLOCKS);
+    CHECK_EQ(stats_of(heap).blocks_live, ENDED * KEPT + 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
 static struct hak_heap *other_heap;
 static char *others[BLOCKS];
 
@@ -218,6 +258,26 @@ static void *fill_others(void *unused) {
     pthread_barrier_wait(&step);
     pthread_barrier_wait(&step);
     return unused;
+}
+
+TEST_FRESH(empty_slabs_of_a_part_without_a_bias_are_used_by_other_parts) {
+    other_heap = hak_heap_new(NULL, 0);
+    hak_free(hak_heap_malloc(other_heap, 8));
+    pthread_barrier_init(&step, NULL, 2);
+    pthread_t thread = test_thread(fill_others, NULL);
+    pthread_barrier_wait(&step);
+    free_all(others, BLOCKS); /* of the other thread */
+    uint64_t bytes = stats_of(other_heap).bytes_slabs;
+
+    char *blocks[200];
+    fill(other_heap, blocks, 200);
+    CHECK_EQ(stats_of(other_heap).bytes_slabs, bytes);
+    CHECK_EQ(hk_validate(), 0);
+    free_all(blocks, 200);
+    pthread_barrier_wait(&step);
+    pthread_join(thread, NULL);
+    hak_heap_destroy(other_heap);
+    CHECK_EQ(hk_validate(), 0);
 }
 
 TEST_FRESH(a_part_belongs_to_another_heap_after_its_heap_has_ended) {
