@@ -50,6 +50,7 @@ void hk_fork_set_repairs(void) {
     hk_lock_set_repair(HK_RANK_PURGE, hk_decay_repair);
     hk_lock_set_repair(HK_RANK_THREADS, hk_threads_repair);
     hk_lock_set_repair(HK_RANK_THREAD, hk_recover_repair);
+    hk_lock_set_repair(HK_RANK_OWN_CACHE, hk_own_repair_cache);
     hk_lock_set_repair(HK_RANK_OWN, hk_own_repair);
     hk_lock_set_repair(HK_RANK_OWNS, hk_own_repair_queue);
     hk_lock_set_repair(HK_RANK_TRANSFER, hk_transfer_repair);

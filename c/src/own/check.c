@@ -174,3 +174,12 @@ void hk_own_repair(struct hk_lock *lock) {
     if (part == &heap->main)
         own_repair_large(heap);
 }
+
+/* A refill of a cell may have been interrupted. Its slabs have to be repaired before a block of the
+ * cell is allocated. */
+void hk_own_repair_cache(struct hk_lock *lock) {
+    struct hk_own_cache *cache = HK_HOLDER(struct hk_own_cache, lock, lock);
+    struct hk_own_part *part = HK_HOLDER(struct hk_own_part, cache, cache);
+    hk_own_lock(part);
+    hk_own_unlock(part);
+}

@@ -218,6 +218,7 @@ const char *hk_own_validate(struct hak_heap *heap);
 
 /* Repair, in a forked child, what a vanished thread was changing. */
 void hk_own_repair(struct hk_lock *lock);
+void hk_own_repair_cache(struct hk_lock *lock);
 void hk_own_repair_queue(struct hk_lock *lock);
 
 #endif

@@ -792,6 +792,50 @@ TEST_FRESH(a_child_hands_out_no_block_twice_after_a_refill_that_was_interrupted)
     CHECK_EQ(hk_validate(), 0);
 }
 
+/* The same in a part with a lock for the cells. */
+static struct hk_own_part *locked_part;
+
+static void *refill_locked_and_wait(void *unused) {
+    struct hk_own_part *part = locked_part;
+    hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    hk_own_lock(part);
+    struct hk_own_cell *cell = &part->cache.cells[HK_OWN_1024];
+    struct hk_own_cell before = *cell;
+    struct hk_run run = hk_slab_find_run(part->slabs[HK_OWN_1024], 8);
+    cell->next = hk_slab_block(part->slabs[HK_OWN_1024], run.start);
+    cell->end = cell->next + run.count * cell->bytes;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    *cell = before;
+    hk_own_unlock(part);
+    hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    return unused;
+}
+
+static void check_locked_part(void *heap) {
+    char *block = hak_heap_malloc(heap, 1000);
+    CHECK(hk_own_part_of(hk_pagemap_find(block)) == locked_part);
+    hak_free(block);
+    CHECK_STR(fake_os_take_errors(), "");
+    check_torn_refill(heap);
+}
+
+TEST_FRESH(a_child_repairs_slabs_before_it_takes_blocks_of_a_cell_with_a_lock) {
+    hk_fork_install();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    hak_free(hak_malloc(100));
+    hk_owner_get();
+    hk_owner_end(); /* so that this thread owns no part */
+    char *blocks[64];
+    fill(heap, blocks, 64);
+    free_all(blocks, 40);
+    locked_part = hk_own_part_of(hk_pagemap_find(blocks[0]));
+    CHECK(locked_part != &heap->main);
+    CHECK_EQ(locked_part->owner, HK_OWNER_NOBODY);
+    fork_during(refill_locked_and_wait, heap, check_locked_part, heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
 /* A thread that stopped after it had made bits of a cell the run, and before it cleared them. */
 TEST_FRESH(bits_of_blocks_that_moved_to_the_run_do_not_count) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
