@@ -33,9 +33,25 @@ _Noreturn static inline void bench_usage(const char *usage) {
     exit(2);
 }
 
-/* The decimal number `text`; usage and exit 2 unless it lies within min..max. */
-static inline uint64_t bench_number(const char *text, uint64_t min, uint64_t max,
-                                    const char *usage) {
+/* The arguments of main, and the text for wrong ones. */
+static struct {
+    int count;
+    char **texts;
+    const char *usage;
+} bench_command;
+
+/* Ends the program with its usage unless it has `least` to `most` arguments. */
+static inline void bench_arguments(int argc, char **argv, int least, int most, const char *usage) {
+    bench_command.count = argc - 1;
+    bench_command.texts = argv;
+    bench_command.usage = usage;
+    if (bench_command.count < least || bench_command.count > most)
+        bench_usage(usage);
+}
+
+/* The decimal number in argument `index`; usage and exit 2 unless it lies within min..max. */
+static inline uint64_t bench_argument(int index, uint64_t min, uint64_t max) {
+    const char *text = bench_command.texts[index];
     char *end;
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
@@ -43,9 +59,15 @@ static inline uint64_t bench_number(const char *text, uint64_t min, uint64_t max
         value > max) {
         fprintf(stderr, "'%s' is not a number from %llu to %llu\n", text, (unsigned long long)min,
                 (unsigned long long)max);
-        bench_usage(usage);
+        bench_usage(bench_command.usage);
     }
     return value;
+}
+
+/* The same for an argument that may be left out. */
+static inline uint64_t bench_argument_or(int index, uint64_t otherwise, uint64_t min,
+                                         uint64_t max) {
+    return index <= bench_command.count ? bench_argument(index, min, max) : otherwise;
 }
 
 /* ---- Random numbers: xorshift64*, the same sequence for every allocator --------------------- */
@@ -78,7 +100,7 @@ static inline uint32_t bench_below(uint32_t random, uint32_t bound) {
     return (uint32_t)(((uint64_t)random * bound) >> 32);
 }
 
-/* ---- The work loop ------------------------------------------------------------------------- */
+/* ---- Blocks and the work loop -------------------------------------------------------------- */
 
 /* Block sizes, uniform: one of `choices` if there are any, else min..max. */
 typedef struct bench_sizes {
@@ -104,10 +126,16 @@ static inline void *bench_block(size_t size) {
     return (void *)block;
 }
 
-static inline void **bench_slots_new(size_t count, const bench_sizes *sizes, bench_rng *rng) {
-    void **slots = calloc(count, sizeof *slots);
-    if (slots == NULL)
+/* An array of zeros. */
+static inline void *bench_array(size_t count, size_t bytes) {
+    void *array = calloc(count, bytes);
+    if (array == NULL)
         bench_fail("calloc", ENOMEM);
+    return array;
+}
+
+static inline void **bench_slots_new(size_t count, const bench_sizes *sizes, bench_rng *rng) {
+    void **slots = bench_array(count, sizeof *slots);
     for (size_t i = 0; i < count; i++)
         slots[i] = bench_block(bench_size(sizes, (uint32_t)bench_random(rng)));
     return slots;
@@ -226,86 +254,79 @@ static inline void bench_barrier_init(pthread_barrier_t *barrier, unsigned parti
         bench_fail("pthread_barrier_init", error);
 }
 
-/* When a thread began and ended its part of the work. The clock of main would be late: it may be the last
- * to run again after a barrier. */
-typedef struct bench_times {
-    uint64_t start_ns;
-    uint64_t end_ns;
-} bench_times;
+/* ---- A team: threads that do the same work at the same time -------------------------------- */
 
-/* From the first beginning to the last end. */
-static inline uint64_t bench_elapsed_ns(const bench_times *times, unsigned threads) {
-    bench_times all = times[0];
-    for (unsigned i = 1; i < threads; i++) {
-        all.start_ns = times[i].start_ns < all.start_ns ? times[i].start_ns : all.start_ns;
-        all.end_ns = times[i].end_ns > all.end_ns ? times[i].end_ns : all.end_ns;
-    }
-    return all.end_ns - all.start_ns;
+/* The work of one thread. It calls bench_begin and bench_end. */
+typedef void bench_body(unsigned index);
+
+static struct {
+    bench_body *body;
+    unsigned count;
+    pthread_barrier_t ready;    /* all threads are about to begin */
+    pthread_barrier_t worked;   /* all have done their work; main waits, too */
+    pthread_barrier_t reported; /* main has looked at the memory that they use */
+    pthread_t threads[BENCH_THREADS_MAX];
+    /* The clock of main would be late: it may be the last to run again after a barrier. */
+    uint64_t start_ns[BENCH_THREADS_MAX];
+    uint64_t end_ns[BENCH_THREADS_MAX];
+} bench_team;
+
+/* A thread begins the part of its work that is timed, once all others do. */
+static inline void bench_begin(unsigned index) {
+    pthread_barrier_wait(&bench_team.ready);
+    bench_team.start_ns[index] = bench_now_ns();
 }
 
-/* ---- Threads that each replace blocks in a working set of their own -------------------------- */
+/* A thread has ended this part. Returns once main has reported, so the working set is still there. */
+static inline void bench_end(unsigned index) {
+    bench_team.end_ns[index] = bench_now_ns();
+    pthread_barrier_wait(&bench_team.worked);
+    pthread_barrier_wait(&bench_team.reported);
+}
 
-typedef struct bench_replace_job {
-    const bench_sizes *sizes;
-    uint64_t iterations;  /* of each thread */
-    uint32_t working_set; /* blocks of each thread */
-    uint64_t seed;
-    pthread_barrier_t filled; /* all working sets exist */
-    pthread_barrier_t worked; /* all iterations are done */
-    pthread_barrier_t reported;
-} bench_replace_job;
+static inline void bench_team_init(unsigned threads) {
+    bench_team.count = threads;
+    bench_barrier_init(&bench_team.ready, threads);
+    bench_barrier_init(&bench_team.worked, threads + 1);
+    bench_barrier_init(&bench_team.reported, threads + 1);
+}
 
-typedef struct bench_replace_thread {
-    bench_replace_job *job;
-    uint64_t index;
-    bench_times *times;
-    pthread_t thread;
-} bench_replace_thread;
-
-static inline void *bench_replace_body(void *argument) {
-    bench_replace_thread *self = argument;
-    bench_replace_job *job = self->job;
-    bench_rng rng = bench_rng_seeded(job->seed, self->index);
-    void **slots = bench_slots_new(job->working_set, job->sizes, &rng);
-    pthread_barrier_wait(&job->filled);
-    self->times->start_ns = bench_now_ns();
-    bench_replace(slots, job->working_set, job->iterations, job->sizes, &rng);
-    self->times->end_ns = bench_now_ns();
-    pthread_barrier_wait(&job->worked);
-    pthread_barrier_wait(&job->reported);
-    bench_slots_free(slots, job->working_set);
+static inline void *bench_team_thread(void *argument) {
+    bench_team.body((unsigned)(uintptr_t)argument);
     return NULL;
 }
 
-/* The programs `NAME THREADS ITERATIONS WORKING_SET SEED`. */
-static inline int bench_replace_main(int argc, char **argv, const bench_sizes *sizes,
-                                     const char *usage) {
-    if (argc != 5)
-        bench_usage(usage);
-    unsigned threads = (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, usage);
-    bench_replace_job job = {
-        .sizes = sizes,
-        .iterations = bench_number(argv[2], 1, UINT64_MAX / BENCH_THREADS_MAX, usage),
-        .working_set = (uint32_t)bench_number(argv[3], 1, INT32_MAX, usage),
-        .seed = bench_number(argv[4], 0, UINT64_MAX, usage),
-    };
-    bench_barrier_init(&job.filled, threads + 1);
-    bench_barrier_init(&job.worked, threads + 1);
-    bench_barrier_init(&job.reported, threads + 1);
-
-    static bench_replace_thread workers[BENCH_THREADS_MAX];
-    static bench_times times[BENCH_THREADS_MAX];
-    for (unsigned i = 0; i < threads; i++) {
-        workers[i] = (bench_replace_thread){.job = &job, .index = i, .times = &times[i]};
-        workers[i].thread = bench_thread_start(bench_replace_body, &workers[i]);
-    }
-    pthread_barrier_wait(&job.filled);
-    pthread_barrier_wait(&job.worked);
-    bench_report(threads * job.iterations, bench_elapsed_ns(times, threads));
-    pthread_barrier_wait(&job.reported);
+static inline void bench_team_start(unsigned threads, bench_body *body) {
+    bench_team_init(threads);
+    bench_team.body = body;
     for (unsigned i = 0; i < threads; i++)
-        bench_thread_join(workers[i].thread);
-    return EXIT_SUCCESS;
+        bench_team.threads[i] = bench_thread_start(bench_team_thread, (void *)(uintptr_t)i);
+}
+
+/* Waits until all have done their work. Returns the time from the first beginning to the last end. */
+static inline uint64_t bench_team_wait(void) {
+    pthread_barrier_wait(&bench_team.worked);
+    uint64_t start_ns = bench_team.start_ns[0], end_ns = bench_team.end_ns[0];
+    for (unsigned i = 1; i < bench_team.count; i++) {
+        uint64_t start = bench_team.start_ns[i], end = bench_team.end_ns[i];
+        start_ns = start < start_ns ? start : start_ns;
+        end_ns = end > end_ns ? end : end_ns;
+    }
+    return end_ns - start_ns;
+}
+
+static inline void bench_team_join(void) {
+    pthread_barrier_wait(&bench_team.reported);
+    for (unsigned i = 0; i < bench_team.count; i++)
+        bench_thread_join(bench_team.threads[i]);
+}
+
+/* Runs and reports the work, which is `operations` for each thread. */
+static inline void bench_team_run(unsigned threads, bench_body *body, uint64_t operations) {
+    bench_team_start(threads, body);
+    uint64_t elapsed_ns = bench_team_wait();
+    bench_report(threads * operations, elapsed_ns);
+    bench_team_join();
 }
 
 #endif

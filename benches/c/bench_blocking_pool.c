@@ -88,12 +88,11 @@ static bool trim(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
-        bench_usage(USAGE);
-    threads = (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE);
-    active = (unsigned)bench_number(argv[2], 1, threads, USAGE);
-    turns = bench_number(argv[3], 1, 1000000000, USAGE);
-    uint64_t seed = bench_number(argv[4], 0, UINT64_MAX, USAGE);
+    bench_arguments(argc, argv, 4, 4, USAGE);
+    threads = (unsigned)bench_argument(1, 1, BENCH_THREADS_MAX);
+    active = (unsigned)bench_argument(2, 1, threads);
+    turns = bench_argument(3, 1, 1000000000);
+    uint64_t seed = bench_argument(4, 0, UINT64_MAX);
 
     sem_init(&tokens_home, 0, 0);
     for (unsigned i = 0; i < threads; i++) {

@@ -19,16 +19,14 @@ static const bench_sizes larger_sizes = {.min = BENCH_KIB + 1, .max = 32 * BENCH
 
 static uint64_t tasks;
 static uint32_t slot_count;
-static pthread_barrier_t start_line;
-static pthread_barrier_t finish_line;
 
-/* A worker and the state that its tasks pass on. Aligned, so that no two lie on one cache line. */
+/* The state that the tasks of a worker pass on. Aligned, so that no two lie on one cache line. */
 typedef struct worker {
     void *left[LEFT]; /* blocks of the last task; NULL before the first one */
     bench_rng rng;
-    bench_times *times;
-    pthread_t thread;
 } __attribute__((aligned(64))) worker;
+
+static worker workers[BENCH_THREADS_MAX];
 
 static void *new_block(uint64_t random) {
     bool is_larger = random % LARGER_ONE_IN == 0;
@@ -41,9 +39,7 @@ static void *task(void *argument) {
     for (uint32_t i = 0; i < LEFT; i++)
         free(self->left[i]);
 
-    void **slots = calloc(slot_count, sizeof *slots);
-    if (slots == NULL)
-        bench_fail("calloc", ENOMEM);
+    void **slots = bench_array(slot_count, sizeof *slots);
     for (uint32_t i = 0; i < slot_count; i++)
         slots[i] = new_block(bench_random(&self->rng));
     for (uint32_t i = 0; i < slot_count; i++) {
@@ -60,38 +56,24 @@ static void *task(void *argument) {
     return NULL;
 }
 
-static void *work(void *argument) {
-    worker *self = argument;
-    pthread_barrier_wait(&start_line);
-    self->times->start_ns = bench_now_ns();
+static void work(unsigned index) {
+    bench_begin(index);
     for (uint64_t i = 0; i < tasks; i++)
-        bench_thread_join(bench_thread_start(task, self));
-    self->times->end_ns = bench_now_ns();
-    pthread_barrier_wait(&finish_line);
-    return NULL;
+        bench_thread_join(bench_thread_start(task, &workers[index]));
+    bench_end(index);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 5)
-        bench_usage(USAGE);
-    unsigned threads = (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE);
-    tasks = bench_number(argv[2], 1, 1000000000, USAGE);
-    slot_count = (uint32_t)bench_number(argv[3], LEFT, 1000000, USAGE);
-    uint64_t seed = bench_number(argv[4], 0, UINT64_MAX, USAGE);
+    bench_arguments(argc, argv, 4, 4, USAGE);
+    unsigned threads = (unsigned)bench_argument(1, 1, BENCH_THREADS_MAX);
+    tasks = bench_argument(2, 1, 1000000000);
+    slot_count = (uint32_t)bench_argument(3, LEFT, 1000000);
+    uint64_t seed = bench_argument(4, 0, UINT64_MAX);
 
-    static worker workers[BENCH_THREADS_MAX];
-    static bench_times times[BENCH_THREADS_MAX];
-    bench_barrier_init(&start_line, threads);
-    bench_barrier_init(&finish_line, threads + 1);
+    for (unsigned i = 0; i < threads; i++)
+        workers[i].rng = bench_rng_seeded(seed, i);
+    bench_team_run(threads, work, tasks * 2 * slot_count);
     for (unsigned i = 0; i < threads; i++) {
-        workers[i] = (worker){.rng = bench_rng_seeded(seed, i), .times = &times[i]};
-        workers[i].thread = bench_thread_start(work, &workers[i]);
-    }
-    pthread_barrier_wait(&finish_line);
-    bench_report(threads * tasks * 2 * slot_count, bench_elapsed_ns(times, threads));
-
-    for (unsigned i = 0; i < threads; i++) {
-        bench_thread_join(workers[i].thread);
         for (uint32_t j = 0; j < LEFT; j++)
             free(workers[i].left[j]);
     }

@@ -58,13 +58,6 @@ static void choose_sizes(const bench_sizes *range) {
         sizes[i] = (uint32_t)bench_size(range, (uint32_t)bench_random(&rng));
 }
 
-static void *array(size_t count, size_t bytes) {
-    void *array = calloc(count, bytes);
-    if (array == NULL)
-        bench_fail("calloc", ENOMEM);
-    return array;
-}
-
 static void row(const struct row *row, size_t rounds, uint64_t *results) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     if (heap == NULL)
@@ -107,7 +100,7 @@ static size_t shared_rounds;
 static pthread_barrier_t shared_start;
 
 static void *share(void *heap) {
-    void **mine = array(block_count, sizeof *mine);
+    void **mine = bench_array(block_count, sizeof *mine);
     pthread_barrier_wait(&shared_start);
     for (size_t round = 0; round < shared_rounds; round++) {
         for (size_t i = 0; i < block_count; i++)
@@ -172,13 +165,12 @@ static void table_of_threads(size_t rounds) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 2 && argc != 3)
-        bench_usage(USAGE);
-    size_t rounds = bench_number(argv[1], 1, ROUNDS_MOST, USAGE);
-    block_count = argc == 3 ? bench_number(argv[2], 1, BLOCKS_MOST, USAGE) : BLOCKS_DEFAULT;
-    blocks = array(block_count, sizeof *blocks);
-    sizes = array(block_count, sizeof *sizes);
-    uint64_t *results = array(4 * rounds, sizeof *results);
+    bench_arguments(argc, argv, 1, 2, USAGE);
+    size_t rounds = bench_argument(1, 1, ROUNDS_MOST);
+    block_count = bench_argument_or(2, BLOCKS_DEFAULT, 1, BLOCKS_MOST);
+    blocks = bench_array(block_count, sizeof *blocks);
+    sizes = bench_array(block_count, sizeof *sizes);
+    uint64_t *results = bench_array(4 * rounds, sizeof *results);
 
     printf("%-14s %8s %8s %8s %8s\n", "blocks", "alloc ns", "ratio", "free ns", "ratio");
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)

@@ -17,23 +17,24 @@
 
 static const bench_sizes sizes = {.min = 8, .max = 1024};
 
-static pthread_barrier_t start_line;
-static pthread_barrier_t finish_line;
+static uint64_t rounds;
+static uint64_t iterations;
+static uint32_t blocks;
 
 /* What the generations hand over. Aligned, so that no two lie on one cache line. */
 typedef struct lineage {
+    unsigned index;
     void **slots;
-    uint32_t blocks;
-    uint64_t iterations;
-    uint64_t rounds_left;
+    uint64_t rounds_done;
     bench_rng rng;
-    bench_times *times;
 } __attribute__((aligned(64))) lineage;
+
+static lineage lines[BENCH_THREADS_MAX];
 
 static void *generation(void *argument);
 
-/* Detached: no one waits for a generation, the last one meets main at the finish line. */
-static void lineage_continue(lineage *line) {
+/* Detached: no one waits for a generation, and the last one is counted at its end. */
+static void start_generation(lineage *line) {
     int error = pthread_detach(bench_thread_start(generation, line));
     if (error != 0)
         bench_fail("pthread_detach", error);
@@ -41,58 +42,32 @@ static void lineage_continue(lineage *line) {
 
 static void *generation(void *argument) {
     lineage *line = argument;
-    bench_replace(line->slots, line->blocks, line->iterations, &sizes, &line->rng);
-    if (--line->rounds_left > 0) {
-        lineage_continue(line);
-        return NULL;
-    }
-    line->times->end_ns = bench_now_ns();
-    pthread_barrier_wait(&finish_line);
+    if (line->rounds_done == 0)
+        bench_begin(line->index);
+    bench_replace(line->slots, blocks, iterations, &sizes, &line->rng);
+    if (++line->rounds_done < rounds)
+        start_generation(line);
+    else
+        bench_end(line->index);
     return NULL;
 }
 
-static void *first_generation(void *argument) {
-    lineage *line = argument;
-    pthread_barrier_wait(&start_line);
-    line->times->start_ns = bench_now_ns();
-    return generation(line);
-}
-
-/* The argument at `index`, or `otherwise` when there are fewer. */
-static uint64_t argument_or(int argc, char **argv, int index, uint64_t otherwise, uint64_t min,
-                            uint64_t max) {
-    return index < argc ? bench_number(argv[index], min, max, USAGE) : otherwise;
-}
-
 int main(int argc, char **argv) {
-    if (argc > 6)
-        bench_usage(USAGE);
-    unsigned threads = (unsigned)argument_or(argc, argv, 1, 2, 1, BENCH_THREADS_MAX);
-    uint64_t rounds = argument_or(argc, argv, 2, 100, 1, 1000000);
-    uint64_t iterations = argument_or(argc, argv, 3, 50000, 1, 1000000000);
-    uint32_t blocks = (uint32_t)argument_or(argc, argv, 4, 5000, 1, INT32_MAX);
-    uint64_t seed = argument_or(argc, argv, 5, 42, 0, UINT64_MAX);
+    bench_arguments(argc, argv, 0, 5, USAGE);
+    unsigned threads = (unsigned)bench_argument_or(1, 2, 1, BENCH_THREADS_MAX);
+    rounds = bench_argument_or(2, 100, 1, 1000000);
+    iterations = bench_argument_or(3, 50000, 1, 1000000000);
+    blocks = (uint32_t)bench_argument_or(4, 5000, 1, INT32_MAX);
+    uint64_t seed = bench_argument_or(5, 42, 0, UINT64_MAX);
 
-    static lineage lines[BENCH_THREADS_MAX];
-    static bench_times times[BENCH_THREADS_MAX];
-    bench_barrier_init(&start_line, threads + 1);
-    bench_barrier_init(&finish_line, threads + 1);
+    bench_team_init(threads);
     for (unsigned i = 0; i < threads; i++) {
-        lines[i] = (lineage){
-            .blocks = blocks,
-            .iterations = iterations,
-            .rounds_left = rounds,
-            .rng = bench_rng_seeded(seed, i),
-            .times = &times[i],
-        };
+        lines[i] = (lineage){.index = i, .rng = bench_rng_seeded(seed, i)};
         lines[i].slots = bench_slots_new(blocks, &sizes, &lines[i].rng);
-        int error = pthread_detach(bench_thread_start(first_generation, &lines[i]));
-        if (error != 0)
-            bench_fail("pthread_detach", error);
+        start_generation(&lines[i]);
     }
-    pthread_barrier_wait(&start_line);
-    pthread_barrier_wait(&finish_line);
-    bench_report(threads * rounds * iterations, bench_elapsed_ns(times, threads));
+    uint64_t elapsed_ns = bench_team_wait();
+    bench_report(threads * rounds * iterations, elapsed_ns);
     for (unsigned i = 0; i < threads; i++)
         bench_slots_free(lines[i].slots, blocks);
     return EXIT_SUCCESS;

@@ -34,9 +34,6 @@ static uint32_t epoch;        /* atomic; milliseconds since the start */
 static uint32_t done;         /* atomic; threads that have done their work */
 static uint32_t first_cpu;    /* true number of one of the two CPUs */
 static ptrdiff_t true_number; /* its place, as a distance from the thread pointer */
-static pthread_barrier_t started;
-static pthread_barrier_t worked;
-static pthread_barrier_t reported; /* transfer caches are emptied when one thread is left */
 
 /* The number that hakmem reads instead of the one that the kernel stores. */
 static _Thread_local uint32_t made_up_number;
@@ -91,17 +88,9 @@ static void set_up(uint32_t counted) {
     os_rseq_offset = (const char *)&made_up_number - os_thread_pointer();
 }
 
-typedef struct worker {
-    uint64_t index;
-    bench_times *times;
-    pthread_t thread;
-} worker;
-
-static void *body(void *argument) {
-    worker *self = argument;
-    bench_rng rng = bench_rng_seeded(seed, self->index);
-    pthread_barrier_wait(&started);
-    self->times->start_ns = bench_now_ns();
+static void body(unsigned index) {
+    bench_rng rng = bench_rng_seeded(seed, index);
+    bench_begin(index);
     for (uint64_t i = 0; i < iterations; i++) {
         if (i % ITERATIONS_BETWEEN_LOOKS == 0)
             look_where_we_are();
@@ -110,50 +99,34 @@ static void *body(void *argument) {
         void **place = &table[bench_below((uint32_t)random, places)];
         free(__atomic_exchange_n(place, block, __ATOMIC_ACQ_REL));
     }
-    self->times->end_ns = bench_now_ns();
     hk_add_relaxed(&done, 1); /* relaxed: the barrier orders it */
-    pthread_barrier_wait(&worked);
-    pthread_barrier_wait(&reported);
-    return NULL;
+    bench_end(index);
 }
 
 int main(int argc, char **argv) {
-    if (argc != 7)
-        bench_usage(USAGE);
-    uint32_t counted = (uint32_t)bench_number(argv[1], 1, NUMBERS_MAX, USAGE);
-    numbers = (uint32_t)bench_number(argv[2], CPUS_AT_A_TIME, NUMBERS_MAX, USAGE);
-    unsigned thread_count = (unsigned)bench_number(argv[3], 1, BENCH_THREADS_MAX, USAGE);
-    iterations = bench_number(argv[4], 1, UINT64_MAX / BENCH_THREADS_MAX, USAGE);
-    places =
-        thread_count * (uint32_t)bench_number(argv[5], 1, INT32_MAX / BENCH_THREADS_MAX, USAGE);
-    seed = bench_number(argv[6], 0, UINT64_MAX, USAGE);
+    bench_arguments(argc, argv, 6, 6, USAGE);
+    uint32_t counted = (uint32_t)bench_argument(1, 1, NUMBERS_MAX);
+    numbers = (uint32_t)bench_argument(2, CPUS_AT_A_TIME, NUMBERS_MAX);
+    unsigned threads = (unsigned)bench_argument(3, 1, BENCH_THREADS_MAX);
+    iterations = bench_argument(4, 1, UINT64_MAX / BENCH_THREADS_MAX);
+    places = threads * (uint32_t)bench_argument(5, 1, INT32_MAX / BENCH_THREADS_MAX);
+    seed = bench_argument(6, 0, UINT64_MAX);
     confine();
     set_up(counted);
-    table = calloc(places, sizeof *table);
-    if (table == NULL)
-        bench_fail("calloc", ENOMEM);
+    table = bench_array(places, sizeof *table);
 
-    static worker workers[BENCH_THREADS_MAX];
-    static bench_times times[BENCH_THREADS_MAX];
-    bench_barrier_init(&started, thread_count);
-    bench_barrier_init(&worked, thread_count + 1);
-    bench_barrier_init(&reported, thread_count + 1);
-    for (unsigned i = 0; i < thread_count; i++) {
-        workers[i] = (worker){.index = i, .times = &times[i]};
-        workers[i].thread = bench_thread_start(body, &workers[i]);
-    }
+    bench_team_start(threads, body);
     /* relaxed: only counted */
-    while (hk_load_relaxed(&done) < thread_count) {
+    while (hk_load_relaxed(&done) < threads) {
         usleep(TICK_US);
         hk_store_relaxed(&epoch, epoch + 1);
     }
-    pthread_barrier_wait(&worked);
+    uint64_t elapsed_ns = bench_team_wait();
 
+    /* Now, because transfer caches are emptied when one thread is left. */
     size_t transfer_bytes = hk_transfer_bytes();
-    bench_report_start(thread_count * iterations, bench_elapsed_ns(times, thread_count));
+    bench_report_start(threads * iterations, elapsed_ns);
     printf("  transfer-kb %zu\n", transfer_bytes / BENCH_KIB);
-    pthread_barrier_wait(&reported);
-    for (unsigned i = 0; i < thread_count; i++)
-        bench_thread_join(workers[i].thread);
+    bench_team_join();
     return EXIT_SUCCESS;
 }

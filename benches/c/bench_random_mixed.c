@@ -15,17 +15,14 @@
 #define WORKING_SET_DEFAULT 2048u
 
 int main(int argc, char **argv) {
-    if (argc != 4 && argc != 5)
-        bench_usage(USAGE);
-    uint64_t iterations = bench_number(argv[1], 1, UINT64_MAX, USAGE);
+    bench_arguments(argc, argv, 3, 4, USAGE);
+    uint64_t iterations = bench_argument(1, 1, UINT64_MAX);
     bench_sizes sizes = {
         .min = SIZE_MIN,
-        .max = (uint32_t)bench_number(argv[2], SIZE_MIN, SIZE_MAX_BYTES, USAGE),
+        .max = (uint32_t)bench_argument(2, SIZE_MIN, SIZE_MAX_BYTES),
     };
-    bench_rng rng = bench_rng_seeded(bench_number(argv[3], 0, UINT64_MAX, USAGE), 0);
-    uint32_t working_set = WORKING_SET_DEFAULT;
-    if (argc == 5)
-        working_set = (uint32_t)bench_number(argv[4], 1, INT32_MAX, USAGE);
+    bench_rng rng = bench_rng_seeded(bench_argument(3, 0, UINT64_MAX), 0);
+    uint32_t working_set = (uint32_t)bench_argument_or(4, WORKING_SET_DEFAULT, 1, INT32_MAX);
 
     void **slots = bench_slots_new(working_set, &sizes, &rng);
     uint64_t start = bench_now_ns();

@@ -95,13 +95,7 @@ static void add_times(times *to, const times *from) {
 /* ---- The work -------------------------------------------------------------------------------- */
 
 static uint64_t iterations;
-static pthread_barrier_t start_line;
-
-typedef struct worker {
-    uint64_t index;
-    pthread_t thread;
-    times times;
-} worker;
+static times *times_of; /* of each thread */
 
 static struct rusage usage_now(void) {
     struct rusage usage;
@@ -118,7 +112,7 @@ static enum cause cause_between(const struct rusage *before, const struct rusage
     return after->ru_minflt != before->ru_minflt ? PAGE_FAULT : NO_CAUSE;
 }
 
-static void *timed_malloc(worker *self, size_t size) {
+static void *timed_malloc(times *times, size_t size) {
     const struct hk_bin *bin = &hk_cache->bins[hk_class_of(size)];
     if (bin->top[-1] != NULL)
         return bench_block(size);
@@ -128,11 +122,11 @@ static void *timed_malloc(worker *self, size_t size) {
     void *block = bench_block(size);
     uint64_t ticks = ticks_now() - start;
     struct rusage after = usage_now();
-    add_time(&self->times, REFILL, cause_between(&before, &after), ticks);
+    add_time(times, REFILL, cause_between(&before, &after), ticks);
     return block;
 }
 
-static void timed_free(worker *self, void *block) {
+static void timed_free(times *times, void *block) {
     const struct hk_bin *bin = &hk_cache->bins[hk_class_map_class(block)];
     if (bin->top != bin->ceil) {
         free(block);
@@ -144,22 +138,21 @@ static void timed_free(worker *self, void *block) {
     free(block);
     uint64_t ticks = ticks_now() - start;
     struct rusage after = usage_now();
-    add_time(&self->times, FLUSH, cause_between(&before, &after), ticks);
+    add_time(times, FLUSH, cause_between(&before, &after), ticks);
 }
 
-static void *body(void *argument) {
-    worker *self = argument;
-    bench_rng rng = bench_rng_seeded(SEED, self->index);
+static void body(unsigned index) {
+    bench_rng rng = bench_rng_seeded(SEED, index);
     void **slots = bench_slots_new(WORKING_SET, &sizes, &rng);
-    pthread_barrier_wait(&start_line);
+    bench_begin(index);
     for (uint64_t i = 0; i < iterations; i++) {
         uint64_t random = bench_random(&rng);
         void **slot = &slots[bench_below((uint32_t)random, WORKING_SET)];
-        timed_free(self, *slot);
-        *slot = timed_malloc(self, bench_size(&sizes, (uint32_t)(random >> 32)));
+        timed_free(&times_of[index], *slot);
+        *slot = timed_malloc(&times_of[index], bench_size(&sizes, (uint32_t)(random >> 32)));
     }
+    bench_end(index);
     bench_slots_free(slots, WORKING_SET);
-    return NULL;
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -243,31 +236,24 @@ static void print_line(unsigned threads_at_work, const times *all, enum kind kin
 }
 
 int main(int argc, char **argv) {
-    if (argc != 3)
-        bench_usage(USAGE);
-    unsigned count = (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE);
-    iterations = bench_number(argv[2], 1, UINT64_MAX, USAGE);
+    bench_arguments(argc, argv, 2, 2, USAGE);
+    unsigned count = (unsigned)bench_argument(1, 1, BENCH_THREADS_MAX);
+    iterations = bench_argument(2, 1, UINT64_MAX);
 
-    worker *workers = calloc(count, sizeof *workers);
-    if (workers == NULL)
-        bench_fail("calloc", ENOMEM);
-    bench_barrier_init(&start_line, count);
+    times_of = bench_array(count, sizeof *times_of);
     instant start = instant_now();
-    for (unsigned i = 0; i < count; i++) {
-        workers[i].index = i;
-        workers[i].thread = bench_thread_start(body, &workers[i]);
-    }
-    static times all;
-    for (unsigned i = 0; i < count; i++) {
-        bench_thread_join(workers[i].thread);
-        add_times(&all, &workers[i].times);
-    }
+    bench_team_start(count, body);
+    bench_team_wait();
     instant end = instant_now();
+    bench_team_join();
+    static times all;
+    for (unsigned i = 0; i < count; i++)
+        add_times(&all, &times_of[i]);
 
     double tick_ns = (double)(end.ns - start.ns) / (double)(end.ticks - start.ticks);
     print_head();
     for (enum kind kind = 0; kind < KINDS; kind++)
         print_line(count, &all, kind, tick_ns);
-    free(workers);
+    free(times_of);
     return EXIT_SUCCESS;
 }

@@ -45,11 +45,8 @@ static uint64_t rss_kb_after_step(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 2)
-        bench_usage(USAGE);
-    unsigned threads = THREADS_DEFAULT;
-    if (argc == 2)
-        threads = (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE);
+    bench_arguments(argc, argv, 0, 1, USAGE);
+    unsigned threads = (unsigned)bench_argument_or(1, THREADS_DEFAULT, 1, BENCH_THREADS_MAX);
     prewarm = bench_find_prewarm();
     if (bench_rss_kb() == 0)
         bench_fail("/proc/self/smaps_rollup", ENOTSUP);

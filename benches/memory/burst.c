@@ -72,11 +72,10 @@ static uint64_t held_kb(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 4)
-        bench_usage(USAGE);
-    uint64_t mib = argc > 1 ? bench_number(argv[1], 1, 1 << 20, USAGE) : 512;
-    keep_every = argc > 2 ? bench_number(argv[2], 0, 1 << 20, USAGE) : 0;
-    uint64_t seconds = argc > 3 ? bench_number(argv[3], 1, 3600, USAGE) : 5;
+    bench_arguments(argc, argv, 0, 3, USAGE);
+    uint64_t mib = bench_argument_or(1, 512, 1, 1 << 20);
+    keep_every = bench_argument_or(2, 0, 0, 1 << 20);
+    uint64_t seconds = bench_argument_or(3, 5, 1, 3600);
     thread_bytes = mib * MEMORY_MIB / THREADS;
     bench_barrier_init(&allocated, THREADS + 1);
     bench_barrier_init(&looked, THREADS + 1);

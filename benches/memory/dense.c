@@ -13,10 +13,9 @@
 #define BLOCK_BYTES 256u
 
 int main(int argc, char **argv) {
-    if (argc > 3)
-        bench_usage(USAGE);
-    uint64_t mib = argc > 1 ? bench_number(argv[1], 1, 1 << 16, USAGE) : 1024;
-    uint64_t accesses = (argc > 2 ? bench_number(argv[2], 1, 1 << 24, USAGE) : 10000) * 1000;
+    bench_arguments(argc, argv, 0, 2, USAGE);
+    uint64_t mib = bench_argument_or(1, 1024, 1, 1 << 16);
+    uint64_t accesses = bench_argument_or(2, 10000, 1, 1 << 24) * 1000;
     size_t count = mib * MEMORY_MIB / BLOCK_BYTES;
     uint64_t ***blocks = memory_table(count * sizeof *blocks);
     memory_start(NULL);

@@ -10,9 +10,8 @@
     "  MIB  final size  (1024)"
 
 int main(int argc, char **argv) {
-    if (argc > 2)
-        bench_usage(USAGE);
-    size_t final = (argc > 1 ? bench_number(argv[1], 1, 1 << 20, USAGE) : 1024) * MEMORY_MIB;
+    bench_arguments(argc, argv, 0, 1, USAGE);
+    size_t final = bench_argument_or(1, 1024, 1, 1 << 20) * MEMORY_MIB;
     memory_start(NULL);
     uint64_t start = bench_now_ns();
     char *vector = NULL;

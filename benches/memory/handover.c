@@ -61,10 +61,9 @@ static void *release(void *unused) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 3)
-        bench_usage(USAGE);
-    uint64_t seconds = argc > 1 ? bench_number(argv[1], 2, 3600, USAGE) : 10;
-    queue.room = argc > 2 ? bench_number(argv[2], 8, 1 << 24, USAGE) : 65536;
+    bench_arguments(argc, argv, 0, 2, USAGE);
+    uint64_t seconds = bench_argument_or(1, 10, 2, 3600);
+    queue.room = bench_argument_or(2, 65536, 8, 1 << 24);
     queue.blocks = memory_table(queue.room * sizeof(void *));
     memory_start(look);
     pthread_t allocator = bench_thread_start(allocate, NULL);

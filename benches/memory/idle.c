@@ -25,9 +25,8 @@ static int64_t threads_now(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 2)
-        bench_usage(USAGE);
-    uint64_t ms = argc > 1 ? bench_number(argv[1], 0, 3600000, USAGE) : 3000;
+    bench_arguments(argc, argv, 0, 1, USAGE);
+    uint64_t ms = bench_argument_or(1, 3000, 0, 3600000);
     static void *blocks[BLOCKS];
     memory.start_ns = bench_now_ns();
     bench_rng rng = bench_rng_seeded(42, 0);

@@ -80,10 +80,9 @@ static void *body(void *argument) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 3)
-        bench_usage(USAGE);
-    uint64_t seconds = argc > 1 ? bench_number(argv[1], 6, 3600, USAGE) : 60;
-    uint64_t mib = argc > 2 ? bench_number(argv[2], 1, 1 << 16, USAGE) : 128;
+    bench_arguments(argc, argv, 0, 2, USAGE);
+    uint64_t seconds = bench_argument_or(1, 60, 6, 3600);
+    uint64_t mib = bench_argument_or(2, 128, 1, 1 << 16);
     duration_ms = seconds * 1000;
     thread_bytes = mib * MEMORY_MIB / THREADS;
     bench_barrier_init(&filled, THREADS + 1);

@@ -81,11 +81,10 @@ static uint64_t rss_of_idle_threads(unsigned count) {
 }
 
 int main(int argc, char **argv) {
-    if (argc > 4)
-        bench_usage(USAGE);
-    unsigned count = argc > 1 ? (unsigned)bench_number(argv[1], 1, BENCH_THREADS_MAX, USAGE) : 1000;
-    size_t kib = argc > 2 ? bench_number(argv[2], 1, 1 << 20, USAGE) : 1024;
-    uint64_t seconds = argc > 3 ? bench_number(argv[3], 1, 3600, USAGE) : 5;
+    bench_arguments(argc, argv, 0, 3, USAGE);
+    unsigned count = (unsigned)bench_argument_or(1, 1000, 1, BENCH_THREADS_MAX);
+    size_t kib = bench_argument_or(2, 1024, 1, 1 << 20);
+    uint64_t seconds = bench_argument_or(3, 5, 1, 3600);
     uint64_t idle = rss_of_idle_threads(count);
     uint64_t rss = rss_of_threads(count, kib * BENCH_KIB, seconds);
     memory_figure_without_limit("rss_per_idle_thread", (int64_t)(idle / count), "KiB");
