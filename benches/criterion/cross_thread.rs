@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput};
+use criterion::{Bencher, Criterion, Throughput};
 
 use crate::block::{Allocator, Block};
 use crate::random::Random;
@@ -36,7 +36,9 @@ pub(crate) fn producer_consumer(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("producer consumer");
     group.throughput(Throughput::Elements(BLOCKS));
     for size in [64, 4 * KIB, 32 * KIB] {
-        compare!(hand_over(&mut group, size));
+        compare!(group, size, |allocator, bencher| {
+            bencher.iter_custom(|iterations| produce(allocator, size, iterations * BLOCKS))
+        });
     }
     group.finish();
 }
@@ -46,21 +48,13 @@ pub(crate) fn many_to_many(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(BLOCKS));
     for threads in [2, 8] {
         for mix in [Mix::Small, Mix::Buffers] {
-            compare!(share(&mut group, threads, mix));
+            let parameter = format!("{threads} threads {}", mix.name());
+            compare!(group, &parameter, |allocator, bencher| {
+                share(bencher, allocator, threads, mix)
+            });
         }
     }
     group.finish();
-}
-
-fn hand_over<A: Allocator>(
-    name: &str,
-    allocator: &'static A,
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    size: usize,
-) {
-    group.bench_function(BenchmarkId::new(name, size), |bencher| {
-        bencher.iter_custom(|iterations| produce(allocator, size, iterations * BLOCKS));
-    });
 }
 
 /// Returns the time from the first allocation to the last free of `blocks` blocks.
@@ -90,38 +84,34 @@ fn parcels(blocks: u64) -> impl Iterator<Item = u64> {
 }
 
 fn share<A: Allocator>(
-    name: &str,
+    bencher: &mut Bencher<'_, WallTime>,
     allocator: &'static A,
-    group: &mut BenchmarkGroup<'_, WallTime>,
     threads: usize,
     mix: Mix,
 ) {
-    let id = BenchmarkId::new(name, format!("{threads} threads {}", mix.name()));
-    group.bench_function(id, |bencher| {
-        let table: Vec<_> = (0..threads * TABLE_PARCELS)
-            .map(|_| Mutex::new(empty_parcel()))
-            .collect();
-        bencher.iter_custom(|iterations| {
-            let blocks = iterations * BLOCKS;
-            let ready = Barrier::new(threads + 1);
-            let start = thread::scope(|scope| {
-                for thread in 0..threads {
-                    let (table, ready) = (&table, &ready);
-                    // The first threads get one block more, so that the sum is exact.
-                    let share = (blocks + (threads - 1 - thread) as u64) / threads as u64;
-                    scope.spawn(move || {
-                        let mut random = Random::new(thread);
-                        ready.wait();
-                        exchange(allocator, mix, table, &mut random, share);
-                    });
-                }
-                // Before the wait, because the threads might already be done after it.
-                let start = Instant::now();
-                ready.wait();
-                start
-            });
-            start.elapsed() // the scope has waited for its threads
+    let table: Vec<_> = (0..threads * TABLE_PARCELS)
+        .map(|_| Mutex::new(empty_parcel()))
+        .collect();
+    bencher.iter_custom(|iterations| {
+        let blocks = iterations * BLOCKS;
+        let ready = Barrier::new(threads + 1);
+        let start = thread::scope(|scope| {
+            for thread in 0..threads {
+                let (table, ready) = (&table, &ready);
+                // The first threads get one block more, so that the sum is exact.
+                let share = (blocks + (threads - 1 - thread) as u64) / threads as u64;
+                scope.spawn(move || {
+                    let mut random = Random::new(thread);
+                    ready.wait();
+                    exchange(allocator, mix, table, &mut random, share);
+                });
+            }
+            // Before the wait, because the threads might already be done after it.
+            let start = Instant::now();
+            ready.wait();
+            start
         });
+        start.elapsed() // the scope has waited for its threads
     });
 }
 

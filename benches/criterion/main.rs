@@ -9,21 +9,32 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Calls a benchmark for each allocator. This is the only list of allocators. To add one, add a
-/// row.
+/// Times the same code on each allocator: `compare!(group, parameter, |allocator, bencher| ...)`. The
+/// code is compiled for each of them. This is the only list of allocators. To add one, add a row.
 macro_rules! compare {
-    ($bench:ident($($argument:expr),*)) => {{
-        $bench("system", &std::alloc::System, $($argument),*);
-        $bench("hakmem", &hakmem::Hakmem, $($argument),*);
+    ($($benchmark:tt)+) => {{
+        time!("system", std::alloc::System, $($benchmark)+);
+        time!("hakmem", hakmem::Hakmem, $($benchmark)+);
         #[cfg(feature = "peers")]
         {
-            $bench("mimalloc", &mimalloc::MiMalloc, $($argument),*);
-            $bench("jemalloc", &tikv_jemallocator::Jemalloc, $($argument),*);
-            $bench("snmalloc", &snmalloc_rs::SnMalloc, $($argument),*);
-            $bench("rpmalloc", &rpmalloc::RpMalloc, $($argument),*);
-            $bench("tcmalloc", &tcmalloc_better::TCMalloc, $($argument),*);
+            time!("mimalloc", mimalloc::MiMalloc, $($benchmark)+);
+            time!("jemalloc", tikv_jemallocator::Jemalloc, $($benchmark)+);
+            time!("snmalloc", snmalloc_rs::SnMalloc, $($benchmark)+);
+            time!("rpmalloc", rpmalloc::RpMalloc, $($benchmark)+);
+            time!("tcmalloc", tcmalloc_better::TCMalloc, $($benchmark)+);
         }
     }};
+}
+
+/// Times code on one allocator.
+macro_rules! time {
+    ($name:literal, $value:expr, $group:ident, $parameter:expr,
+     |$allocator:ident, $bencher:ident| $code:expr) => {
+        $group.bench_function(criterion::BenchmarkId::new($name, $parameter), |$bencher| {
+            let $allocator = &$value;
+            $code
+        })
+    };
 }
 
 mod batches;

@@ -3,10 +3,10 @@
 //! Short-lived threads. Each frees the blocks of its predecessor, allocates blocks, frees half of
 //! them in random order, leaves the other half to its successor, and exits.
 
+use std::array;
 use std::thread;
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
+use criterion::{Criterion, SamplingMode};
 
 use crate::block::{Allocator, Block};
 use crate::random::Random;
@@ -39,30 +39,20 @@ pub(crate) fn generations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("thread churn");
     group.sampling_mode(SamplingMode::Flat);
     for count in [100, 2000] {
-        compare!(generation(&mut group, count));
-    }
-    group.finish();
-}
-
-fn generation<A: Allocator>(
-    name: &str,
-    allocator: &'static A,
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    count: usize,
-) {
-    group.bench_function(BenchmarkId::new(name, count), |bencher| {
-        let mut estates: Vec<_> = (0..THREADS)
-            .map(|stream| Estate {
+        compare!(group, count, |allocator, bencher| {
+            let estate = |stream| Estate {
                 random: Random::new(stream),
                 blocks: Vec::with_capacity(count),
-            })
-            .collect();
-        bencher.iter(|| {
-            thread::scope(|scope| {
-                for estate in &mut estates {
-                    scope.spawn(move || estate.live(allocator, count));
-                }
+            };
+            let mut estates: [_; THREADS] = array::from_fn(estate);
+            bencher.iter(|| {
+                thread::scope(|scope| {
+                    for estate in &mut estates {
+                        scope.spawn(move || estate.live(allocator, count));
+                    }
+                });
             });
         });
-    });
+    }
+    group.finish();
 }

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion, SamplingMode};
+use criterion::{Bencher, BenchmarkId, Criterion, SamplingMode};
 
 use crate::block::{Allocator, Block};
 use crate::random::Random;
@@ -26,23 +26,20 @@ pub(crate) fn first_blocks(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("thread start");
     group.sampling_mode(SamplingMode::Flat); // thread start takes longer than the measured work
     for mix in [Mix::Small, Mix::Buffers] {
-        compare!(start(&mut group, mix, || ()));
-        start(
-            "hakmem pre-warmed",
-            &hakmem::Hakmem,
-            &mut group,
-            mix,
-            || _ = hakmem::prewarm(hakmem::Prewarm::All),
-        );
+        compare!(group, mix.name(), |allocator, bencher| {
+            start(bencher, allocator, mix, || ())
+        });
+        let id = BenchmarkId::new("hakmem pre-warmed", mix.name());
+        let prewarm = || _ = hakmem::prewarm(hakmem::Prewarm::All);
+        group.bench_function(id, |bencher| start(bencher, &hakmem::Hakmem, mix, prewarm));
     }
     group.finish();
 }
 
 /// Measures the first allocations of a thread. The thread calls `prepare` before the measurement.
 fn start<A: Allocator>(
-    name: &str,
+    bencher: &mut Bencher<'_, WallTime>,
     allocator: &'static A,
-    group: &mut BenchmarkGroup<'_, WallTime>,
     mix: Mix,
     prepare: fn(),
 ) {
@@ -54,14 +51,12 @@ fn start<A: Allocator>(
         let blocks = black_box(layouts.map(|layout| Block::new(allocator, layout)));
         (start.elapsed(), blocks)
     };
-    group.bench_function(BenchmarkId::new(name, mix.name()), |bencher| {
-        bencher.iter_custom(|threads| {
-            (0..threads)
-                .step_by(POOL_THREADS)
-                .map(|started| POOL_THREADS.min((threads - started) as usize))
-                .map(|count| pool(count, wait_for_blocks))
-                .sum()
-        });
+    bencher.iter_custom(|threads| {
+        (0..threads)
+            .step_by(POOL_THREADS)
+            .map(|started| POOL_THREADS.min((threads - started) as usize))
+            .map(|count| pool(count, wait_for_blocks))
+            .sum()
     });
 }
 

@@ -3,10 +3,9 @@
 //! Replaces random blocks of a working set with blocks of random size, as in a long-running
 //! program.
 
-use criterion::measurement::WallTime;
-use criterion::{BenchmarkGroup, BenchmarkId, Criterion};
+use criterion::Criterion;
 
-use crate::block::{Allocator, Block};
+use crate::block::Block;
 use crate::random::Random;
 use crate::sizes::Mix;
 
@@ -24,33 +23,26 @@ const AGE: usize = 4;
 
 pub(crate) fn replace(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("working set");
-    for (mix, blocks) in WORKING_SETS {
-        compare!(replace_in(&mut group, mix, blocks));
+    for (mix, count) in WORKING_SETS {
+        compare!(
+            group,
+            format!("{count} x {}", mix.name()),
+            |allocator, bencher| {
+                let mut random = Random::new(0);
+                let mut blocks: Vec<_> = (0..count)
+                    .map(|_| Some(Block::new(allocator, mix.layout(&mut random))))
+                    .collect();
+                let mut replace_one = || {
+                    let slot = random.below(count);
+                    blocks[slot] = None; // frees the old block first
+                    blocks[slot] = Some(Block::new(allocator, mix.layout(&mut random)));
+                };
+                for _ in 0..AGE * count {
+                    replace_one();
+                }
+                bencher.iter(replace_one);
+            }
+        );
     }
     group.finish();
-}
-
-fn replace_in<A: Allocator>(
-    name: &str,
-    allocator: &'static A,
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    mix: Mix,
-    count: usize,
-) {
-    let id = BenchmarkId::new(name, format!("{count} x {}", mix.name()));
-    group.bench_function(id, |bencher| {
-        let mut random = Random::new(0);
-        let mut blocks: Vec<_> = (0..count)
-            .map(|_| Some(Block::new(allocator, mix.layout(&mut random))))
-            .collect();
-        let mut replace_one = || {
-            let slot = random.below(count);
-            blocks[slot] = None; // frees the old block first
-            blocks[slot] = Some(Block::new(allocator, mix.layout(&mut random)));
-        };
-        for _ in 0..AGE * count {
-            replace_one();
-        }
-        bencher.iter(replace_one);
-    });
 }
