@@ -4,15 +4,13 @@
 //! others. The least recently used values are evicted.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use anyhow::anyhow;
 use fastrand::Rng;
 use lru::LruCache;
 
 use crate::Size;
 use crate::input::{log_uniform, random, skewed};
-use crate::measure::{Outcome, timed};
+use crate::measure::{Outcome, sum_of_threads, timed};
 
 const THREADS: usize = 4;
 const REQUESTS_PER_THREAD: usize = 600_000;
@@ -27,18 +25,7 @@ pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     let requests = size.of(REQUESTS_PER_THREAD);
     timed(|| {
         let cache = Cache::default();
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
-                .map(|number| {
-                    let random = random(number as u64);
-                    scope.spawn(|| ask(&cache, random, requests))
-                })
-                .collect();
-            threads.into_iter().try_fold(0, |sum: u64, thread| {
-                let part = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
-                Ok(sum.wrapping_add(part))
-            })
-        })
+        sum_of_threads(THREADS, |random| ask(&cache, random, requests))
     })
 }
 

@@ -4,14 +4,12 @@
 //! 64 KiB to 4 MiB.
 
 use std::collections::VecDeque;
-use std::thread;
 
-use anyhow::anyhow;
 use fastrand::Rng;
 
 use crate::Size;
-use crate::input::{log_uniform, random};
-use crate::measure::{Outcome, hash, timed};
+use crate::input::log_uniform;
+use crate::measure::{Outcome, hash, sum_of_threads, timed};
 
 const THREADS: usize = 2;
 const IMAGES_PER_THREAD: usize = 400;
@@ -22,17 +20,7 @@ const KEPT: usize = 8;
 
 pub(crate) fn run(size: Size) -> anyhow::Result<Outcome> {
     let images = size.of(IMAGES_PER_THREAD);
-    timed(|| {
-        thread::scope(|scope| {
-            let threads: Vec<_> = (0..THREADS)
-                .map(|number| scope.spawn(move || edit(random(number as u64), images)))
-                .collect();
-            threads.into_iter().try_fold(0, |sum: u64, thread| {
-                let part = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
-                Ok(sum.wrapping_add(part))
-            })
-        })
-    })
+    timed(|| sum_of_threads(THREADS, |random| edit(random, images)))
 }
 
 fn edit(mut random: Rng, images: usize) -> u64 {

@@ -5,10 +5,15 @@
 use std::fmt;
 use std::hash::{DefaultHasher, Hasher};
 use std::io;
-use std::mem;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
+use fastrand::Rng;
 use hakmem_examples::process::{Memory, Pid};
+use nix::sys::resource::{UsageWho, getrusage};
+
+use crate::input::random;
 
 /// A finished workload.
 #[derive(Debug)]
@@ -34,6 +39,23 @@ pub(crate) fn timed(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Resul
     Ok(Outcome { time, checksum })
 }
 
+/// Runs the work in each of `count` threads, with different random numbers. Returns the sum of their
+/// results.
+pub(crate) fn sum_of_threads(
+    count: usize,
+    work: impl Fn(Rng) -> u64 + Sync,
+) -> anyhow::Result<u64> {
+    thread::scope(|scope| {
+        let work = &work;
+        let start = |number| scope.spawn(move || work(random(number)));
+        let threads: Vec<_> = (0..count as u64).map(start).collect();
+        threads.into_iter().try_fold(0, |sum: u64, thread| {
+            let part = thread.join().map_err(|_| anyhow!("a thread panicked"))?;
+            Ok(sum.wrapping_add(part))
+        })
+    })
+}
+
 /// Returns a hash of the bytes that is the same in each process.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     let mut hasher = DefaultHasher::new();
@@ -45,20 +67,14 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 #[derive(Debug)]
 pub(crate) struct Usage {
     rss_peak_bytes: u64,
-    minor_faults: u64,
+    minor_faults: i64,
 }
 
 impl Usage {
     pub(crate) fn of_this_process() -> io::Result<Self> {
-        // SAFETY: rusage consists of numbers, for which zero is a valid value.
-        let mut usage: libc::rusage = unsafe { mem::zeroed() };
-        // SAFETY: the pointer refers to a variable of the type that getrusage fills.
-        if unsafe { libc::getrusage(libc::RUSAGE_SELF, &mut usage) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
         Ok(Self {
             rss_peak_bytes: Memory::of(Pid::This)?.rss_peak_bytes,
-            minor_faults: u64::try_from(usage.ru_minflt).map_err(io::Error::other)?,
+            minor_faults: getrusage(UsageWho::RUSAGE_SELF)?.minor_page_faults(),
         })
     }
 }
