@@ -35,8 +35,7 @@ impl Outputs {
     /// The medians of a quantity, which may be missing.
     fn medians(&self, quantity: &str) -> [Option<f64>; 2] {
         let median = |outputs: &Vec<String>| {
-            let values = outputs.iter().filter_map(|output| number_after(output, quantity));
-            median(&values.collect::<Vec<_>>())
+            median(outputs.iter().filter_map(|output| number_after(output, quantity)))
         };
         self.0.each_ref().map(median)
     }
@@ -120,7 +119,7 @@ impl Bench {
             entries.extend(self.allocators.each_ref().map(|one| self.calls(&job.counted, one)));
             rows.push(entries);
         }
-        let means = ratios.map(|ratios| format!("{:.2}", geometric_mean(&ratios).unwrap_or(1.0)));
+        let means = ratios.map(|ratios| format!("{:.2}", geometric_mean(ratios).unwrap_or(1.0)));
         let [speed, rss] = means.each_ref().map(String::as_str);
         let mean = ["geometric mean", "", "", speed, "", "", rss, "", ""];
         rows.push(mean.map(Entry::from).into());

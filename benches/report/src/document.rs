@@ -49,6 +49,16 @@ impl<T: Into<String>> From<T> for Entry {
     }
 }
 
+/// The head of a column, and its entry for each item of which a table has a row.
+pub(crate) type Column<'a, T> = (String, Box<dyn Fn(&T) -> Entry + 'a>);
+
+pub(crate) fn column<'a, T, E: Into<Entry>>(
+    head: impl Into<String>,
+    entry: impl Fn(&T) -> E + 'a,
+) -> Column<'a, T> {
+    (head.into(), Box::new(move |item| entry(item).into()))
+}
+
 /// Renders a page, one HTML file that refers to no others.
 pub(crate) fn to_page(blocks: &[Block]) -> String {
     let title = blocks.iter().find_map(|block| match block {
@@ -118,6 +128,20 @@ pub(crate) fn to_text(blocks: &[Block]) -> String {
 }
 
 impl Table {
+    /// A table with a row for each item.
+    pub(crate) fn of<'t, T: 't>(
+        title: impl Into<String>,
+        items: impl IntoIterator<Item = &'t T>,
+        columns: &[Column<'_, T>],
+    ) -> Self {
+        let row = |item: &T| columns.iter().map(|(_, entry)| entry(item)).collect();
+        Self {
+            title: title.into(),
+            head: columns.iter().map(|(head, _)| head.clone()).collect(),
+            rows: items.into_iter().map(row).collect(),
+        }
+    }
+
     fn render(&self) -> Markup {
         let class = |entry: &Entry| entry.is_good.map(|good| if good { "good" } else { "bad" });
         html! {

@@ -3,8 +3,9 @@
 //! The machine and the date, without which figures mean nothing.
 
 use std::fs;
-use std::mem::MaybeUninit;
 use std::process::Command;
+
+use nix::sys::resource::{UsageWho, getrusage};
 
 /// Lines that tell the date, the machine and its settings.
 pub(crate) fn describe() -> Vec<String> {
@@ -66,26 +67,9 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// The usage of all children for which this process has waited.
-    pub(crate) fn of_children() -> Self {
-        Self::of(libc::RUSAGE_CHILDREN)
-    }
-
-    /// The usage of this process and of these children.
-    pub(crate) fn of_all() -> Self {
-        let [own, children] = [libc::RUSAGE_SELF, libc::RUSAGE_CHILDREN].map(Self::of);
-        Self {
-            cpu_seconds: own.cpu_seconds + children.cpu_seconds,
-            minor_faults: own.minor_faults + children.minor_faults,
-        }
-    }
-
-    fn of(processes: libc::c_int) -> Self {
-        let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-        // SAFETY: the pointer is to a variable that the call may write.
-        unsafe { libc::getrusage(processes, usage.as_mut_ptr()) };
-        // SAFETY: zeros are a valid rusage, even if the call has failed.
-        Self::from(&unsafe { usage.assume_init() })
+    /// The usage of this process, or of all children for which it has waited.
+    pub(crate) fn of(processes: UsageWho) -> nix::Result<Self> {
+        Ok(Self::from(getrusage(processes)?.as_ref()))
     }
 }
 
@@ -114,9 +98,10 @@ mod tests {
 
     #[test]
     fn own_time_is_counted() {
-        let before = Usage::of_all().cpu_seconds;
+        let usage = || Usage::of(UsageWho::RUSAGE_SELF).expect("there is a count");
+        let before = usage().cpu_seconds;
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(50) {}
-        assert!(Usage::of_all().cpu_seconds > before);
+        assert!(usage().cpu_seconds > before);
     }
 }

@@ -13,6 +13,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal::SIGKILL, kill};
+use nix::unistd::Pid;
+
 use crate::compare::samples::Sample;
 use crate::machine::{Usage, kilobytes, output};
 use crate::{Result, root};
@@ -25,18 +28,10 @@ const TRACED_CALLS: &str = "trace=%memory,futex,sched_yield";
 
 /// The command of words with an environment before them, which runs in the folder of the project.
 pub(crate) fn command(text: &str) -> Command {
-    // Odd pieces are in quotes.
-    let words = text.split('\'').enumerate().flat_map(|(i, piece)| match i % 2 {
-        0 => piece.split_whitespace().collect(),
-        _ => vec![piece],
-    });
-    let mut words = words.peekable();
-    let mut environment = Vec::new();
-    while let Some(setting) = words.peek().and_then(|word| word.split_once('=')) {
-        environment.push(setting);
-        words.next();
-    }
-    let program = words.next().unwrap_or_default();
+    let words = shlex::split(text).unwrap_or_default();
+    let environment: Vec<_> = words.iter().map_while(|word| word.split_once('=')).collect();
+    let mut words = words[environment.len()..].iter();
+    let program = words.next().map_or("", String::as_str);
     let mut command = Command::new(locate(program).as_deref().unwrap_or(program));
     command.args(words).envs(environment).current_dir(root());
     command
@@ -53,7 +48,7 @@ pub(crate) fn locate(program: &str) -> Option<String> {
 
 /// A program that runs. Its output goes to files, so it never waits for a reader.
 pub(crate) struct Running {
-    pid: libc::pid_t,
+    pid: Pid,
     start: Instant,
     output: PathBuf,
     errors: PathBuf,
@@ -73,7 +68,7 @@ pub(crate) fn start(mut command: Command, folder: &Path, role: &str) -> Result<R
     let description = command.get_program().to_string_lossy().into_owned();
     let start = Instant::now();
     let child = command.spawn().map_err(|error| format!("{description}: {error}"))?;
-    let pid = libc::pid_t::try_from(child.id())?;
+    let pid = Pid::from_raw(i32::try_from(child.id())?);
     Ok(Running { pid, start, output, errors, description })
 }
 
@@ -112,7 +107,7 @@ impl Running {
 
     /// Ends it with SIGKILL. The error of a program that has ended before tells how.
     pub(crate) fn abort(self) -> Result<()> {
-        kill(self.pid);
+        kill(self.pid, SIGKILL)?;
         match self.finish() {
             Err(error) if !error.to_string().contains("SIGKILL") => Err(error),
             _ => Ok(()),
@@ -120,18 +115,13 @@ impl Running {
     }
 }
 
-fn kill(pid: libc::pid_t) {
-    // SAFETY: a signal to a process touches no memory of this one. The child was not waited for
-    // yet, so the number is its own.
-    unsafe { libc::kill(pid, libc::SIGKILL) };
-}
-
-fn wait_for(pid: libc::pid_t) -> io::Result<(ExitStatus, libc::rusage)> {
+/// Waits for a child. Other functions that wait do not return the usage of one child.
+fn wait_for(pid: Pid) -> io::Result<(ExitStatus, libc::rusage)> {
     let mut status = 0;
     let mut usage = MaybeUninit::uninit();
     loop {
         // SAFETY: both pointers are to variables that the call may write.
-        let done = unsafe { libc::wait4(pid, &mut status, 0, usage.as_mut_ptr()) };
+        let done = unsafe { libc::wait4(pid.as_raw(), &mut status, 0, usage.as_mut_ptr()) };
         let error = io::Error::last_os_error();
         match done {
             -1 if error.kind() == io::ErrorKind::Interrupted => {}
@@ -166,13 +156,14 @@ const PAUSE: u32 = 50;
 
 /// Watches a process to its end, and kills it if it hangs. Returns nothing then, otherwise the
 /// share of huge pages at the peak of resident memory, if there was time for a sample.
-fn watch(pid: libc::pid_t, ended: &Receiver<()>) -> Option<Option<f64>> {
+fn watch(pid: Pid, ended: &Receiver<()>) -> Option<Option<f64>> {
     let start = Instant::now();
     let (mut peak_pages, mut share) = (0, None);
     let mut pause = PERIOD;
     while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         if start.elapsed() > TIME_LIMIT {
-            kill(pid);
+            // It was not waited for yet, so the number is its own.
+            let _ = kill(pid, SIGKILL);
             return None;
         }
         // The number of pages costs the kernel nothing, so only a higher one is worth a sample.
@@ -187,13 +178,13 @@ fn watch(pid: libc::pid_t, ended: &Receiver<()>) -> Option<Option<f64>> {
     Some(share)
 }
 
-fn resident_pages(pid: libc::pid_t) -> Option<u64> {
+fn resident_pages(pid: Pid) -> Option<u64> {
     let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
     statm.split(' ').nth(1)?.parse().ok()
 }
 
 /// The share of huge pages in the resident memory of a process. A process that ends has none.
-fn huge_share(pid: libc::pid_t) -> Option<f64> {
+fn huge_share(pid: Pid) -> Option<f64> {
     let file = format!("/proc/{pid}/smaps_rollup");
     let rss_kb = kilobytes(&file, "Rss").filter(|kb| *kb > 0)?;
     Some(kilobytes(&file, "AnonHugePages")? as f64 / rss_kb as f64)
@@ -299,7 +290,7 @@ mod tests {
 
     #[test]
     fn huge_pages_are_a_share() {
-        let pid = libc::pid_t::try_from(std::process::id()).expect("it is a process");
+        let pid = Pid::this();
         assert!(resident_pages(pid) > Some(0));
         assert!(huge_share(pid).is_some_and(|share| (0.0..=1.0).contains(&share)));
     }

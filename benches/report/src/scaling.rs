@@ -11,7 +11,7 @@ use std::process::{Command, ExitCode};
 
 use crate::allocators::{self, Allocator, HAKMEM};
 use crate::compare::warm;
-use crate::document::{Block, Table, to_text};
+use crate::document::{Block, Table, column, to_text};
 use crate::process::{self, command, number_after};
 use crate::progress::Progress;
 use crate::statistics::median;
@@ -136,20 +136,15 @@ fn measure(allocators: &[Allocator]) -> Result<Vec<Block>> {
         }
     }
     let mut blocks = Vec::new();
-    for (title, (quantity, unit, digits)) in TABLES {
-        let column =
-            |one: &Allocator| (one.name.clone(), (one.name.clone(), quantity), unit, digits);
-        let columns: Vec<_> = allocators.iter().map(column).collect();
-        blocks.push(Block::Table(table(title, &lines, &columns)));
+    for (title, quantity) in TABLES {
+        let columns = allocators.iter().map(|one| (one.name.as_str(), one.name.as_str(), quantity));
+        blocks.push(Block::Table(table(title, &lines, &columns.collect::<Vec<_>>())));
     }
     if has_hakmem {
-        let own = |(name, (quantity, unit, digits)): (&str, Quantity)| {
-            (name.to_owned(), (HAKMEM.to_owned(), quantity), unit, digits)
-        };
-        let counts = COUNTS.map(|(name, _)| own((name, (name, 1.0, 1))));
+        let counts = COUNTS.map(|(name, _)| (name, HAKMEM, (name, 1.0, 1)));
         blocks.push(Block::Table(table(COUNTS_TITLE, &lines, &counts)));
         if !quotas.is_empty() {
-            let columns = QUOTA_TABLE.map(own);
+            let columns = QUOTA_TABLE.map(|(head, quantity)| (head, HAKMEM, quantity));
             blocks.push(Block::Table(table(QUOTA_TITLE, &quotas, &columns)));
         }
         progress.step("slow calls");
@@ -229,25 +224,26 @@ fn count(statistics: &str, words: &str) -> Option<f64> {
     lines.find(|(_, text)| text.trim() == words)?.0.parse().ok()
 }
 
-/// A head, an allocator and a quantity, the unit, and digits.
-type Column = (String, (String, &'static str), f64, usize);
-
-/// The lines that have one of the quantities.
-fn table(title: &str, lines: &[Line], columns: &[Column]) -> Table {
-    let row = |line: &Line| {
-        let values = columns.iter().map(|(_, key, unit, digits)| {
-            let value = line.values.get(key).and_then(|values| median(values));
-            value.map_or("-".to_owned(), |value| format!("{:.digits$}", value / unit)).into()
-        });
-        [line.row.0.into(), line.threads.to_string().into()].into_iter().chain(values).collect()
+/// The lines that have one of the quantities. A column has a head, an allocator and a quantity.
+fn table(title: &str, lines: &[Line], columns: &[(&str, &str, Quantity)]) -> Table {
+    let values = |line: &Line, allocator: &str, quantity| {
+        let values = line.values.get(&(allocator.to_owned(), quantity));
+        values.and_then(|values| median(values.iter().copied()))
     };
-    let has = |line: &&Line| columns.iter().any(|(_, key, ..)| line.values.contains_key(key));
-    let heads = columns.iter().map(|(head, ..)| head.as_str());
-    Table {
-        title: title.to_owned(),
-        head: ["row", "threads"].into_iter().chain(heads).map(str::to_owned).collect(),
-        rows: lines.iter().filter(has).map(row).collect(),
+    let has = |line: &&Line| {
+        columns.iter().any(|(_, name, (quantity, ..))| values(line, name, quantity).is_some())
+    };
+    let mut all = vec![
+        column("row", |line: &Line| line.row.0),
+        column("threads", |line: &Line| line.threads.to_string()),
+    ];
+    for (head, name, (quantity, unit, digits)) in columns {
+        all.push(column(*head, move |line: &Line| {
+            let value = values(line, name, quantity);
+            value.map_or("-".to_owned(), |value| format!("{:.digits$}", value / unit))
+        }));
     }
+    Table::of(title, lines.iter().filter(has), &all)
 }
 
 fn slow_calls(divisor: usize, folder: &Path) -> Result<String> {

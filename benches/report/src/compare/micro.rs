@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use itertools::Itertools;
 use serde_json::Value;
+use walkdir::WalkDir;
 
 use super::cargo::{self, PACKAGE};
 use super::driver::{Measured, Source};
@@ -86,16 +88,12 @@ impl Source for Micro {
     }
 
     fn rows(&self) -> Vec<Row> {
-        let mut rows: Vec<Row> = Vec::new();
-        for one in &self.benchmarks {
-            if rows.iter().any(|row| row.name == one.row) {
-                continue;
-            }
+        let rows = self.benchmarks.iter().unique_by(|one| &one.row).map(|one| {
             let command = format!("cargo bench -p {PACKAGE} -- --exact '{}'", one.on_hakmem());
             let same = self.benchmarks.iter().filter(|other| other.row == one.row);
-            rows.push(Row::new(&one.row, command, same.map(|other| other.allocator.as_str())));
-        }
-        rows
+            Row::new(&one.row, command, same.map(|other| other.allocator.as_str()))
+        });
+        rows.collect()
     }
 
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
@@ -124,21 +122,13 @@ impl Source for Micro {
 /// The median, in seconds, in the only results of a folder of criterion's files. Criterion makes
 /// the names of folders from that of the benchmark, but shortens them.
 fn read_results(folder: &Path) -> Result<Option<f64>> {
-    if folder.ends_with("new") {
-        let estimates = fs::read_to_string(folder.join("estimates.json"))?;
-        let estimates: Value = serde_json::from_str(&estimates)?;
-        // Criterion's times are nanoseconds.
-        return Ok(estimates["median"]["point_estimate"].as_f64().map(|ns| ns / 1e9));
-    }
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            if let Some(seconds) = read_results(&path)? {
-                return Ok(Some(seconds));
-            }
-        }
-    }
-    Ok(None)
+    let mut files = WalkDir::new(folder).into_iter().filter_map(std::result::Result::ok);
+    let Some(file) = files.find(|file| file.path().ends_with("new/estimates.json")) else {
+        return Ok(None);
+    };
+    let estimates: Value = serde_json::from_str(&fs::read_to_string(file.path())?)?;
+    // Criterion's times are nanoseconds.
+    Ok(estimates["median"]["point_estimate"].as_f64().map(|ns| ns / 1e9))
 }
 
 #[cfg(test)]
@@ -163,12 +153,10 @@ mod tests {
         let home = std::env::temp_dir().join(format!("hakmem-criterion-{}", std::process::id()));
         let folder = home.join("one/hakmem/new");
         fs::create_dir_all(&folder).expect("there is room for files");
-        assert!(read_results(&home).is_err(), "there are no estimates yet");
+        assert_eq!(read_results(&home).expect("there is nothing to read"), None);
         let estimates = r#"{"mean":{"point_estimate":3.0}, "median":{"point_estimate":25.5}}"#;
         fs::write(folder.join("estimates.json"), estimates).expect("there is room");
         assert_eq!(read_results(&home).expect("they are JSON"), Some(25.5e-9));
-        fs::remove_dir_all(folder).expect("the folder is ours");
-        assert_eq!(read_results(&home).expect("there is nothing to read"), None);
         fs::remove_dir_all(&home).expect("the folder is ours");
     }
 }

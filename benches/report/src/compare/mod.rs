@@ -160,8 +160,7 @@ fn write_reports(comparison: &Comparison) -> Result<ExitCode> {
     let markdown = if comparison.is_full { results } else { folder() }.join(name);
     fs::write(&markdown, to_markdown(&blocks))?;
     println!("page: {}\nresults: {}", page.display(), markdown.display());
-    let rows = comparison.parts.iter().flat_map(|part| &part.rows);
-    let cells = rows.flat_map(|row| &row.cells);
+    let cells = comparison.rows().flat_map(|row| &row.cells);
     let failed = cells.filter(|cell| cell.failure.is_some()).count();
     if failed > 0 {
         println!("{failed} runs failed, see \"Not measured\"");

@@ -6,6 +6,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::UsageWho;
+
 use crate::machine::Usage;
 
 /// The machine is quiet when its processors idle for this share of a look at them.
@@ -110,7 +112,9 @@ pub(crate) fn is_disturbed(others: f64, length: Duration) -> bool {
 /// CPU seconds of all other processes since the start of the machine, less a constant.
 fn others_so_far() -> Option<f64> {
     let (idle, all) = processor_seconds()?;
-    Some(all - idle - Usage::of_all().cpu_seconds)
+    let own = Usage::of(UsageWho::RUSAGE_SELF).ok()?.cpu_seconds;
+    let children = Usage::of(UsageWho::RUSAGE_CHILDREN).ok()?.cpu_seconds;
+    Some(all - idle - own - children)
 }
 
 /// The share of the time of all processors in which they idle, over a look.

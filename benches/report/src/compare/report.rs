@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 use super::samples::{Comparison, Part, Quantity, Row, is_peer};
 use crate::allocators::{HAKMEM, SYSTEM};
 use crate::chart::{Dot, dots};
-use crate::document::{Block, Entry, MISSING, Table};
+use crate::document::{Block, Entry, MISSING, Table, column};
 use crate::statistics::geometric_mean;
 
 /// hakmem is to need at most as much as the best peer. A ratio above the limit needs an
 /// explanation.
 const GOAL: f64 = 1.00;
 const LIMIT: f64 = 1.05;
+
+/// The quantities that have charts and means.
+const CHARTED: [(Quantity, &str); 2] = [(Quantity::Time, "time"), (Quantity::PeakRss, "peak RSS")];
 
 /// A ratio of hakmem, marked if it reaches the goal or misses the limit.
 fn judged(ratio: Option<f64>) -> Entry {
@@ -98,7 +101,7 @@ pub(crate) fn summary(comparison: &Comparison, causes: &BTreeMap<String, String>
         Block::Table(against_best(comparison)),
     ]);
     let parts = |quantity| comparison.parts.iter().filter(move |part| part.has(quantity));
-    for (quantity, name) in [(Quantity::Time, "time"), (Quantity::PeakRss, "peak RSS")] {
+    for (quantity, name) in CHARTED {
         if parts(quantity).next().is_some() {
             blocks.push(Block::Table(against_each(comparison, quantity, name)));
         }
@@ -123,12 +126,11 @@ pub(crate) fn summary(comparison: &Comparison, causes: &BTreeMap<String, String>
 }
 
 fn headline(comparison: &Comparison) -> String {
-    let rows: Vec<&Row> = comparison.parts.iter().flat_map(|part| &part.rows).collect();
-    let times = to_best(&rows, Quantity::Time);
-    let Some(time) = geometric_mean(&times) else {
+    let times = to_best(comparison.rows(), Quantity::Time);
+    let Some(time) = geometric_mean(times.iter().copied()) else {
         return format!("No row was measured on both {HAKMEM} and a peer.");
     };
-    let memory = geometric_mean(&to_best(&rows, Quantity::PeakRss));
+    let memory = geometric_mean(to_best(comparison.rows(), Quantity::PeakRss));
     let memory = memory.map_or(String::new(), |ratio| format!(" and {ratio:.2} of its peak RSS"));
     let reached = times.iter().filter(|ratio| rounded(**ratio) <= GOAL).count();
     let missed = times.iter().filter(|ratio| rounded(**ratio) > LIMIT).count();
@@ -152,11 +154,10 @@ fn overview(comparison: &Comparison) -> maud::Markup {
     allocators.retain(|name| [HAKMEM, SYSTEM].contains(name) || is_peer(name));
     let mut rows = Vec::new();
     for part in &comparison.parts {
-        for (quantity, name) in [(Quantity::Time, "time"), (Quantity::PeakRss, "peak RSS")] {
+        for (quantity, name) in CHARTED {
             let means = allocators.iter().filter_map(|allocator| {
-                let ratios =
-                    part.rows.iter().filter_map(|row| row.to_best_peer(allocator, quantity));
-                let ratio = geometric_mean(&ratios.collect::<Vec<_>>())?;
+                let ratios = part.rows.iter().map(|row| row.to_best_peer(allocator, quantity));
+                let ratio = geometric_mean(ratios.flatten())?;
                 Some(Dot { allocator, ratio, range: None })
             });
             rows.push((format!("{}: {name}", part.name), means.collect::<Vec<_>>()));
@@ -168,70 +169,64 @@ fn overview(comparison: &Comparison) -> maud::Markup {
 }
 
 /// hakmem's ratios to the best peers.
-fn to_best(rows: &[&Row], quantity: Quantity) -> Vec<f64> {
-    rows.iter().filter_map(|row| row.to_best_peer(HAKMEM, quantity)).collect()
+fn to_best<'a>(rows: impl IntoIterator<Item = &'a Row>, quantity: Quantity) -> Vec<f64> {
+    rows.into_iter().filter_map(|row| row.to_best_peer(HAKMEM, quantity)).collect()
 }
 
-/// Names and rows of each part, and of all.
-fn groups(comparison: &Comparison) -> Vec<(&str, Vec<&Row>)> {
+/// The name and the rows of a part, or of all.
+type Group<'a> = (&'a str, Vec<&'a Row>);
+
+fn groups(comparison: &Comparison) -> Vec<Group<'_>> {
     let parts = comparison.parts.iter();
-    let mut groups: Vec<(&str, Vec<&Row>)> =
+    let mut groups: Vec<Group<'_>> =
         parts.map(|part| (part.name.as_str(), part.rows.iter().collect())).collect();
     if groups.len() > 1 {
-        let all = groups.iter().flat_map(|(_, rows)| rows.clone()).collect();
-        groups.push(("all", all));
+        groups.push(("all", comparison.rows().collect()));
     }
     groups
 }
 
 fn against_best(comparison: &Comparison) -> Table {
-    let rows = groups(comparison).into_iter().map(|(name, rows)| {
-        let times = to_best(&rows, Quantity::Time);
-        let count = |is: &dyn Fn(f64) -> bool| -> Entry {
-            times.iter().filter(|ratio| is(rounded(**ratio))).count().to_string().into()
-        };
-        let mean = |quantity| judged(geometric_mean(&to_best(&rows, quantity)));
-        vec![
-            name.into(),
-            times.len().to_string().into(),
-            mean(Quantity::Time),
-            count(&|ratio| ratio <= GOAL),
-            count(&|ratio| ratio > GOAL && ratio <= LIMIT),
-            count(&|ratio| ratio > LIMIT),
-            mean(Quantity::PeakRss),
-            mean(Quantity::Instructions),
-        ]
-    });
-    let head =
-        ["part", "rows", "time", "≤ 1.00", "1.01–1.05", "> 1.05", "peak RSS", "instructions/op"];
-    Table {
-        title: "hakmem / best peer of each row".to_owned(),
-        head: head.map(str::to_owned).into(),
-        rows: rows.collect(),
-    }
+    let ratios = |group: &Group<'_>, quantity| to_best(group.1.iter().copied(), quantity);
+    let count = |head, is: fn(f64) -> bool| {
+        column(head, move |group: &Group<'_>| {
+            let times = ratios(group, Quantity::Time).into_iter();
+            times.filter(|ratio| is(rounded(*ratio))).count().to_string()
+        })
+    };
+    let mean = |head, quantity| {
+        column(head, move |group: &Group<'_>| judged(geometric_mean(ratios(group, quantity))))
+    };
+    let columns = [
+        column("part", |(name, _): &Group<'_>| *name),
+        count("rows", |_| true),
+        mean("time", Quantity::Time),
+        count("≤ 1.00", |ratio| ratio <= GOAL),
+        count("1.01–1.05", |ratio| ratio > GOAL && ratio <= LIMIT),
+        count("> 1.05", |ratio| ratio > LIMIT),
+        mean("peak RSS", Quantity::PeakRss),
+        mean("instructions/op", Quantity::Instructions),
+    ];
+    Table::of("hakmem / best peer of each row", &groups(comparison), &columns)
 }
 
 fn against_each(comparison: &Comparison, quantity: Quantity, name: &str) -> Table {
-    let mut others = comparison.allocators();
-    others.retain(|name| *name == SYSTEM || is_peer(name));
-    let rows = groups(comparison).into_iter().map(|(name, rows)| {
-        let means = others.iter().map(|other| {
+    let others = comparison.allocators().into_iter();
+    let mut columns = vec![column("part", |(name, _): &Group<'_>| *name)];
+    columns.extend(others.filter(|name| *name == SYSTEM || is_peer(name)).map(|other| {
+        column(other, move |(_, rows): &Group<'_>| {
             let ratios = rows.iter().filter_map(|row| row.hakmem_to(other, quantity));
-            judged(geometric_mean(&ratios.collect::<Vec<_>>()))
-        });
-        [name.into()].into_iter().chain(means).collect()
-    });
-    Table {
-        title: format!("hakmem / each other allocator, {name}"),
-        rows: rows.collect(),
-        head: ["part"].into_iter().chain(others.iter().copied()).map(str::to_owned).collect(),
-    }
+            judged(geometric_mean(ratios))
+        })
+    }));
+    let title = format!("hakmem / each other allocator, {name}");
+    Table::of(title, &groups(comparison), &columns)
 }
 
 /// The slowest rows first.
 fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Vec<String> {
-    let all = comparison.parts.iter().flat_map(|part| &part.rows);
-    let ratios = all.filter_map(|row| Some((row, row.to_best_peer(HAKMEM, Quantity::Time)?)));
+    let ratios =
+        comparison.rows().filter_map(|row| Some((row, row.to_best_peer(HAKMEM, Quantity::Time)?)));
     let mut slow: Vec<_> = ratios.filter(|(_, ratio)| rounded(*ratio) > LIMIT).collect();
     slow.sort_by(|(_, a), (_, b)| b.total_cmp(a));
     let lines = slow.into_iter().map(|(row, ratio)| {
@@ -244,7 +239,7 @@ fn slow_rows(comparison: &Comparison, causes: &BTreeMap<String, String>) -> Vec<
 
 fn failures(comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
-    for row in comparison.parts.iter().flat_map(|part| &part.rows) {
+    for row in comparison.rows() {
         lines.extend(row.missing.iter().map(|cause| format!("{}: {cause}", row.name)));
         for cell in &row.cells {
             let failure = cell.failure.iter();
@@ -263,7 +258,7 @@ pub(crate) fn details(comparison: &Comparison) -> Vec<Block> {
     for part in &comparison.parts {
         blocks.push(Block::Heading(part.title.clone()));
         blocks.push(Block::List(part.notes.clone()));
-        for (quantity, title) in [(Quantity::Time, "time"), (Quantity::PeakRss, "peak RSS")] {
+        for (quantity, title) in CHARTED {
             blocks.extend(part.has(quantity).then(|| plot(part, quantity, title)));
         }
         let quantities = Quantity::ALL.into_iter().filter(|quantity| part.has(*quantity));
@@ -298,24 +293,11 @@ fn row_name(row: &Row) -> String {
     if row.is_noisy() { format!("{} (noisy)", row.name) } else { row.name.clone() }
 }
 
-/// The head of a column, and its entries.
-type Column<'a> = (String, Box<dyn Fn(&Row) -> Entry + 'a>);
-
-fn column<'a>(head: impl Into<String>, entry: impl Fn(&Row) -> Entry + 'a) -> Column<'a> {
-    (head.into(), Box::new(entry))
-}
-
-fn table(title: String, rows: &[&Row], columns: Vec<Column<'_>>) -> Table {
-    let entries = |row: &&Row| columns.iter().map(|(_, entry)| entry(row)).collect();
-    let rows = rows.iter().map(entries).collect();
-    Table { title, rows, head: columns.iter().map(|(head, _)| head.clone()).collect() }
-}
-
 fn figures(part: &Part, quantity: Quantity) -> Table {
     let allocators = part.allocators();
     // More or fewer huge pages are not better in themselves.
     let has_best = quantity != Quantity::HugePages;
-    let mut columns = vec![column("row", |row| row_name(row).into())];
+    let mut columns = vec![column("row", row_name)];
     if has_best {
         let ratio = move |row: &Row| judged(row.to_best_peer(HAKMEM, quantity));
         columns.push(column(format!("{HAKMEM} / best"), ratio));
@@ -327,11 +309,8 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
         columns.push(column(name, move |row| figure(row, name, quantity)));
     }
     if has_best {
-        columns.push(column("best peer", move |row| {
-            of_best(row, quantity, |name, value| {
-                format!("{name}, {}", quantity.format(value)).into()
-            })
-        }));
+        let text = move |name: &str, value| format!("{name}, {}", quantity.format(value)).into();
+        columns.push(column("best peer", move |row| of_best(row, quantity, text)));
     }
     if quantity == Quantity::Time {
         columns.push(column(format!("spread of {HAKMEM}"), |row| spread(row, HAKMEM)));
@@ -344,28 +323,26 @@ fn figures(part: &Part, quantity: Quantity) -> Table {
         let of_best = move |row: &Row| of_best(row, quantity, |name, _| count(row, name));
         columns.push(column("of the best", of_best));
     }
-    table(quantity.title().to_owned(), &part.rows.iter().collect::<Vec<_>>(), columns)
+    Table::of(quantity.title(), &part.rows, &columns)
 }
 
 /// Memory of hakmem beside the fastest peer of each row, which often explains their times.
 fn memory_table(part: &Part) -> Table {
     let fastest = |row: &Row| row.best_peer(Quantity::Time).map(|(name, _)| name.to_owned());
-    let mut columns = vec![
-        column("row", |row| row_name(row).into()),
-        column("fastest peer", |row| fastest(row).unwrap_or_default().into()),
-    ];
-    for (quantity, name) in [
+    let name = |row: &Row| fastest(row).unwrap_or_default();
+    let mut columns = vec![column("row", row_name), column("fastest peer", name)];
+    for (quantity, head) in [
         (Quantity::PeakRss, "peak RSS in MiB"),
         (Quantity::PageFaults, "minor faults"),
         (Quantity::HugePages, "huge pages in %"),
     ] {
         let own = move |row: &Row| figure(row, HAKMEM, quantity);
-        columns.push(column(format!("{name}: {HAKMEM}"), own));
-        let of_peer = move |row: &Row| figure(row, &fastest(row).unwrap_or_default(), quantity);
+        columns.push(column(format!("{head}: {HAKMEM}"), own));
+        let of_peer = move |row: &Row| figure(row, &name(row), quantity);
         columns.push(column("of the peer", of_peer));
     }
-    let rows: Vec<_> = part.rows.iter().filter(|row| fastest(row).is_some()).collect();
-    table(format!("Memory of {HAKMEM} and the fastest peer: {}", part.name), &rows, columns)
+    let rows = part.rows.iter().filter(|row| fastest(row).is_some());
+    Table::of(format!("Memory of {HAKMEM} and the fastest peer: {}", part.name), rows, &columns)
 }
 
 /// An entry that depends on the best peer and its value.

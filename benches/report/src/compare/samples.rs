@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use itertools::Itertools;
 use serde::{Deserialize, Serialize};
 
 use crate::allocators::{HAKMEM, SYSTEM};
@@ -25,21 +26,15 @@ pub(crate) struct Comparison {
 }
 
 impl Comparison {
-    /// The allocators of all parts.
-    pub(crate) fn allocators(&self) -> Vec<&str> {
-        unique(self.parts.iter().flat_map(Part::allocators))
+    /// The rows of all parts.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.parts.iter().flat_map(|part| &part.rows)
     }
-}
 
-/// The names in the order of their first appearance.
-fn unique<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
-    let mut unique = Vec::new();
-    names.for_each(|name| {
-        if !unique.contains(&name) {
-            unique.push(name);
-        }
-    });
-    unique
+    /// The allocators of all parts, in the order of their first appearance.
+    pub(crate) fn allocators(&self) -> Vec<&str> {
+        self.parts.iter().flat_map(Part::allocators).unique().collect()
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,13 +49,15 @@ pub(crate) struct Part {
 impl Part {
     /// The allocators of all rows, in the order of their first appearance.
     pub(crate) fn allocators(&self) -> Vec<&str> {
-        let cells = self.rows.iter().flat_map(|row| &row.cells);
-        unique(cells.map(|cell| cell.allocator.as_str()))
+        self.cells().map(|cell| cell.allocator.as_str()).unique().collect()
     }
 
     pub(crate) fn has(&self, quantity: Quantity) -> bool {
-        let mut cells = self.rows.iter().flat_map(|row| &row.cells);
-        cells.any(|cell| cell.median(quantity).is_some())
+        self.cells().any(|cell| cell.median(quantity).is_some())
+    }
+
+    fn cells(&self) -> impl Iterator<Item = &Cell> {
+        self.rows.iter().flat_map(|row| &row.cells)
     }
 }
 
@@ -182,15 +179,12 @@ impl Cell {
     }
 
     pub(crate) fn median(&self, quantity: Quantity) -> Option<f64> {
-        statistics::median(&self.values(quantity))
+        statistics::median(self.values(quantity))
     }
 
     /// The least and the most of all rounds.
     pub(crate) fn range(&self, quantity: Quantity) -> Option<(f64, f64)> {
-        let values = self.values(quantity);
-        let least = values.iter().copied().reduce(f64::min)?;
-        let most = values.iter().copied().reduce(f64::max)?;
-        Some((least, most))
+        self.values(quantity).into_iter().minmax().into_option()
     }
 }
 

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use crate::allocators::{self, Allocator};
 use crate::chart::{self, LIVE, Line};
-use crate::document::{Block, Entry, MISSING, Table, to_page, to_text};
+use crate::document::{Block, Entry, MISSING, Table, column, to_page, to_text};
 use crate::progress::Progress;
 use crate::{Result, is_quick, machine, root};
 
@@ -96,27 +96,27 @@ fn lines(scenario: &Scenario) -> Vec<Line<'_>> {
     resident.chain(live).collect()
 }
 
-/// A line for each figure, and a column for each run.
+/// A line for each figure, and a column for each run. Limits are those of the first one.
 fn table(scenario: &Scenario) -> Table {
-    let names = scenario.runs.iter().map(|run| run.name.clone());
-    let row = |name: String| {
-        let figures = scenario.runs.iter().map(|run| run.figure(&name));
-        let label = figures.clone().flatten().next().map_or(name.clone(), Figure::label);
-        let judged = scenario.runs[0].figure(&name);
-        let entries = figures.enumerate().map(|(i, figure)| Entry {
-            text: figure.map_or(MISSING.to_owned(), |figure| grouped(figure.value)),
-            is_good: figure.filter(|_| i == 0).and_then(Figure::holds),
-        });
-        let limit = judged.and_then(|figure| figure.limit).map_or(String::new(), grouped);
-        let missed = judged.and_then(Figure::holds) == Some(false);
-        let limit = limit + if missed { " missed!" } else { "" };
-        [label.into()].into_iter().chain(entries).chain([limit.into()]).collect()
+    let label = |name: &&str| {
+        let figure = scenario.runs.iter().find_map(|run| run.figure(name));
+        figure.map_or((*name).to_owned(), Figure::label)
     };
-    Table {
-        title: String::new(),
-        head: ["".to_owned()].into_iter().chain(names).chain(["at most".to_owned()]).collect(),
-        rows: scenario.figure_names().into_iter().map(row).collect(),
+    let mut columns = vec![column("", label)];
+    for (i, run) in scenario.runs.iter().enumerate() {
+        columns.push(column(&run.name, move |name: &&str| {
+            let figure = run.figure(name);
+            let text = figure.map_or(MISSING.to_owned(), |figure| grouped(figure.value));
+            Entry { text, is_good: figure.filter(|_| i == 0).and_then(Figure::holds) }
+        }));
     }
+    columns.push(column("at most", |name: &&str| {
+        let figure = scenario.runs[0].figure(name);
+        let limit = figure.and_then(|figure| figure.limit).map_or(String::new(), grouped);
+        let missed = figure.and_then(Figure::holds) == Some(false);
+        limit + if missed { " missed!" } else { "" }
+    }));
+    Table::of("", &scenario.figure_names().collect::<Vec<_>>(), &columns)
 }
 
 /// Digits in groups of three.

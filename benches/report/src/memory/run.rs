@@ -4,6 +4,7 @@
 
 use std::process::{Command, Stdio};
 
+use itertools::Itertools;
 use serde::Serialize;
 
 use crate::Result;
@@ -97,14 +98,9 @@ pub(crate) struct Scenario {
 
 impl Scenario {
     /// The names of all figures in the order of their first appearance.
-    pub(crate) fn figure_names(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for figure in self.runs.iter().flat_map(|run| &run.figures) {
-            if !names.contains(&figure.name) {
-                names.push(figure.name.clone());
-            }
-        }
-        names
+    pub(crate) fn figure_names(&self) -> impl Iterator<Item = &str> {
+        let figures = self.runs.iter().flat_map(|run| &run.figures);
+        figures.map(|figure| figure.name.as_str()).unique()
     }
 }
 

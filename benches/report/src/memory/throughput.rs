@@ -4,6 +4,8 @@
 
 use std::process::Stdio;
 
+use nix::sys::resource::UsageWho;
+
 use super::Plan;
 use super::run::{Figure, Run};
 use crate::Result;
@@ -70,12 +72,12 @@ fn measure(allocator: &Allocator, program: &str) -> Result<[i64; 2]> {
     let mut command = command(&format!("build/bench/{program}"));
     command.stdin(Stdio::null()).stdout(Stdio::null());
     allocator.preload_into(&mut command);
-    let before = Usage::of_children();
+    let before = Usage::of(UsageWho::RUSAGE_CHILDREN)?;
     let status = command.status().map_err(|error| format!("{command:?}: {error}"))?;
     if !status.success() {
         return Err(format!("{command:?}: {status}").into());
     }
-    let after = Usage::of_children();
+    let after = Usage::of(UsageWho::RUSAGE_CHILDREN)?;
     let ms = (after.cpu_seconds - before.cpu_seconds) * 1000.0;
     Ok([ms.round() as i64, after.minor_faults - before.minor_faults])
 }
