@@ -16,11 +16,8 @@ pub(crate) type Measured = (Sample, Option<String>);
 
 /// A part of the comparison.
 pub(crate) trait Source {
-    fn title(&self) -> &str;
-    /// Facts about the part.
-    fn notes(&self) -> Vec<String>;
-    /// The rows, with a cell for each allocator.
-    fn rows(&self) -> Vec<Row>;
+    /// The part before it is measured. Its rows have an empty cell for each allocator.
+    fn part(&self) -> Part;
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured>;
     /// The system calls of a short run, where they can be counted.
     fn count_calls(&self, _: &str, _: &str) -> Result<Option<BTreeMap<String, u64>>> {
@@ -56,15 +53,15 @@ impl Budget {
     }
 }
 
-/// Measures the chosen rows. Returns nothing if there are none.
+/// Measures the rows that are wanted, by the names of the part and of the row. Returns nothing if there are none.
 pub(crate) fn run(
-    name: &str,
     source: &dyn Source,
-    wants: &dyn Fn(&str) -> bool,
+    wants: &dyn Fn(&str, &str) -> bool,
     budget: &Budget,
 ) -> Option<Part> {
-    let mut rows = source.rows();
-    rows.retain(|row| wants(&row.name));
+    let mut part = source.part();
+    let Part { name, rows, notes, .. } = &mut part;
+    rows.retain(|row| wants(name, &row.name));
     if rows.is_empty() {
         return None;
     }
@@ -75,7 +72,7 @@ pub(crate) fn run(
     let (mut done, mut rounds, mut longest) = (0, budget.least_rounds, Duration::ZERO);
     while done < rounds {
         let round_start = Instant::now();
-        for row in &mut rows {
+        for row in rows.iter_mut() {
             progress.step(&format!("{name}, round {}: {}", done + 1, row.name));
             (budget.warm)(row.peak_rss_kb());
             let mut measure = |name: &str, allocator: &str| {
@@ -88,13 +85,12 @@ pub(crate) fn run(
         rounds = budget.rounds(done, start.elapsed(), longest);
         progress.expect(rows.len() * (rounds + 1));
     }
-    let mut notes = source.notes();
     notes.push(format!("{rounds} rounds; {}", quiet.describe()));
-    for row in &mut rows {
+    for row in rows {
         progress.step(&format!("{name}, system calls and instructions: {}", row.name));
         notes.extend(count_row(source, row));
     }
-    Some(Part { name: name.to_owned(), title: source.title().to_owned(), notes, rows })
+    Some(part)
 }
 
 /// Waits for a quiet machine and measures. If others disturb the run, it is repeated, and the least
@@ -199,19 +195,12 @@ mod tests {
     }
 
     impl Source for Fake {
-        fn title(&self) -> &str {
-            "fake"
-        }
-
-        fn notes(&self) -> Vec<String> {
-            Vec::new()
-        }
-
-        fn rows(&self) -> Vec<Row> {
+        fn part(&self) -> Part {
             let row = |name| Row::new(name, "true".to_owned(), ["a", "b"]);
             let missing = Some("not there".to_owned());
             let three = Row { missing, ..Row::new("three", "true".to_owned(), [""; 0]) };
-            vec![row("one"), row("two"), row("unwanted"), three]
+            let rows = vec![row("one"), row("two"), row("unwanted"), three];
+            Part::new("part", "fake", Vec::new(), rows)
         }
 
         fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
@@ -237,7 +226,7 @@ mod tests {
     #[test]
     fn rounds_are_interleaved_and_failures_stay_in_their_cell() {
         let fake = Fake::default();
-        let part = run("part", &fake, &|row| row != "unwanted", &BUDGET).expect("there are rows");
+        let part = run(&fake, &|_, row| row != "unwanted", &BUDGET).expect("there are rows");
         let expected = ["one a", "one b", "two a", "two b", "one b", "one a", "two a"];
         assert_eq!(fake.runs.into_inner(), expected);
         assert_eq!(part.rows.len(), 3);

@@ -12,7 +12,7 @@ use walkdir::WalkDir;
 
 use super::cargo::{self, PACKAGE};
 use super::driver::{Measured, Source};
-use super::samples::{Row, Sample};
+use super::samples::{Part, Row, Sample};
 use crate::allocators::HAKMEM;
 use crate::{Result, process};
 
@@ -75,25 +75,19 @@ impl Micro {
 }
 
 impl Source for Micro {
-    fn title(&self) -> &str {
-        "Micro benchmarks: one kind of call, through Rust's GlobalAlloc"
-    }
-
-    fn notes(&self) -> Vec<String> {
-        vec![format!(
-            "each value is criterion's median of 10 samples within {} s after {} s of warm-up; \
-             in one process memory cannot be attributed, so there is time only",
-            self.times[1], self.times[0]
-        )]
-    }
-
-    fn rows(&self) -> Vec<Row> {
+    fn part(&self) -> Part {
+        let [warm_up, time] = self.times;
+        let note = format!(
+            "each value is criterion's median of 10 samples within {time} s after {warm_up} s of \
+             warm-up; in one process memory cannot be attributed, so there is time only"
+        );
         let rows = self.benchmarks.iter().unique_by(|one| &one.row).map(|one| {
             let command = format!("cargo bench -p {PACKAGE} -- --exact '{}'", one.on_hakmem());
             let same = self.benchmarks.iter().filter(|other| other.row == one.row);
             Row::new(&one.row, command, same.map(|other| other.allocator.as_str()))
         });
-        rows.collect()
+        let title = "Micro benchmarks: one kind of call, through Rust's GlobalAlloc";
+        Part::new("micro", title, vec![note], rows.collect())
     }
 
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {

@@ -105,20 +105,18 @@ fn measure(plan: &Plan) -> Result<Comparison> {
     facts.push(Counter::describe(counter));
     // All is built before the first part is measured.
     eprintln!("building the benchmarks");
-    let mut sources: Vec<(&str, Box<dyn Source + '_>)> = Vec::new();
+    let mut sources: Vec<Box<dyn Source + '_>> = Vec::new();
     for part in PARTS.into_iter().filter(|part| plan.wants_part(part)) {
-        let source: Box<dyn Source + '_> = match part {
+        sources.push(match part {
             "micro" => Box::new(micro::Micro::new(folder, plan.quick)?),
-            "macro" => Box::new(workloads::Workloads::new(folder, plan.quick, has_strace)?),
+            "macro" => Box::new(workloads::new(folder, plan.quick, has_strace)?),
             _ => Box::new(programs::Programs::new(&found, plan.quick, has_strace, counter)?),
-        };
-        sources.push((part, source));
+        });
     }
     let budget = if plan.quick { &QUICK } else { &FULL };
-    let parts = sources.iter().filter_map(|(part, source)| {
-        driver::run(part, source.as_ref(), &|row: &str| plan.wants_row(part, row), budget)
-    });
-    let parts: Vec<_> = parts.collect();
+    let wants = |part: &str, row: &str| plan.wants_row(part, row);
+    let parts: Vec<_> =
+        sources.iter().filter_map(|one| driver::run(one.as_ref(), &wants, budget)).collect();
     if parts.is_empty() {
         return Err(format!("no row has '{}' in its name", plan.words.join(" ")).into());
     }

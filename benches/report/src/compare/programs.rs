@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! C programs and programs of Debian, with the allocators preloaded.
+//! Programs that run on each allocator, and those on which the allocators are preloaded: C programs
+//! and programs of Debian.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::process::Command;
 
 use super::driver::{Measured, Source};
 use super::instructions::Counter;
-use super::samples::Row;
-use super::workloads::reported;
+use super::samples::{Part, Row, Sample};
 use super::{folder, redis};
 use crate::allocators::{Allocator, Found};
-use crate::process::{self, command, locate};
+use crate::process::{self, Outcome, command, locate, number_after, word_after};
 use crate::{Result, root};
 
 /// A quick run of a C program does this share of the work.
 const QUICK_DIVISOR: u64 = 4;
+
+const PRELOAD: &str = "LD_PRELOAD=$PWD/build/libhakmem.so ";
 
 /// A row. Commands are in the notation of a shell.
 pub(crate) struct Job {
@@ -24,11 +27,14 @@ pub(crate) struct Job {
     pub(crate) command: String,
     /// The command for counting system calls.
     pub(crate) counted: String,
-    /// Two commands of different lengths, for counting instructions. Only C programs have
-    /// these, and report the time of their work. The time of other programs is that from start to
-    /// end, and their output is the answer.
-    instructions: Option<[String; 2]>,
-    missing: Option<String>,
+    /// Two commands of different lengths, for counting instructions. Only C programs have these.
+    pub(super) instructions: Option<[String; 2]>,
+    /// Why the program cannot run here.
+    pub(super) missing: Option<String>,
+    /// How to run the command by hand on hakmem: the words before it.
+    pub(super) prefix: &'static str,
+    /// Reads the output.
+    pub(super) read: fn(Outcome) -> Result<Measured>,
 }
 
 impl Job {
@@ -55,6 +61,8 @@ impl Job {
             counted: command(counted),
             instructions: Some([command(short), command(2 * short)]),
             missing: None,
+            prefix: PRELOAD,
+            read: read_work,
         })
     }
 
@@ -73,6 +81,8 @@ impl Job {
             counted: command.replace("{n}", quickly),
             instructions: None,
             missing: (!packages.is_empty()).then_some(text),
+            prefix: PRELOAD,
+            read: read_answer,
         })
     }
 
@@ -82,12 +92,11 @@ impl Job {
 
     /// The command to run the row on hakmem by hand.
     fn describe(&self) -> String {
-        let preload = "LD_PRELOAD=$PWD/build/libhakmem.so";
+        let Self { prefix, command, .. } = self;
         if self.is_redis() {
-            let server = redis::SERVER;
-            return format!("{preload} {server} &\n{} {}", self.command, redis::CLIENT_OPTIONS);
+            return format!("{prefix}{} &\n{command} {}", redis::SERVER, redis::CLIENT_OPTIONS);
         }
-        format!("{preload} {}", self.command)
+        format!("{prefix}{command}")
     }
 }
 
@@ -98,15 +107,28 @@ pub(crate) fn read_rows(file: &str, read: impl Fn(&str) -> Option<Job>) -> Resul
     lines.map(|line| read(line).ok_or_else(|| format!("{file}: {line}").into())).collect()
 }
 
-pub(crate) struct Programs<'a> {
-    jobs: Vec<Job>,
-    found: &'a Found,
-    has_strace: bool,
-    counter: Option<Counter>,
+/// Makes the command that runs a program on an allocator.
+pub(super) type Runner<'a> = Box<dyn Fn(&str) -> Command + 'a>;
+
+/// Rows that are runs of a program on each allocator.
+pub(super) struct Programs<'a> {
+    pub(super) name: &'static str,
+    pub(super) title: &'static str,
+    pub(super) notes: Vec<String>,
+    pub(super) jobs: Vec<Job>,
+    /// By the names of the allocators.
+    pub(super) runners: Vec<(String, Runner<'a>)>,
+    pub(super) has_strace: bool,
+    pub(super) counter: Option<Counter>,
 }
 
+const NOTE: &str = "the C programs (bench_*) report the time of their work; of the others it is the \
+                    time from start to end; CPU time, peak RSS and page faults are those of the \
+                    whole process, with redis those of the server";
+
 impl<'a> Programs<'a> {
-    pub(crate) fn new(
+    /// The C programs and the programs of Debian.
+    pub(super) fn new(
         found: &'a Found,
         quick: bool,
         has_strace: bool,
@@ -117,85 +139,99 @@ impl<'a> Programs<'a> {
         let mut jobs = read_rows("benches/c/rows.txt", |line| Job::of_c_program(line, divisor))?;
         let debian = read_rows("benches/programs/rows.txt", |line| Job::of_debian(line, quick))?;
         jobs.extend(debian);
-        Ok(Self { jobs, found, has_strace, counter })
+        let calls = match has_strace {
+            true => "system calls: those of memory, futex and sched_yield, in a short run",
+            false => "system calls: not counted, there is no strace, or it may not trace",
+        };
+        let runner = |allocator: &'a Allocator| {
+            let run = |text: &str| {
+                let mut command = command(text);
+                allocator.preload_into(&mut command);
+                command
+            };
+            (allocator.name.clone(), Box::new(run) as Runner<'a>)
+        };
+        Ok(Self {
+            name: "programs",
+            title: "C programs and programs of Debian, the allocator preloaded",
+            notes: vec![NOTE.to_owned(), calls.to_owned(), Counter::describe(counter)],
+            jobs,
+            runners: found.allocators.iter().map(runner).collect(),
+            has_strace,
+            counter,
+        })
     }
 
-    fn find(&self, row: &str, allocator: &str) -> Result<(&Job, &Allocator)> {
+    fn find(&self, row: &str, allocator: &str) -> Result<(&Job, &Runner<'a>)> {
         let job = self.jobs.iter().find(|job| job.name == row).ok_or("no such program")?;
-        let mut allocators = self.found.allocators.iter();
-        let allocator = allocators.find(|one| one.name == allocator).ok_or("no such allocator")?;
-        Ok((job, allocator))
+        let runner = self.runners.iter().find(|(name, _)| name == allocator);
+        Ok((job, &runner.ok_or("no such allocator")?.1))
     }
 }
 
 impl Source for Programs<'_> {
-    fn title(&self) -> &str {
-        "C programs and programs of Debian, the allocator preloaded"
-    }
-
-    fn notes(&self) -> Vec<String> {
-        let calls = match self.has_strace {
-            true => "system calls: those of memory, futex and sched_yield, in a short run",
-            false => "system calls: not counted, there is no strace, or it may not trace",
-        };
-        vec![
-            "the C programs (bench_*) report the time of their work; of the others it is the time \
-             from start to end; CPU time, peak RSS and page faults are those of the whole process, \
-             with redis those of the server"
-                .to_owned(),
-            calls.to_owned(),
-            Counter::describe(self.counter),
-        ]
-    }
-
-    fn rows(&self) -> Vec<Row> {
+    fn part(&self) -> Part {
         let rows = self.jobs.iter().map(|job| {
-            let allocators = self.found.allocators.iter().filter(|_| job.missing.is_none());
-            let row = Row::new(&job.name, job.describe(), allocators.map(|one| one.name.as_str()));
+            let runners = self.runners.iter().filter(|_| job.missing.is_none());
+            let row = Row::new(&job.name, job.describe(), runners.map(|(name, _)| name.as_str()));
             Row { missing: job.missing.clone(), ..row }
         });
-        rows.collect()
+        Part::new(self.name, self.title, self.notes.clone(), rows.collect())
     }
 
     fn measure(&self, row: &str, allocator: &str) -> Result<Measured> {
-        let (job, allocator) = self.find(row, allocator)?;
-        let mut command = command(&job.command);
+        let (job, run) = self.find(row, allocator)?;
         if job.is_redis() {
-            return Ok((redis::measure(command, allocator)?, None));
+            return Ok((redis::measure(command(&job.command), run(redis::SERVER))?, None));
         }
-        allocator.preload_into(&mut command);
-        let outcome = process::run(command, &folder())?;
-        Ok(match job.instructions {
-            Some(_) => (reported(outcome)?, None),
-            None => (outcome.sample, Some(outcome.output)),
-        })
+        (job.read)(process::run(run(&job.command), &folder())?)
     }
 
     fn count_calls(&self, row: &str, allocator: &str) -> Result<Option<BTreeMap<String, u64>>> {
-        let (job, allocator) = self.find(row, allocator)?;
+        let (job, run) = self.find(row, allocator)?;
         if !self.has_strace {
             return Ok(None);
         }
-        let mut command = command(&job.counted);
-        if job.is_redis() {
-            return Ok(Some(redis::count_calls(command, allocator)?));
-        }
-        allocator.preload_into(&mut command);
-        Ok(Some(process::count_calls(&command, &folder())?))
+        let calls = match job.is_redis() {
+            true => redis::count_calls(command(&job.counted), &run(redis::SERVER)),
+            false => process::count_calls(&run(&job.counted), &folder()),
+        };
+        calls.map(Some)
     }
 
     fn count_instructions(&self, row: &str, allocator: &str) -> Result<Option<f64>> {
-        let (job, allocator) = self.find(row, allocator)?;
+        let (job, run) = self.find(row, allocator)?;
         let (Some(counter), Some(runs)) = (self.counter, &job.instructions) else {
             return Ok(None);
         };
-        let runs = runs.each_ref().map(|text| {
-            let mut command = command(text);
-            allocator.preload_into(&mut command);
-            command
-        });
-        counter.per_operation(&runs, &folder()).map(Some)
+        counter.per_operation(&runs.each_ref().map(|text| run(text)), &folder()).map(Some)
     }
+}
+
+// ---- Outputs of programs ------------------------------------------------------------------------
+
+/// The output is the answer, and the time is that from start to end.
+fn read_answer(outcome: Outcome) -> Result<Measured> {
+    Ok((outcome.sample, Some(outcome.output)))
+}
+
+/// The output is a line with the time of the work, and perhaps with peak RSS.
+fn read_work(outcome: Outcome) -> Result<Measured> {
+    let number = |name| number_after(&outcome.output, name);
+    let seconds = number("seconds");
+    let sample = Sample {
+        seconds: seconds.ok_or_else(|| format!("no time in: {}", outcome.output.trim()))?,
+        peak_rss_kb: number("peak-rss-kb").map(|kb| kb as u64),
+        ..outcome.sample
+    };
+    Ok((sample, None))
+}
+
+/// The same with a checksum.
+pub(super) fn read_checked_work(outcome: Outcome) -> Result<Measured> {
+    let checksum = word_after(&outcome.output, "checksum").map(str::to_owned);
+    let checksum = checksum.ok_or_else(|| format!("no checksum in: {}", outcome.output))?;
+    Ok((read_work(outcome)?.0, Some(checksum)))
 }
 
 #[cfg(test)]
@@ -233,5 +269,25 @@ mod tests {
                 .is_some_and(|text| text.starts_with("not installed: Debian package its-package"))
         );
         assert!(Job::of_debian("words | 200", false).is_none());
+    }
+
+    #[test]
+    fn result_line_is_read() {
+        let outcome = |output: &str| Outcome {
+            sample: Sample {
+                seconds: 9.0,
+                peak_rss_kb: Some(7),
+                minor_faults: Some(6),
+                ..Sample::default()
+            },
+            output: output.to_owned(),
+        };
+        let line = "seconds 0.5  checksum 00ff  peak-rss-kb 100  minor-faults 5\n";
+        let (sample, checksum) = read_checked_work(outcome(line)).expect("there is a time");
+        assert_eq!(checksum.as_deref(), Some("00ff"));
+        assert_eq!((sample.seconds, sample.peak_rss_kb), (0.5, Some(100)));
+        assert_eq!(sample.minor_faults, Some(6));
+        assert!(read_checked_work(outcome("seconds 0.5")).is_err());
+        assert!(read_work(outcome("nothing")).is_err());
     }
 }

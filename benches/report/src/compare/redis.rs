@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use super::folder;
 use super::samples::Sample;
 use crate::Result;
-use crate::allocators::Allocator;
 use crate::process::{self, command};
 
 pub(crate) const CLIENT: &str = "redis-benchmark";
@@ -25,22 +24,14 @@ pub(crate) const CLIENT_OPTIONS: &str = "-s build/compare/redis.sock -P 16 -q";
 const SHUT_DOWN: &str = "redis-cli -s build/compare/redis.sock shutdown nosave";
 const START_LIMIT: Duration = Duration::from_secs(20);
 
-/// The time of the client, and the usage of the server.
-pub(crate) fn measure(client: Command, allocator: &Allocator) -> Result<Sample> {
-    let mut server = command(SERVER);
-    allocator.preload_into(&mut server);
-    serve(server, client)
-}
-
-pub(crate) fn count_calls(client: Command, allocator: &Allocator) -> Result<BTreeMap<String, u64>> {
-    let mut server = command(SERVER);
-    allocator.preload_into(&mut server);
+pub(crate) fn count_calls(client: Command, server: &Command) -> Result<BTreeMap<String, u64>> {
     let counts = folder().join("strace.txt");
-    serve(process::traced(&server, &counts), client)?;
+    measure(client, process::traced(server, &counts))?;
     Ok(process::read_counts(&fs::read_to_string(&counts)?))
 }
 
-fn serve(server: Command, mut client: Command) -> Result<Sample> {
+/// The time of the client, and the usage of the server.
+pub(crate) fn measure(mut client: Command, server: Command) -> Result<Sample> {
     let socket = folder().join("redis.sock");
     if socket.exists() {
         fs::remove_file(&socket)?;

@@ -47,6 +47,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    pub(crate) fn new(name: &str, title: &str, notes: Vec<String>, rows: Vec<Row>) -> Self {
+        Self { name: name.to_owned(), title: title.to_owned(), notes, rows }
+    }
+
     /// The allocators of all rows, in the order of their first appearance.
     pub(crate) fn allocators(&self) -> Vec<&str> {
         self.cells().map(|cell| cell.allocator.as_str()).unique().collect()
