@@ -16,7 +16,7 @@
 
 static size_t thread_bytes;
 static uint64_t keep_every;
-static pthread_barrier_t allocated, looked, freed, end;
+static pthread_barrier_t allocated, looked;
 
 static struct burst {
     void **blocks;
@@ -24,9 +24,9 @@ static struct burst {
     size_t count_max;
 } bursts[THREADS];
 
-static void *body(void *argument) {
-    struct burst *burst = argument;
-    bench_rng rng = bench_rng_seeded(42, (uint64_t)(burst - bursts));
+static void body(unsigned index) {
+    struct burst *burst = &bursts[index];
+    bench_rng rng = bench_rng_seeded(42, index);
     for (size_t bytes = 0; bytes < thread_bytes && burst->count < burst->count_max;) {
         size_t size = memory_size(&rng, 4, 16);
         burst->blocks[burst->count++] = memory_block(size);
@@ -40,9 +40,7 @@ static void *body(void *argument) {
         memory_block_free(burst->blocks[i]);
         burst->blocks[i] = NULL;
     }
-    pthread_barrier_wait(&freed);
-    pthread_barrier_wait(&end);
-    return NULL;
+    bench_end(index);
 }
 
 /* KiB of the OS pages in which a block lies that was not freed: a bit for each page there can be,
@@ -79,20 +77,16 @@ int main(int argc, char **argv) {
     thread_bytes = mib * MEMORY_MIB / THREADS;
     bench_barrier_init(&allocated, THREADS + 1);
     bench_barrier_init(&looked, THREADS + 1);
-    bench_barrier_init(&freed, THREADS + 1);
-    bench_barrier_init(&end, THREADS + 1);
     for (size_t t = 0; t < THREADS; t++) {
         bursts[t].count_max = thread_bytes / 4096 + 4096; /* the mean size is twice that */
         bursts[t].blocks = memory_table(bursts[t].count_max * sizeof(void *));
     }
     memory_start(NULL);
-    pthread_t threads[THREADS];
-    for (size_t t = 0; t < THREADS; t++)
-        threads[t] = bench_thread_start(body, &bursts[t]);
+    bench_team_start(THREADS, body);
     pthread_barrier_wait(&allocated);
     uint64_t peak = memory_sample(), live = memory_live_kb();
     pthread_barrier_wait(&looked);
-    pthread_barrier_wait(&freed);
+    bench_team_wait();
     memory_sleep_ms(seconds * 1000);
     uint64_t rss = memory_end();
     memory_figure_without_limit("peak_percent_of_live",
@@ -104,8 +98,6 @@ int main(int argc, char **argv) {
         memory_figure_without_limit("pages_with_live_blocks", (int64_t)held, "KiB");
         memory_figure("rss", (int64_t)rss, (int64_t)held * 5 / 4 + ALLOWED_KB, "KiB");
     }
-    pthread_barrier_wait(&end);
-    for (size_t t = 0; t < THREADS; t++)
-        bench_thread_join(threads[t]);
+    bench_team_join();
     return EXIT_SUCCESS;
 }

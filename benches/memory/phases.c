@@ -65,8 +65,8 @@ static void server_drop_one(struct server *server) {
     memory_block_free(block);
 }
 
-static void *body(void *argument) {
-    struct server *server = argument;
+static void body(unsigned index) {
+    struct server *server = &servers[index];
     server_fill(server, PHASES);
     pthread_barrier_wait(&filled);
     size_t owed = 0; /* to be replaced, in REPLACEDths */
@@ -76,7 +76,7 @@ static void *body(void *argument) {
         server_fill(server, (unsigned)(step / STEPS % PHASES));
         memory_sleep_ms(1000 / STEPS);
     }
-    return NULL;
+    bench_end(index);
 }
 
 int main(int argc, char **argv) {
@@ -92,14 +92,12 @@ int main(int argc, char **argv) {
         servers[t].rng = bench_rng_seeded(42, t);
     }
     memory_start(look);
-    pthread_t threads[THREADS];
-    for (size_t t = 0; t < THREADS; t++)
-        threads[t] = bench_thread_start(body, &servers[t]);
+    bench_team_start(THREADS, body);
     pthread_barrier_wait(&filled);
     memory_sleep_ms(duration_ms);
     atomic_store(&over, true);
-    for (size_t t = 0; t < THREADS; t++)
-        bench_thread_join(threads[t]);
+    bench_team_wait();
+    bench_team_join();
     memory_end();
     memory_figure("rss_percent_of_live", (int64_t)percent_most, PERCENT_MAX, "%");
     memory_figure("late_percent_of_early", (int64_t)(most_kb[2] * 100 / most_kb[1]),

@@ -16,44 +16,33 @@
 #define ALLOWED_KB 24 /* a thread */
 #define BLOCKS_MAX 1024u
 
-static struct {
-    size_t bytes; /* of each thread; 0: it allocates nothing */
-    pthread_barrier_t done, end;
-} work;
+static size_t thread_bytes; /* 0: the threads allocate nothing */
 
-static void *body(void *argument) {
-    bench_rng rng = bench_rng_seeded(42, (uint64_t)(uintptr_t)argument);
+static void body(unsigned index) {
+    bench_rng rng = bench_rng_seeded(42, index);
     void *blocks[BLOCKS_MAX];
     memset(blocks, 0, sizeof blocks);
     __asm__ volatile("" : : "r"(blocks) : "memory"); /* the same stack, whatever is allocated */
     size_t count = 0;
-    for (size_t bytes = 0; bytes < work.bytes && count < BLOCKS_MAX;) {
+    for (size_t bytes = 0; bytes < thread_bytes && count < BLOCKS_MAX;) {
         size_t size = memory_size(&rng, 4, 16);
         blocks[count++] = memory_block(size);
         bytes += size;
     }
     for (size_t i = 0; i < count; i++)
         memory_block_free(blocks[i]);
-    pthread_barrier_wait(&work.done);
-    pthread_barrier_wait(&work.end);
-    return NULL;
+    bench_end(index);
 }
 
 /* RSS once all threads have slept. */
 static uint64_t rss_of_threads(unsigned count, size_t bytes, uint64_t seconds) {
-    static pthread_t threads[BENCH_THREADS_MAX];
-    work.bytes = bytes;
-    bench_barrier_init(&work.done, count + 1);
-    bench_barrier_init(&work.end, count + 1);
+    thread_bytes = bytes;
     memory_start(NULL);
-    for (unsigned i = 0; i < count; i++)
-        threads[i] = bench_thread_start(body, (void *)(uintptr_t)i);
-    pthread_barrier_wait(&work.done);
+    bench_team_start(count, body);
+    bench_team_wait();
     memory_sleep_ms(seconds * 1000);
     uint64_t rss = memory_end();
-    pthread_barrier_wait(&work.end);
-    for (unsigned i = 0; i < count; i++)
-        bench_thread_join(threads[i]);
+    bench_team_join();
     return rss;
 }
 
