@@ -170,11 +170,4 @@ mod tests {
         }
         std::fs::remove_dir_all(&folder).expect("the folder is ours");
     }
-
-    #[test]
-    fn line_tells_how_instructions_are_counted() {
-        let none = Counter::describe(None);
-        assert!(none.contains("neither perf nor valgrind"), "{none}");
-        assert!(Counter::describe(Some(Counter::Perf)).contains("perf"));
-    }
 }
