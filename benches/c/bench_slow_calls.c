@@ -52,10 +52,12 @@ enum cause { SWITCHED_OUT, SLEPT, PAGE_FAULT, NO_CAUSE, CAUSES };
 /* Four buckets for each power of two: a bucket's bounds differ by a quarter at most. */
 enum { SUB_BITS = 2, BUCKETS = (64 - SUB_BITS) << SUB_BITS };
 
-typedef struct times {
-    uint32_t counts[KINDS][CAUSES][BUCKETS];
-    uint64_t longest[KINDS][CAUSES]; /* ticks */
-} times;
+typedef struct histogram {
+    uint32_t counts[BUCKETS];
+    uint64_t longest; /* ticks */
+} histogram;
+
+typedef histogram times[KINDS][CAUSES];
 
 static uint32_t bucket_of(uint64_t ticks) {
     if (ticks >> SUB_BITS == 0)
@@ -74,22 +76,17 @@ static double bucket_ticks(uint32_t bucket) {
     return low + (double)((uint64_t)1 << shift) / 2;
 }
 
-static void add_time(times *to, enum kind kind, enum cause cause, uint64_t ticks) {
-    to->counts[kind][cause][bucket_of(ticks)]++;
-    if (ticks > to->longest[kind][cause])
-        to->longest[kind][cause] = ticks;
+static void add_time(histogram *to, uint64_t ticks) {
+    to->counts[bucket_of(ticks)]++;
+    if (ticks > to->longest)
+        to->longest = ticks;
 }
 
-static void add_times(times *to, const times *from) {
-    for (enum kind kind = 0; kind < KINDS; kind++) {
-        for (enum cause cause = 0; cause < CAUSES; cause++) {
-            for (uint32_t i = 0; i < BUCKETS; i++)
-                to->counts[kind][cause][i] += from->counts[kind][cause][i];
-            uint64_t longest = from->longest[kind][cause];
-            if (longest > to->longest[kind][cause])
-                to->longest[kind][cause] = longest;
-        }
-    }
+static void add_histogram(histogram *to, const histogram *from) {
+    for (uint32_t i = 0; i < BUCKETS; i++)
+        to->counts[i] += from->counts[i];
+    if (from->longest > to->longest)
+        to->longest = from->longest;
 }
 
 /* ---- The work -------------------------------------------------------------------------------- */
@@ -112,7 +109,7 @@ static enum cause cause_between(const struct rusage *before, const struct rusage
     return after->ru_minflt != before->ru_minflt ? PAGE_FAULT : NO_CAUSE;
 }
 
-static void *timed_malloc(times *times, size_t size) {
+static void *timed_malloc(times times, size_t size) {
     const struct hk_bin *bin = &hk_cache->bins[hk_class_of(size)];
     if (bin->top[-1] != NULL)
         return bench_block(size);
@@ -122,11 +119,11 @@ static void *timed_malloc(times *times, size_t size) {
     void *block = bench_block(size);
     uint64_t ticks = ticks_now() - start;
     struct rusage after = usage_now();
-    add_time(times, REFILL, cause_between(&before, &after), ticks);
+    add_time(&times[REFILL][cause_between(&before, &after)], ticks);
     return block;
 }
 
-static void timed_free(times *times, void *block) {
+static void timed_free(times times, void *block) {
     const struct hk_bin *bin = &hk_cache->bins[hk_class_map_class(block)];
     if (bin->top != bin->ceil) {
         free(block);
@@ -138,7 +135,7 @@ static void timed_free(times *times, void *block) {
     free(block);
     uint64_t ticks = ticks_now() - start;
     struct rusage after = usage_now();
-    add_time(times, FLUSH, cause_between(&before, &after), ticks);
+    add_time(&times[FLUSH][cause_between(&before, &after)], ticks);
 }
 
 static void body(unsigned index) {
@@ -148,8 +145,8 @@ static void body(unsigned index) {
     for (uint64_t i = 0; i < iterations; i++) {
         uint64_t random = bench_random(&rng);
         void **slot = &slots[bench_below((uint32_t)random, WORKING_SET)];
-        timed_free(&times_of[index], *slot);
-        *slot = timed_malloc(&times_of[index], bench_size(&sizes, (uint32_t)(random >> 32)));
+        timed_free(times_of[index], *slot);
+        *slot = timed_malloc(times_of[index], bench_size(&sizes, (uint32_t)(random >> 32)));
     }
     bench_end(index);
     bench_slots_free(slots, WORKING_SET);
@@ -157,42 +154,20 @@ static void body(unsigned index) {
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-/* Calls of one kind with any of the causes from `first` on. */
-typedef struct selection {
-    const times *times;
-    enum kind kind;
-    enum cause first;
-} selection;
-
-static uint64_t count_in(selection of, uint32_t bucket) {
+/* The number of calls from a bucket on. */
+static uint64_t count_from(const histogram *of, uint32_t first) {
     uint64_t count = 0;
-    for (enum cause cause = of.first; cause < CAUSES; cause++)
-        count += of.times->counts[of.kind][cause][bucket];
+    for (uint32_t i = first; i < BUCKETS; i++)
+        count += of->counts[i];
     return count;
-}
-
-static uint64_t count_all(selection of) {
-    uint64_t count = 0;
-    for (uint32_t i = 0; i < BUCKETS; i++)
-        count += count_in(of, i);
-    return count;
-}
-
-static uint64_t longest(selection of) {
-    uint64_t ticks = 0;
-    for (enum cause cause = of.first; cause < CAUSES; cause++) {
-        uint64_t other = of.times->longest[of.kind][cause];
-        ticks = other > ticks ? other : ticks;
-    }
-    return ticks;
 }
 
 /* The bucket of the call that `share` of all calls do not exceed. */
-static uint32_t quantile_bucket(selection of, double share) {
-    double wanted = share * (double)count_all(of);
+static uint32_t quantile_bucket(const histogram *of, double share) {
+    double wanted = share * (double)count_from(of, 0);
     uint64_t seen = 0;
     for (uint32_t i = 0; i < BUCKETS; i++) {
-        seen += count_in(of, i);
+        seen += of->counts[i];
         if (seen > 0 && (double)seen >= wanted)
             return i;
     }
@@ -200,20 +175,10 @@ static uint32_t quantile_bucket(selection of, double share) {
 }
 
 /* The middle of a bucket may lie above all that is in it. */
-static double quantile(selection of, double share) {
+static double quantile(const histogram *of, double share) {
     double ticks = bucket_ticks(quantile_bucket(of, share));
-    double most = (double)longest(of);
+    double most = (double)of->longest;
     return ticks < most ? ticks : most;
-}
-
-/* The share in per cent of a cause among the calls from a bucket on. */
-static double cause_share(selection of, enum cause cause, uint32_t from) {
-    uint64_t all = 0, these = 0;
-    for (uint32_t i = from; i < BUCKETS; i++) {
-        all += count_in(of, i);
-        these += of.times->counts[of.kind][cause][i];
-    }
-    return all > 0 ? 100.0 * (double)these / (double)all : 0;
 }
 
 static void print_head(void) {
@@ -221,17 +186,27 @@ static void print_head(void) {
            "p50", "p99", "p99.9", "max", "p99.9", "max", "out", "slept", "fault", "none");
 }
 
-static void print_line(unsigned threads_at_work, const times *all, enum kind kind, double tick_ns) {
-    selection any = {all, kind, SWITCHED_OUT};
-    selection undisturbed = {all, kind, SWITCHED_OUT + 1};
-    uint32_t slowest = quantile_bucket(any, 0.999);
-    printf("%7u %-7s %9llu %7.0f %7.0f %9.0f %9.0f | %9.0f %9.0f |", threads_at_work,
-           kind_names[kind], (unsigned long long)count_all(any), quantile(any, 0.5) * tick_ns,
-           quantile(any, 0.99) * tick_ns, quantile(any, 0.999) * tick_ns,
-           (double)longest(any) * tick_ns, quantile(undisturbed, 0.999) * tick_ns,
-           (double)longest(undisturbed) * tick_ns);
-    for (enum cause cause = 0; cause < CAUSES; cause++)
-        printf(" %4.0f %%", cause_share(any, cause, slowest));
+/* `of` has the histograms of all causes. */
+static void print_line(unsigned threads_at_work, const char *call, const histogram *of,
+                       double tick_ns) {
+    histogram any = {0}, undisturbed = {0};
+    for (enum cause cause = 0; cause < CAUSES; cause++) {
+        add_histogram(&any, &of[cause]);
+        if (cause != SWITCHED_OUT)
+            add_histogram(&undisturbed, &of[cause]);
+    }
+
+    printf("%7u %-7s %9llu %7.0f %7.0f %9.0f %9.0f | %9.0f %9.0f |", threads_at_work, call,
+           (unsigned long long)count_from(&any, 0), quantile(&any, 0.5) * tick_ns,
+           quantile(&any, 0.99) * tick_ns, quantile(&any, 0.999) * tick_ns,
+           (double)any.longest * tick_ns, quantile(&undisturbed, 0.999) * tick_ns,
+           (double)undisturbed.longest * tick_ns);
+    uint32_t slowest = quantile_bucket(&any, 0.999);
+    uint64_t count = count_from(&any, slowest);
+    for (enum cause cause = 0; cause < CAUSES; cause++) {
+        double share = (double)count_from(&of[cause], slowest) / (double)(count > 0 ? count : 1);
+        printf(" %4.0f %%", 100 * share);
+    }
     printf("\n");
 }
 
@@ -246,14 +221,17 @@ int main(int argc, char **argv) {
     bench_team_wait();
     instant end = instant_now();
     bench_team_join();
-    static times all;
-    for (unsigned i = 0; i < count; i++)
-        add_times(&all, &times_of[i]);
 
     double tick_ns = (double)(end.ns - start.ns) / (double)(end.ticks - start.ticks);
     print_head();
-    for (enum kind kind = 0; kind < KINDS; kind++)
-        print_line(count, &all, kind, tick_ns);
+    for (enum kind kind = 0; kind < KINDS; kind++) {
+        histogram all[CAUSES] = {0};
+        for (unsigned i = 0; i < count; i++) {
+            for (enum cause cause = 0; cause < CAUSES; cause++)
+                add_histogram(&all[cause], &times_of[i][kind][cause]);
+        }
+        print_line(count, kind_names[kind], all, tick_ns);
+    }
     free(times_of);
     return EXIT_SUCCESS;
 }
