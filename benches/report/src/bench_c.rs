@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::allocators::Allocator;
-use crate::compare::programs::{Job, read_rows};
+use crate::compare::programs::Job;
 use crate::document::{Block, Entry, MISSING, Table, to_text};
 use crate::process::{self, command, number_after};
 use crate::progress::Progress;
 use crate::statistics::{geometric_mean, median};
-use crate::{Result, is_quick, root};
+use crate::{Result, is_quick, read_rows, root};
 
 /// A quick run does this share of the work.
 const QUICK_DIVISOR: u64 = 20;

@@ -82,6 +82,13 @@ fn root() -> PathBuf {
     package.ancestors().nth(2).unwrap_or(package).to_owned()
 }
 
+/// Reads a file with a row in each line, and comments after `#`.
+fn read_rows<T>(file: &str, read: impl Fn(&str) -> Option<T>) -> Result<Vec<T>> {
+    let rows = std::fs::read_to_string(root().join(file))?;
+    let lines = rows.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| read(line).ok_or_else(|| format!("{file}: {line}").into())).collect()
+}
+
 /// Whether `QUICK=1` asks for a short run.
 fn is_quick() -> bool {
     std::env::var_os("QUICK").is_some_and(|quick| !quick.is_empty())

@@ -4,8 +4,9 @@
 //! and programs of Debian.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::process::Command;
+
+use itertools::Itertools;
 
 use super::driver::{Measured, Source};
 use super::instructions::Counter;
@@ -13,7 +14,7 @@ use super::samples::{Part, Row, Sample};
 use super::{folder, redis};
 use crate::allocators::{Allocator, Found};
 use crate::process::{self, Outcome, command, locate, number_after, word_after};
-use crate::{Result, root};
+use crate::{Result, read_rows};
 
 /// A quick run of a C program does this share of the work.
 const QUICK_DIVISOR: u64 = 4;
@@ -68,8 +69,8 @@ impl Job {
 
     /// Reads a line of `benches/programs/rows.txt`.
     fn of_debian(line: &str, quick: bool) -> Option<Self> {
-        let fields: Vec<_> = line.split('|').map(str::trim).collect();
-        let [name, amounts, needs, command] = *fields else { return None };
+        let fields = line.split('|').map(str::trim);
+        let (name, amounts, needs, command) = fields.collect_tuple()?;
         let (full, quickly) = amounts.split_once(' ')?;
         let needs = needs.split(' ').map(|need| need.split_once(':').unwrap_or((need, need)));
         let missing = needs.filter(|(program, _)| locate(program).is_none());
@@ -98,13 +99,6 @@ impl Job {
         }
         format!("{prefix}{command}")
     }
-}
-
-/// Reads a file with a row in each line, and comments after `#`.
-pub(crate) fn read_rows(file: &str, read: impl Fn(&str) -> Option<Job>) -> Result<Vec<Job>> {
-    let rows = fs::read_to_string(root().join(file))?;
-    let lines = rows.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| read(line).ok_or_else(|| format!("{file}: {line}").into())).collect()
 }
 
 /// Makes the command that runs a program on an allocator.

@@ -4,11 +4,13 @@
 
 use std::fs;
 
+use itertools::Itertools;
+
 use super::run::{Figure, Run, Scenario, run as run_one};
 use super::{Plan, service, throughput};
 use crate::allocators::Allocator;
 use crate::process::command;
-use crate::{Result, root};
+use crate::{Result, read_rows};
 
 const IDLE: &str = "idle";
 const DENSE: &str = "dense";
@@ -30,16 +32,11 @@ pub(crate) struct Program {
 
 /// Reads the lines of all scenarios.
 pub(crate) fn read(quick: bool) -> Result<Vec<Program>> {
-    let rows = fs::read_to_string(root().join("benches/memory/rows.txt"))?;
-    let lines = rows.lines().filter(|line| !line.starts_with('#'));
-    let read = |line: &str| {
-        let fields: Vec<_> = line.split('|').map(|field| field.trim().to_owned()).collect();
-        let Ok([name, title, full, short]) = <[String; 4]>::try_from(fields) else {
-            return Err(format!("benches/memory/rows.txt: {line}").into());
-        };
-        Ok(Program { name, title, command: if quick { short } else { full } })
-    };
-    lines.map(read).collect()
+    read_rows("benches/memory/rows.txt", |line| {
+        let fields = line.split('|').map(|field| field.trim().to_owned());
+        let (name, title, full, short) = fields.collect_tuple()?;
+        Some(Program { name, title, command: if quick { short } else { full } })
+    })
 }
 
 impl Program {
