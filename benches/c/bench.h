@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What the benchmark programs share: arguments, random numbers, the work loop, time, memory,
+ * Shared code of the benchmark programs: arguments, random numbers, the work loop, time, memory,
  * threads. They call malloc and free only, so that one binary measures any allocator (LD_PRELOAD).
  */
 #ifndef BENCH_H

@@ -21,7 +21,7 @@ static uint64_t rounds;
 static uint64_t iterations;
 static uint32_t blocks;
 
-/* What the generations hand over. Aligned, so that no two lie on one cache line. */
+/* The state that generations hand over. Aligned, so that no two lie on one cache line. */
 typedef struct lineage {
     unsigned index;
     void **slots;
@@ -33,7 +33,7 @@ static lineage lines[BENCH_THREADS_MAX];
 
 static void *generation(void *argument);
 
-/* Detached: no one waits for a generation, and the last one is counted at its end. */
+/* Detached, because main does not join generations. It waits for the bench_end of the last ones. */
 static void start_generation(lineage *line) {
     int error = pthread_detach(bench_thread_start(generation, line));
     if (error != 0)
