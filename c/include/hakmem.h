@@ -220,7 +220,9 @@ struct hak_stats {
 };
 
 /* Fills the first `stats_bytes` bytes of *stats. Pass sizeof(struct hak_stats). New fields are only
- * added at the end. Fields that the library does not know are set to zero. */
+ * added at the end. Fields that the library does not know are set to zero. While other threads
+ * work, the values are close but not exact. Free blocks on their way from a cache to a heap, which
+ * the background thread also moves, count as live. */
 HAK_API void hak_stats(struct hak_stats *stats, size_t stats_bytes) HAK_NOEXCEPT;
 
 /* One row of the size-class table, with its current use. */
