@@ -202,8 +202,8 @@ static inline uint64_t bench_peak_rss_kb(void) {
     return now > peak ? now : peak;
 }
 
-/* The result line without its end, for programs that add fields of their own. Call it while the working set
- * is still there. */
+/* The result line without its end, for programs that add fields of their own. Call it while the
+ * working set is still there. */
 static inline void bench_report_start(uint64_t operations, uint64_t elapsed_ns) {
     double seconds = (double)elapsed_ns / 1e9;
     struct rusage usage;
@@ -277,7 +277,8 @@ static inline void bench_begin(unsigned index) {
     bench_team.start_ns[index] = bench_now_ns();
 }
 
-/* A thread has ended this part. Returns once main has reported, so the working set is still there. */
+/* A thread has ended this part. Returns once main has reported, so the working set still
+ * exists. */
 static inline void bench_end(unsigned index) {
     bench_team.end_ns[index] = bench_now_ns();
     pthread_barrier_wait(&bench_team.worked);
@@ -303,7 +304,8 @@ static inline void bench_team_start(unsigned threads, bench_body *body) {
         bench_team.threads[i] = bench_thread_start(bench_team_thread, (void *)(uintptr_t)i);
 }
 
-/* Waits until all have done their work. Returns the time from the first beginning to the last end. */
+/* Waits until all have done their work. Returns the time from the first beginning to the last
+ * end. */
 static inline uint64_t bench_team_wait(void) {
     pthread_barrier_wait(&bench_team.worked);
     uint64_t start_ns = bench_team.start_ns[0], end_ns = bench_team.end_ns[0];

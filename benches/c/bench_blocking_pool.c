@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A pool of blocking threads: many exist and sleep, few are awake. ACTIVE tokens wander through the pool. A
- * thread that gets a token does one short task, passes the token on, and sleeps. A task fills a working set,
- * replaces blocks in it, and frees all of it. So all threads sleep without a block at the end, and all memory
- * that is still resident is stacks and the allocator's. An operation is one block: a malloc and a free.
+ * A pool of blocking threads: many exist and sleep, few are awake. ACTIVE tokens wander through the
+ * pool. A thread that gets a token does one short task, passes the token on, and sleeps. A task
+ * fills a working set, replaces blocks in it, and frees all of it. So all threads sleep without a
+ * block at the end, and all memory that is still resident is stacks and the allocator's. An
+ * operation is one block: a malloc and a free.
  *
- * Two fields follow the usual ones: RSS while all threads sleep, and RSS after a malloc_trim, or "-" where the
- * allocator has none.
+ * Two fields follow the usual ones: RSS while all threads sleep, and RSS after a malloc_trim, or
+ * "-" where the allocator has none.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -72,8 +73,8 @@ static void *body(void *argument) {
     return NULL;
 }
 
-/* Calls malloc_trim if it is of the library that malloc is of. Under another allocator without such a function
- * the name leads to libc's, which trims a heap that is not in use. */
+/* Calls malloc_trim if it is of the library that malloc is of. Under another allocator without such
+ * a function the name leads to libc's, which trims a heap that is not in use. */
 static bool trim(void) {
     void *malloc_symbol = dlsym(RTLD_DEFAULT, "malloc");
     void *trim_symbol = dlsym(RTLD_DEFAULT, "malloc_trim");

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Short tasks, each on a new thread. Each of THREADS workers starts a thread, waits for its end, and starts
- * the next one. A task frees the blocks that its predecessor left, fills an array of SLOTS blocks, replaces
- * as many of them, frees the array up to a few blocks for its successor, and ends. One block in 16 is
- * larger than 1 KiB. An operation is one block: a malloc and a free.
+ * Short tasks, each on a new thread. Each of THREADS workers starts a thread, waits for its end,
+ * and starts the next one. A task frees the blocks that its predecessor left, fills an array of
+ * SLOTS blocks, replaces as many of them, frees the array up to a few blocks for its successor, and
+ * ends. One block in 16 is larger than 1 KiB. An operation is one block: a malloc and a free.
  */
 #include "bench.h"
 

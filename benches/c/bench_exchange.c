@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Threads free each other's blocks: each puts a new block into a random place of one table that all share,
- * and frees the block that was there, of whichever thread. An operation is one such exchange.
+ * Threads free each other's blocks: each puts a new block into a random place of one table that all
+ * share, and frees the block that was there, of whichever thread. An operation is one such
+ * exchange.
  */
 #include "bench.h"
 

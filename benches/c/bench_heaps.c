@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Private heaps beside the heaps of malloc. For each size of blocks, one thread allocates BLOCKS blocks and
- * frees them in the same order, in turn with hak_malloc and in a private heap. The table has the time of one
- * allocation and of one free in a private heap, and the ratios to those of hak_malloc and hak_free, as medians
- * of ROUNDS. The next row creates a heap, allocates BLOCKS blocks of mixed sizes, and destroys it. In the last
- * table, several threads do the same with 64-byte blocks in one heap: the time of one block and its free, with
- * all threads together, and the processor time that it takes.
+ * Private heaps beside the heaps of malloc. For each size of blocks, one thread allocates BLOCKS
+ * blocks and frees them in the same order, in turn with hak_malloc and in a private heap. The table
+ * has the time of one allocation and of one free in a private heap, and the ratios to those of
+ * hak_malloc and hak_free, as medians of ROUNDS. The next row creates a heap, allocates BLOCKS
+ * blocks of mixed sizes, and destroys it. In the last table, several threads do the same with
+ * 64-byte blocks in one heap: the time of one block and its free, with all threads together, and
+ * the processor time that it takes.
  *
  * The program contains hakmem.
  */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A process that a quota confines to two CPUs of a machine with many: its threads run on two CPUs at a time,
- * and on any two in the course of time. The program stays on two CPUs of this machine, and makes up their
- * numbers: two below NUMBERS, and other ones every millisecond. With two NUMBERS they are always 0 and 1.
+ * A process that a quota confines to two CPUs of a machine with many: its threads run on two CPUs
+ * at a time, and on any two in the course of time. The program stays on two CPUs of this machine,
+ * and makes up their numbers: two below NUMBERS, and other ones every millisecond. With two NUMBERS
+ * they are always 0 and 1.
  *
- * COUNTED is the number of CPUs that the allocator takes into account: with a quota, as many as it amounts to.
- * The threads do the same as in bench_exchange. One field follows the usual ones: bytes in transfer caches.
- * The program contains hakmem, because it replaces the place from which hakmem reads the number of the CPU.
+ * COUNTED is the number of CPUs that the allocator takes into account: with a quota, as many as it
+ * amounts to. The threads do the same as in bench_exchange. One field follows the usual ones: bytes
+ * in transfer caches. The program contains hakmem, because it replaces the place from which hakmem
+ * reads the number of the CPU.
  */
 #include "hakmem.c"
 
@@ -75,7 +77,8 @@ static void confine(void) {
         bench_fail("sched_setaffinity", errno);
 }
 
-/* Lets hakmem believe in `counted` CPUs, and read numbers that we make up. Before other threads start. */
+/* Lets hakmem believe in `counted` CPUs, and read numbers that we make up. Before other threads
+ * start. */
 static void set_up(uint32_t counted) {
     free(malloc(1)); /* starts hakmem */
     hk_threads.cpus = counted;

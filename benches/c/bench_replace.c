@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Threads replace random blocks, each in its own working set. An operation is one replacement: a free and a
- * malloc. Each row of the table is a program, whose name is defined when it is compiled.
+ * Threads replace random blocks, each in its own working set. An operation is one replacement: a
+ * free and a malloc. Each row of the table is a program, whose name is defined when it is compiled.
  */
 #include "bench.h"
 

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * How long the slow calls of malloc and free take, those that find the bin of the class empty or full. Threads
- * replace random blocks of 16 to 1024 bytes, each in its own working set, as in bench_small_mt.
+ * How long the slow calls of malloc and free take, those that find the bin of the class empty or
+ * full. Threads replace random blocks of 16 to 1024 bytes, each in its own working set, as in
+ * bench_small_mt.
  *
- * With more threads than CPUs the longest calls are those in the middle of which the thread lost its CPU. The
- * kernel counts for each thread how often it lost its CPU, how often it slept, which a thread in hakmem does
- * for a lock only, and its page faults. The cause of a call is the first of these that happened. The columns
- * p99.9 and max are there twice, the second time without the calls that were switched out. The last columns
- * tell the causes of the slowest calls, one in 1000.
+ * With more threads than CPUs the longest calls are those in the middle of which the thread lost
+ * its CPU. The kernel counts for each thread how often it lost its CPU, how often it slept, which a
+ * thread in hakmem does for a lock only, and its page faults. The cause of a call is the first of
+ * these that happened. The columns p99.9 and max are there twice, the second time without the calls
+ * that were switched out. The last columns tell the causes of the slowest calls, one in 1000.
  *
- * The program contains hakmem, because it must know before a call whether it is a slow one. The counts are read
- * outside of the time that is measured, which leaves the usual time as it was.
+ * The program contains hakmem, because it must know before a call whether it is a slow one. The
+ * counts are read outside of the time that is measured, which leaves the usual time as it was.
  */
 #include "hakmem.c"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What one batch costs while nobody waits: taken from slabs, checked and put through a transfer cache,
- * and returned to its slabs, with the blocks belonging to one heap or, in random order, to many. It
- * bounds the time that a class lock is held.
- * Unlike the other programs it contains hakmem, as it calls functions that no library exports.
+ * What one batch costs while nobody waits: taken from slabs, checked and put through a transfer
+ * cache, and returned to its slabs, with the blocks belonging to one heap or, in random order, to
+ * many. It bounds the time that a class lock is held. Unlike the other programs it contains hakmem,
+ * as it calls functions that no library exports.
  */
 #include "hakmem.c"
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use criterion::Criterion;
 
-/// Times the same code on each allocator: `compare!(group, parameter, |allocator, bencher| ...)`. The
-/// code is compiled for each of them. This is the only list of allocators. To add one, add a row.
+/// Times the same code on each allocator: `compare!(group, parameter, |allocator, bencher| ...)`.
+/// The code is compiled for each of them. This is the only list of allocators. To add one, add a
+/// row.
 macro_rules! compare {
     ($($benchmark:tt)+) => {{
         time!("system", std::alloc::System, $($benchmark)+);

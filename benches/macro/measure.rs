@@ -39,8 +39,8 @@ pub(crate) fn timed(work: impl FnOnce() -> anyhow::Result<u64>) -> anyhow::Resul
     Ok(Outcome { time, checksum })
 }
 
-/// Runs the work in each of `count` threads, with different random numbers. Returns the sum of their
-/// results.
+/// Runs the work in each of `count` threads, with different random numbers. Returns the sum of
+/// their results.
 pub(crate) fn sum_of_threads(
     count: usize,
     work: impl Fn(Rng) -> u64 + Sync,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Four threads allocate blocks of 16 B to 64 KiB and free them, all or all but every KEEPth; then the
- * process is idle. How much memory stays resident? The threads live on: a server's do.
+ * Four threads allocate blocks of 16 B to 64 KiB and free them, all or all but every KEEPth; then
+ * the process is idle. How much memory stays resident? The threads live on: a server's do.
  */
 #include "memory.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What the memory scenarios share: samples of resident memory over time, the count of live bytes,
- * figures with their limits, block sizes. They call malloc and free only, so that one program runs on
- * any allocator. Their own tables do not come from it, and are resident before the clock starts.
+ * figures with their limits, block sizes. They call malloc and free only, so that one program runs
+ * on any allocator. Their own tables do not come from it, and are resident before the clock starts.
  *
  * They print lines, sizes in KiB:
  *   sample MS RSS LIVE               a few times a second
@@ -54,7 +54,7 @@ static inline void memory_figure_without_limit(const char *name, int64_t value, 
     memory_print("figure %s %lld - %s\n", name, (long long)value, unit);
 }
 
-/* ---- Time ---------------------------------------------------------------------------------------- */
+/* ---- Time ------------------------------------------------------------------------------------ */
 
 static inline uint64_t memory_ms(void) { return (bench_now_ns() - memory.start_ns) / 1000000; }
 
@@ -64,7 +64,7 @@ static inline void memory_sleep_ms(uint64_t ms) {
         ;
 }
 
-/* ---- Samples ------------------------------------------------------------------------------------- */
+/* ---- Samples --------------------------------------------------------------------------------- */
 
 static inline uint64_t memory_live_kb(void) {
     return (uint64_t)atomic_load_explicit(&memory.live_bytes, memory_order_relaxed) / BENCH_KIB;
@@ -104,7 +104,7 @@ static inline uint64_t memory_end(void) {
     return memory_sample();
 }
 
-/* ---- Blocks -------------------------------------------------------------------------------------- */
+/* ---- Blocks ---------------------------------------------------------------------------------- */
 
 /* Memory beside the allocator under test, resident from now on. */
 static inline void *memory_table(size_t bytes) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * A server whose block sizes drift: two threads keep a constant number of live bytes, of which a tenth
- * is replaced each second, blocks chosen at random. The sizes of new blocks change each second, so
- * that what one size leaves behind must serve others, or go back.
+ * A server whose block sizes drift: two threads keep a constant number of live bytes, of which a
+ * tenth is replaced each second, blocks chosen at random. The sizes of new blocks change each
+ * second, so that what one size leaves behind must serve others, or go back.
  */
 #include "memory.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Many threads each allocate and free some memory, once, and then sleep. What does each of them hold,
- * beyond a thread that never allocates? A child process with such threads comes first.
+ * Many threads each allocate and free some memory, once, and then sleep. What does each of them
+ * hold, beyond a thread that never allocates? A child process with such threads comes first.
  */
 #include "memory.h"
 

@@ -182,8 +182,8 @@ bool operator!=(const allocator<T> &a, const allocator<U> &b) noexcept {
 
 #if defined(__cpp_lib_memory_resource)
 
-/* A memory resource over a heap, for std::pmr. It does not own the heap. Containers use a pointer to
- * it, so it must outlive them. Any number of threads may use it. */
+/* A memory resource over a heap, for std::pmr. It does not own the heap. Containers use a pointer
+ * to it, so it must outlive them. Any number of threads may use it. */
 class memory_resource : public std::pmr::memory_resource {
   public:
     /* Allocates from the heaps of malloc. */

@@ -7,8 +7,8 @@
  *
  *     NAME instructions N branches N taken N calls N
  *
- * "branches" are the conditional ones. A return counts as an instruction, the caller's call does not.
- * x86-64 Linux. Exit status 3: the system does not let a process trace its child.
+ * "branches" are the conditional ones. A return counts as an instruction, the caller's call does
+ * not. x86-64 Linux. Exit status 3: the system does not let a process trace its child.
  */
 #include "hakmem.h"
 
@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---- What is measured -------------------------------------------------------------------------- */
+/* ---- What is measured ------------------------------------------------------------------------ */
 
 /* Only so many instructions that any path through a cache ends before. */
 enum { STEPS_MOST = 5000, NOT_TRACEABLE = 3 };
@@ -101,7 +101,7 @@ static void run_cases(void) {
     _exit(0);
 }
 
-/* ---- Stepping ---------------------------------------------------------------------------------- */
+/* ---- Stepping -------------------------------------------------------------------------------- */
 
 struct counts {
     unsigned instructions, branches, taken, calls;

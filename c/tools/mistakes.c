@@ -2,9 +2,9 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Linked with libhakmem.a. Each mistake is made in a process of its own for each value of the option
- * `checks`. The process then allocates blocks of the same size, looks whether one of them is in use
- * already, and trims. Prints a row of the table for each mistake.
+ * Linked with libhakmem.a. Each mistake is made in a process of its own for each value of the
+ * option `checks`. The process then allocates blocks of the same size, looks whether one of them is
+ * in use already, and trims. Prints a row of the table for each mistake.
  */
 #include "hakmem.h"
 
@@ -48,7 +48,7 @@ static void use(char *p, size_t bytes) {
     in_use_bytes = bytes;
 }
 
-/* ---- The mistakes ------------------------------------------------------------------------------ */
+/* ---- The mistakes ---------------------------------------------------------------------------- */
 
 static void alien(void) {
     static char array[64] __attribute__((aligned(16)));
@@ -167,7 +167,7 @@ static const struct mistake {
 };
 enum { MISTAKES = sizeof mistakes / sizeof mistakes[0] };
 
-/* ---- One mistake in a process of its own ------------------------------------------------------- */
+/* ---- One mistake in a process of its own ----------------------------------------------------- */
 
 static void reported(int signal) {
     (void)signal;

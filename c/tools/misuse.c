@@ -85,7 +85,7 @@ static void end(enum outcome outcome) {
     _exit(0);
 }
 
-/* ---- Frees ------------------------------------------------------------------------------------- */
+/* ---- Frees ----------------------------------------------------------------------------------- */
 
 static void free_twice_after(size_t others) {
     char *p = block(SIZE), *between[64];
@@ -173,7 +173,7 @@ static void free_of_other_family(void) {
     free(hide(new_array(SIZE)));
 }
 
-/* ---- Accesses ---------------------------------------------------------------------------------- */
+/* ---- Accesses -------------------------------------------------------------------------------- */
 
 static void write_freed(void) {
     char *p = block(SIZE), *other = block(SIZE);
@@ -206,7 +206,7 @@ static void overflow_by_1(void) { overflow(1); }
 static void overflow_by_16(void) { overflow(16); }
 static void overflow_by_64(void) { overflow(64); }
 
-/* ---- Arguments --------------------------------------------------------------------------------- */
+/* ---- Arguments ------------------------------------------------------------------------------- */
 
 static void align_to_24(void) {
     size_t align = (size_t)hide((void *)24);
@@ -244,7 +244,7 @@ static const struct mistake {
 };
 enum { MISTAKES = sizeof mistakes / sizeof mistakes[0] };
 
-/* ---- The state of the allocator afterwards ------------------------------------------------------ */
+/* ---- The state of the allocator afterwards --------------------------------------------------- */
 
 static bool overlaps(const char *a, size_t a_bytes, const char *b, size_t b_bytes) {
     return a < b + b_bytes && b < a + a_bytes;

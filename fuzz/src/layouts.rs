@@ -2,8 +2,8 @@
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //
-// The input is a sequence of steps of four bytes: a slot and an operation, an alignment, and a size. Each
-// block is filled with a byte of its own, which a reallocation must keep.
+// The input is a sequence of steps of four bytes: a slot and an operation, an alignment, and a
+// size. Each block is filled with a byte of its own, which a reallocation must keep.
 
 #![no_main]
 

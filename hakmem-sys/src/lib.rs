@@ -608,8 +608,8 @@ pub const HAK_HEAP_NAME_BYTES: usize = 32;
 /// What happens to a slab of 64 KiB or more when all of its blocks were freed singly: one of the
 /// `HAK_HEAP_PURGE_` constants.
 pub type hak_heap_purge = c_uint;
-/// It leaves the heap after the purge delay, or at once if the empty slabs of the heap are more than
-/// 4 MiB.
+/// It leaves the heap after the purge delay, or at once if the empty slabs of the heap are more
+/// than 4 MiB.
 pub const HAK_HEAP_PURGE_DELAYED: hak_heap_purge = 0;
 /// It stays in the heap until its end.
 pub const HAK_HEAP_PURGE_NEVER: hak_heap_purge = 1;

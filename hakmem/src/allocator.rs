@@ -102,8 +102,8 @@ unsafe fn grow_zeroed(
 macro_rules! allocator {
     ($(#[$attribute:meta])* $($module:ident)::+, $type:ty) => {
         $(#[$attribute])*
-        // SAFETY: blocks stay valid until they are freed or their heap is dropped, even if the value
-        // is moved. Only a `Hakmem` can be cloned, and all of them are the same allocator.
+        // SAFETY: blocks stay valid until they are freed or their heap is dropped, even if the
+        // value is moved. Only a `Hakmem` can be cloned, and all of them are the same allocator.
         unsafe impl $($module)::+::Allocator for $type {
             #[inline]
             fn allocate(

@@ -72,8 +72,8 @@ impl<'a> Options<'a> {
     /// Returns the options with a limit for the bytes in live blocks. 0 means no limit, which is
     /// the default.
     ///
-    /// Blocks count with their usable sizes. The limit is exact if only one thread allocates from the
-    /// heap. Otherwise free blocks in the cache of the first of them may count, too.
+    /// Blocks count with their usable sizes. The limit is exact if only one thread allocates from
+    /// the heap. Otherwise free blocks in the cache of the first of them may count, too.
     pub const fn limit(mut self, bytes: u64) -> Self {
         self.limit = bytes;
         self
@@ -197,10 +197,10 @@ impl Heap {
         Ok(Self { heap, scoped })
     }
 
-    /// Calls `run`, and meanwhile serves all allocations of the calling thread from this heap: those
-    /// through [`Hakmem`](crate::Hakmem), and with the feature `override` also those of C code.
-    /// Other threads are not affected. After the call, or a panic in it, the thread allocates as
-    /// before. Scopes can be nested.
+    /// Calls `run`, and meanwhile serves all allocations of the calling thread from this heap:
+    /// those through [`Hakmem`](crate::Hakmem), and with the feature `override` also those of C
+    /// code. Other threads are not affected. After the call, or a panic in it, the thread allocates
+    /// as before. Scopes can be nested.
     ///
     /// Blocks may outlive the scope and the heap. Dropping the heap does not free them then, but
     /// gives them to the global allocator, at a cost for each 64 KiB. A block that is resized after
@@ -268,9 +268,10 @@ impl Heap {
     ///
     /// # Safety
     ///
-    /// No block that was allocated in a scope of this heap may be used any more, by any thread. Such
-    /// blocks include the payload of a panic, and everything that libraries allocated and kept, for
-    /// instance in thread-local values, in caches, and for threads that were started in the scope.
+    /// No block that was allocated in a scope of this heap may be used any more, by any thread.
+    /// Such blocks include the payload of a panic, and everything that libraries allocated and
+    /// kept, for instance in thread-local values, in caches, and for threads that were started in
+    /// the scope.
     ///
     /// # Examples
     ///
@@ -308,8 +309,9 @@ impl Drop for Heap {
             // may free and resize blocks of its scopes meanwhile, and `on_limit` is never freed.
             unsafe { sys::hak_heap_merge(heap) }
         } else {
-            // SAFETY: nothing borrows the heap, so the blocks of `&Heap` are not used any more. There
-            // are no others, or the caller of `destroy` promises that they are not used either.
+            // SAFETY: nothing borrows the heap, so the blocks of `&Heap` are not used any more.
+            // There are no others, or the caller of `destroy` promises that they are not used
+            // either.
             unsafe { sys::hak_heap_destroy(heap) }
         }
     }

@@ -1,4 +1,5 @@
-//! The callback for limits. There is one for the process, so this is a single test in its own process.
+//! The callback for limits. There is one for the process, so this is a single test in its own
+//! process.
 //
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #![cfg(not(hakmem_system))]

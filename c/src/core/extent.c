@@ -151,7 +151,8 @@ static struct {
     uint64_t since; /* lock:EXTENT; time of the last miss, or of the last decay */
 } cache_limit;
 
-/* The limit of the cache in bytes, whole granules, because extents are cut there. Under the lock. */
+/* The limit of the cache in bytes: whole granules, because extents are cut there. Under the
+ * lock. */
 static uint64_t cache_most(void) {
     uint64_t base = hk_option(HK_OPTION_large_cache_mb) << 20;
     uint64_t raise = hk_min(cache_limit.raise, cache_limit.live / EXTENT_RAISE_PART);

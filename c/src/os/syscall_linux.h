@@ -90,7 +90,8 @@ static inline long os_enter_kernel(long number, const long arguments[6]) {
 
 #endif
 
-/* Whether the program has no dynamic loader. Also true if the system does not tell. start_linux.c */
+/* Whether the program has no dynamic loader. Also true if the system does not tell. Defined in
+ * start_linux.c. */
 bool hk_os_is_static(void);
 
 #endif

@@ -11,9 +11,9 @@
  * these slabs, and a lock. The first thread that allocates becomes the owner of the heap and of its
  * main part, and needs no lock for the cells. The other threads share a part with a lock for the
  * cells. A thread that finds this lock taken, or that allocates much, becomes the owner of a part
- * of its own. If a heap has a limit, its cells must be within reach of all threads, so only the main
- * part has an owner. Threads then use further parts with locks, and so do threads that find no part
- * to own.
+ * of its own. If a heap has a limit, its cells must be within reach of all threads, so only the
+ * main part has an owner. Threads then use further parts with locks, and so do threads that find no
+ * part to own.
  *
  * An allocation takes the first block of a cell. A free goes to the slab, under the lock of its
  * part, which also shows whether the block is free already. The lock is biased towards the owner of
@@ -183,7 +183,8 @@ extern const uint16_t hk_own_cell_at[HK_CLASS_COUNT];
  * to another heap. */
 bool hk_own_free(const char *function, struct hk_span *span, void *block);
 
-/* The same for a small block, with the least work. Returns false, without a report, if hk_own_free must do it. `span` is what the pagemap has for the address. */
+/* The same for a small block, with the least work. Returns false, without a report, if hk_own_free
+ * must do it. `span` is what the pagemap has for the address. */
 bool hk_own_free_fast(struct hk_span *span, void *block);
 
 /* Releases the slabs that have been empty since the last call, or all that are empty. Returns true

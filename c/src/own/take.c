@@ -124,8 +124,8 @@ HK_FAST struct hk_own_part *own_mine(struct hak_heap *heap) {
     return hk_load_relaxed(&heap->main.owner) == self ? &heap->main : NULL;
 }
 
-/* A place for a part that the calling thread owns. The search begins at the number of the thread, so
- * that it mostly finds its own part first. */
+/* A place for a part that the calling thread owns. The search begins at the number of the thread,
+ * so that it mostly finds its own part first. */
 static uint32_t own_place(uint32_t attempt) { return (hk_lock_self() + attempt) % HK_OWN_THREADS; }
 
 /* The part that the calling thread owns since it came to this heap before, or NULL. */

@@ -24,9 +24,10 @@ enum {
 
     BALANCE_CALLS = 32, /* System calls at the end of a free. */
     BALANCE_PART = 4,   /* The limit is 1/4 of purge_thread_mb, unless it is raised. */
-    /* Huge pages with free memory are not broken up for 1/4 of the highest usage, less 8 MiB. While a
-     * large structure is freed, most of its huge pages are partly free for a short time. A program
-     * that parses JSON, 150 MB, had 35,000 page faults when it reused broken pages, and now 5,200. */
+    /* Huge pages with free memory are not broken up for 1/4 of the highest usage, less 8 MiB. While
+     * a large structure is freed, most of its huge pages are partly free for a short time. A
+     * program that parses JSON, 150 MB, had 35,000 page faults when it reused broken pages, and now
+     * 5,200. */
     BALANCE_PARTIAL_PART = 4,
     BALANCE_REGRETS = 2,      /* This many in a row raise the limit. One is not a loop yet. */
     BALANCE_REGRET_DECAY = 5, /* Purge delays after which a raised limit is halved. */

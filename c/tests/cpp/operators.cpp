@@ -4,7 +4,7 @@
  */
 // link: archive preload shared static
 // flags: -Wno-alloc-size-larger-than -Wno-use-after-free -fsized-deallocation
-// A static executable links only referenced parts of libstdc++, and the archive's references are weak.
+// A static executable links only referenced parts of libstdc++. The archive's references are weak.
 // libs: -Wl,-u,_ZSt17__throw_bad_allocv -Wl,-u,_ZSt15get_new_handlerv
 // variant: HAKMEM_CHECKS=1
 // variant: HAKMEM_GUARD_RATE=3 HAKMEM_GUARD_SLOTS=1000

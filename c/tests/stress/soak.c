@@ -2,12 +2,12 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * The test runs itself again and again, each time as a process with random options. In this process,
- * threads allocate, resize and free blocks, also blocks of each other, and start further threads.
- * They share a private heap, create, merge and destroy others, some of them as the default heap, and
- * count their bytes. The main thread meanwhile trims, forks, changes options, and starts and stops
- * profiles and guards. Now and then all blocks are freed, and the memory that the process then keeps
- * must not grow.
+ * The test runs itself again and again, each time as a process with random options. In this
+ * process, threads allocate, resize and free blocks, also blocks of each other, and start further
+ * threads. They share a private heap, create, merge and destroy others, some of them as the default
+ * heap, and count their bytes. The main thread meanwhile trims, forks, changes options, and starts
+ * and stops profiles and guards. Now and then all blocks are freed, and the memory that the process
+ * then keeps must not grow.
  *
  * SOAK_SECONDS is the duration (20), HAKMEM_TEST_SEED the start of all random numbers. `make soak
  * MINUTES=120` runs it for longer. Each round prints its options and the memory that it kept.
@@ -381,8 +381,8 @@ static void renew_common(uint64_t *seed) {
     common = new_heap(seed);
 }
 
-/* The statistics, once no batch of free blocks is on its way. The background thread may move one from
- * a thread cache to its heap, and it counts as live meanwhile. */
+/* The statistics, once no batch of free blocks is on its way. The background thread may move one
+ * from a thread cache to its heap, and it counts as live meanwhile. */
 static struct hak_stats settled_stats(void) {
     struct hak_stats stats;
     for (int attempt = 0; attempt < 500; attempt++) {

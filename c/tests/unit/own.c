@@ -748,7 +748,7 @@ TEST(a_thread_of_a_child_repairs_a_heap_only_while_its_owner_is_outside) {
 }
 #endif
 
-/* A thread that stopped in the middle of a refill: the cell has the blocks, and so does the slab. */
+/* A thread that stopped in the middle of a refill: both the cell and the slab have the blocks. */
 static void check_torn_refill(void *arg) {
     struct hak_heap *heap = arg;
     struct hak_heap_stats stats = stats_of(heap);

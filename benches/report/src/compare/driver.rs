@@ -53,7 +53,8 @@ impl Budget {
     }
 }
 
-/// Measures the rows that are wanted, by the names of the part and of the row. Returns nothing if there are none.
+/// Measures the rows that are wanted, by the names of the part and of the row. Returns nothing if
+/// there are none.
 pub(crate) fn run(
     source: &dyn Source,
     wants: &dyn Fn(&str, &str) -> bool,

@@ -116,7 +116,7 @@ pub(super) struct Programs<'a> {
     pub(super) counter: Option<Counter>,
 }
 
-const NOTE: &str = "the C programs (bench_*) report the time of their work; of the others it is the \
+const NOTE: &str = "the C programs (bench_*) report the time of their work; of the others it is \
                     time from start to end; CPU time, peak RSS and page faults are those of the \
                     whole process, with redis those of the server";
 

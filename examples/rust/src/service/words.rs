@@ -25,8 +25,8 @@ pub struct Word {
     pub documents: usize,
 }
 
-/// Returns the `count` words that are in the most documents, in this order, or nothing if that needs
-/// more than `bytes_max` bytes.
+/// Returns the `count` words that are in the most documents, in this order, or nothing if that
+/// needs more than `bytes_max` bytes.
 pub fn most_frequent(index: &Index, count: usize, bytes_max: u64) -> Option<Vec<Word>> {
     let heap = Heap::with(Options::default().name("words").limit(bytes_max)).ok()?;
     let mut words = HeapVec::new_in(&heap);
