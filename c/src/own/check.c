@@ -129,7 +129,7 @@ static uint32_t own_repair_granule(void *arg, uintptr_t base) {
     struct hk_span *slab = hk_pagemap_find((const void *)base);
     if (slab == NULL || slab->class == HK_CLASS_NONE || slab->base != base)
         return 1;
-    if (hk_own_part_of(slab) != part || !own_is_entered(slab))
+    if (hk_span_owner(slab) != hk_own_tag(part) || !own_is_entered(slab))
         return slab->granules;
 
     own_recount(part, slab);
@@ -161,6 +161,7 @@ void hk_own_repair(struct hk_lock *lock) {
     struct hk_own_part *part = HK_HOLDER(struct hk_own_part, lock, lock);
     struct hak_heap *heap = hk_peek(&part->heap);
     hk_own_withdraw(part); /* the thread that forked may be inside */
+    hk_own_settle(&part->cache);
     if (heap == NULL || (part == &heap->main && heap->id == 0))
         return;
 
@@ -181,5 +182,6 @@ void hk_own_repair_cache(struct hk_lock *lock) {
     struct hk_own_cache *cache = HK_HOLDER(struct hk_own_cache, lock, lock);
     struct hk_own_part *part = HK_HOLDER(struct hk_own_part, cache, cache);
     hk_own_lock(part);
+    hk_own_settle(cache);
     hk_own_unlock(part);
 }

@@ -40,7 +40,9 @@ static void own_await(struct hk_own_part *part, struct hk_owner_place *place) {
 /* A thread that has ended needs no barrier. A filter of system calls that was installed meanwhile
  * may refuse the barrier, and then we wait for longer than a store takes. */
 void hk_own_withdraw(struct hk_own_part *part) {
-    uint32_t bias = hk_peek(&part->bias);
+    /* acquire: what a thread without the lock did last. It pairs with the release in
+     * own_abandon_locked. */
+    uint32_t bias = hk_load_acquire(&part->bias);
     if (bias == HK_OWNER_NOBODY)
         return;
 

@@ -228,7 +228,9 @@ static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end
 /* Takes a part from its thread, which may still have a pointer to it. */
 static void own_abandon_locked(struct hk_own_part *part) {
     hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
-    hk_store_locked(&part->bias, (uint32_t)HK_OWNER_NOBODY);
+    /* release: the end of the part, by a thread that perhaps has no lock. It pairs with the acquire
+     * in hk_own_withdraw. */
+    hk_store_release(&part->bias, (uint32_t)HK_OWNER_NOBODY);
 }
 
 /* Ends the main part and with it the heap. Returns the spans to release. */

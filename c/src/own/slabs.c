@@ -224,6 +224,15 @@ bool hk_own_cell_run(struct hk_own_cache *cache, size_t class) {
     return run.count > 0;
 }
 
+void hk_own_settle(struct hk_own_cache *cache) {
+    for (size_t class = 1; class < HK_OWN_CLASSES; ++class) {
+        struct hk_own_cell *cell = &cache->cells[class];
+        char *next = hk_load_relaxed(&cell->next); /* relaxed: the thread has vanished */
+        if (hk_load_relaxed(&cell->end) < next)    /* relaxed: as above */
+            hk_store_relaxed(&cell->end, next);    /* relaxed: as above */
+    }
+}
+
 /* Adds the blocks of a run that lie in one word of a slab. */
 static void own_add_run(uint64_t *bits, const struct own_view *view, const struct hk_span *slab,
                         uint32_t index) {

@@ -73,6 +73,11 @@ uint32_t hk_own_cell_count(const struct hk_own_cache *cache, size_t class);
  * the user of the cache. */
 bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
 
+/* Completes a move of a run that a thread of a parent process had begun. Without that, its end is
+ * before its start, and an allocation would take blocks past the end. Called by the user of the
+ * cache, or under OWN. */
+void hk_own_settle(struct hk_own_cache *cache);
+
 /* Whether the cache of its part holds the block at `index`, from which its address follows. */
 bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab, const char *block,
                       uint32_t index);

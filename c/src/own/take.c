@@ -3,6 +3,7 @@
 #include "../core/meta.h"
 #include "../core/pagemap.h"
 #include "../heap/heap.h"
+#include "../os/check.h"
 #include "../os/os.h"
 #include "slabs.h"
 
@@ -87,6 +88,7 @@ static void own_claim_locked(struct hk_own_part *part, uint32_t self) {
         return;
     hk_store_locked(&part->owner, self);
     part->alone = part->needed = 0;
+    hk_own_settle(&part->cache);
 }
 
 /* The same, unless another thread was faster. */
@@ -195,6 +197,7 @@ static struct hk_own_part *own_enter_locked(struct hak_heap *heap, uint32_t self
 /* The part of the calling thread, whose cells nobody else uses until own_leave. Returns NULL if out
  * of memory. */
 static struct hk_own_part *own_enter(struct hak_heap *heap) {
+    hk_assert(heap != NULL); /* for static analysis: &heap->main is compared with NULL */
     struct hk_own_part *part = own_mine(heap);
     uint32_t self = hk_owner_get();
     if (part == NULL && self != HK_OWNER_NEVER)

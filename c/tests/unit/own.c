@@ -792,6 +792,27 @@ TEST_FRESH(a_child_hands_out_no_block_twice_after_a_refill_that_was_interrupted)
     CHECK_EQ(hk_validate(), 0);
 }
 
+/* A thread that owns the heap and was moving the run of a cell: the run starts behind its end. */
+static void *move_a_run_and_wait(void *arg) {
+    struct hak_heap *heap = arg;
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    CHECK_EQ(heap->main.owner, hk_owner_self);
+    struct hk_own_cell *cell = &heap->main.cache.cells[HK_OWN_1024];
+    struct hk_own_cell before = *cell;
+    cell->next = cell->end + 3 * cell->bytes;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+    *cell = before;
+    return NULL;
+}
+
+TEST_FRESH(a_child_takes_no_block_from_a_run_that_was_being_moved) {
+    hk_fork_install();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    fork_during(move_a_run_and_wait, heap, check_torn_refill, heap);
+    CHECK_EQ(hk_validate(), 0);
+}
+
 /* The same in a part with a lock for the cells. */
 static struct hk_own_part *locked_part;
 
