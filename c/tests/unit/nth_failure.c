@@ -351,7 +351,7 @@ static void yield_sometimes(void) {
 
 static void run_failing(void *arg) {
     struct failing *failing = arg;
-    fake_os.cpus = 2;
+    fake_os.cpus = 4; /* two heaps */
     fake_os.delay = yield_sometimes;
     for (uint64_t i = 0; i <= WORKERS; i++)
         workers[i].seed = i + 1;
