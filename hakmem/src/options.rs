@@ -231,7 +231,7 @@ options! {
     /// each CPU that the process may use, or 512 KiB for each thread if that is more.
     CACHE_TOTAL_BYTES: u64 = c"cache_total_mb" in MIB;
     /// Number of heaps that threads are spread over, at least one for each NUMA node. 0 means one
-    /// for each CPU that the process may use.
+    /// for two CPUs that the process may use.
     HEAPS: u64 = c"heaps";
     /// Size of a heap's first chunk in bytes, in steps of 1 MiB.
     POOL_TLS_ARENA_BYTES_INIT: u64 = c"pool_tls_arena_mb_init" in MIB;
