@@ -65,7 +65,8 @@ pub(crate) struct Outcome {
 pub(crate) fn start(mut command: Command, folder: &Path, role: &str) -> Result<Running> {
     let [output, errors] = ["out", "err"].map(|end| folder.join(format!("{role}.{end}")));
     command.stdin(Stdio::null()).stdout(File::create(&output)?).stderr(File::create(&errors)?);
-    let description = command.get_program().to_string_lossy().into_owned();
+    let program = Path::new(command.get_program());
+    let description = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let start = Instant::now();
     let child = command.spawn().map_err(|error| format!("{description}: {error}"))?;
     let pid = Pid::from_raw(i32::try_from(child.id())?);
