@@ -144,11 +144,6 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     return true;
 }
 
-/* Counts a large block with other bytes than before. Under the lock of the main part. */
-static void own_count_resize(struct hak_heap *heap, size_t bytes, size_t old_bytes) {
-    heap->large_bytes += bytes - old_bytes;
-}
-
 /* Counts a larger or smaller block before it is resized. Returns false if that would exceed the
  * limit. */
 static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
@@ -162,7 +157,7 @@ static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
     if (bytes < span->bytes)
         hk_own_unreserve(heap, span->bytes - bytes);
     if (allowed)
-        own_count_resize(heap, bytes, span->bytes);
+        heap->large_bytes += bytes - span->bytes;
     hk_own_unlock(part);
     return allowed;
 }
@@ -176,7 +171,7 @@ static void own_end_resize(const struct hk_span *span, size_t counted) {
 
     struct hak_heap *heap = hk_peek(&part->heap);
     hk_own_unreserve(heap, counted - span->bytes);
-    own_count_resize(heap, span->bytes, counted);
+    heap->large_bytes += span->bytes - counted;
     hk_own_unlock(part);
 }
 

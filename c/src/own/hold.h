@@ -10,7 +10,7 @@
  * D. Detlefs, "Eliminating Synchronization-Related Atomic Operations with Biased Locking and Bulk
  * Rebiasing" (2006). ../../tests/proofs/bias.pml is a model of it.
  *
- * Owns: nothing. Threads: any, no lock held above OWN. Boundary: os/lock, own/owners,
+ * Owns: nothing. Threads: any, no lock held from OWN on downwards. Boundary: os/lock, own/owners,
  * hk_os_barrier.
  */
 #ifndef HK_OWN_HOLD_H

@@ -151,7 +151,7 @@ struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
 struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, size_t align,
                                   struct hk_own_failure *failure);
 
-/* Gives the blocks in the cells of all parts but the main one back to their slabs, because they
+/* Gives the blocks in the cells of all parts with a lock for them back to their slabs, because they
  * count at the limit. Returns false if there are none. */
 bool hk_own_flush_shared(struct hak_heap *heap);
 

@@ -26,7 +26,7 @@ enum {
 struct hk_owner_place {
     uint32_t number;    /* atomic; hk_lock_thread of the thread that has it, or 0 */
     uint32_t serial;    /* atomic; changes when a thread gets or leaves the place */
-    const void *inside; /* atomic, stored by the thread; the heap that it uses, see own/hold.h */
+    const void *inside; /* atomic, stored by the thread; the part that it uses, see own/hold.h */
 } HK_CACHE_ALIGNED;
 
 extern struct hk_owner_place hk_owner_places[HK_OWNERS_MAX];

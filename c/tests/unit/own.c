@@ -151,6 +151,17 @@ static void *fill_beside(void *heap) {
 
 enum { THREADS_MORE = HK_OWN_THREADS + 3 };
 
+/* Starts threads, each once the one before has done its first work. All then wait for `step`. */
+static void start_one_after_another(pthread_t threads[THREADS_MORE], void *(*run)(void *heap),
+                                    struct hak_heap *heap) {
+    pthread_barrier_init(&step, NULL, THREADS_MORE + 1);
+    pthread_barrier_init(&started, NULL, 2);
+    for (int i = 0; i < THREADS_MORE; i++) {
+        threads[i] = test_thread(run, heap);
+        pthread_barrier_wait(&started);
+    }
+}
+
 static void *allocate_and_wait(void *heap) {
     CHECK(hak_heap_malloc(heap, 1000) != NULL);
     pthread_barrier_wait(&started);
@@ -163,12 +174,7 @@ static void check_more_threads(uint64_t limit, unsigned parts_least, unsigned pa
     struct hak_heap *heap = hak_heap_new(&options, sizeof options);
     CHECK(hak_heap_malloc(heap, 1000) != NULL);
     pthread_t threads[THREADS_MORE];
-    pthread_barrier_init(&step, NULL, THREADS_MORE + 1);
-    pthread_barrier_init(&started, NULL, 2);
-    for (int i = 0; i < THREADS_MORE; i++) {
-        threads[i] = test_thread(fill_beside, heap);
-        pthread_barrier_wait(&started);
-    }
+    start_one_after_another(threads, fill_beside, heap);
 
     pthread_barrier_wait(&step);
     CHECK_EQ(stats_of(heap).blocks_live, THREADS_MORE * BLOCKS + 1);
@@ -188,12 +194,7 @@ TEST_FRESH(threads_that_allocate_little_share_a_part) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     CHECK(hak_heap_malloc(heap, 1000) != NULL);
     pthread_t threads[THREADS_MORE];
-    pthread_barrier_init(&step, NULL, THREADS_MORE + 1);
-    pthread_barrier_init(&started, NULL, 2);
-    for (int i = 0; i < THREADS_MORE; i++) {
-        threads[i] = test_thread(allocate_and_wait, heap);
-        pthread_barrier_wait(&started);
-    }
+    start_one_after_another(threads, allocate_and_wait, heap);
     CHECK_EQ(parts_of(heap), 2);
     CHECK_LE(stats_of(heap).bytes_slabs, 4 * 65536);
     pthread_barrier_wait(&step);
