@@ -51,15 +51,10 @@ static uint32_t heaps_max_on_node(uint32_t node) {
     return (nodes->cpus[node] * all + nodes->all_cpus - 1) / nodes->all_cpus;
 }
 
-/* Whether a node that has `count` heaps may have another one. Exact under the THREADS lock. */
-static bool heaps_may_add(uint32_t node, uint32_t count) {
+/* Whether a node may have another heap. Exact under the THREADS lock. */
+static bool heaps_may_add(uint32_t node) {
+    uint32_t count = heaps_on_node(node);
     return count == 0 || (heaps_for_threads() < heaps.max && count < heaps_max_on_node(node));
-}
-
-struct hk_heap *hk_heaps_spare(uint32_t threads, uint32_t cpu) {
-    uint32_t node = hk_nodes_of(cpu);
-    uint32_t count = heaps_on_node(node); /* a guess. hk_heaps_choose decides under the lock. */
-    return count <= threads && heaps_may_add(node, count) ? hk_heap_create() : NULL;
 }
 
 /* Adds *spare to the table and sets it to NULL. Under the THREADS lock. */
@@ -85,9 +80,9 @@ static bool heaps_is_better(const struct hk_heap *heap, const struct hk_heap *ot
     return is_local == other_is_local ? heap->threads < other->threads : is_local;
 }
 
-struct hk_heap *hk_heaps_choose(struct hk_heap **spare, uint32_t cpu) {
+/* The heap with the fewest threads, of those on `node` if there are any. Under the THREADS lock. */
+static struct hk_heap *heaps_best(uint32_t node) {
     uint32_t count = hk_load_relaxed(&heaps.count); /* relaxed: stored under this lock */
-    uint32_t node = hk_nodes_of(cpu);
     struct hk_heap *best = NULL;
 
     for (uint32_t i = 0; i < count; i++) {
@@ -95,11 +90,24 @@ struct hk_heap *hk_heaps_choose(struct hk_heap **spare, uint32_t cpu) {
         if (!heap->sampled && heaps_is_better(heap, best, node))
             best = heap;
     }
+    return best;
+}
 
+/* Whether a thread on `node` should get a new heap rather than `best`. Under the THREADS lock. */
+static bool heaps_want(const struct hk_heap *best, uint32_t node) {
     bool is_idle = best != NULL && best->threads == 0 && hk_heap_node(best) == node;
-    if (*spare == NULL || is_idle || !heaps_may_add(node, heaps_on_node(node)))
-        return best;
-    return heaps_add(spare, cpu);
+    return !is_idle && heaps_may_add(node);
+}
+
+bool hk_heaps_need_spare(uint32_t cpu) {
+    uint32_t node = hk_nodes_of(cpu);
+    return heaps_want(heaps_best(node), node);
+}
+
+struct hk_heap *hk_heaps_choose(struct hk_heap **spare, uint32_t cpu) {
+    uint32_t node = hk_nodes_of(cpu);
+    struct hk_heap *best = heaps_best(node);
+    return *spare != NULL && heaps_want(best, node) ? heaps_add(spare, cpu) : best;
 }
 
 struct hk_heap *hk_heaps_sampled(void) {

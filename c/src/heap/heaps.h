@@ -19,9 +19,9 @@
  * process. */
 void hk_heaps_start(uint32_t max, uint32_t cpus);
 
-/* Creates a heap for hk_heaps_choose if all heaps of the node of `cpu` seem to be in use, given the
- * current number of threads, and more heaps are allowed. Otherwise returns NULL. */
-struct hk_heap *hk_heaps_spare(uint32_t threads, uint32_t cpu);
+/* Whether hk_heaps_choose needs a spare heap: all heaps of the node of `cpu` are in use, and more
+ * heaps are allowed. Under the THREADS lock. */
+bool hk_heaps_need_spare(uint32_t cpu);
 
 /* Returns the heap with the fewest threads, of those on the node of `cpu` if there are any. If all
  * of these are in use and there is a spare one, returns *spare instead and sets it to NULL. Returns

@@ -24,15 +24,25 @@ uint32_t hk_threads_cpu(void) {
     return hk_nodes() != NULL ? hk_os_cpu() : 0;
 }
 
+/* Takes the THREADS lock and chooses a heap for a thread on `cpu`. Returns NULL if out of memory. If
+ * *spare is not NULL afterwards, the caller drops it after it has released the lock. */
+static struct hk_heap *threads_lock_heap(struct hk_heap **spare, uint32_t cpu) {
+    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    if (hk_heaps_need_spare(cpu)) {
+        hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+        *spare = hk_heap_create();
+        hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+    }
+    return hk_heaps_choose(spare, cpu);
+}
+
 struct hk_heap *hk_thread_any_heap(void) {
     struct hk_heap *heap = hk_heaps_at(0);
     if (heap != NULL)
         return heap;
 
-    uint32_t cpu = hk_threads_cpu();
-    struct hk_heap *spare = hk_heaps_spare(0, cpu);
-    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    heap = hk_heaps_choose(&spare, cpu);
+    struct hk_heap *spare = NULL;
+    heap = threads_lock_heap(&spare, hk_threads_cpu());
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
     return heap;
@@ -52,11 +62,8 @@ struct hk_heap *hk_thread_sampled_heap(void) {
 }
 
 bool hk_threads_attach(struct hk_thread *thread) {
-    uint32_t cpu = hk_threads_cpu();
-    struct hk_heap *spare = hk_heaps_spare(hk_peek(&hk_threads.count), cpu);
-
-    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    thread->heap = hk_heaps_choose(&spare, cpu);
+    struct hk_heap *spare = NULL;
+    thread->heap = threads_lock_heap(&spare, hk_threads_cpu());
     if (thread->heap != NULL) {
         thread->heap->threads++;
         thread->next = hk_threads.first;

@@ -215,7 +215,7 @@ TEST_FRESH(without_memory_for_another_heap_threads_share_those_of_other_nodes) {
 /* Chooses heaps for `threads` threads on a CPU. */
 static void choose(uint32_t threads, uint32_t cpu) {
     for (uint32_t i = 0; i < threads; i++) {
-        struct hk_heap *spare = hk_heaps_spare(UINT32_MAX, cpu);
+        struct hk_heap *spare = hk_heap_create();
         hk_lock(&hk_threads.lock, HK_RANK_THREADS);
         struct hk_heap *heap = hk_heaps_choose(&spare, cpu);
         REQUIRE(heap != NULL);
