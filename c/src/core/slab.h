@@ -103,11 +103,11 @@ enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 
 /* Takes back the allocated block at `index`. */
 HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
-    uint16_t word = (uint16_t)(index / HK_WORD_BITS);
+    uint32_t word = index / HK_WORD_BITS;
     uint64_t bits = slab->bits[word] | UINT64_C(1) << (index % HK_WORD_BITS);
     hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_guess */
     if (word < slab->low)
-        slab->low = word;
+        slab->low = (uint16_t)word;
     slab->scans = 0;
     slab->free++;
 }

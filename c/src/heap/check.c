@@ -5,15 +5,19 @@
 
 uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
                              struct hk_mistakes *mistakes) {
+    const struct hk_class *of = &hk_classes[class];
     struct hk_span *slab = NULL;
     uint32_t good = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
-        uint32_t index;
+        enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_pagemap_find(block);
-        enum hk_slab_result result = hk_slabs_locate(class, slab, block, &index);
+            slab = hk_slabs_find(class, block);
+
+        uint32_t index;
+        if (hk_likely(slab != NULL))
+            result = hk_slab_locate(slab, of, block, &index);
         if (hk_likely(result == HK_SLAB_DONE))
             result = hk_slab_guess(slab, index);
 
@@ -26,14 +30,6 @@ uint32_t hk_heap_check_batch(size_t class, void **blocks, uint32_t count,
     return good;
 }
 
-/* A pointer that is not a block counts as local, because the next step will report it. */
-static bool check_is_local(size_t class, const struct hk_span *slab, const void *block,
-                           uint32_t node) {
-    uint32_t index;
-    return hk_slabs_locate(class, slab, block, &index) != HK_SLAB_DONE ||
-           hk_heap_node(hk_span_owner(slab)) == node;
-}
-
 uint32_t hk_heap_local_first(size_t class, void **blocks, uint32_t count) {
     if (hk_likely(hk_nodes() == NULL))
         return count;
@@ -44,8 +40,9 @@ uint32_t hk_heap_local_first(size_t class, void **blocks, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
         if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_pagemap_find(block);
-        if (!check_is_local(class, slab, block, node))
+            slab = hk_slabs_find(class, block);
+        /* A pointer without a slab counts as local, because the next step will report it. */
+        if (slab != NULL && hk_heap_node(hk_span_owner(slab)) != node)
             continue;
         blocks[i] = blocks[local];
         blocks[local++] = block;

@@ -13,10 +13,11 @@ HK_FAST enum hk_slab_result give_to_slab(struct hk_heap_class *hc, struct hk_spa
     enum hk_slab_result result = hk_slab_look_at(slab, index);
     if (hk_unlikely(result != HK_SLAB_DONE))
         return result;
-    bool was_exhausted = hk_slab_is_exhausted(slab);
     hk_slab_give(slab, index);
-    if (hk_unlikely(was_exhausted || hk_slab_is_empty(slab)))
+    if (hk_unlikely(slab->free == 1 || hk_slab_is_empty(slab))) {
+        bool was_exhausted = slab->free == 1 && slab->bump == slab->blocks;
         hk_slabs_place(hc, slab, was_exhausted, released);
+    }
     return HK_SLAB_DONE;
 }
 
@@ -38,16 +39,24 @@ struct give_batch {
 
 /* Finds the place of each block before any lock is taken, and prefetches its bit. */
 static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_t count) {
+    const struct hk_class *class = &hk_classes[batch->class];
     struct hk_span *slab = NULL;
     const void *owner = NULL;
     uint32_t found = 0, owners = 0;
 
     for (uint32_t i = 0; i < count; i++) {
         void *block = blocks[i];
+        enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+        if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes) {
+            slab = hk_slabs_find(batch->class, block);
+            const void *slab_owner = slab != NULL ? hk_span_owner(slab) : owner;
+            owners += slab_owner != owner;
+            owner = slab_owner;
+        }
+
         uint32_t index;
-        if (slab == NULL || (uintptr_t)block - slab->base >= slab->bytes)
-            slab = hk_pagemap_find(block);
-        enum hk_slab_result result = hk_slabs_locate(batch->class, slab, block, &index);
+        if (hk_likely(slab != NULL))
+            result = hk_slab_locate(slab, class, block, &index);
         if (hk_unlikely(result != HK_SLAB_DONE)) {
             hk_mistakes_add(batch->mistakes, block, hk_slab_causes[result]);
             continue;
@@ -55,11 +64,7 @@ static void batch_resolve(struct give_batch *batch, void *const *blocks, uint32_
 
         hk_prefetch_for_write(&slab->bits[index / HK_WORD_BITS]);
         batch->slabs[found] = slab;
-        batch->indexes[found] = (uint16_t)index;
-        const void *slab_owner = hk_span_owner(slab);
-        owners += slab_owner != owner;
-        owner = slab_owner;
-        found++;
+        batch->indexes[found++] = (uint16_t)index;
     }
 
     batch->count = found;
@@ -159,11 +164,13 @@ void hk_heap_give_idle(size_t class, void *const *blocks, uint32_t count,
 }
 
 void hk_heap_give_one(const char *function, size_t class, void *block) {
-    struct hk_span *slab = hk_pagemap_find(block);
+    enum hk_slab_result result = HK_SLAB_NOT_A_BLOCK;
+    struct hk_span *slab = hk_slabs_find(class, block);
     struct hk_span *released = NULL;
     uint32_t index;
 
-    enum hk_slab_result result = hk_slabs_locate(class, slab, block, &index);
+    if (hk_likely(slab != NULL))
+        result = hk_slab_locate(slab, &hk_classes[class], block, &index);
     if (hk_likely(result == HK_SLAB_DONE)) {
         struct hk_heap *heap = hk_span_owner(slab);
         struct hk_heap_class *hc = &heap->classes[class];

@@ -12,6 +12,7 @@
 #ifndef HK_HEAP_SLABS_H
 #define HK_HEAP_SLABS_H
 
+#include "../core/pagemap.h"
 #include "heap.h"
 
 /* ---- Under the CLASS lock -------------------------------------------------------------------- */
@@ -41,15 +42,14 @@ void hk_slabs_release(struct hk_span *slab);
  * of. */
 HK_SLOW bool hk_slabs_stays_private(const struct hk_span *slab);
 
-/* Finds the index of `block` in `slab`, which the pagemap returned. A wrong class means that a slab
- * of another class has since been created at this address, and a private heap that the slab is now
- * one of that heap. */
-HK_FAST enum hk_slab_result hk_slabs_locate(size_t class, const struct hk_span *slab,
-                                            const void *block, uint32_t *index) {
-    if (hk_unlikely(slab == NULL || slab->class != class) ||
-        (hk_unlikely(hk_span_is_private(slab)) && hk_slabs_stays_private(slab)))
-        return HK_SLAB_NOT_A_BLOCK;
-    return hk_slab_locate(slab, &hk_classes[class], block, index);
+/* The slab of a block of `class` that is being freed, or NULL if there is none. The pagemap may have
+ * a slab of another class, which has since been created at this address, or one that is now a
+ * private heap's. */
+HK_FAST struct hk_span *hk_slabs_find(size_t class, const void *block) {
+    struct hk_span *slab = hk_pagemap_find(block);
+    bool other = hk_unlikely(slab == NULL || slab->class != class) ||
+                 (hk_unlikely(hk_span_is_private(slab)) && hk_slabs_stays_private(slab));
+    return other ? NULL : slab;
 }
 
 /* The causes for reports, indexed by hk_slab_result. */
