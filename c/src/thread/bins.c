@@ -53,6 +53,11 @@ HK_SLOW void hk_bins_rebase_drained(struct hk_thread *thread, size_t class) {
     hk_unlock(&thread->lock, HK_RANK_THREAD);
 }
 
+/* The size of a block in the batches of a thread that only frees. */
+static size_t bins_batch_block(size_t class) {
+    return hk_max(hk_classes[class].block_bytes, THREAD_BATCH_BLOCK);
+}
+
 /* Replaces a bin's array with one of another capacity (0 for none) and moves the blocks to it.
  * Returns false and changes nothing if out of memory. */
 static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t capacity) {
@@ -87,6 +92,7 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
     hk_unlock(&thread->lock, HK_RANK_THREAD);
 
     thread->capacity_bytes += ((size_t)capacity - old_capacity) * hk_classes[class].block_bytes;
+    thread->batch_bytes += ((size_t)capacity - old_capacity) * bins_batch_block(class);
     if (old_capacity > 0 && !same_array)
         hk_meta_free(old_floor - HK_BIN_BELOW, bins_array_bytes(old_capacity));
     return true;
@@ -184,16 +190,20 @@ void hk_bins_scan(struct hk_thread *thread) {
     }
 }
 
-void hk_bins_halve_all(struct hk_thread *thread) {
-    size_t bytes = 0;
+void hk_bins_shrink_batches(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        size_t block_bytes = hk_classes[class].block_bytes;
-        bytes += thread->capacity[class] * hk_max(block_bytes, THREAD_BATCH_BLOCK);
-    }
-    for (size_t class = 1; class < HK_CLASS_COUNT && bytes > THREAD_BATCH_BYTES; ++class) {
+        if (thread->batch_bytes <= THREAD_BATCH_BYTES)
+            return;
         if (thread->capacity[class] > 0)
             bins_halve(thread, class);
     }
+}
+
+bool hk_bins_may_batch(const struct hk_thread *thread, size_t class) {
+    size_t capacity = thread->capacity[class];
+    size_t more = capacity == 0 ? hk_classes[class].initial : capacity + HK_BIN_BELOW;
+    return capacity * hk_classes[class].block_bytes < THREAD_ONLY_FREES_BYTES &&
+           thread->batch_bytes + more * bins_batch_block(class) <= THREAD_BATCH_BYTES;
 }
 
 static void bins_drop_arrays(struct hk_thread *thread) {

@@ -57,10 +57,13 @@ uint32_t hk_bins_fill(struct hk_thread *thread, size_t class, uint32_t count);
  * same top. */
 void hk_bins_scan(struct hk_thread *thread);
 
-/* Halves the bins of a thread that only frees, until they are only as large as batches need. A
- * small block counts as more than its size, because it may be the only one that keeps a page in
- * use. */
-void hk_bins_halve_all(struct hk_thread *thread);
+/* Halves bins of a thread that only frees, until they are only as large as batches need. A small
+ * block counts as more than its size, because it may be the only one that keeps a page in use. */
+void hk_bins_shrink_batches(struct hk_thread *thread);
+
+/* Whether a thread that only frees may have larger batches of a class. It never grows beyond the
+ * size to which hk_bins_shrink_batches shrinks it. */
+bool hk_bins_may_batch(const struct hk_thread *thread, size_t class);
 
 /* Empties a cache into the slabs, or into the transfer cache for use by other threads. */
 void hk_bins_empty(struct hk_thread *thread);

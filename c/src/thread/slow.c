@@ -188,11 +188,9 @@ static void slow_flush(struct hk_thread *thread, const char *function, size_t cl
     thread->seen[class] = NULL;
     bool only_frees = ++thread->frees_in_a_row > THREAD_ONLY_FREES;
     if (only_frees && thread->frees_in_a_row % THREAD_ONLY_FREES == 0)
-        hk_bins_halve_all(thread);
+        hk_bins_shrink_batches(thread);
 
-    if (slow_is_full(thread, class) &&
-        (!only_frees ||
-         thread->capacity[class] * (size_t)hk_classes[class].block_bytes < THREAD_ONLY_FREES_BYTES))
+    if (slow_is_full(thread, class) && (!only_frees || hk_bins_may_batch(thread, class)))
         hk_bins_grow(thread, class);
 
     uint32_t capacity = thread->capacity[class];

@@ -33,6 +33,7 @@ struct hk_thread {
     struct hk_heap *heap;              /* const while the thread runs */
     struct hk_large_cache large;       /* owner */
     size_t capacity_bytes;             /* owner; sum of capacity times block size */
+    size_t batch_bytes;                /* owner; the same, small blocks count as larger */
     size_t budget;                     /* owner; bytes that it may hold, recomputed now and then */
     size_t no_room;        /* owner; block size of the last bin that the budget kept from growing */
     uint32_t depth_shift;  /* owner; shifts the depth of each class to that of its bin */

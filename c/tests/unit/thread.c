@@ -10,6 +10,7 @@
 #include "thread/slow.h"
 #include "thread/thread.h"
 #include "thread/threads.h"
+#include "thread/tunables.h"
 
 #include "core/error.h"
 #include "core/meta.h"
@@ -435,6 +436,44 @@ TEST_FRESH(a_thread_that_only_frees_a_block_needs_no_cache_for_it) {
     pthread_join(test_thread(free_given, block), NULL);
     CHECK_EQ(stats().bytes_live, 0);
     CHECK_EQ(hk_validate(), 0);
+}
+
+enum { BATCH_CLASSES = 60, BATCH_ROUNDS = 400 };
+
+/* Frees the blocks of all classes in turn, and compares the capacities of the second half. */
+static void *free_batches(void *arg) {
+    void *(*blocks)[BATCH_CLASSES] = arg;
+    uint16_t capacity[HK_CLASS_COUNT];
+    unsigned changes = 0;
+
+    for (unsigned round = 0; round < BATCH_ROUNDS; round++) {
+        for (size_t i = 0; i < BATCH_CLASSES; i++)
+            hak_free(blocks[round][i]);
+        const struct hk_thread *thread = record();
+        if (round > BATCH_ROUNDS / 2)
+            changes += memcmp(capacity, thread->capacity, sizeof capacity) != 0;
+        memcpy(capacity, thread->capacity, sizeof capacity);
+    }
+
+    CHECK(record()->frees_in_a_row > 2 * THREAD_ONLY_FREES);
+    size_t bytes = 0;
+    for (size_t class = 1; class < HK_CLASS_COUNT; class ++)
+        bytes += capacity[class] * hk_max(hk_classes[class].block_bytes, THREAD_BATCH_BLOCK);
+    CHECK(bytes > THREAD_BATCH_BYTES / 4);
+    CHECK(bytes <= THREAD_BATCH_BYTES);
+    CHECK_EQ(changes, 0);
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_only_frees_many_sizes_settles_on_the_size_of_its_bins) {
+    static void *blocks[BATCH_ROUNDS][BATCH_CLASSES];
+    for (unsigned round = 0; round < BATCH_ROUNDS; round++) {
+        for (size_t i = 0; i < BATCH_CLASSES; i++) {
+            blocks[round][i] = hak_malloc(hk_classes[i + 1].block_bytes);
+            REQUIRE(blocks[round][i] != NULL);
+        }
+    }
+    pthread_join(test_thread(free_batches, blocks), NULL);
 }
 
 TEST_FRESH(the_newest_block_freed_twice_is_reported) {
