@@ -42,8 +42,8 @@ void hk_slabs_release(struct hk_span *slab);
  * of. */
 HK_SLOW bool hk_slabs_stays_private(const struct hk_span *slab);
 
-/* The slab of a block of `class` that is being freed, or NULL if there is none. The pagemap may have
- * a slab of another class, which has since been created at this address, or one that is now a
+/* The slab of a block of `class` that is being freed, or NULL if there is none. The pagemap may
+ * have a slab of another class, which has since been created at this address, or one that is now a
  * private heap's. */
 HK_FAST struct hk_span *hk_slabs_find(size_t class, const void *block) {
     struct hk_span *slab = hk_pagemap_find(block);

@@ -24,8 +24,8 @@ uint32_t hk_threads_cpu(void) {
     return hk_nodes() != NULL ? hk_os_cpu() : 0;
 }
 
-/* Takes the THREADS lock and chooses a heap for a thread on `cpu`. Returns NULL if out of memory. If
- * *spare is not NULL afterwards, the caller drops it after it has released the lock. */
+/* Takes the THREADS lock and chooses a heap for a thread on `cpu`. Returns NULL if out of memory.
+ * If *spare is not NULL afterwards, the caller drops it after it has released the lock. */
 static struct hk_heap *threads_lock_heap(struct hk_heap **spare, uint32_t cpu) {
     hk_lock(&hk_threads.lock, HK_RANK_THREADS);
     if (hk_heaps_need_spare(cpu)) {

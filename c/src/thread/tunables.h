@@ -52,9 +52,9 @@ enum {
 
     THREAD_ONLY_FREES = 64,              /* Flushes in a row that make a thread one of these. */
     THREAD_ONLY_FREES_BYTES = 16 * 1024, /* Its bins grow up to this, for larger batches. */
-    /* Its bins together may hold this much, with each block counted as at least this large. With 2, 1,
-     * 0.5 and 0.25 MiB, a program that passes messages and frees blocks of 80 classes in one thread
-     * needs 4.75, 4.86, 5.02 and 5.46 G instructions, and has the same peak RSS. */
+    /* Its bins together may hold this much, with each block counted as at least this large. With 2,
+     * 1, 0.5 and 0.25 MiB, a program that passes messages and frees blocks of 80 classes in one
+     * thread needs 4.75, 4.86, 5.02 and 5.46 G instructions, and has the same peak RSS. */
     THREAD_BATCH_BYTES = 1024 * 1024,
     THREAD_BATCH_BLOCK = 1024,
     THREAD_FIRST_FREES = 32, /* Frees of a thread before it gets a cache for them. */
