@@ -33,11 +33,11 @@ static bool own_ask_program(const struct hk_own_request *request,
 }
 
 /* Handles an allocation at the limit. Free blocks in the caches of other threads count, so they go
- * first. During a merge they belong to that. */
+ * first. */
 static struct hk_block own_take_at_limit(const struct hk_own_request *request,
                                          struct hk_own_failure *failure) {
     struct hk_block block = {NULL, false};
-    if (!request->once && hk_own_flush_shared(request->ref.heap))
+    if (hk_own_flush_shared(&request->ref))
         block = own_take_any(request, failure);
     if (block.start == NULL && failure->fault == HK_OWN_AT_LIMIT &&
         own_ask_program(request, failure))

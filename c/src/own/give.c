@@ -12,7 +12,8 @@ struct hak_heap *hk_own_of(const struct hk_span *span) {
     struct hak_heap *heap;
     do {
         part = hk_own_part_of(span);
-        /* acquire: the new owner of the span. It pairs with the release in hk_own_new_part. */
+        /* acquire: the new owner of the span. It pairs with the release in
+         * own_begin_part_locked. */
         heap = part != NULL ? hk_load_acquire(&part->heap) : NULL;
     } while (hk_own_part_of(span) != part);
     return heap;

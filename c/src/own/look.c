@@ -48,7 +48,7 @@ static void own_count_heap(const struct hak_heap *heap, struct hak_heap_stats *s
     stats->blocks_live += heap->large_blocks;
     stats->bytes_live += heap->large_bytes;
     stats->bytes_large = heap->large_bytes;
-    stats->limit = heap->limit;
+    stats->limit = hk_own_limit(heap);
     stats->refused = hk_stat_get(&heap->refused);
     stats->id = heap->id;
     memcpy(stats->name, heap->name, sizeof stats->name);

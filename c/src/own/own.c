@@ -101,7 +101,7 @@ static struct hk_own_part *own_take_part(void) {
 /* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
 static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *heap) {
     hk_own_begin_cache(&part->cache);
-    part->limited = heap->limit != 0;
+    part->limited = hk_own_limit(heap) != 0;
     part->alone = part->needed = 0;
     part->slab_bytes = 0;
     /* release: the spans of the last heap have other owners. It pairs with the acquire in
@@ -110,22 +110,47 @@ static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *hea
     hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
 }
 
-struct hk_own_part *hk_own_new_part(struct hak_heap *heap) {
+/* A part without slabs. A thread that found it in an earlier heap, which was merged meanwhile, may
+ * still hold one of the locks. Returns NULL if out of memory. */
+static struct hk_own_part *own_new_part(struct hak_heap *heap) {
     struct hk_own_part *part = own_take_part();
     if (part == NULL)
         return NULL;
+    hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
     hk_own_lock(part);
     own_begin_part_locked(part, heap);
     hk_own_unlock(part);
+    hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
     return part;
 }
 
-void hk_own_end_part(struct hk_own_part *part) {
-    hk_lock(&owns.lock, HK_RANK_OWNS);
+static void own_end_part_locked(struct hk_own_part *part) {
     part->next = owns.parts;
     hk_fence_stores();
     owns.parts = part;
+}
+
+/* The end of the heap takes the lock after it has taken the id away. So either it finds the part,
+ * or there is no part. */
+struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number) {
+    struct hak_heap *heap = ref->heap;
+    struct hk_own_part *fresh = own_new_part(heap);
+    if (fresh == NULL)
+        return NULL;
+
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    struct hk_own_part *part = NULL;
+    bool exists = hk_own_id(heap) == ref->id;
+    if (exists && (part = hk_peek(&heap->shared[number])) == NULL) {
+        part = fresh;
+        hk_add_relaxed(&heap->sharing, 1); /* relaxed: a hint */
+        /* release: the empty part. It pairs with the acquire in hk_own_part_at. */
+        hk_store_release(&heap->shared[number], part);
+    }
+    if (part != fresh)
+        own_end_part_locked(fresh);
     hk_unlock(&owns.lock, HK_RANK_OWNS);
+    return part;
 }
 
 /* ---- Beginning ------------------------------------------------------------------------------- */
@@ -142,7 +167,7 @@ static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_option
     hk_stat_set(&heap->refused, 0);
     hk_store_relaxed(&heap->sharing, 0); /* relaxed: as in hk_own_first_part */
     heap->large_bytes = heap->large_blocks = 0;
-    heap->limit = options->limit;
+    hk_store_relaxed(&heap->limit, options->limit); /* relaxed: as in hk_own_limit */
     own_begin_part_locked(&heap->main, heap);
     heap->keeps = options->purge == HAK_HEAP_PURGE_NEVER;
     heap->on_limit = options->on_limit;
@@ -242,15 +267,24 @@ static struct hk_span *own_end_main_locked(struct hak_heap *heap, const struct o
     return released;
 }
 
-/* Ends the other parts. Adds the spans to release. */
-static struct hk_span *own_end_shared(struct hak_heap *heap, const struct own_end *end,
-                                      struct hk_own_part *parts[HK_OWN_SHARED],
+/* Takes the other parts out of a heap that has no id any more. */
+static void own_take_shared(struct hak_heap *heap, struct hk_own_part *parts[HK_OWN_SHARED]) {
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
+        parts[i] = hk_peek(&heap->shared[i]);
+        hk_store_locked(&heap->shared[i], NULL);
+    }
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+}
+
+/* Ends these parts. Adds the spans to release. */
+static struct hk_span *own_end_shared(const struct own_end *end,
+                                      struct hk_own_part *const parts[HK_OWN_SHARED],
                                       struct hk_span *released) {
     for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
-        struct hk_own_part *part = parts[i] = hk_peek(&heap->shared[i]);
+        struct hk_own_part *part = parts[i];
         if (part == NULL)
             continue;
-        hk_store_relaxed(&heap->shared[i], NULL); /* relaxed: no thread allocates any more */
         hk_own_lock(part);
         released = end->end_part(part, released);
         own_abandon_locked(part);
@@ -263,11 +297,11 @@ static struct hk_span *own_end_shared(struct hak_heap *heap, const struct own_en
 static void own_finish(struct hak_heap *heap, struct hk_own_part *const parts[HK_OWN_SHARED],
                        struct hk_span *released) {
     hk_own_release(released);
+    hk_lock(&owns.lock, HK_RANK_OWNS);
     for (uint32_t i = 0; i < HK_OWN_SHARED; i++) {
         if (parts[i] != NULL)
-            hk_own_end_part(parts[i]);
+            own_end_part_locked(parts[i]);
     }
-    hk_lock(&owns.lock, HK_RANK_OWNS);
     own_queue_locked(heap);
     hk_unlock(&owns.lock, HK_RANK_OWNS);
     hk_thread_hooks.freed(HK_FREED_LARGE);
@@ -284,7 +318,8 @@ static bool own_end(struct hak_heap *heap, const struct own_end *end) {
     if (!exists)
         return false;
 
-    released = own_end_shared(heap, end, parts, released);
+    own_take_shared(heap, parts);
+    released = own_end_shared(end, parts, released);
     own_finish(heap, parts, released);
     return true;
 }

@@ -81,7 +81,7 @@ struct hk_own_part {
 /* `lock:OWN` is that of the main part. */
 struct hak_heap {
     uint64_t id;           /* atomic, stored under OWN; unique, 0 while there is no heap */
-    uint64_t limit;        /* const while there is a heap */
+    uint64_t limit;        /* atomic, const while there is a heap */
     uint64_t used;         /* atomic; bytes of blocks outside of slabs, if there is a limit */
     uint64_t large_bytes;  /* lock:OWN */
     uint64_t large_blocks; /* lock:OWN */
@@ -94,7 +94,7 @@ struct hak_heap {
     struct hak_heap *next;                     /* lock:OWNS; the queue */
     struct hak_heap *older;                    /* const; the list of all records */
     uint32_t sharing;                          /* atomic; number of parts in `shared` */
-    struct hk_own_part *shared[HK_OWN_SHARED]; /* atomic; NULL until used */
+    struct hk_own_part *shared[HK_OWN_SHARED]; /* atomic, stored under OWNS; NULL until used */
     struct hk_span *large;                     /* lock:OWN; list of the large blocks */
     struct hk_own_part main;                   /* of the owner, and of large blocks */
 };
@@ -128,6 +128,12 @@ HK_FAST uint64_t hk_own_id(const struct hak_heap *heap) {
     return hk_load_relaxed(&heap->id); /* relaxed: compared only. The pointer came with the heap */
 }
 
+/* The limit of a heap, or 0. A thread that resizes a block during a merge may find that of the next
+ * heap, but then nothing depends on it. */
+HK_FAST uint64_t hk_own_limit(const struct hak_heap *heap) {
+    return hk_load_relaxed(&heap->limit); /* relaxed: as above */
+}
+
 /* The heap of a span, or NULL if it belongs to no private heap. Another thread may merge it. */
 struct hak_heap *hk_own_of(const struct hk_span *span);
 
@@ -143,7 +149,7 @@ void hk_own_each(void (*visit)(void *arg, struct hak_heap *heap), void *arg);
  * *failure is the reason. */
 struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_failure *failure);
 
-/* The same, while another thread may merge the heap. Uses no cache. */
+/* The same, while another thread may merge the heap. */
 struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
                                  struct hk_own_failure *failure);
 
@@ -152,8 +158,8 @@ struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, siz
                                   struct hk_own_failure *failure);
 
 /* Gives the blocks in the cells of all parts with a lock for them back to their slabs, because they
- * count at the limit. Returns false if there are none. */
-bool hk_own_flush_shared(struct hak_heap *heap);
+ * count at the limit. Another thread may merge the heap. Returns false if there are none. */
+bool hk_own_flush_shared(const struct hk_own_ref *ref);
 
 /* hk_own_take for a thread that owns a part of the heap, if a cell has blocks, or if the thread may
  * fill the cell without a lock. Returns NULL otherwise, and to a thread that counts its bytes. */

@@ -146,10 +146,11 @@ void hk_own_unlink_large(struct hak_heap *heap, struct hk_span *span) {
 
 bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes) {
     uint64_t used = hk_load_relaxed(&heap->used); /* relaxed: a count */
-    if (heap->limit == 0)
+    uint64_t limit = hk_own_limit(heap);
+    if (limit == 0)
         return true;
     do {
-        if (used > heap->limit || heap->limit - used < bytes)
+        if (used > limit || limit - used < bytes)
             return false;
     } while (!hk_cas_relaxed(&heap->used, &used, used + bytes)); /* relaxed: a count */
     return true;
@@ -158,7 +159,10 @@ bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes) {
 /* ---- Cached blocks --------------------------------------------------------------------------- */
 
 void hk_own_begin_cache(struct hk_own_cache *cache) {
-    memset(cache, 0, sizeof *cache);
+    cache->user = cache->uses = 0;
+    cache->zero = 0;
+    memset(cache->cells, 0, sizeof cache->cells);
+    memset(cache->words, 0, sizeof cache->words);
     for (size_t class = 1; class < HK_OWN_CLASSES; ++class)
         cache->cells[class].bytes = hk_own_classes[class].block_bytes;
 }
@@ -321,15 +325,15 @@ bool hk_own_flush(struct hk_own_part *part) {
     return flushed;
 }
 
-bool hk_own_flush_shared(struct hak_heap *heap) {
+bool hk_own_flush_shared(const struct hk_own_ref *ref) {
     bool flushed = false;
     for (uint32_t i = HK_OWN_THREADS; i < HK_OWN_SHARED; i++) {
-        struct hk_own_part *part = hk_own_part_at(heap, i);
+        struct hk_own_part *part = hk_own_part_at(ref->heap, i);
         if (part == NULL)
             continue;
         hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
         hk_own_lock(part);
-        flushed |= hk_own_flush(part);
+        flushed |= hk_own_is_of(part, ref) && hk_own_flush(part);
         hk_own_unlock(part);
         hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
     }
@@ -389,14 +393,14 @@ static enum hk_granules_use own_use(struct hk_own_part *part, size_t class) {
 /* Takes an empty slab out of another part, unless that has a thread which needs no lock. To take
  * the bias away would cost more. A thread that frees a block of the slab twice finds the new part.
  * Returns NULL if there is none. */
-static struct hk_span *own_take_over(struct hk_own_part *from, struct hk_own_part *part,
-                                     size_t class) {
+static struct hk_span *own_take_over(const struct hk_own_ref *ref, struct hk_own_part *from,
+                                     struct hk_own_part *part, size_t class) {
     if (from == NULL || from == part || hk_peek(&from->empty_bytes) == 0 ||
         hk_peek(&from->bias) != HK_OWNER_NOBODY)
         return NULL;
 
     hk_own_lock(from);
-    struct hk_span *slab = from->empty[class];
+    struct hk_span *slab = hk_own_is_of(from, ref) ? from->empty[class] : NULL;
     if (slab != NULL) {
         from->empty[class] = slab->next;
         own_uncount_empty(from, slab);
@@ -408,21 +412,21 @@ static struct hk_span *own_take_over(struct hk_own_part *from, struct hk_own_par
 }
 
 /* An empty slab of another part, or a new slab. Returns NULL if out of memory. */
-static struct hk_span *own_get_slab(struct hak_heap *heap, struct hk_own_part *part, size_t class) {
+static struct hk_span *own_get_slab(const struct hk_own_ref *ref, struct hk_own_part *part,
+                                    size_t class) {
     struct hk_span *slab = NULL;
-    for (uint32_t i = hk_own_first_part(heap); slab == NULL && i < HK_OWN_PARTS; i++)
-        slab = own_take_over(hk_own_part_at(heap, i), part, class);
+    for (uint32_t i = hk_own_first_part(ref->heap); slab == NULL && i < HK_OWN_PARTS; i++)
+        slab = own_take_over(ref, hk_own_part_at(ref->heap, i), part, class);
     return slab != NULL ? slab : own_create(part, class, own_use(part, class));
 }
 
 bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class) {
-    struct hak_heap *heap = ref->heap;
-    struct hk_span *slab = own_get_slab(heap, part, class);
+    struct hk_span *slab = own_get_slab(ref, part, class);
     if (slab == NULL)
         return false;
 
     hk_own_lock(part);
-    bool exists = hk_peek(&part->heap) == heap && hk_own_id(heap) == ref->id;
+    bool exists = hk_own_is_of(part, ref);
     if (exists) {
         hk_own_link(part, slab);
         part->slab_bytes += slab->granules * HK_GRANULE_BYTES;

@@ -63,7 +63,8 @@ HK_FAST uint64_t hk_own_used(const struct hk_span *slab, uint32_t index) {
     return count < HK_WORD_BITS ? (UINT64_C(1) << count) - 1 : UINT64_MAX;
 }
 
-/* Makes a cache empty. No other thread uses it. */
+/* Makes a cache empty, except for its lock. Under OWN, and under OWN_CACHE if it is not that of a
+ * main part. */
 void hk_own_begin_cache(struct hk_own_cache *cache);
 
 /* The number of blocks in the cell of a class. */
@@ -89,6 +90,12 @@ uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *sla
  * Returns false if there are none. */
 bool hk_own_flush(struct hk_own_part *part);
 
+/* Whether a part belongs to a heap that has not ended. If another thread merges the heap, the part
+ * keeps its slabs at least until the lock is released. */
+HK_FAST bool hk_own_is_of(const struct hk_own_part *part, const struct hk_own_ref *ref) {
+    return hk_peek(&part->heap) == ref->heap && hk_own_id(ref->heap) == ref->id;
+}
+
 /* ---- Without a lock -------------------------------------------------------------------------- */
 
 /* The arena for memory that the calling thread needs, or NULL if out of memory. */
@@ -98,7 +105,7 @@ struct hk_arena *hk_own_arena(void);
  * heap has lost meanwhile has no slabs of it any more. */
 enum { HK_OWN_PARTS = HK_OWN_SHARED + 1 };
 HK_FAST struct hk_own_part *hk_own_part_at(struct hak_heap *heap, uint32_t number) {
-    /* acquire: pairs with the release in own_add_part */
+    /* acquire: pairs with the release in hk_own_add_part */
     return number < HK_OWN_SHARED ? hk_load_acquire(&heap->shared[number]) : &heap->main;
 }
 
@@ -112,15 +119,13 @@ bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes);
 
 /* Subtracts them. */
 HK_FAST void hk_own_unreserve(struct hak_heap *heap, uint64_t bytes) {
-    if (heap->limit != 0)
+    if (hk_own_limit(heap) != 0)
         hk_sub_relaxed(&heap->used, bytes); /* relaxed: a count */
 }
 
-/* Gets a part for a heap, without slabs and without an owner. Returns NULL if out of memory. */
-struct hk_own_part *hk_own_new_part(struct hak_heap *heap);
-
-/* Makes a part without slabs available to other heaps. */
-void hk_own_end_part(struct hk_own_part *part);
+/* Adds a part without slabs and without an owner, unless another thread was faster. Returns NULL if
+ * out of memory, or if the heap has ended. */
+struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number);
 
 /* Adds a slab to a part of a heap. Returns false if out of memory, or if the heap has ended. */
 bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class);

@@ -45,10 +45,11 @@ static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_fail
  * one counts at the limit already. Counts the others. */
 static uint32_t own_charge(struct hak_heap *heap, uint64_t bytes, uint32_t count) {
     uint64_t used = hk_load_relaxed(&heap->used); /* relaxed: a count */
-    if (heap->limit == 0)
+    uint64_t limit = hk_own_limit(heap);
+    if (limit == 0)
         return count;
 
-    uint64_t rest = used < heap->limit ? heap->limit - used : 0;
+    uint64_t rest = used < limit ? limit - used : 0;
     uint64_t most = (rest + bytes) / OWN_ADVANCE_PART / bytes;
     if (most < count)
         count = most > 0 ? (uint32_t)most : 1;
@@ -56,23 +57,6 @@ static uint32_t own_charge(struct hak_heap *heap, uint64_t bytes, uint32_t count
 }
 
 /* ---- Parts ----------------------------------------------------------------------------------- */
-
-/* Adds a part. Returns NULL if out of memory. */
-static HK_SLOW struct hk_own_part *own_add_part(struct hak_heap *heap, uint32_t number) {
-    struct hk_own_part *part = NULL;
-    struct hk_own_part *fresh = hk_own_new_part(heap);
-    if (fresh == NULL)
-        return NULL;
-
-    /* acquire and release: publishes the empty part, or gets that of another thread. They pair with
-     * each other and with the acquire in hk_own_part_at. */
-    if (hk_cas_acq_rel(&heap->shared[number], &part, fresh)) {
-        hk_add_relaxed(&heap->sharing, 1); /* relaxed: a hint */
-        return fresh;
-    }
-    hk_own_end_part(fresh);
-    return part;
-}
 
 /* Whether the calling thread owns a part, or may own it because nobody does or the owner has
  * ended. */
@@ -91,24 +75,27 @@ static void own_claim_locked(struct hk_own_part *part, uint32_t self) {
     hk_own_settle(&part->cache);
 }
 
-/* The same, unless another thread was faster. */
-static HK_SLOW bool own_claim_slow(struct hk_own_part *part, uint32_t self) {
+/* The same, unless another thread was faster, or the heap has ended. */
+static HK_SLOW bool own_claim_slow(const struct hk_own_ref *ref, struct hk_own_part *part,
+                                   uint32_t self) {
     hk_own_lock(part);
-    bool claimed = own_is_mine(part, self);
+    bool claimed = hk_own_is_of(part, ref) && own_is_mine(part, self);
     if (claimed)
         own_claim_locked(part, self);
     hk_own_unlock(part);
     return claimed;
 }
 
-static bool own_claim(struct hk_own_part *part, uint32_t self) {
-    return hk_peek(&part->owner) == self || (own_is_mine(part, self) && own_claim_slow(part, self));
+static bool own_claim(const struct hk_own_ref *ref, struct hk_own_part *part, uint32_t self) {
+    return hk_peek(&part->owner) == self ||
+           (own_is_mine(part, self) && own_claim_slow(ref, part, self));
 }
 
-/* The part at `number`, which is added if there is none. Returns NULL if out of memory. */
-static struct hk_own_part *own_part_at(struct hak_heap *heap, uint32_t number) {
-    struct hk_own_part *part = hk_own_part_at(heap, number);
-    return hk_likely(part != NULL) ? part : own_add_part(heap, number);
+/* The part at `number`, which is added if there is none. Returns NULL if out of memory, or if the
+ * heap has ended. */
+static struct hk_own_part *own_part_at(const struct hk_own_ref *ref, uint32_t number) {
+    struct hk_own_part *part = hk_own_part_at(ref->heap, number);
+    return hk_likely(part != NULL) ? part : hk_own_add_part(ref, number);
 }
 
 /* The part that the calling thread used last, of those that it has found in a heap, or NULL. */
@@ -143,20 +130,21 @@ static struct hk_own_part *own_find(struct hak_heap *heap, uint32_t self) {
 
 /* Whether a thread may own one of the parts beside the main part. */
 static bool own_may_own(const struct hak_heap *heap, uint32_t self) {
-    return heap->limit == 0 && self != HK_OWNER_NEVER;
+    return hk_own_limit(heap) == 0 && self != HK_OWNER_NEVER;
 }
 
 /* A part that the calling thread owns from now on. It is added only if there is none whose owner
  * has ended. Returns NULL if there is none to own. */
-static HK_SLOW struct hk_own_part *own_become_owner(struct hak_heap *heap, uint32_t self) {
-    if (!own_may_own(heap, self))
+static HK_SLOW struct hk_own_part *own_become_owner(const struct hk_own_ref *ref, uint32_t self) {
+    if (!own_may_own(ref->heap, self))
         return NULL;
 
     for (uint32_t i = 0; i < 2 * OWN_ATTEMPTS; i++) {
         uint32_t place = own_place(i % OWN_ATTEMPTS);
         bool adds = i >= OWN_ATTEMPTS;
-        struct hk_own_part *part = adds ? own_part_at(heap, place) : hk_own_part_at(heap, place);
-        if (part != NULL && own_claim(part, self))
+        struct hk_own_part *part =
+            adds ? own_part_at(ref, place) : hk_own_part_at(ref->heap, place);
+        if (part != NULL && own_claim(ref, part, self))
             return own_last = part;
     }
     return NULL;
@@ -174,40 +162,47 @@ static bool own_is_frequent(struct hk_own_cache *cache) {
 
 /* The first part with a lock. A thread that finds it in use, or that uses it often, becomes the
  * owner of a part or, if that is impossible, uses another part with a lock. So threads that use a
- * heap in turn need no parts of their own. Returns NULL if out of memory. */
-static struct hk_own_part *own_enter_locked(struct hak_heap *heap, uint32_t self) {
-    struct hk_own_part *part = own_part_at(heap, HK_OWN_THREADS);
+ * heap in turn need no parts of their own. Returns NULL if out of memory, or if the heap has
+ * ended. */
+static struct hk_own_part *own_enter_locked(const struct hk_own_ref *ref, uint32_t self,
+                                            bool *locked) {
+    struct hk_own_part *part = own_part_at(ref, HK_OWN_THREADS);
+    *locked = part != NULL && hk_lock_try(&part->cache.lock, HK_RANK_OWN_CACHE);
     if (part == NULL)
         return NULL;
-    if (hk_lock_try(&part->cache.lock, HK_RANK_OWN_CACHE)) {
-        if (!own_may_own(heap, self) || !own_is_frequent(&part->cache))
+    if (*locked) {
+        if (!own_may_own(ref->heap, self) || !own_is_frequent(&part->cache))
             return part;
         hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
+        *locked = false;
     }
 
-    part = own_become_owner(heap, self);
+    part = own_become_owner(ref, self);
     if (part != NULL)
         return part;
-    part = own_part_at(heap, HK_OWN_THREADS + hk_lock_self() % HK_OWN_LOCKED);
-    if (part != NULL)
+    part = own_part_at(ref, HK_OWN_THREADS + hk_lock_self() % HK_OWN_LOCKED);
+    *locked = part != NULL;
+    if (*locked)
         hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
     return part;
 }
 
 /* The part of the calling thread, whose cells nobody else uses until own_leave. Returns NULL if out
- * of memory. */
-static struct hk_own_part *own_enter(struct hak_heap *heap) {
+ * of memory, or if the heap has ended. *locked says whether the cells have a lock. It stays taken
+ * if another thread merges the heap meanwhile. */
+static struct hk_own_part *own_enter(const struct hk_own_ref *ref, bool *locked) {
+    struct hak_heap *heap = ref->heap;
     hk_assert(heap != NULL); /* for static analysis: &heap->main is compared with NULL */
     struct hk_own_part *part = own_mine(heap);
     uint32_t self = hk_owner_get();
+    *locked = false;
     if (part == NULL && self != HK_OWNER_NEVER)
-        part = own_claim(&heap->main, self) ? &heap->main : own_find(heap, self);
-    return part != NULL ? part : own_enter_locked(heap, self);
+        part = own_claim(ref, &heap->main, self) ? &heap->main : own_find(heap, self);
+    return part != NULL ? part : own_enter_locked(ref, self, locked);
 }
 
-static void own_leave(struct hk_own_part *part) {
-    /* relaxed: as in own_mine */
-    if (hk_load_relaxed(&part->owner) != hk_owner_self)
+static void own_leave(struct hk_own_part *part, bool locked) {
+    if (locked)
         hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
 }
 
@@ -304,13 +299,6 @@ static bool own_refill_locked(struct hk_own_part *part, size_t class,
     return true;
 }
 
-static bool own_refill(struct hk_own_part *part, size_t class, struct hk_own_failure *failure) {
-    hk_own_lock(part);
-    bool filled = own_refill_locked(part, class, failure);
-    hk_own_unlock(part);
-    return filled;
-}
-
 /* Takes a block out of a cell. */
 static struct hk_block own_take_cell(struct hk_own_cache *cache, size_t class) {
     struct hk_own_cell *cell = &cache->cells[class];
@@ -327,7 +315,7 @@ void *hk_own_take_near(struct hak_heap *heap, size_t class) {
     if (part == NULL || hk_count_is_on())
         return NULL;
     void *block = own_take_cell(&part->cache, class).start;
-    if (block != NULL || heap->limit != 0 || !hk_own_enter(part))
+    if (block != NULL || hk_own_limit(heap) != 0 || !hk_own_enter(part))
         return block;
 
     if (own_has_free(part, class)) {
@@ -338,12 +326,20 @@ void *hk_own_take_near(struct hak_heap *heap, size_t class) {
     return block;
 }
 
-/* Makes the calling thread the owner of a part if it may be, and if the part has free blocks of a
- * class. */
-static bool own_claim_free(struct hk_own_part *part, uint32_t self, size_t class) {
+/* An allocation of a small block. */
+struct own_want {
+    struct hk_own_ref ref;
+    size_t class;
+    bool once; /* another thread may merge the heap */
+    struct hk_own_failure *failure;
+};
+
+/* Makes the calling thread the owner of a part if it may be, and if the part has free blocks. */
+static bool own_claim_free(const struct own_want *want, struct hk_own_part *part, uint32_t self) {
     hk_own_lock(part);
-    bool claimed = own_is_mine(part, self) &&
-                   (hk_own_cell_count(&part->cache, class) > 0 || own_has_free(part, class));
+    bool claimed =
+        hk_own_is_of(part, &want->ref) && own_is_mine(part, self) &&
+        (hk_own_cell_count(&part->cache, want->class) > 0 || own_has_free(part, want->class));
     if (claimed)
         own_claim_locked(part, self);
     hk_own_unlock(part);
@@ -353,17 +349,18 @@ static bool own_claim_free(struct hk_own_part *part, uint32_t self, size_t class
 /* Finds free blocks in another part that the calling thread owns, or whose owner has ended, and
  * continues in that part. So the memory of threads that ended is used before there are new slabs.
  * Returns false if there are none. */
-static bool own_switch(struct hak_heap *heap, const struct hk_own_part *part, size_t class) {
+static bool own_switch(const struct own_want *want, const struct hk_own_part *part) {
+    struct hak_heap *heap = want->ref.heap;
     uint32_t self = hk_owner_self;
     /* relaxed: as in own_mine */
-    if (heap->limit != 0 || hk_load_relaxed(&part->owner) != self ||
+    if (hk_own_limit(heap) != 0 || hk_load_relaxed(&part->owner) != self ||
         hk_own_first_part(heap) == HK_OWN_SHARED)
         return false;
 
     for (uint32_t i = 0; i <= HK_OWN_THREADS; i++) {
         struct hk_own_part *other = i < HK_OWN_THREADS ? hk_own_part_at(heap, i) : &heap->main;
         if (other == NULL || other == part || !own_is_mine(other, self) ||
-            !own_claim_free(other, self, class))
+            !own_claim_free(want, other, self))
             continue;
         own_last = other;
         return true;
@@ -371,80 +368,67 @@ static bool own_switch(struct hak_heap *heap, const struct hk_own_part *part, si
     return false;
 }
 
-/* Takes a block if a cell or a slab of the thread's part has one. */
-static struct hk_block own_try(struct hak_heap *heap, struct hk_own_part **part, size_t class,
-                               struct hk_own_failure *failure) {
+/* Takes a block out of a cell, which is filled if it is empty and a slab of the part has a block.
+ * A merge takes the blocks out of the cells under the same lock. */
+static struct hk_block own_take_locked(const struct own_want *want, struct hk_own_part *part) {
     struct hk_block block = {NULL, false};
-    *part = own_enter(heap);
+    hk_own_lock(part);
+    if (!hk_own_is_of(part, &want->ref)) {
+        want->failure->fault = HK_OWN_GONE;
+    } else {
+        block = own_take_cell(&part->cache, want->class);
+        if (block.start == NULL && own_refill_locked(part, want->class, want->failure))
+            block = own_take_cell(&part->cache, want->class);
+    }
+    hk_own_unlock(part);
+    return block;
+}
+
+/* Takes a block if a cell or a slab of the thread's part has one. */
+static struct hk_block own_try(const struct own_want *want, struct hk_own_part **part) {
+    struct hk_block block = {NULL, false};
+    bool locked;
+    *part = own_enter(&want->ref, &locked);
     if (*part == NULL) {
-        failure->fault = HK_OWN_NO_MEMORY;
+        want->failure->fault = HK_OWN_NO_MEMORY;
         return block;
     }
 
-    block = own_take_cell(&(*part)->cache, class);
-    if (block.start == NULL && own_refill(*part, class, failure))
-        block = own_take_cell(&(*part)->cache, class);
-    own_leave(*part);
+    if (!want->once)
+        block = own_take_cell(&(*part)->cache, want->class);
+    if (block.start == NULL)
+        block = own_take_locked(want, *part);
+    own_leave(*part, locked);
+    return block;
+}
+
+static struct hk_block own_take(const struct own_want *want) {
+    struct hk_block block;
+    struct hk_own_part *part;
+    struct hk_own_failure *failure = want->failure;
+    *failure = (struct hk_own_failure){HK_OWN_FINE, NULL, NULL};
+
+    do
+        block = own_try(want, &part);
+    while (block.start == NULL && failure->fault == HK_OWN_FINE &&
+           (own_switch(want, part) || hk_own_grow(&want->ref, part, want->class)));
+    if (block.start == NULL && failure->fault != HK_OWN_AT_LIMIT)
+        failure->fault = hk_own_id(want->ref.heap) == want->ref.id ? HK_OWN_NO_MEMORY : HK_OWN_GONE;
     return block;
 }
 
 struct hk_block hk_own_take(struct hak_heap *heap, size_t class, struct hk_own_failure *failure) {
-    struct hk_block block = {NULL, false};
-    struct hk_own_ref ref = {heap, hk_own_id(heap)};
-    struct hk_own_part *part;
-    *failure = (struct hk_own_failure){HK_OWN_FINE, NULL, NULL};
-    if (ref.id == 0) {
-        failure->fault = HK_OWN_GONE;
-        return block;
-    }
-
-    do
-        block = own_try(heap, &part, class, failure);
-    while (block.start == NULL && failure->fault == HK_OWN_FINE &&
-           (own_switch(heap, part, class) || hk_own_grow(&ref, part, class)));
-    if (block.start == NULL && failure->fault == HK_OWN_FINE)
-        failure->fault = HK_OWN_NO_MEMORY;
-    return block;
-}
-
-/* ---- Without a cache ------------------------------------------------------------------------- */
-
-/* Takes a block from the first slab of the main part if it has one. Under OWN. */
-static struct hk_block own_take_locked(struct hak_heap *heap, size_t class,
-                                       struct hk_own_failure *failure) {
-    struct hk_block block = {NULL, false};
-    struct hk_own_part *part = &heap->main;
-    if (!own_has_free(part, class) || !own_allows(heap, hk_own_classes[class].block_bytes, failure))
-        return block;
-
-    struct hk_span *slab = part->slabs[class];
-    block = hk_slab_take_one(slab);
-    if (hk_slab_is_exhausted(slab))
-        part->slabs[class] = slab->next;
-    return block;
+    struct own_want want = {{heap, hk_own_id(heap)}, class, false, failure};
+    if (want.ref.id != 0)
+        return own_take(&want);
+    *failure = (struct hk_own_failure){HK_OWN_GONE, NULL, NULL};
+    return (struct hk_block){NULL, false};
 }
 
 struct hk_block hk_own_take_once(const struct hk_own_ref *ref, size_t class,
                                  struct hk_own_failure *failure) {
-    struct hak_heap *heap = ref->heap;
-    struct hk_block block = {NULL, false};
-    *failure = (struct hk_own_failure){HK_OWN_FINE, NULL, NULL};
-    bool grown;
-
-    do {
-        hk_own_lock(&heap->main);
-        if (heap->id == ref->id)
-            block = own_take_locked(heap, class, failure);
-        else
-            failure->fault = HK_OWN_GONE;
-        hk_own_unlock(&heap->main);
-        if (block.start != NULL || failure->fault != HK_OWN_FINE)
-            return block;
-        grown = hk_own_grow(ref, &heap->main, class);
-    } while (grown);
-
-    failure->fault = hk_own_id(heap) == ref->id ? HK_OWN_NO_MEMORY : HK_OWN_GONE;
-    return block;
+    struct own_want want = {*ref, class, true, failure};
+    return own_take(&want);
 }
 
 /* ---- Large blocks ---------------------------------------------------------------------------- */

@@ -378,6 +378,21 @@ TEST(threads_reach_a_limit_together_and_frees_of_other_threads_count) {
     hak_heap_destroy(heap);
 }
 
+static void *allocate_once(void *heap) { return hak_heap_malloc(heap, 1000); }
+
+TEST(a_resize_at_the_limit_gets_the_bytes_that_other_threads_cache) {
+    enum { LIMIT = 1 << 20 };
+    struct hak_heap *heap = new_limited(LIMIT);
+    char *block = hak_heap_malloc(heap, 1000); /* this thread is the owner */
+    void *other;
+    pthread_join(test_thread(allocate_once, heap), &other);
+    CHECK_EQ(stats_of(heap).bytes_live, 2048);
+    block = hak_realloc(block, LIMIT - 4096);
+    CHECK(block != NULL);
+    CHECK_EQ(hak_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
 TEST(a_limit_has_no_bytes_out_of_reach) {
     enum { LIMIT = 30 << 20, UNIT = 65536 };
     struct hak_heap *heap = new_limited(LIMIT);

@@ -1,17 +1,19 @@
-/* parts.pml - a free changes a slab only under the lock of the part that the slab belongs to.
+/* parts.pml - a free changes a slab only under the lock of the part that the slab belongs to, and
+ * no part is added to a heap that has ended.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Models: own/give.c, own/slabs.c and own/own.c: hk_own_lock_of(), hk_own_of(), own_take_over(),
- * hk_own_grow(), own_merge_part(), hk_own_end_part(), hk_own_new_part().
+ * hk_own_grow(), own_merge_part(), own_end_part_locked(), own_new_part(), hk_own_add_part(),
+ * own_take_shared().
  * Left out: the bias of the locks (bias.pml), which only makes them cheaper, the pagemap, and what
  * the heaps of malloc do with a slab after a merge.
  * Property: one thread at a time uses the slab, a thread that asks for the heap of a block gets the
- * one that it belongs to or none, and all threads finish.
+ * one that it belongs to or none, a heap that has ended has no part, and all threads finish.
  * Size: an empty slab that moves from one part to another, which its heap then loses to the next
- * heap, a thread that allocates from it, two that free a block twice, and one that asks for its
- * heap.
- * Without: LOOK_UNDER_LOCK LOOK_AGAIN
+ * heap, a thread that allocates from it, two that free a block twice, one that asks for its heap,
+ * and one that resizes a block and adds a part.
+ * Without: LOOK_UNDER_LOCK LOOK_AGAIN LOOK_AT_ID
  */
 #define A 0
 #define B 1
@@ -23,6 +25,10 @@ bool locked[2]; /* part->lock */
 byte heap[2];   /* part->heap; 0 is the heap that has the slab */
 byte users;     /* threads that use the slab */
 bool moved;
+bool listed;        /* owns.lock */
+bool exists = true; /* heap->id is that of the heap */
+bool ended;         /* the parts were taken out of the heap */
+bool added;         /* heap->shared has one more */
 
 inline use() {
     users++;
@@ -57,6 +63,12 @@ active proctype grower() {
 active proctype merger() {
     byte part;
     moved;
+    exists = false;
+    atomic { !listed -> listed = true } /* own_take_shared() */
+    ended = true;
+    added = false;
+    listed = false;
+
     for (part : A .. B) {
         lock(part); /* own_merge_part() */
         if
@@ -68,7 +80,7 @@ active proctype merger() {
         fi;
         unlock(part);
 
-        lock(part); /* hk_own_end_part() and hk_own_new_part() */
+        lock(part); /* own_end_part_locked() and own_new_part() */
         heap[part] = 1;
         unlock(part)
     }
@@ -123,4 +135,19 @@ active proctype asker() {
         fi
 #endif
     od
+}
+
+/* Needs a part for a block that it resizes during the merge. */
+active proctype resizer() {
+    atomic { !listed -> listed = true } /* hk_own_add_part() */
+#ifdef WITHOUT_LOOK_AT_ID
+    added = true;
+#else
+    if
+    :: exists -> added = true
+    :: else
+    fi;
+#endif
+    assert(!(ended && added));
+    listed = false
 }

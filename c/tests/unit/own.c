@@ -136,6 +136,59 @@ TEST_FRESH(threads_allocate_and_free_while_the_owner_uses_its_part) {
     hak_heap_destroy(heap);
 }
 
+/* Grows a block from 16 bytes to 64 KiB with each of the functions. Its part is that of the calling
+ * thread. */
+static void *grow_in_own_part(void *heap) {
+    fill_and_free(heap);
+    for (int function = 0; function < 3; function++) {
+        char *block = hak_heap_malloc(heap, 16);
+        for (size_t size = 32; size <= 65536; size *= 2) {
+            AT("function size", function, size);
+            if (function == 0)
+                block = hak_realloc(block, size);
+            else if (function == 1)
+                block = hak_heap_realloc(heap, block, size);
+            else
+                block = hak_realloc_layout(block, size / 2, 16, size);
+            REQUIRE(block != NULL);
+            const struct hk_own_part *part = hk_own_part_of(hk_pagemap_find(block));
+            CHECK(part != &((struct hak_heap *)heap)->main);
+            CHECK_EQ(part->owner, hk_owner_self);
+        }
+        hak_free(block);
+    }
+    return NULL;
+}
+
+TEST_FRESH(blocks_that_grow_stay_in_the_part_of_their_thread) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 1000);
+    uint32_t bias = heap->main.bias;
+    pthread_join(test_thread(grow_in_own_part, heap), NULL);
+    CHECK_EQ(heap->main.bias, bias);
+    CHECK_EQ(stats_of(heap).blocks_live, 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_free(block);
+    hak_heap_destroy(heap);
+}
+
+/* Only resizes, and finds no part of its own yet. */
+static void *grow_block(void *block) { return hak_realloc(block, 3000); }
+
+TEST_FRESH(a_thread_that_only_resizes_blocks_of_a_heap_leaves_its_main_part_alone) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    void *block = hak_heap_malloc(heap, 100);
+    pthread_join(test_thread(grow_block, block), &block);
+    const struct hk_own_part *part = hk_own_part_of(hk_pagemap_find(block));
+    CHECK(part != &heap->main);
+    CHECK(hak_heap_of(block) == heap);
+    CHECK_EQ(parts_of(heap), 2);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_merge(heap);
+    CHECK_EQ(hk_validate(), 0);
+    hak_free(block);
+}
+
 static pthread_barrier_t started;
 
 static void *fill_beside(void *heap) {
