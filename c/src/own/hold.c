@@ -41,7 +41,7 @@ static void own_await(struct hk_own_part *part, struct hk_owner_place *place) {
  * may refuse the barrier, and then we wait for longer than a store takes. */
 void hk_own_withdraw(struct hk_own_part *part) {
     /* acquire: what a thread without the lock did last. It pairs with the release in
-     * own_abandon_locked. */
+     * hk_own_abandon. */
     uint32_t bias = hk_load_acquire(&part->bias);
     if (bias == HK_OWNER_NOBODY)
         return;

@@ -99,7 +99,7 @@ static struct hk_own_part *own_take_part(void) {
 }
 
 /* Under OWN, because a thread that comes late with a block of an earlier heap may look. */
-static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *heap) {
+static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *heap, uint32_t owner) {
     hk_own_begin_cache(&part->cache);
     part->limited = hk_own_limit(heap) != 0;
     part->alone = part->needed = 0;
@@ -107,18 +107,18 @@ static void own_begin_part_locked(struct hk_own_part *part, struct hak_heap *hea
     /* release: the spans of the last heap have other owners. It pairs with the acquire in
      * hk_own_of. */
     hk_store_release(&part->heap, heap);
-    hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
+    hk_store_locked(&part->owner, owner);
 }
 
 /* A part without slabs. A thread that found it in an earlier heap, which was merged meanwhile, may
  * still hold one of the locks. Returns NULL if out of memory. */
-static struct hk_own_part *own_new_part(struct hak_heap *heap) {
+static struct hk_own_part *own_new_part(struct hak_heap *heap, uint32_t owner) {
     struct hk_own_part *part = own_take_part();
     if (part == NULL)
         return NULL;
     hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
     hk_own_lock(part);
-    own_begin_part_locked(part, heap);
+    own_begin_part_locked(part, heap, owner);
     hk_own_unlock(part);
     hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
     return part;
@@ -130,11 +130,28 @@ static void own_end_part_locked(struct hk_own_part *part) {
     owns.parts = part;
 }
 
+void hk_own_abandon(struct hk_own_part *part) {
+    hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
+    /* release: the cells, and the end of the part, by a thread that perhaps has no lock. It pairs
+     * with the acquire in hk_own_withdraw. */
+    hk_store_release(&part->bias, (uint32_t)HK_OWNER_NOBODY);
+}
+
+/* Makes a part that no heap got available again. */
+static void own_drop_part(struct hk_own_part *part) {
+    hk_own_lock(part);
+    hk_own_abandon(part);
+    hk_own_unlock(part);
+    hk_lock(&owns.lock, HK_RANK_OWNS);
+    own_end_part_locked(part);
+    hk_unlock(&owns.lock, HK_RANK_OWNS);
+}
+
 /* The end of the heap takes the lock after it has taken the id away. So either it finds the part,
  * or there is no part. */
-struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number) {
+struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number, uint32_t owner) {
     struct hak_heap *heap = ref->heap;
-    struct hk_own_part *fresh = own_new_part(heap);
+    struct hk_own_part *fresh = own_new_part(heap, owner);
     if (fresh == NULL)
         return NULL;
 
@@ -147,9 +164,10 @@ struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t numbe
         /* release: the empty part. It pairs with the acquire in hk_own_part_at. */
         hk_store_release(&heap->shared[number], part);
     }
-    if (part != fresh)
-        own_end_part_locked(fresh);
     hk_unlock(&owns.lock, HK_RANK_OWNS);
+
+    if (part != fresh)
+        own_drop_part(fresh);
     return part;
 }
 
@@ -168,7 +186,7 @@ static void own_begin_locked(struct hak_heap *heap, const struct hak_heap_option
     hk_store_relaxed(&heap->sharing, 0); /* relaxed: as in hk_own_first_part */
     heap->large_bytes = heap->large_blocks = 0;
     hk_store_relaxed(&heap->limit, options->limit); /* relaxed: as in hk_own_limit */
-    own_begin_part_locked(&heap->main, heap);
+    own_begin_part_locked(&heap->main, heap, HK_OWNER_NOBODY);
     heap->keeps = options->purge == HAK_HEAP_PURGE_NEVER;
     heap->on_limit = options->on_limit;
     heap->on_limit_arg = options->on_limit_arg;
@@ -250,20 +268,12 @@ static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end
     return released;
 }
 
-/* Takes a part from its thread, which may still have a pointer to it. */
-static void own_abandon_locked(struct hk_own_part *part) {
-    hk_store_locked(&part->owner, (uint32_t)HK_OWNER_NOBODY);
-    /* release: the end of the part, by a thread that perhaps has no lock. It pairs with the acquire
-     * in hk_own_withdraw. */
-    hk_store_release(&part->bias, (uint32_t)HK_OWNER_NOBODY);
-}
-
 /* Ends the main part and with it the heap. Returns the spans to release. */
 static struct hk_span *own_end_main_locked(struct hak_heap *heap, const struct own_end *end) {
     struct hk_span *released = end->end_part(&heap->main, NULL);
     released = own_end_large(heap, end, released);
     hk_store_locked(&heap->id, 0);
-    own_abandon_locked(&heap->main);
+    hk_own_abandon(&heap->main);
     return released;
 }
 
@@ -287,7 +297,7 @@ static struct hk_span *own_end_shared(const struct own_end *end,
             continue;
         hk_own_lock(part);
         released = end->end_part(part, released);
-        own_abandon_locked(part);
+        hk_own_abandon(part);
         hk_own_unlock(part);
     }
     return released;

@@ -11,9 +11,10 @@
  * these slabs, and a lock. The first thread that allocates becomes the owner of the heap and of its
  * main part, and needs no lock for the cells. The other threads share a part with a lock for the
  * cells. A thread that finds this lock taken, or that allocates much, becomes the owner of a part
- * of its own. If a heap has a limit, its cells must be within reach of all threads, so only the
- * main part has an owner. Threads then use further parts with locks, and so do threads that find no
- * part to own.
+ * of its own. A thread owns one part of a heap. It leaves the part to others when it changes to one
+ * whose owner has ended. If a heap has a limit, its cells must be within reach of all threads, so
+ * only the main part has an owner. Threads then use further parts with locks, and so do threads
+ * that find no part to own.
  *
  * An allocation takes the first block of a cell. A free goes to the slab, under the lock of its
  * part, which also shows whether the block is free already. The lock is biased towards the owner of

@@ -90,6 +90,9 @@ uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *sla
  * Returns false if there are none. */
 bool hk_own_flush(struct hk_own_part *part);
 
+/* Takes a part from its thread, which may still have a pointer to it. */
+void hk_own_abandon(struct hk_own_part *part);
+
 /* Whether a part belongs to a heap that has not ended. If another thread merges the heap, the part
  * keeps its slabs at least until the lock is released. */
 HK_FAST bool hk_own_is_of(const struct hk_own_part *part, const struct hk_own_ref *ref) {
@@ -123,9 +126,9 @@ HK_FAST void hk_own_unreserve(struct hak_heap *heap, uint64_t bytes) {
         hk_sub_relaxed(&heap->used, bytes); /* relaxed: a count */
 }
 
-/* Adds a part without slabs and without an owner, unless another thread was faster. Returns NULL if
- * out of memory, or if the heap has ended. */
-struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number);
+/* Adds a part without slabs, unless another thread was faster. Returns NULL if out of memory, or if
+ * the heap has ended. */
+struct hk_own_part *hk_own_add_part(const struct hk_own_ref *ref, uint32_t number, uint32_t owner);
 
 /* Adds a slab to a part of a heap. Returns false if out of memory, or if the heap has ended. */
 bool hk_own_grow(const struct hk_own_ref *ref, struct hk_own_part *part, size_t class);

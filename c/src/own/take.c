@@ -11,8 +11,8 @@ enum {
     OWN_ADVANCE_PART = 8, /* a cell gets at most 1/8 of the bytes below the limit */
     OWN_RUN_MOST = 256,   /* blocks of the longest run of a cell, */
     OWN_RUN_LEAST = 32,   /* and of the shortest one that is better than a word */
-    OWN_ATTEMPTS = 4,     /* places for the part of a thread */
-    OWN_USES = 1024,      /* allocations in a row after which a thread owns a part */
+    OWN_USES = 1024,      /* allocations in a row after which a thread looks for a part to own */
+    OWN_ROUND_SLABS = 16, /* slabs that a thread adds between two rounds through the parts */
 };
 
 #define SIZE_CLASS(bytes, granules, depth, prewarm)                                                \
@@ -91,11 +91,11 @@ static bool own_claim(const struct hk_own_ref *ref, struct hk_own_part *part, ui
            (own_is_mine(part, self) && own_claim_slow(ref, part, self));
 }
 
-/* The part at `number`, which is added if there is none. Returns NULL if out of memory, or if the
+/* The part at `number`, which is added without an owner if there is none. Returns NULL if out of memory, or if the
  * heap has ended. */
 static struct hk_own_part *own_part_at(const struct hk_own_ref *ref, uint32_t number) {
     struct hk_own_part *part = hk_own_part_at(ref->heap, number);
-    return hk_likely(part != NULL) ? part : hk_own_add_part(ref, number);
+    return hk_likely(part != NULL) ? part : hk_own_add_part(ref, number, HK_OWNER_NOBODY);
 }
 
 /* The part that the calling thread used last, of those that it has found in a heap, or NULL. */
@@ -113,16 +113,11 @@ HK_FAST struct hk_own_part *own_mine(struct hak_heap *heap) {
     return hk_load_relaxed(&heap->main.owner) == self ? &heap->main : NULL;
 }
 
-/* A place for a part that the calling thread owns. The search begins at the number of the thread,
- * so that it mostly finds its own part first. */
-static uint32_t own_place(uint32_t attempt) { return (hk_lock_self() + attempt) % HK_OWN_THREADS; }
-
 /* The part that the calling thread owns since it came to this heap before, or NULL. */
 static struct hk_own_part *own_find(struct hak_heap *heap, uint32_t self) {
-    for (uint32_t i = 0; i < OWN_ATTEMPTS; i++) {
-        struct hk_own_part *part = hk_own_part_at(heap, own_place(i));
-        /* relaxed: as in own_mine */
-        if (part != NULL && hk_load_relaxed(&part->owner) == self)
+    struct hk_own_part *part;
+    for (uint32_t i = 0; i < HK_OWN_THREADS && (part = hk_own_part_at(heap, i)) != NULL; i++) {
+        if (hk_load_relaxed(&part->owner) == self) /* relaxed: as in own_mine */
             return own_last = part;
     }
     return NULL;
@@ -133,20 +128,24 @@ static bool own_may_own(const struct hak_heap *heap, uint32_t self) {
     return hk_own_limit(heap) == 0 && self != HK_OWNER_NEVER;
 }
 
-/* A part that the calling thread owns from now on. It is added only if there is none whose owner
- * has ended. Returns NULL if there is none to own. */
-static HK_SLOW struct hk_own_part *own_become_owner(const struct hk_own_ref *ref, uint32_t self) {
-    if (!own_may_own(ref->heap, self))
-        return NULL;
+/* Allocations until the calling thread looks for a part to own again, after it found none. */
+static HK_THREAD_LOCAL uint32_t own_pause;
 
-    for (uint32_t i = 0; i < 2 * OWN_ATTEMPTS; i++) {
-        uint32_t place = own_place(i % OWN_ATTEMPTS);
-        bool adds = i >= OWN_ATTEMPTS;
-        struct hk_own_part *part =
-            adds ? own_part_at(ref, place) : hk_own_part_at(ref->heap, place);
-        if (part != NULL && own_claim(ref, part, self))
+/* A part that the calling thread owns from now on. It is added, at the first place without a part,
+ * only if there is none without an owner. Returns NULL if there is none to own. */
+static HK_SLOW struct hk_own_part *own_become_owner(const struct hk_own_ref *ref, uint32_t self) {
+    struct hk_own_part *part;
+    uint32_t i = 0;
+    for (; i < HK_OWN_THREADS && (part = hk_own_part_at(ref->heap, i)) != NULL; i++) {
+        if (own_claim(ref, part, self))
             return own_last = part;
     }
+
+    for (; i < HK_OWN_THREADS && (part = hk_own_add_part(ref, i, self)) != NULL; i++) {
+        if (hk_peek(&part->owner) == self)
+            return own_last = part;
+    }
+    own_pause = OWN_USES;
     return NULL;
 }
 
@@ -160,31 +159,41 @@ static bool own_is_frequent(struct hk_own_cache *cache) {
     return ++cache->uses > OWN_USES;
 }
 
+/* The part at a number, with the lock of its cells. Returns NULL as below. */
+static struct hk_own_part *own_lock_cells(const struct hk_own_ref *ref, uint32_t number,
+                                          bool *locked) {
+    struct hk_own_part *part = own_part_at(ref, number);
+    *locked = part != NULL;
+    if (part != NULL)
+        hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    return part;
+}
+
 /* The first part with a lock. A thread that finds it in use, or that uses it often, becomes the
  * owner of a part or, if that is impossible, uses another part with a lock. So threads that use a
  * heap in turn need no parts of their own. Returns NULL if out of memory, or if the heap has
  * ended. */
 static struct hk_own_part *own_enter_locked(const struct hk_own_ref *ref, uint32_t self,
                                             bool *locked) {
-    struct hk_own_part *part = own_part_at(ref, HK_OWN_THREADS);
-    *locked = part != NULL && hk_lock_try(&part->cache.lock, HK_RANK_OWN_CACHE);
-    if (part == NULL)
-        return NULL;
-    if (*locked) {
-        if (!own_may_own(ref->heap, self) || !own_is_frequent(&part->cache))
-            return part;
-        hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
-        *locked = false;
+    bool may_own = own_may_own(ref->heap, self);
+    uint32_t number = HK_OWN_THREADS + hk_lock_self() % HK_OWN_LOCKED;
+    if (may_own && own_pause > 0) {
+        own_pause--;
+        return own_lock_cells(ref, number, locked);
     }
 
-    part = own_become_owner(ref, self);
-    if (part != NULL)
-        return part;
-    part = own_part_at(ref, HK_OWN_THREADS + hk_lock_self() % HK_OWN_LOCKED);
-    *locked = part != NULL;
-    if (*locked)
-        hk_lock(&part->cache.lock, HK_RANK_OWN_CACHE);
-    return part;
+    struct hk_own_part *part = own_part_at(ref, HK_OWN_THREADS);
+    if (part == NULL)
+        return NULL;
+    if (hk_lock_try(&part->cache.lock, HK_RANK_OWN_CACHE)) {
+        *locked = !may_own || !own_is_frequent(&part->cache);
+        if (*locked)
+            return part;
+        hk_unlock(&part->cache.lock, HK_RANK_OWN_CACHE);
+    }
+
+    part = may_own ? own_become_owner(ref, self) : NULL;
+    return part != NULL ? part : own_lock_cells(ref, number, locked);
 }
 
 /* The part of the calling thread, whose cells nobody else uses until own_leave. Returns NULL if out
@@ -197,7 +206,9 @@ static struct hk_own_part *own_enter(const struct hk_own_ref *ref, bool *locked)
     uint32_t self = hk_owner_get();
     *locked = false;
     if (part == NULL && self != HK_OWNER_NEVER)
-        part = own_claim(ref, &heap->main, self) ? &heap->main : own_find(heap, self);
+        part = own_find(heap, self);
+    if (part == NULL && self != HK_OWNER_NEVER && own_claim(ref, &heap->main, self))
+        part = &heap->main;
     return part != NULL ? part : own_enter_locked(ref, self, locked);
 }
 
@@ -346,10 +357,25 @@ static bool own_claim_free(const struct own_want *want, struct hk_own_part *part
     return claimed;
 }
 
-/* Finds free blocks in another part that the calling thread owns, or whose owner has ended, and
- * continues in that part. So the memory of threads that ended is used before there are new slabs.
- * Returns false if there are none. */
-static bool own_switch(const struct own_want *want, const struct hk_own_part *part) {
+/* Makes a part available to other threads, unless the heap has ended meanwhile. */
+static void own_give_up(struct hk_own_part *part, uint32_t self) {
+    hk_own_lock(part);
+    if (hk_peek(&part->owner) == self)
+        hk_own_abandon(part);
+    hk_own_unlock(part);
+}
+
+/* Where the calling thread is in its round through the parts. */
+static HK_THREAD_LOCAL struct {
+    uint32_t next;  /* number of the part that it looks at first */
+    uint32_t slabs; /* that it still adds before the next round */
+} own_round;
+
+/* Finds free blocks in a part without an owner, and continues in that part. The thread leaves its
+ * own one to others. So the memory of threads that ended is used before there are new slabs, and a
+ * thread owns one part of a heap. It goes through the parts in one direction, so it does not change
+ * between two parts of which each has what the other lacks. Returns false if there are none. */
+static bool own_switch(const struct own_want *want, struct hk_own_part *part) {
     struct hak_heap *heap = want->ref.heap;
     uint32_t self = hk_owner_self;
     /* relaxed: as in own_mine */
@@ -357,14 +383,22 @@ static bool own_switch(const struct own_want *want, const struct hk_own_part *pa
         hk_own_first_part(heap) == HK_OWN_SHARED)
         return false;
 
-    for (uint32_t i = 0; i <= HK_OWN_THREADS; i++) {
+    for (uint32_t i = own_round.next; i <= HK_OWN_THREADS; i++) {
         struct hk_own_part *other = i < HK_OWN_THREADS ? hk_own_part_at(heap, i) : &heap->main;
         if (other == NULL || other == part || !own_is_mine(other, self) ||
             !own_claim_free(want, other, self))
             continue;
+        own_round.next = i + 1;
+        own_round.slabs = OWN_ROUND_SLABS;
         own_last = other;
+        own_give_up(part, self);
         return true;
     }
+
+    if (own_round.slabs > 0)
+        own_round.slabs--;
+    else
+        own_round.next = 0;
     return false;
 }
 

@@ -304,6 +304,128 @@ TEST_FRESH(memory_of_threads_that_ended_is_used_before_new_slabs) {
     hak_heap_destroy(heap);
 }
 
+/* ---- Threads and parts beside each other ----------------------------------------------------- */
+
+static unsigned parts_owned_by(struct hak_heap *heap, uint32_t owner) {
+    unsigned owned = 0;
+    for (uint32_t i = 0; i < HK_OWN_PARTS; i++) {
+        const struct hk_own_part *part = hk_own_part_at(heap, i);
+        owned += part != NULL && part->owner == owner;
+    }
+    return owned;
+}
+
+static unsigned own_parts(struct hak_heap *heap) { return parts_owned_by(heap, hk_owner_self); }
+
+static void *take_number(void *unused) {
+    hk_lock_self();
+    return unused;
+}
+
+/* Owns a part from `started` to the second `step`. */
+static void *fill_own_part(void *heap) {
+    fill_and_end(heap);
+    CHECK_EQ(own_parts(heap), 1);
+    pthread_barrier_wait(&started);
+    pthread_barrier_wait(&step);
+    return NULL;
+}
+
+enum { OWNERS = HK_OWN_THREADS };
+
+/* Starts a thread for each part beside the main part. All wait for `step`. */
+static void start_owners(pthread_t threads[OWNERS], struct hak_heap *heap) {
+    pthread_barrier_init(&step, NULL, OWNERS + 1);
+    pthread_barrier_init(&started, NULL, 2);
+    for (int i = 0; i < OWNERS; i++) {
+        threads[i] = test_thread(fill_own_part, heap);
+        pthread_barrier_wait(&started);
+        for (int k = 1; k < HK_OWN_THREADS; k++) /* so that their numbers are far from each other */
+            pthread_join(test_thread(take_number, NULL), NULL);
+    }
+}
+
+static void end_owners(pthread_t threads[OWNERS]) {
+    pthread_barrier_wait(&step);
+    for (int i = 0; i < OWNERS; i++)
+        pthread_join(threads[i], NULL);
+}
+
+static void *look_for_a_part(void *heap) {
+    fill_and_free(heap);
+    return (void *)(uintptr_t)own_parts(heap);
+}
+
+static uintptr_t parts_of_a_new_thread(struct hak_heap *heap) {
+    void *owned;
+    pthread_join(test_thread(look_for_a_part, heap), &owned);
+    return (uintptr_t)owned;
+}
+
+TEST_FRESH(each_of_as_many_threads_as_there_are_parts_owns_one) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_t threads[OWNERS];
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    start_owners(threads, heap);
+    CHECK_EQ(parts_of_a_new_thread(heap), 0);
+    end_owners(threads);
+    CHECK_EQ(parts_of_a_new_thread(heap), 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(a_thread_that_uses_the_memory_of_others_leaves_their_parts_to_new_threads) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_t threads[OWNERS];
+    static char *blocks[OWNERS * BLOCKS];
+    CHECK(hak_heap_malloc(heap, 1000) != NULL);
+    start_owners(threads, heap);
+    end_owners(threads);
+    hk_own_purge(true);
+    uint64_t bytes = stats_of(heap).bytes_slabs;
+    fill(heap, blocks, OWNERS * (BLOCKS - KEPT) - BLOCKS);
+    CHECK_EQ(stats_of(heap).bytes_slabs, bytes);
+    CHECK_EQ(own_parts(heap), 1);
+    CHECK_EQ(parts_of_a_new_thread(heap), 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+/* A thread that ends with free blocks of 3000 bytes. */
+static void *leave_other_blocks(void *heap) {
+    char *blocks[2 * BLOCKS];
+    fill_and_free(heap);
+    for (int i = 0; i < 2 * BLOCKS; i++)
+        blocks[i] = hak_heap_malloc(heap, 3000);
+    for (int i = 0; i < 2 * BLOCKS; i += 1 + (i % 16 == 0))
+        hak_free(blocks[i]);
+    return NULL;
+}
+
+/* Each of the two parts lacks one of the two sizes. */
+TEST_FRESH(a_thread_does_not_change_between_two_parts_at_each_allocation) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    char *blocks[BLOCKS];
+    fill(heap, blocks, BLOCKS);
+    for (int i = 0; i < BLOCKS; i += 2)
+        hak_free(blocks[i]);
+    pthread_join(test_thread(leave_other_blocks, heap), NULL);
+    hk_own_purge(true);
+
+    unsigned changes = 0;
+    const struct hk_own_part *last = NULL;
+    for (int i = 0; i < BLOCKS / 2; i++) {
+        const char *block = hak_heap_malloc(heap, i % 2 == 0 ? 1000 : 3000);
+        const struct hk_own_part *part = hk_own_part_of(hk_pagemap_find(block));
+        changes += part != last;
+        last = part;
+    }
+    CHECK_LE(changes, 4);
+    CHECK_EQ(own_parts(heap), 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
 static struct hak_heap *other_heap;
 static char *others[BLOCKS];
 
