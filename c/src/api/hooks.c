@@ -5,6 +5,7 @@
 #include "../thread/hooks.h"
 
 #include "../own/default.h"
+#include "../own/owners.h"
 #include "../purge/balance.h"
 #include "../purge/decay.h"
 #include "../purge/limit.h"
@@ -42,4 +43,5 @@ const struct hk_thread_hooks hk_thread_hooks = {
     .freed = hooks_freed,
     .clock = hk_purge_tick,
     .ended = hooks_thread_ended,
+    .gone = hk_owner_end_of,
 };

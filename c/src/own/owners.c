@@ -7,6 +7,8 @@
 
 struct hk_owner_place hk_owner_places[HK_OWNERS_MAX];
 
+static uint32_t owner_any; /* atomic; 1 once a thread has had a place */
+
 HK_THREAD_LOCAL uint32_t hk_owner_self = HK_OWNER_NEW;
 HK_THREAD_LOCAL uint32_t hk_owner_fast = HK_OWNER_NEW;
 
@@ -46,6 +48,7 @@ static HK_SLOW uint32_t owner_create(void) {
         struct hk_owner_place *place = &hk_owner_places[at];
         if (at < HK_OWNER_FIRST || !owner_take(place))
             continue;
+        hk_store_relaxed(&owner_any, 1); /* relaxed: a setting */
         /* relaxed: only this thread changes it now */
         return owner_token(at, hk_add_relaxed(&place->serial, 1));
     }
@@ -69,13 +72,33 @@ bool hk_owner_exists(uint32_t token) {
     return !hk_lock_thread_vanished(hk_load_relaxed(&place->number));
 }
 
+/* Takes the place from its thread. The parts of the thread then have an owner that does not
+ * exist. */
+static void owner_leave(struct hk_owner_place *place) {
+    /* relaxed: only the thread, or the one that found it gone, changes the number */
+    uint32_t serial = hk_load_relaxed(&place->serial) + 1;
+    hk_store_release(&place->serial, serial);      /* release: as in hk_owner_exists */
+    hk_store_release(&place->number, (uint32_t)0); /* release: as in owner_take */
+}
+
 void hk_owner_end(void) {
     uint32_t token = hk_owner_self;
     owner_set(HK_OWNER_NEVER);
-    if (token % HK_OWNERS_MAX < HK_OWNER_FIRST)
+    if (token % HK_OWNERS_MAX >= HK_OWNER_FIRST)
+        owner_leave(hk_owner_place(token));
+}
+
+/* The order of the search is that of owner_create. A program without private heaps does not
+ * search. */
+void hk_owner_end_of(uint32_t number) {
+    if (hk_load_relaxed(&owner_any) == 0) /* relaxed: a setting. The thread is gone */
         return;
-    struct hk_owner_place *place = hk_owner_place(token);
-    uint32_t serial = token / HK_OWNERS_MAX + 1;
-    hk_store_release(&place->serial, serial);      /* release: as in hk_owner_exists */
-    hk_store_release(&place->number, (uint32_t)0); /* release: as in owner_take */
+    for (uint32_t i = 0; i < HK_OWNERS_MAX; i++) {
+        struct hk_owner_place *place = hk_owner_place(number + i);
+        /* relaxed: the thread is gone */
+        if (hk_load_relaxed(&place->number) == number) {
+            owner_leave(place);
+            return;
+        }
+    }
 }

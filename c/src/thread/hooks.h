@@ -4,7 +4,7 @@
  *
  * What it is: the only way up from this layer. The functions are constants that api/hooks.c
  * defines, so that a compiler that sees all of hakmem calls them directly.
- * Owns: nothing. Threads: the thread of the event, no lock held.
+ * Owns: nothing. Threads: the thread of the event, except for `gone`, no lock held.
  * Boundary: none.
  */
 #ifndef HK_THREAD_HOOKS_H
@@ -20,6 +20,7 @@ struct hk_thread_hooks {
     void (*freed)(enum hk_freed kind);                 /* a slow call of a free reached a heap */
     void (*clock)(uint64_t now_ms);                    /* now and then in slow calls */
     void (*ended)(void);                               /* a thread has given up its cache */
+    void (*gone)(uint32_t number);                     /* a thread ended without that, in another */
 };
 
 extern const struct hk_thread_hooks hk_thread_hooks;

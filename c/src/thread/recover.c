@@ -7,6 +7,7 @@
 #include "../os/os.h"
 #include "bins.h"
 #include "drain.h"
+#include "hooks.h"
 #include "threads.h"
 #include "tunables.h"
 
@@ -128,6 +129,7 @@ void hk_recover_gone(void) {
                                            : NULL;
             if (thread != NULL) {
                 recover_cache(thread);
+                hk_thread_hooks.gone(owners[i].number);
                 skipped--;
             }
         }

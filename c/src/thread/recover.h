@@ -6,7 +6,8 @@
  * Either the thread belonged to a parent process and does not exist in the forked child, or it
  * created its cache in its last round of destructors. The blocks return to their owner heaps.
  * Owns: the generation of the last noticed process. Threads: any, no lock held.
- * Boundary: thread/threads, thread/bins, hk_os_generation, hk_os_thread_is_gone.
+ * Boundary: thread/threads, thread/bins, hk_os_generation, hk_os_thread_is_gone;
+ * upwards thread/hooks.
  */
 #ifndef HK_THREAD_RECOVER_H
 #define HK_THREAD_RECOVER_H

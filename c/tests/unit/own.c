@@ -6,6 +6,7 @@
 #include "own/hold.h"
 
 #include <hakmem.h>
+#include <limits.h>
 
 #include "api/fork.h"
 #include "core/pagemap.h"
@@ -13,6 +14,7 @@
 #include "fresh.h"
 #include "own/owners.h"
 #include "own/slabs.h"
+#include "thread/recover.h"
 #include "thread/tcache.h"
 
 enum { BLOCKS = 300 };
@@ -94,6 +96,56 @@ TEST_FRESH(more_threads_than_tokens_own_heaps_one_after_another) {
     CHECK_EQ(stats_of(heap).blocks_live, HK_OWNERS_MAX + 10);
     hak_heap_destroy(heap);
 }
+
+#if !HK_THREAD_SANITIZER /* its state ends before the last round of destructors */
+static pthread_key_t late_key;
+static __thread int late_rounds;
+static uint32_t late_token;
+
+/* Allocates for the first time in the last round of destructors, so that ours is not called. */
+static void allocate_in_the_last_round(void *heap) {
+    if (++late_rounds < PTHREAD_DESTRUCTOR_ITERATIONS) {
+        pthread_setspecific(late_key, heap);
+        return;
+    }
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    late_token = hk_owner_self;
+}
+
+static void *end_without_notice(void *heap) {
+    pthread_setspecific(late_key, heap);
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_ended_without_notice_owns_nothing_once_that_is_found) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_key_create(&late_key, allocate_in_the_last_round);
+    pthread_join(test_thread(end_without_notice, heap), NULL);
+    uint32_t token = late_token;
+    CHECK_EQ(heap->main.owner, token);
+    CHECK(hk_owner_exists(token));
+
+    hk_recover_gone();
+    CHECK(!hk_owner_exists(token));
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    CHECK_EQ(heap->main.owner, hk_owner_self);
+    CHECK_EQ(parts_of(heap), 1);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+TEST_FRESH(more_such_threads_than_tokens_own_heaps) {
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    pthread_key_create(&late_key, allocate_in_the_last_round);
+    for (int i = 0; i < HK_OWNERS_MAX + 10; i++)
+        pthread_join(test_thread(end_without_notice, heap), NULL);
+    CHECK(late_token > HK_OWNER_NEVER);
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    CHECK(hk_owner_self > HK_OWNER_NEVER);
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+}
+#endif
 
 /* ---- Parts of several threads ---------------------------------------------------------------- */
 
