@@ -493,7 +493,7 @@ struct hak_heap_stats {
     uint64_t bytes_large; /* in live blocks above 256 KiB, also in bytes_live */
     uint64_t bytes_slabs; /* in slabs: live and free blocks */
     uint64_t limit;       /* the option, 0 for none */
-    uint64_t refused;     /* attempts that the limit refused, since the start of the heap */
+    uint64_t refused;     /* calls that failed at the limit, since the start of the heap */
     char name[HAK_HEAP_NAME_BYTES];
 };
 

@@ -649,7 +649,7 @@ pub struct hak_heap_stats {
     pub bytes_slabs: u64,
     /// The option, 0 for none.
     pub limit: u64,
-    /// Attempts that the limit refused, since the start of the heap.
+    /// Calls that failed at the limit, since the start of the heap.
     pub refused: u64,
     /// The name, which ends with a NUL.
     pub name: [c_char; 32],

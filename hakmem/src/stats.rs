@@ -161,7 +161,7 @@ snapshot! {
     bytes_slabs,
     /// The limit for `bytes_live`. 0 means none.
     limit,
-    /// Attempts that the limit refused, since the start of the heap.
+    /// Calls that failed at the limit, since the start of the heap.
     refused,
 }
 

@@ -69,6 +69,8 @@ static HK_SLOW struct hk_block own_take_again(const struct hk_own_request *reque
         block = own_take_at_limit(request, failure);
     if (block.start == NULL && failure->fault == HK_OWN_NO_MEMORY)
         block = own_take_purged(request, failure);
+    if (block.start == NULL && failure->fault == HK_OWN_AT_LIMIT)
+        hk_own_note_refused(&request->ref);
     if (block.start == NULL)
         errno = ENOMEM;
     return block;

@@ -62,6 +62,11 @@ static bool large_fits_arena(size_t bytes, size_t align) {
     return align <= most && bytes <= most - (large_align(align) - HK_GRANULE_BYTES);
 }
 
+size_t hk_large_bytes(size_t size, size_t align) {
+    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
+    return large_fits_arena(bytes, align) ? bytes : hk_round_up(bytes, HK_GRANULE_BYTES);
+}
+
 /* Gets memory for a block of `bytes`, and records it in the span. */
 static struct hk_block large_map(struct hk_span *span, struct hk_arena *arena, size_t bytes,
                                  size_t align) {
@@ -257,27 +262,40 @@ static bool large_resize_mapping(struct hk_span *span, size_t bytes, size_t alig
 }
 
 /* Like large_resize_mapping, but first tries to avoid a system call, and then to add a reserve. */
-static bool large_resize_mapping_best(struct hk_span *span, size_t bytes, size_t align) {
-    bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
-    size_t reserve = 0;
-    if (bytes > span->bytes)
-        reserve = hk_round_up(bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES);
-    return large_extend(span, bytes) || large_resize_mapping(span, bytes + reserve, align) ||
-           large_resize_mapping(span, bytes, align);
+static bool large_resize_mapping_best(struct hk_span *span, const struct hk_large_aim *aim,
+                                      size_t align) {
+    return large_extend(span, aim->bytes) ||
+           large_resize_mapping(span, aim->bytes + aim->reserve, align) ||
+           large_resize_mapping(span, aim->bytes, align);
+}
+
+struct hk_large_aim hk_large_aim(const struct hk_span *span, size_t size) {
+    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
+    struct hk_large_aim aim = {bytes, 0};
+    if (span->chunk != NULL)
+        return aim;
+
+    aim.bytes = hk_round_up(bytes, HK_GRANULE_BYTES);
+    if (aim.bytes > span->bytes)
+        aim.reserve = hk_round_up(aim.bytes / LARGE_GROWTH_SLACK, HK_GRANULE_BYTES);
+    return aim;
+}
+
+void *hk_large_resize_to(struct hk_span *span, const struct hk_large_aim *aim, size_t align) {
+    size_t old_bytes = span->bytes;
+    bool done = span->chunk != NULL ? large_resize_granules(span, aim->bytes)
+                                    : large_resize_mapping_best(span, aim, align);
+    if (!done)
+        return NULL;
+    large_count(span, span->bytes - old_bytes, 0);
+    return (void *)span->base;
 }
 
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align) {
     if (size > PTRDIFF_MAX)
         return NULL;
-
-    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
-    size_t old_bytes = span->bytes;
-    bool done = span->chunk != NULL ? large_resize_granules(span, bytes)
-                                    : large_resize_mapping_best(span, bytes, align);
-    if (!done)
-        return NULL;
-    large_count(span, span->bytes - old_bytes, 0);
-    return (void *)span->base;
+    struct hk_large_aim aim = hk_large_aim(span, size);
+    return hk_large_resize_to(span, &aim, align);
 }
 
 bool hk_large_may_have(const struct hk_span *span, size_t size) {

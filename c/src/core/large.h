@@ -18,6 +18,9 @@
 
 #define HK_LARGE_SLACK 4 /* a retired mapping may be 1/4 larger than the block that reuses it */
 
+/* The bytes of a new block of `size` bytes. */
+size_t hk_large_bytes(size_t size, size_t align);
+
 /* Allocates a block of `size` bytes. Its start is NULL if out of memory. The span records
  * `owner`. */
 struct hk_block hk_large_alloc(struct hk_arena *arena, void *owner, size_t size, size_t align);
@@ -46,6 +49,17 @@ bool hk_large_is_live(const struct hk_span *span);
 /* Resizes a large block to `size` bytes, more than the largest class, without copying. Returns its
  * new start. If that is impossible, returns NULL and changes nothing. */
 void *hk_large_resize(struct hk_span *span, size_t size, size_t align);
+
+/* What a resize of a block aims at. Afterwards the block has at most as many bytes as before, or
+ * `bytes` and perhaps the reserve. */
+struct hk_large_aim {
+    size_t bytes;
+    size_t reserve; /* of a mapping that grows */
+};
+struct hk_large_aim hk_large_aim(const struct hk_span *span, size_t size);
+
+/* The same as hk_large_resize, with this aim. */
+void *hk_large_resize_to(struct hk_span *span, const struct hk_large_aim *aim, size_t align);
 
 /* Whether a large block may have been allocated with `size` bytes. In an arena, the answer is exact
  * to a page. A mapping may have a reserve. */

@@ -145,42 +145,71 @@ bool hk_own_free(const char *function, struct hk_span *span, void *block) {
     return true;
 }
 
-/* Counts a larger or smaller block before it is resized. Returns false if that would exceed the
- * limit. */
-static bool own_begin_resize(const struct hk_span *span, size_t bytes) {
+/* ---- Resizing of large blocks ---------------------------------------------------------------- */
+
+struct own_resize {
+    struct hk_span *span;
+    struct hk_large_aim aim;
+    uint64_t old_bytes;
+    uint64_t counted;      /* at the limit, beside the old bytes */
+    struct hk_own_ref ref; /* of the heap, if the limit refuses */
+};
+
+/* Counts the bytes that the block may have more, before it is resized. It gets a reserve only
+ * within the limit. */
+static bool own_count_growth(struct hak_heap *heap, struct own_resize *resize) {
+    uint64_t more = 0;
+    if (resize->aim.bytes > resize->old_bytes)
+        more = resize->aim.bytes - resize->old_bytes;
+    resize->counted = more + resize->aim.reserve;
+    if (hk_own_reserve(heap, resize->counted))
+        return true;
+    resize->aim.reserve = 0;
+    resize->counted = more;
+    return hk_own_make_room(heap, more);
+}
+
+/* Returns false if the resize would exceed the limit. If the heap was merged, nothing counts. */
+static bool own_begin_resize(struct own_resize *resize) {
     bool is_mistake;
+    const struct hk_span *span = resize->span;
     struct hk_own_part *part = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
     if (part == NULL)
         return !is_mistake;
 
     struct hak_heap *heap = hk_peek(&part->heap);
-    bool allowed = bytes <= span->bytes || hk_own_reserve(heap, bytes - span->bytes);
-    if (bytes < span->bytes)
-        hk_own_unreserve(heap, span->bytes - bytes);
-    if (allowed)
-        heap->large_bytes += bytes - span->bytes;
+    bool allowed = own_count_growth(heap, resize);
+    resize->ref = (struct hk_own_ref){heap, hk_own_id(heap)};
     hk_own_unlock(part);
     return allowed;
 }
 
-/* Replaces the count by the bytes that the block has now: the old ones, or some more in reserve. */
-static void own_end_resize(const struct hk_span *span, size_t counted) {
+/* Replaces the count by the bytes that the block has now, which are not more. */
+static void own_end_resize(const struct own_resize *resize) {
     bool is_mistake;
+    const struct hk_span *span = resize->span;
     struct hk_own_part *part = hk_own_lock_of(span, (const void *)span->base, &is_mistake);
     if (part == NULL)
         return;
 
     struct hak_heap *heap = hk_peek(&part->heap);
-    hk_own_unreserve(heap, counted - span->bytes);
-    heap->large_bytes += span->bytes - counted;
+    hk_own_unreserve(heap, resize->old_bytes + resize->counted - span->bytes);
+    heap->large_bytes += span->bytes - resize->old_bytes;
     hk_own_unlock(part);
 }
 
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
-    if (size > PTRDIFF_MAX || !own_begin_resize(span, size))
+    struct own_resize resize = {.span = span, .old_bytes = span->bytes};
+    if (size > PTRDIFF_MAX)
         return NULL;
-    void *resized = hk_large_resize(span, size, align);
-    own_end_resize(span, size);
+
+    resize.aim = hk_large_aim(span, size);
+    if (!own_begin_resize(&resize) &&
+        (resize.ref.heap == NULL || !hk_own_flush_shared(&resize.ref) ||
+         !own_begin_resize(&resize)))
+        return NULL;
+    void *resized = hk_large_resize_to(span, &resize.aim, align);
+    own_end_resize(&resize);
     if (resized != NULL)
         hk_thread_hooks.freed(HK_FREED_LARGE);
     return resized;

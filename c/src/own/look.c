@@ -80,6 +80,11 @@ bool hk_own_count(struct hak_heap *heap, struct hak_heap_stats *stats,
     return exists;
 }
 
+void hk_own_note_refused(const struct hk_own_ref *ref) {
+    if (hk_own_id(ref->heap) == ref->id)
+        hk_stat_add(&ref->heap->refused, 1);
+}
+
 /* ---- Visits ---------------------------------------------------------------------------------- */
 
 enum { OWN_PAGE_SPANS = 255 };

@@ -256,7 +256,7 @@ static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end
                                      struct hk_span *released) {
     for (struct hk_span *span; (span = heap->large) != NULL;) {
         struct hk_chunk *chunk = span->chunk;
-        hk_own_unlink_large(heap, span);
+        heap->large = span->next; /* its thread may resize it, so its bytes are unknown */
         if (end->for_large == NULL) {
             span->next = released;
             released = span;
@@ -265,6 +265,7 @@ static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end
                                                   : end->for_large);
         }
     }
+    heap->large_bytes = heap->large_blocks = 0;
     return released;
 }
 

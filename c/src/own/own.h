@@ -86,7 +86,7 @@ struct hak_heap {
     uint64_t used;         /* atomic; bytes of blocks outside of slabs, if there is a limit */
     uint64_t large_bytes;  /* lock:OWN */
     uint64_t large_blocks; /* lock:OWN */
-    uint64_t refused;      /* atomic; allocations that the limit refused */
+    uint64_t refused;      /* atomic; calls that failed at the limit */
     int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes); /* const as above */
     void *on_limit_arg;                                              /* const as above */
     char name[HAK_HEAP_NAME_BYTES];                                  /* const as above */
@@ -161,6 +161,9 @@ struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, siz
 /* Gives the blocks in the cells of all parts with a lock for them back to their slabs, because they
  * count at the limit. Another thread may merge the heap. Returns false if there are none. */
 bool hk_own_flush_shared(const struct hk_own_ref *ref);
+
+/* Counts a call that fails at the limit. */
+void hk_own_note_refused(const struct hk_own_ref *ref);
 
 /* hk_own_take for a thread that owns a part of the heap, if a cell has blocks, or if the thread may
  * fill the cell without a lock. Returns NULL otherwise, and to a thread that counts its bytes. */

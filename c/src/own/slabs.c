@@ -340,6 +340,15 @@ bool hk_own_flush_shared(const struct hk_own_ref *ref) {
     return flushed;
 }
 
+/* The owner flushes its own cells. */
+bool hk_own_make_room(struct hak_heap *heap, uint64_t bytes) {
+    if (hk_likely(hk_own_reserve(heap, bytes)))
+        return true;
+    /* relaxed: as in hk_own_take_fast */
+    return hk_load_relaxed(&heap->main.owner) == hk_owner_self && hk_own_flush(&heap->main) &&
+           hk_own_reserve(heap, bytes);
+}
+
 /* ---- Creation and release -------------------------------------------------------------------- */
 
 struct hk_arena *hk_own_arena(void) {

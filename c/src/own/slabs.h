@@ -90,6 +90,11 @@ uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *sla
  * Returns false if there are none. */
 bool hk_own_flush(struct hk_own_part *part);
 
+/* Counts bytes at the limit of a heap. Blocks in cells count, so the owner of the heap first gives
+ * those in its cells back if necessary. Under OWN, that of the main part in the owner. Returns
+ * false if that would exceed the limit. */
+bool hk_own_make_room(struct hak_heap *heap, uint64_t bytes);
+
 /* Takes a part from its thread, which may still have a pointer to it. */
 void hk_own_abandon(struct hk_own_part *part);
 
@@ -117,7 +122,7 @@ HK_FAST uint32_t hk_own_first_part(const struct hak_heap *heap) {
     return hk_load_relaxed(&heap->sharing) > 0 ? 0 : HK_OWN_SHARED; /* relaxed: a hint */
 }
 
-/* Counts bytes at the limit of a heap. Returns false if that would exceed it. */
+/* Counts bytes at the limit of a heap, without that. */
 bool hk_own_reserve(struct hak_heap *heap, uint64_t bytes);
 
 /* Subtracts them. */

@@ -26,17 +26,10 @@ const uint16_t hk_own_cell_at[HK_CLASS_COUNT] = {
 
 /* ---- The limit ------------------------------------------------------------------------------- */
 
-/* Counts `bytes` more at the limit of the heap. Notes the failure if that is impossible. Blocks in
- * cells count, so the owner gives those in its cells back first. Under OWN, that of the main part
- * in the thread that owns it. */
+/* The same as hk_own_make_room. Notes the failure. */
 static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_failure *failure) {
-    if (hk_likely(hk_own_reserve(heap, bytes)))
+    if (hk_own_make_room(heap, bytes))
         return true;
-    if (hk_load_relaxed(&heap->main.owner) == hk_owner_self) /* relaxed: as in hk_own_take_fast */
-        hk_own_flush(&heap->main);
-    if (hk_own_reserve(heap, bytes))
-        return true;
-    hk_stat_add(&heap->refused, 1);
     *failure = (struct hk_own_failure){HK_OWN_AT_LIMIT, heap->on_limit, heap->on_limit_arg};
     return false;
 }
@@ -507,7 +500,7 @@ struct hk_block hk_own_take_large(const struct hk_own_ref *ref, size_t size, siz
     if (size > PTRDIFF_MAX || arena == NULL)
         return block;
 
-    size_t bytes = hk_round_up(size + (size == 0), hk_os_page_bytes());
+    size_t bytes = hk_large_bytes(size, align);
     if (!own_charge_large(ref, bytes, failure))
         return block;
     block = hk_large_alloc(arena, hk_own_tag(&ref->heap->main), size, align);

@@ -389,6 +389,53 @@ TEST(a_resize_at_the_limit_gets_the_bytes_that_other_threads_cache) {
     CHECK_EQ(stats_of(heap).bytes_live, 2048);
     block = hak_realloc(block, LIMIT - 4096);
     CHECK(block != NULL);
+    CHECK_EQ(stats_of(heap).refused, 0);
+    CHECK_EQ(hak_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
+/* Blocks of more than 4 MiB have 64 KiB as their unit, those in arenas a page. */
+TEST(no_resize_and_no_large_block_exceeds_a_limit) {
+    enum { LIMIT = (20 << 20) + 5000 };
+    for (size_t size = 300 << 10; size <= LIMIT; size += 777777) {
+        struct hak_heap *heap = new_limited(LIMIT);
+        for (size_t grown = size; grown <= LIMIT; grown += grown / 3 + 1) {
+            AT("size grown", size, grown);
+            char *block = hak_heap_malloc(heap, size);
+            char *resized = block != NULL ? hak_realloc(block, grown) : NULL;
+            CHECK_LE(stats_of(heap).bytes_live, LIMIT);
+            hak_free(resized != NULL ? resized : block);
+            CHECK_EQ(stats_of(heap).bytes_live, 0);
+        }
+        char *all = hak_heap_malloc(heap, LIMIT / 65536 * 65536);
+        CHECK(all != NULL);
+        CHECK(hak_heap_malloc(heap, 5001) == NULL);
+        all = hak_realloc(all, 5 << 20);
+        REQUIRE(all != NULL);
+        CHECK_LE(stats_of(heap).bytes_live, LIMIT);
+        for (size_t grown = 5 << 20; grown <= LIMIT + (1 << 20); grown += 1000000) {
+            char *resized = hak_realloc(all, grown);
+            all = resized != NULL ? resized : all;
+            CHECK_LE(stats_of(heap).bytes_live, LIMIT);
+        }
+        hak_free(all);
+        CHECK(hak_heap_malloc(heap, LIMIT / 65536 * 65536) != NULL); /* nothing counts twice */
+        CHECK_EQ(hak_validate(), 0);
+        hak_heap_destroy(heap);
+    }
+}
+
+TEST(a_large_block_grows_to_the_last_page_of_a_limit_in_place) {
+    enum { PAGE = 4096, LIMIT = 1 << 20 };
+    struct hak_heap *heap = new_limited(LIMIT + PAGE / 2);
+    char *block = hak_heap_malloc(heap, LIMIT - 2 * PAGE);
+    for (int i = 0; i < 3; i++) /* cached blocks of the owner make room */
+        hak_free(hak_heap_malloc(heap, 16));
+    CHECK((block = hak_realloc(block, LIMIT)) != NULL);
+    CHECK_EQ(stats_of(heap).bytes_live, LIMIT);
+    CHECK(hak_realloc(block, LIMIT + 1) == NULL);
+    CHECK_EQ(stats_of(heap).bytes_live, LIMIT);
+    CHECK_EQ(stats_of(heap).refused, 1);
     CHECK_EQ(hak_validate(), 0);
     hak_heap_destroy(heap);
 }
@@ -466,8 +513,10 @@ TEST(the_callback_of_a_limit_may_free_memory) {
     CHECK_EQ(ask.calls, 1);
     CHECK_EQ(ask.bytes, LARGE - 5);
     CHECK(ask.heap == heap);
+    CHECK_EQ(stats_of(heap).refused, 1); /* the one in the callback */
     CHECK(hak_heap_malloc(heap, 7) == NULL);
     CHECK_EQ(ask.calls, 2);
+    CHECK_EQ(stats_of(heap).refused, 2);
     CHECK_EQ(ask.bytes, 7);
     hak_heap_destroy(heap);
 }
