@@ -44,6 +44,7 @@ struct hk_span {
     bool retired;  /* large: atomic, stored by the thread that caches it; freed, but cached */
     bool coarse; /* const; slab: of a private heap at first, so it may serve smaller classes, too */
     uint8_t kind;    /* enum hk_span_kind; large: by the block's owner; otherwise const */
+    bool resizing;   /* large, of a private heap: its owner changes the other fields */
     uint64_t bits[]; /* atomic, stored under CLASS; HK_WORDS(blocks) words */
 };
 

@@ -198,6 +198,17 @@ static void own_end_resize(const struct own_resize *resize) {
     hk_own_unlock(part);
 }
 
+/* A child that is forked meanwhile knows by the mark that the span may describe memory which the
+ * block does not have any more, and that belongs to another block perhaps. */
+static void *own_resize_marked(const struct own_resize *resize, size_t align) {
+    resize->span->resizing = true;
+    hk_fence_stores();
+    void *resized = hk_large_resize_to(resize->span, &resize->aim, align);
+    hk_fence_stores();
+    resize->span->resizing = false;
+    return resized;
+}
+
 void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
     struct own_resize resize = {.span = span, .old_bytes = span->bytes};
     if (size > PTRDIFF_MAX)
@@ -208,7 +219,7 @@ void *hk_own_resize_large(struct hk_span *span, size_t size, size_t align) {
         (resize.ref.heap == NULL || !hk_own_flush_shared(&resize.ref) ||
          !own_begin_resize(&resize)))
         return NULL;
-    void *resized = hk_large_resize_to(span, &resize.aim, align);
+    void *resized = own_resize_marked(&resize, align);
     own_end_resize(&resize);
     if (resized != NULL)
         hk_thread_hooks.freed(HK_FREED_LARGE);

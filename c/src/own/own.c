@@ -258,6 +258,8 @@ static struct hk_span *own_end_large(struct hak_heap *heap, const struct own_end
         struct hk_chunk *chunk = span->chunk;
         heap->large = span->next; /* its thread may resize it, so its bytes are unknown */
         if (end->for_large == NULL) {
+            if (span->resizing)
+                continue; /* by a thread of a parent process, so its memory is lost */
             span->next = released;
             released = span;
         } else {
@@ -352,12 +354,14 @@ struct own_purge {
     bool waits;
 };
 
+/* A part with slabs has a heap, so the heap has not changed its settings since. Without slabs, the
+ * part may have lost its heap, whose record begins anew. */
 static void own_purge_part(struct own_purge *purge, struct hk_own_part *part) {
     struct hk_span *released = NULL;
     if (hk_peek(&part->empty_bytes) == 0)
         return;
     hk_own_lock(part);
-    if (!hk_peek(&part->heap)->keeps) {
+    if (part->empty_bytes > 0 && !hk_peek(&part->heap)->keeps) {
         released = hk_own_take_empty(part, NULL, purge->all);
         purge->waits |= part->empty_bytes > 0;
     }

@@ -105,6 +105,8 @@ static void *come_and_go(void *key) {
             else if (test_random(&seed) % 2 == 0)
                 hak_free(block);
         }
+        if (round % 16 == 0)
+            hak_trim(); /* while other threads end heaps and begin the next ones */
         merges ? hak_heap_merge(heap) : hak_heap_destroy(heap);
     }
     return NULL;

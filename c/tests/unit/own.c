@@ -7,6 +7,7 @@
 
 #include <hakmem.h>
 #include <limits.h>
+#include <sys/mman.h>
 
 #include "api/fork.h"
 #include "core/pagemap.h"
@@ -975,6 +976,51 @@ TEST(a_thread_of_a_child_repairs_a_heap_only_while_its_owner_is_outside) {
     CHECK_EXITED(test_in_child(vanish_before_withdrawal, NULL));
 }
 #endif
+
+/* ---- A large block whose pages move ---------------------------------------------------------- */
+
+static __thread void *moving; /* the block that the thread resizes, until its pages have moved */
+
+/* Stops the thread after the system call that moves the pages. The span has the old address. */
+static void stop_after_move(void) {
+    unsigned char resident;
+    if (moving == NULL || mincore(moving, fake_os.page_bytes, &resident) == 0)
+        return;
+    moving = NULL;
+    pthread_barrier_wait(&step);
+    pthread_barrier_wait(&step);
+}
+
+static void *move_and_wait(void *heap) {
+    char *block = moving = hak_heap_malloc(heap, 9 << 20);
+    fake_os.resize_fails = true; /* there is no room at that place */
+    char *moved = hak_realloc(block, 20 << 20);
+    CHECK(moved != NULL && moved != block);
+    moving = NULL;
+    return NULL;
+}
+
+static void check_child_of_move(void *heap) {
+    hak_heap_destroy(heap);
+    char *block = hak_malloc(9 << 20); /* not from the old address, which has no pages */
+    REQUIRE(block != NULL);
+    memset(block, 1, 9 << 20);
+    hak_trim();
+    CHECK_EQ(hk_validate(), 0);
+    CHECK_STR(fake_os_take_errors(), "");
+}
+
+TEST_FRESH(a_child_leaves_a_block_alone_whose_pages_were_moving) {
+    hk_fork_install();
+    struct hak_heap *heap = hak_heap_new(NULL, 0);
+    CHECK(hak_heap_malloc(heap, 100) != NULL);
+    fake_os.delay = stop_after_move;
+    fork_during(move_and_wait, heap, check_child_of_move, heap);
+    fake_os.delay = NULL;
+    CHECK_EQ(hk_validate(), 0);
+    hak_heap_destroy(heap);
+    CHECK_EQ(hk_validate(), 0);
+}
 
 /* A thread that stopped in the middle of a refill: both the cell and the slab have the blocks. */
 static void check_torn_refill(void *arg) {
