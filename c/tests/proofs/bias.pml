@@ -3,12 +3,14 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * Models: own/hold.h and own/hold.c: hk_own_enter(), hk_own_leave(), hk_own_lock(),
- * hk_own_lock_slow(), hk_own_withdraw(), own_await(), hk_own_unlock().
+ * hk_own_lock_slow(), hk_own_withdraw(), own_await(), hk_own_unlock(), and of own/take.c
+ * own_give_up().
  * Left out: fork, a refused barrier, the count until the owner gets the bias back (here at once),
  * and the waiting for the lock. Stores of the owner to `inside` wait in a buffer until the next one,
  * until the processor writes them, or until a barrier.
  * Property: one thread at a time is inside, and all threads finish.
- * Size: an owner that enters three times, and two threads that enter twice.
+ * Size: an owner that enters three times and then gives the part up, and two threads that enter
+ * twice.
  * Without: SECOND_LOOK BARRIER AWAIT
  */
 #define ROUNDS_OWNER 3
@@ -87,6 +89,19 @@ active proctype owner() {
             locked = false /* hk_own_unlock() */
         fi
     }
+
+    if
+    :: bias -> /* own_give_up() */
+        store(true);
+        if
+        :: bias ->
+            use();
+            bias = false
+        :: else
+        fi;
+        store(false)
+    :: else
+    fi;
     flush();
     done = true
 }
