@@ -5,7 +5,8 @@
  * What it is: a token for each thread that owns heaps, and the answer whether the thread of a token
  * still exists. A heap whose owner has ended gets another owner, without a list of the heaps of
  * each thread, and without a system call. Only threads with a cache get one, because their end is
- * noticed, if only by thread/recover. Owns: a table with a place for each token. If it is full, further threads own no heaps.
+ * noticed, if only by thread/recover. Owns: a table with a place for each token. If it is full,
+ * further threads own no heaps.
  * Threads: any, without a lock. Boundary: os/lock, thread/thread, thread/count.
  */
 #ifndef HK_OWN_OWNERS_H

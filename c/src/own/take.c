@@ -84,8 +84,8 @@ static bool own_claim(const struct hk_own_ref *ref, struct hk_own_part *part, ui
            (own_is_mine(part, self) && own_claim_slow(ref, part, self));
 }
 
-/* The part at `number`, which is added without an owner if there is none. Returns NULL if out of memory, or if the
- * heap has ended. */
+/* The part at `number`, which is added without an owner if there is none. Returns NULL if out of
+ * memory, or if the heap has ended. */
 static struct hk_own_part *own_part_at(const struct hk_own_ref *ref, uint32_t number) {
     struct hk_own_part *part = hk_own_part_at(ref->heap, number);
     return hk_likely(part != NULL) ? part : hk_own_add_part(ref, number, HK_OWNER_NOBODY);
