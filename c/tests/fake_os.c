@@ -471,6 +471,7 @@ bool hk_os_thread_is_gone(uint64_t id) {
 }
 uint64_t hk_os_signal_mask(void) { return 0; }
 bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }
+bool hk_os_is_known_to_libc(void) { return true; }
 
 static bool fake_barrier(void) {
     enum { PRIVATE = 1 << 3, REGISTER_PRIVATE = 1 << 4 };

@@ -149,6 +149,9 @@ bool hk_os_thread_is_gone(uint64_t id);
  * in a signal handler, as far as its signal mask shows. `usual_mask` is the thread's signal mask in
  * normal operation. */
 bool hk_os_may_start_thread(uint64_t usual_mask);
+/* Whether libc knows that this is a process of its own. It does not in a child of the clone system
+ * call, where another thread's lock in pthread_create may be held forever. */
+bool hk_os_is_known_to_libc(void);
 /* Makes every thread of the process execute a full memory barrier, wherever it is in its code. All
  * loads that other threads start afterwards see the caller's stores before the call, and the caller
  * sees their stores before it. It takes a few microseconds. If the kernel does not support it or a

@@ -43,6 +43,7 @@ void hk_os_wake(uint32_t *word) {
 static uint32_t *os_mark;      /* atomic; NULL if there is no such page */
 static uint32_t os_generation; /* atomic */
 static long os_process;        /* atomic; the last process that was noticed */
+static long os_libc_process;   /* atomic; the last process that libc started or noticed */
 
 static long os_getpid(void) { return os_syscall(SYS_getpid, 0); }
 
@@ -54,7 +55,8 @@ static void os_notice_process(void) {
 
 /* Maps the page of the mark, unless another thread maps it first. */
 static HK_SLOW void os_make_mark(void) {
-    hk_store_relaxed(&os_process, os_getpid()); /* relaxed: as above */
+    hk_store_relaxed(&os_process, os_getpid());      /* relaxed: as above */
+    hk_store_relaxed(&os_libc_process, os_getpid()); /* relaxed: as above */
 
     size_t bytes = hk_os_page_bytes();
     long address = os_syscall(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
@@ -104,7 +106,8 @@ uint32_t hk_os_generation(void) {
 
 void hk_os_note_fork(void) {
     hk_os_generation();
-    /* relaxed: the child has one thread */
+    hk_store_relaxed(&os_libc_process, os_getpid()); /* relaxed: the child has one thread */
+    /* relaxed: as above */
     if (hk_load_relaxed(&os_process) != os_getpid())
         os_notice_process();
 }
@@ -259,6 +262,11 @@ uint64_t hk_os_signal_mask(void) {
 bool hk_os_may_start_thread(uint64_t usual_mask) {
     /* relaxed: stored before this process had threads */
     return hk_os_signal_mask() == usual_mask && hk_load_relaxed(&os_process) == os_getpid();
+}
+
+bool hk_os_is_known_to_libc(void) {
+    /* relaxed: stored before this process had threads */
+    return hk_load_relaxed(&os_libc_process) == os_getpid();
 }
 
 bool hk_os_is_sandboxed(void) { return os_syscall(SYS_prctl, PR_GET_SECCOMP) != 0; }

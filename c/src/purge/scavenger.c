@@ -168,6 +168,11 @@ static bool scavenger_create(void) {
     return created;
 }
 
+/* Whether pthread_create returns. In a child of the clone system call, it may wait for a lock that
+ * a thread of the parent held. A second thread shows that this lock is free. Such a child also ends
+ * by the exit system call of its only thread, which a thread of ours would prevent. */
+static bool scavenger_is_safe(void) { return hk_os_is_known_to_libc() || hk_thread_count() >= 2; }
+
 /* No thread starts in a signal handler or a child of vfork. With background=auto, none starts in a
  * sandbox either. */
 static bool scavenger_start(uint64_t signal_mask) {
@@ -175,7 +180,7 @@ static bool scavenger_start(uint64_t signal_mask) {
     if (!hk_os_may_start_thread(signal_mask) || (!always && hk_os_is_sandboxed()))
         return false;
     hk_recover_gone(); /* only threads that still exist count */
-    return scavenger_is_allowed() && scavenger_create();
+    return scavenger_is_allowed() && scavenger_is_safe() && scavenger_create();
 }
 
 void hk_scavenger_want(uint64_t signal_mask) {

@@ -319,6 +319,26 @@ TEST(a_child_of_the_clone_system_call_allocates_and_starts_threads) {
     CHECK_EXITED(in_child(clone_under_load, NULL));
 }
 
+/* The last system call ends only the calling thread, as where the function of clone() returns. */
+static void clone_and_end_thread(void *unused) {
+    (void)unused;
+    CHECK_EQ(hak_option_set("background", "always"), 0);
+    load_free(load_make(60 * MIB, 1000));
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(5);
+        load_free(load_make(60 * MIB, 1000));
+        if (tasks() != 1)
+            _exit(3);
+        syscall(SYS_exit, 0);
+    }
+    CHECK(ended_well(child));
+}
+
+TEST(a_child_of_the_clone_system_call_ends_with_its_only_thread) {
+    CHECK_EXITED(in_child(clone_and_end_thread, NULL));
+}
+
 /* ---- Unusual threads ------------------------------------------------------------------------- */
 
 static void *fork_first(void *arg) {
