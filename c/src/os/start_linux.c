@@ -11,6 +11,7 @@
 #endif
 #include <elf.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -113,11 +114,11 @@ static const char os_clock_name[] = "__kernel_clock_gettime";
 static const char os_clock_name[] = "";
 #endif
 
-/* Valgrind unmaps the object, but the kernel still reports its address. */
+/* Valgrind unmaps the object, but the kernel still reports its address. The advice MADV_NORMAL
+ * changes nothing and fails for unmapped pages. mincore would tell the same, but a sandbox may kill
+ * a program that calls it. */
 static uintptr_t os_find_clock(uintptr_t base, size_t page_bytes) {
-    unsigned char resident;
-    if (base == 0 ||
-        os_syscall(SYS_mincore, (long)base, (long)page_bytes, os_address(&resident)) != 0 ||
+    if (base == 0 || os_syscall(SYS_madvise, (long)base, (long)page_bytes, MADV_NORMAL) != 0 ||
         memcmp((const void *)base, ELFMAG, SELFMAG) != 0)
         return OS_CLOCK_MISSING;
     return os_vdso_find(base, os_clock_name);
@@ -137,11 +138,11 @@ static size_t os_read_auxv(uint64_t (*entries)[2]) {
     return got > 0 ? (size_t)got / sizeof *entries : 0;
 }
 
-/* The size of a page if the vector is missing. mincore accepts only addresses that are multiples of
+/* The size of a page if the vector is missing. madvise accepts only addresses that are multiples of
  * it. */
 static uint64_t os_probe_page_bytes(void) {
     uint64_t bytes = 4096;
-    while (bytes < 65536 && os_syscall(SYS_mincore, (long)bytes, 0, 0) == -EINVAL)
+    while (bytes < 65536 && os_syscall(SYS_madvise, (long)bytes, 0, MADV_NORMAL) == -EINVAL)
         bytes *= 2;
     return bytes;
 }

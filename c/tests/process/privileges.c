@@ -304,6 +304,34 @@ TEST(a_program_may_allocate_under_a_filter_that_kills_at_most_system_calls) {
     CHECK_EXITED(in_child(strict_sandbox, (void *)1));
 }
 
+/* The start of another program under a filter that kills at a call which libc does not make. */
+static void start_without_mincore(void *unused) {
+    (void)unused;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {TEST_COUNT(code), code};
+    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+    setenv("TEST_ONLY_START", "1", 1);
+    execl("/proc/self/exe", "privileges", (char *)NULL);
+}
+
+/* Runs in the other program. */
+__attribute__((constructor)) static void only_start(void) {
+    if (getenv("TEST_ONLY_START")) {
+        load_free(load_make(MIB, 1000));
+        _exit(0);
+    }
+}
+
+TEST(a_program_may_start_under_a_filter_that_kills_at_mincore) {
+    CHECK_EXITED(in_child(start_without_mincore, NULL));
+}
+
 /* Kills the process, in all of its threads, at an attempt to open a file. */
 static void filter_open(void) {
     struct sock_filter code[] = {
