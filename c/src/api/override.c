@@ -96,7 +96,7 @@ struct override_info {
     uint64_t blocks_free;   /* in slabs and in caches */
     uint64_t blocks_cached; /* of these, in caches */
     uint64_t bytes_mapped;  /* in live blocks with their own mappings */
-    uint64_t bytes_arena;   /* in slabs, and in other large blocks */
+    uint64_t bytes_arena;   /* in slabs, in guarded blocks, and in other large blocks */
     uint64_t bytes_used;    /* of these, in live blocks */
 };
 
@@ -114,7 +114,8 @@ static void override_collect(struct override_info *info) {
     /* Freed blocks in large-block caches are still mapped, but not used. */
     info->bytes_mapped = info->stats.bytes_mapped < total->bytes_large ? info->stats.bytes_mapped
                                                                        : total->bytes_large;
-    info->bytes_arena = total->bytes_slabs + total->bytes_large - info->bytes_mapped;
+    info->bytes_arena =
+        total->bytes_slabs + total->bytes_guarded + total->bytes_large - info->bytes_mapped;
     info->bytes_used = total->bytes_live - info->bytes_mapped;
 }
 

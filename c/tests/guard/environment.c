@@ -17,6 +17,20 @@ TEST(blocks_are_guarded_from_the_start_on) {
     free(block);
 }
 
+TEST(guarded_blocks_are_used_bytes_of_mallinfo_and_no_free_bytes) {
+    enum { COUNT = 500, BYTES = 8000 };
+    static void *blocks[COUNT];
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = malloc(BYTES);
+
+    struct mallinfo2 info = mallinfo2();
+    CHECK_GE(info.uordblks, (size_t)COUNT * BYTES);
+    CHECK_GE(info.arena, info.uordblks);
+    CHECK_EQ(info.fordblks, info.arena - info.uordblks);
+    for (size_t i = 0; i < COUNT; i++)
+        free(blocks[i]);
+}
+
 static void read_after_free(void *unused) {
     (void)unused;
     char *block = malloc(SIZE);
