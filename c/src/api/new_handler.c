@@ -59,8 +59,8 @@ __asm__(NEW_HANDLER_BEGIN
 
 #else
 
-void *hk_catch_from(hk_new_handler handler) {
-    handler();
+void *hk_catch_from(hk_may_throw function, void *arg) {
+    function(NULL, arg);
     return NULL;
 }
 

@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: one function in assembly language, because C cannot catch. Its frame has the tables
- * that a C++ compiler emits for `try { handler(); } catch (...) { }`: the personality routine of
+ * that a C++ compiler emits for `try { function(); } catch (...) { }`: the personality routine of
  * C++ and a list of one call with one landing pad, which catches everything.
- * Owns: nothing. Threads: any, no lock held. Boundary: the handler. The personality routine is a
+ * Owns: nothing. Threads: any, no lock held. Boundary: the function. The personality routine is a
  * weak reference, because C programs need no C++ runtime.
  */
 #ifndef HK_API_NEW_HANDLER_H
@@ -13,12 +13,14 @@
 
 #include "../base/compiler.h"
 
-typedef void (*hk_new_handler)(void);
+typedef void (*hk_may_throw)(void *self, void *arg);
 
-/* Calls the handler, and returns NULL when it returns. If it throws, returns the exception, which
+/* Calls the function, and returns NULL when it returns. If it throws, returns the exception, which
  * the caller must catch with __cxa_begin_catch. On architectures without code here, exceptions pass
- * through. */
-void *hk_catch_from(hk_new_handler handler);
+ * through.
+ *
+ * The function gets our arguments in the same registers, so the first one is its own address. */
+void *hk_catch_from(hk_may_throw function, void *arg);
 
 /* The exception table, in the format of GCC's except.cc. The type list has one entry, null, which
  * matches every type. */

@@ -268,19 +268,22 @@ HAK_API int malloc_info(int options, FILE *stream) {
  * The references to libstdc++ are weak, so C programs do not need it. Without it, a failing new
  * aborts. */
 
-extern HK_WEAK hk_new_handler override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
+typedef void (*override_handler_type)(void);
+
+extern HK_WEAK override_handler_type
+override_get_new_handler(void) __asm__("_ZSt15get_new_handlerv");
 extern HK_WEAK void override_throw_bad_alloc(void) __asm__("_ZSt17__throw_bad_allocv");
 extern HK_WEAK void *override_begin_catch(void *exception) __asm__("__cxa_begin_catch");
 extern HK_WEAK void override_end_catch(void) __asm__("__cxa_end_catch");
 
-static hk_new_handler override_handler(void) {
+static override_handler_type override_handler(void) {
     return override_get_new_handler != NULL ? override_get_new_handler() : NULL;
 }
 
 static HK_SLOW void *override_new_failed(size_t size, size_t align) {
     void *block = NULL;
     while (block == NULL) {
-        hk_new_handler handler = override_handler();
+        override_handler_type handler = override_handler();
         if (handler == NULL) {
             if (override_throw_bad_alloc != NULL)
                 override_throw_bad_alloc();
@@ -293,10 +296,31 @@ static HK_SLOW void *override_new_failed(size_t size, size_t align) {
     return block;
 }
 
-/* Calls the handler. Returns false if it throws. Only a program with a C++ runtime has a
- * handler. */
-static bool override_try_handler(hk_new_handler handler) {
-    void *exception = hk_catch_from(handler);
+/* A call of a function of the program that may throw: the handler, or a replaced operator. The
+ * others are NULL. */
+struct override_call {
+    override_handler_type handler;
+    void *(*plain)(size_t size);
+    void *(*aligned)(size_t size, size_t align);
+    size_t size;
+    size_t align;
+    void *block; /* the result of the operator */
+};
+
+static void override_run(void *self, void *arg) {
+    struct override_call *call = arg;
+    (void)self;
+    if (call->handler != NULL)
+        call->handler();
+    else if (call->plain != NULL)
+        call->block = call->plain(call->size);
+    else
+        call->block = call->aligned(call->size, call->align);
+}
+
+/* Returns false if the function throws. Only a program with a C++ runtime has such functions. */
+static bool override_try(struct override_call *call) {
+    void *exception = hk_catch_from(override_run, call);
     if (exception == NULL)
         return true;
     override_begin_catch(exception);
@@ -304,37 +328,46 @@ static bool override_try_handler(hk_new_handler handler) {
     return false;
 }
 
+static bool override_try_handler(override_handler_type handler) {
+    struct override_call call = {.handler = handler};
+    return override_try(&call);
+}
+
 /* The nothrow forms return NULL where the plain forms throw, even if the exception comes from the
  * handler. */
 static HK_SLOW void *override_new_failed_nothrow(size_t size, size_t align) {
     void *block = NULL;
-    hk_new_handler handler;
+    override_handler_type handler;
     while (block == NULL && (handler = override_handler()) != NULL && override_try_handler(handler))
         block = hk_front_alloc(size, align);
     return block;
 }
 
+/* The program may replace some of the operators. The standard then defines the others by them: an
+ * array form calls the form without brackets, a nothrow form the one that throws, and a sized
+ * delete the one without a size. So we call them by their exported names, which lead to the
+ * replacements, and compare these names with our own functions where ours have a shorter way.
+ *
+ * The operators are weak, so that a program that replaces some can link the archive. */
+
+#define OVERRIDE_DECLARE(type, name, mangled, ...)                                                 \
+    HAK_API HK_WEAK type name(__VA_ARGS__) __asm__(mangled)
+
 #define OVERRIDE_CPP(type, name, mangled, ...)                                                     \
-    HAK_API type name(__VA_ARGS__) __asm__(mangled);                                               \
-    HAK_API type name(__VA_ARGS__)
+    OVERRIDE_DECLARE(type, name, mangled, __VA_ARGS__);                                            \
+    HAK_API HK_WEAK type name(__VA_ARGS__)
 
-#define OVERRIDE_NEW(name, mangled)                                                                \
-    OVERRIDE_CPP(void *, name, mangled, size_t size) {                                             \
-        void *block = hk_front_malloc(size);                                                       \
-        return hk_likely(block != NULL) ? block : override_new_failed(size, HK_MALLOC_ALIGN);      \
-    }
-OVERRIDE_NEW(override_new, "_Znwm")
-OVERRIDE_NEW(override_new_array, "_Znam")
+/* An operator that others compare: `own` is always ours, and the exported name is an alias. */
+#define OVERRIDE_PRIMARY(type, name, own, mangled, ...)                                            \
+    OVERRIDE_DECLARE(type, name, mangled, __VA_ARGS__) HK_ALIAS_OF(own)
 
-#define OVERRIDE_NEW_NOTHROW(name, mangled)                                                        \
-    OVERRIDE_CPP(void *, name, mangled, size_t size, const void *nothrow) {                        \
-        (void)nothrow;                                                                             \
-        void *block = hk_front_malloc(size);                                                       \
-        return hk_likely(block != NULL) ? block                                                    \
-                                        : override_new_failed_nothrow(size, HK_MALLOC_ALIGN);      \
-    }
-OVERRIDE_NEW_NOTHROW(override_new_nothrow, "_ZnwmRKSt9nothrow_t")
-OVERRIDE_NEW_NOTHROW(override_new_array_nothrow, "_ZnamRKSt9nothrow_t")
+/* ---- new ---- */
+
+HK_USED static void *override_own_new(size_t size) {
+    void *block = hk_front_malloc(size);
+    return hk_likely(block != NULL) ? block : override_new_failed(size, HK_MALLOC_ALIGN);
+}
+OVERRIDE_PRIMARY(void *, override_new, override_own_new, "_Znwm", size_t size);
 
 /* The alignment of C++'s aligned forms is above malloc's, or the plain form would have been
  * used. */
@@ -342,55 +375,145 @@ static size_t override_align(size_t align) {
     return align > HK_MALLOC_ALIGN ? align : HK_MALLOC_ALIGN;
 }
 
-#define OVERRIDE_NEW_ALIGNED(name, mangled)                                                        \
-    OVERRIDE_CPP(void *, name, mangled, size_t size, size_t align) {                               \
-        void *block = hk_front_alloc(size, override_align(align));                                 \
-        return hk_likely(block != NULL) ? block                                                    \
-                                        : override_new_failed(size, override_align(align));        \
-    }
-OVERRIDE_NEW_ALIGNED(override_new_aligned, "_ZnwmSt11align_val_t")
-OVERRIDE_NEW_ALIGNED(override_new_array_aligned, "_ZnamSt11align_val_t")
+HK_USED static void *override_own_new_aligned(size_t size, size_t align) {
+    void *block = hk_front_alloc(size, override_align(align));
+    return hk_likely(block != NULL) ? block : override_new_failed(size, override_align(align));
+}
+OVERRIDE_PRIMARY(void *, override_new_aligned, override_own_new_aligned, "_ZnwmSt11align_val_t",
+                 size_t size, size_t align);
 
-#define OVERRIDE_NEW_ALIGNED_NOTHROW(name, mangled)                                                \
-    OVERRIDE_CPP(void *, name, mangled, size_t size, size_t align, const void *nothrow) {          \
-        (void)nothrow;                                                                             \
-        void *block = hk_front_alloc(size, override_align(align));                                 \
-        return hk_likely(block != NULL)                                                            \
-                   ? block                                                                         \
-                   : override_new_failed_nothrow(size, override_align(align));                     \
-    }
-OVERRIDE_NEW_ALIGNED_NOTHROW(override_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t")
-OVERRIDE_NEW_ALIGNED_NOTHROW(override_new_array_aligned_nothrow,
-                             "_ZnamSt11align_val_tRKSt9nothrow_t")
+HK_USED static void *override_own_new_array(size_t size) { return override_new(size); }
+OVERRIDE_PRIMARY(void *, override_new_array, override_own_new_array, "_Znam", size_t size);
 
-#define OVERRIDE_DELETE(name, mangled)                                                             \
-    OVERRIDE_CPP(void, name, mangled, void *ptr) { hk_front_free(ptr); }
-OVERRIDE_DELETE(override_delete, "_ZdlPv")
-OVERRIDE_DELETE(override_delete_array, "_ZdaPv")
+HK_USED static void *override_own_new_array_aligned(size_t size, size_t align) {
+    return override_new_aligned(size, align);
+}
+OVERRIDE_PRIMARY(void *, override_new_array_aligned, override_own_new_array_aligned,
+                 "_ZnamSt11align_val_t", size_t size, size_t align);
 
-#define OVERRIDE_DELETE_SIZED(name, mangled)                                                       \
-    OVERRIDE_CPP(void, name, mangled, void *ptr, size_t size) { hak_free_sized(ptr, size); }
-OVERRIDE_DELETE_SIZED(override_delete_sized, "_ZdlPvm")
-OVERRIDE_DELETE_SIZED(override_delete_array_sized, "_ZdaPvm")
+/* ---- nothrow new ---- */
 
-/* We ignore the arguments after the pointer: a nothrow tag, an alignment, or both. */
-#define OVERRIDE_DELETE_TAGGED(name, mangled)                                                      \
-    OVERRIDE_CPP(void, name, mangled, void *ptr, const void *tag) {                                \
-        (void)tag;                                                                                 \
-        hk_front_free(ptr);                                                                        \
-    }
-OVERRIDE_DELETE_TAGGED(override_delete_nothrow, "_ZdlPvRKSt9nothrow_t")
-OVERRIDE_DELETE_TAGGED(override_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t")
-OVERRIDE_DELETE_TAGGED(override_delete_aligned, "_ZdlPvSt11align_val_t")
-OVERRIDE_DELETE_TAGGED(override_delete_array_aligned, "_ZdaPvSt11align_val_t")
-OVERRIDE_DELETE_TAGGED(override_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t")
-OVERRIDE_DELETE_TAGGED(override_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t")
+/* Call a replaced operator. */
 
-#define OVERRIDE_DELETE_SIZED_ALIGNED(name, mangled)                                               \
-    OVERRIDE_CPP(void, name, mangled, void *ptr, size_t size, size_t align) {                      \
-        hak_free_aligned_sized(ptr, align, size);                                                  \
-    }
-OVERRIDE_DELETE_SIZED_ALIGNED(override_delete_sized_aligned, "_ZdlPvmSt11align_val_t")
-OVERRIDE_DELETE_SIZED_ALIGNED(override_delete_array_sized_aligned, "_ZdaPvmSt11align_val_t")
+static HK_SLOW void *override_try_new(void *(*replaced)(size_t size), size_t size) {
+    struct override_call call = {.plain = replaced, .size = size};
+    return override_try(&call) ? call.block : NULL;
+}
+
+static HK_SLOW void *override_try_aligned(void *(*replaced)(size_t size, size_t align), size_t size,
+                                          size_t align) {
+    struct override_call call = {.aligned = replaced, .size = size, .align = align};
+    return override_try(&call) ? call.block : NULL;
+}
+
+OVERRIDE_CPP(void *, override_new_nothrow, "_ZnwmRKSt9nothrow_t", size_t size,
+             const void *nothrow) {
+    (void)nothrow;
+    if (hk_unlikely(override_new != override_own_new))
+        return override_try_new(override_new, size);
+    void *block = hk_front_malloc(size);
+    return hk_likely(block != NULL) ? block : override_new_failed_nothrow(size, HK_MALLOC_ALIGN);
+}
+
+OVERRIDE_CPP(void *, override_new_array_nothrow, "_ZnamRKSt9nothrow_t", size_t size,
+             const void *nothrow) {
+    if (hk_unlikely(override_new_array != override_own_new_array))
+        return override_try_new(override_new_array, size);
+    return override_new_nothrow(size, nothrow);
+}
+
+OVERRIDE_CPP(void *, override_new_aligned_nothrow, "_ZnwmSt11align_val_tRKSt9nothrow_t",
+             size_t size, size_t align, const void *nothrow) {
+    (void)nothrow;
+    if (hk_unlikely(override_new_aligned != override_own_new_aligned))
+        return override_try_aligned(override_new_aligned, size, align);
+    void *block = hk_front_alloc(size, override_align(align));
+    return hk_likely(block != NULL) ? block
+                                    : override_new_failed_nothrow(size, override_align(align));
+}
+
+OVERRIDE_CPP(void *, override_new_array_aligned_nothrow, "_ZnamSt11align_val_tRKSt9nothrow_t",
+             size_t size, size_t align, const void *nothrow) {
+    if (hk_unlikely(override_new_array_aligned != override_own_new_array_aligned))
+        return override_try_aligned(override_new_array_aligned, size, align);
+    return override_new_aligned_nothrow(size, align, nothrow);
+}
+
+/* ---- delete ---- */
+
+HK_USED static void override_own_delete(void *ptr) { hk_front_free(ptr); }
+OVERRIDE_PRIMARY(void, override_delete, override_own_delete, "_ZdlPv", void *ptr);
+
+HK_USED static void override_own_delete_array(void *ptr) { override_delete(ptr); }
+OVERRIDE_PRIMARY(void, override_delete_array, override_own_delete_array, "_ZdaPv", void *ptr);
+
+OVERRIDE_CPP(void, override_delete_sized, "_ZdlPvm", void *ptr, size_t size) {
+    if (hk_likely(override_delete == override_own_delete))
+        hak_free_sized(ptr, size);
+    else
+        override_delete(ptr);
+}
+
+OVERRIDE_CPP(void, override_delete_array_sized, "_ZdaPvm", void *ptr, size_t size) {
+    if (hk_likely(override_delete_array == override_own_delete_array))
+        override_delete_sized(ptr, size);
+    else
+        override_delete_array(ptr);
+}
+
+OVERRIDE_CPP(void, override_delete_nothrow, "_ZdlPvRKSt9nothrow_t", void *ptr,
+             const void *nothrow) {
+    (void)nothrow;
+    override_delete(ptr);
+}
+
+OVERRIDE_CPP(void, override_delete_array_nothrow, "_ZdaPvRKSt9nothrow_t", void *ptr,
+             const void *nothrow) {
+    (void)nothrow;
+    override_delete_array(ptr);
+}
+
+/* ---- aligned delete ---- */
+
+HK_USED static void override_own_delete_aligned(void *ptr, size_t align) {
+    (void)align;
+    hk_front_free(ptr);
+}
+OVERRIDE_PRIMARY(void, override_delete_aligned, override_own_delete_aligned,
+                 "_ZdlPvSt11align_val_t", void *ptr, size_t align);
+
+HK_USED static void override_own_delete_array_aligned(void *ptr, size_t align) {
+    override_delete_aligned(ptr, align);
+}
+OVERRIDE_PRIMARY(void, override_delete_array_aligned, override_own_delete_array_aligned,
+                 "_ZdaPvSt11align_val_t", void *ptr, size_t align);
+
+OVERRIDE_CPP(void, override_delete_sized_aligned, "_ZdlPvmSt11align_val_t", void *ptr, size_t size,
+             size_t align) {
+    if (hk_likely(override_delete_aligned == override_own_delete_aligned))
+        hak_free_aligned_sized(ptr, align, size);
+    else
+        override_delete_aligned(ptr, align);
+}
+
+OVERRIDE_CPP(void, override_delete_array_sized_aligned, "_ZdaPvmSt11align_val_t", void *ptr,
+             size_t size, size_t align) {
+    if (hk_likely(override_delete_array_aligned == override_own_delete_array_aligned))
+        override_delete_sized_aligned(ptr, size, align);
+    else
+        override_delete_array_aligned(ptr, align);
+}
+
+OVERRIDE_CPP(void, override_delete_aligned_nothrow, "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+             void *ptr, size_t align, const void *nothrow) {
+    (void)nothrow;
+    override_delete_aligned(ptr, align);
+}
+
+OVERRIDE_CPP(void, override_delete_array_aligned_nothrow, "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+             void *ptr, size_t align, const void *nothrow) {
+    (void)nothrow;
+    override_delete_array_aligned(ptr, align);
+}
 
 #endif

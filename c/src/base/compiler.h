@@ -43,6 +43,8 @@
 #define HK_CONSTRUCTOR __attribute__((constructor))
 #define HK_DESTRUCTOR __attribute__((destructor))
 #define HK_WEAK __attribute__((weak))
+#define HK_ALIAS_OF(name) __attribute__((alias(#name)))
+#define HK_USED __attribute__((used)) /* referred to by its name only */
 #define HK_NORETURN _Noreturn
 #define HK_FRAME() __builtin_frame_address(0) /* its second word is the return address */
 #define HK_CACHE_LINE 64
