@@ -23,8 +23,13 @@ struct resize_block {
 
 static HK_SLOW bool resize_find_span(const char *function, const void *block,
                                      struct resize_block *found) {
+    if (hk_unlikely(hk_bin_has_new(hk_cache_bin(hk_row_of(found->class)), block))) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+        return false;
+    }
     if (hk_unlikely(hk_option(HK_OPTION_checks)) && !hk_check(function, block))
         return false;
+
     found->span = hk_front_find(function, block);
     if (hk_unlikely(found->span == NULL))
         return false;
@@ -32,12 +37,14 @@ static HK_SLOW bool resize_find_span(const char *function, const void *block,
     return true;
 }
 
-/* Finds a block and checks as far as possible that it is live. In checked mode the result is
- * certain. If the block is not live, reports the mistake and returns false. */
+/* Finds a block and checks as far as possible that it is live: by default, that it is not one of
+ * the two newest of its bin. In checked mode the result is certain. If the block is not live,
+ * reports the mistake and returns false. */
 HK_FAST bool resize_find(const char *function, const void *block, struct resize_block *found) {
     found->class = hk_class_map_class(block);
     found->span = NULL;
     if (hk_likely(hk_class_is_start(&hk_classes[found->class], (uintptr_t)block)) &&
+        hk_likely(!hk_bin_has_new(hk_cache_bin(hk_row_of(found->class)), block)) &&
         hk_likely(!hk_option(HK_OPTION_checks)))
         return true;
     return resize_find_span(function, block, found);

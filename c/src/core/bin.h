@@ -61,6 +61,12 @@ HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
     return block;
 }
 
+/* Whether `block` is one of the two newest. */
+HK_FAST bool hk_bin_has_new(const struct hk_bin *bin, const void *block) {
+    void **top = bin->top;
+    return hk_equals_relaxed(&top[-1], block) || hk_equals_relaxed(&top[-2], block);
+}
+
 /* Returns false if the bin is full, or if `block` is already one of its two newest (a double
  * free). */
 HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {

@@ -4,6 +4,7 @@
 #include "../core/pagemap.h"
 #include "../heap/heap.h"
 #include "../transfer/transfer.h"
+#include "bins.h"
 
 struct check_search {
     const void *block;
@@ -22,9 +23,23 @@ static bool check_is_in_transfer(const void *block) {
     return search.found;
 }
 
+/* With HK_CHECKS_FAST, threads have small caches. */
+static bool check_is_in_bin(const void *block) {
+    const struct hk_thread *thread = hk_thread_own;
+    size_t class = hk_pagemap_find(block)->class;
+    if (thread == NULL || class == HK_CLASS_NONE)
+        return false;
+
+    bool found = false;
+    void *const *top = thread->cache.bins[class].top;
+    for (void *const *at = thread->floor[class]; at < top; at++)
+        found |= *at == block;
+    return found;
+}
+
 bool hk_check(const char *function, const void *block) {
     enum hk_slab_result result = hk_heap_look(block);
-    if (result == HK_SLAB_DONE && check_is_in_transfer(block))
+    if (result == HK_SLAB_DONE && (check_is_in_bin(block) || check_is_in_transfer(block)))
         result = HK_SLAB_ALREADY_FREE;
     if (hk_unlikely(result != HK_SLAB_DONE))
         hk_heap_report(function, block, result);

@@ -2,7 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * What it is: a search for a block in its slab and in the transfer caches.
+ * What it is: a search for a block in its slab, the bin of the thread and the transfer caches.
  * Owns: nothing. Threads: any, no lock held. Boundary: heap/heap, transfer.
  */
 #ifndef HK_THREAD_CHECK_H
@@ -10,8 +10,9 @@
 
 #include "../base/compiler.h"
 
-/* Whether `block` is the start of a block that is free neither in its slab nor in a transfer cache.
- * Otherwise reports it as a bad pointer that was passed to `function`. */
+/* Whether `block` is the start of a block that is free neither in its slab nor in a transfer
+ * cache nor in the bin of the calling thread. Otherwise reports it as a bad
+ * pointer that was passed to `function`. */
 bool hk_check(const char *function, const void *block);
 
 #endif

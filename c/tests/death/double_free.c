@@ -57,6 +57,50 @@ TEST(with_one_other_free_between_at_every_size) {
     }
 }
 
+/* The other block keeps the slab. The end does not flush the bin, so the call itself reports. */
+static void twice_around_trim(void *unused) {
+    (void)unused;
+    void *other = malloc(between_size), *p = malloc(between_size);
+    free(p);
+    hak_trim();
+    free(HIDE(p));
+    _exit(HIDE(other) == NULL);
+}
+
+TEST(with_a_trim_between) {
+    for (size_t size = 1; size <= 20000; size = size * 3 + 1) {
+        between_size = size;
+        AT("size", between_size);
+        struct test_child child = test_in_child(twice_around_trim, NULL);
+        CHECK(WIFSIGNALED(child.status) && WTERMSIG(child.status) == SIGABRT);
+        CHECK_CONTAINS(child.errors, TWICE);
+    }
+}
+
+static void realloc_in_place(void) {
+    void *p = malloc(between_size);
+    test_tell(p);
+    free(p);
+    CHECK(!realloc(HIDE(p), between_size));
+}
+
+static void realloc_after_another(void) {
+    void *p = malloc(between_size), *other = malloc(between_size);
+    test_tell(p);
+    free(p);
+    free(other);
+    CHECK(!realloc(HIDE(p), between_size));
+}
+
+TEST(by_realloc_to_the_same_size) {
+    for (size_t size = 1; size <= 200000; size = size * 3 + 1) {
+        between_size = size;
+        AT("size", between_size);
+        check_mistake(realloc_in_place, "realloc", TWICE, AT_ONCE);
+        check_mistake(realloc_after_another, "realloc", TWICE, AT_ONCE);
+    }
+}
+
 TEST(with_one_other_sized_free_between_at_every_size) {
     for (size_t i = 0; i < TEST_COUNT(between_sizes); i++) {
         between_size = between_sizes[i];
