@@ -10,9 +10,9 @@
 
 #include "../base/compiler.h"
 
-/* Whether `block` is the start of a block that is free neither in its slab, nor in a transfer cache,
- * nor in the bin of the calling thread. Otherwise reports it as a bad pointer that was passed to
- * `function`. */
+/* Whether `block` is the start of a block that is not free: neither in its slab, nor in a transfer
+ * cache, nor in the bin of the calling thread. Otherwise reports it as a bad pointer that was
+ * passed to `function`. */
 bool hk_check(const char *function, const void *block);
 
 #endif

@@ -135,9 +135,9 @@ static struct hk_thread *slow_get_to_free(void) {
 }
 
 /* Whether a block is allocated, as far as can be seen. Reports it otherwise. By default, it is
- * compared with the two newest ones of the bin, as in a push. If the bin has no array, or above Tiny
- * no room for more than these, the slab is checked too: the bin may have been emptied since the
- * block was freed. HK_CHECKS_FAST searches the whole bin and always checks the slab, so it misses
+ * compared with the two newest ones of the bin, as in a push. The slab is checked too if the bin
+ * has no array, or above Tiny no room for more than these: it may have been emptied since the block
+ * was freed. HK_CHECKS_FAST searches the whole bin and always checks the slab, so it misses
  * only blocks in the bins of other threads. */
 static bool slow_check(const struct hk_thread *thread, const char *function, size_t class,
                        const void *block) {
