@@ -157,7 +157,7 @@ MINUTES ?= 120
 SEED ?=
 soak: libs
 	$(Q)SOAK_SECONDS=$$(($(MINUTES) * 60)) TEST_SLOWDOWN=$$(($(MINUTES) + 1)) HAKMEM_TEST_SEED='$(SEED)' \
-	    BUILD='$(BUILD)' CC='$(CC)' c/tests/run stress/soak
+	    BUILD='$(BUILD)' CC='$(CC)' SOAK_PROGRESS=3 c/tests/run stress/soak 3>&2
 
 include benches/benches.mk
 include fuzz/fuzz.mk

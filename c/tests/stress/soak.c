@@ -10,7 +10,9 @@
  * then keeps must not grow.
  *
  * SOAK_SECONDS is the duration (20), HAKMEM_TEST_SEED the start of all random numbers. `make soak
- * MINUTES=120` runs it for longer. Each round prints its options and the memory that it kept.
+ * MINUTES=120` runs it for longer. Each round prints its options and the memory that it kept. The
+ * runner keeps the output until the end, so each round also writes a line to the file descriptor
+ * SOAK_PROGRESS.
  */
 // timeout: 90
 #include <hakmem.h>
@@ -478,8 +480,18 @@ static void print_output(int output) {
     fclose(file);
 }
 
+static void report_progress(uint64_t round, uint64_t begin, uint64_t seconds) {
+    const char *output = getenv("SOAK_PROGRESS");
+    if (output != NULL)
+        dprintf(atoi(output), "soak: %llu rounds without a fault, %llu of %llu s\n",
+                (unsigned long long)round + 1,
+                (unsigned long long)((test_now_ns() - begin) / 1000000000u),
+                (unsigned long long)seconds);
+}
+
 static void run_rounds(uint64_t seconds, uint64_t seed) {
-    uint64_t end = test_now_ns() + seconds * 1000000000u;
+    uint64_t begin = test_now_ns();
+    uint64_t end = begin + seconds * 1000000000u;
     uint64_t each = seconds / 8;
     each = each < ROUND_SECONDS_MIN ? ROUND_SECONDS_MIN : each;
     each = each > ROUND_SECONDS_MAX ? ROUND_SECONDS_MAX : each;
@@ -491,6 +503,8 @@ static void run_rounds(uint64_t seconds, uint64_t seed) {
         int status = start_round(output, each, start);
         CHECK_EQ(status, 0);
         print_output(output);
+        if (test_state.failures == 0)
+            report_progress(round, begin, seconds);
     }
 }
 
