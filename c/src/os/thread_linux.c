@@ -55,8 +55,9 @@ static void os_notice_process(void) {
 
 /* Maps the page of the mark, unless another thread maps it first. */
 static HK_SLOW void os_make_mark(void) {
-    hk_store_relaxed(&os_process, os_getpid());      /* relaxed: as above */
-    hk_store_relaxed(&os_libc_process, os_getpid()); /* relaxed: as above */
+    long process = os_getpid();
+    hk_store_relaxed(&os_process, process);      /* relaxed: as above */
+    hk_store_relaxed(&os_libc_process, process); /* relaxed: as above */
 
     size_t bytes = hk_os_page_bytes();
     long address = os_syscall(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,

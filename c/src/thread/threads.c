@@ -24,16 +24,26 @@ uint32_t hk_threads_cpu(void) {
     return hk_nodes() != NULL ? hk_os_cpu() : 0;
 }
 
-/* Takes the THREADS lock and chooses a heap for a thread on `cpu`. Returns NULL if out of memory.
- * If *spare is not NULL afterwards, the caller drops it after it has released the lock. */
-static struct hk_heap *threads_lock_heap(struct hk_heap **spare, uint32_t cpu) {
-    hk_lock(&hk_threads.lock, HK_RANK_THREADS);
-    if (hk_heaps_need_spare(cpu)) {
-        hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
-        *spare = hk_heap_create();
+/* Takes the THREADS lock and chooses a heap for the calling thread. Returns NULL if out of memory.
+ * If *spare is not NULL afterwards, the caller drops it after it has released the lock.
+ *
+ * The nodes must be known if another thread has a heap, and are read without the lock. */
+static struct hk_heap *threads_lock_heap(struct hk_heap **spare) {
+    bool tried = false;
+    for (;;) {
+        bool first = hk_heaps_count() == 0;
+        uint32_t cpu = hk_threads_cpu();
         hk_lock(&hk_threads.lock, HK_RANK_THREADS);
+        bool late = first && hk_heaps_count() > 0; /* another thread was faster */
+        bool wants = !late && !tried && hk_heaps_need_spare(cpu);
+        if (!late && !wants)
+            return hk_heaps_choose(spare, cpu);
+
+        hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
+        if (wants)
+            *spare = hk_heap_create();
+        tried |= wants;
     }
-    return hk_heaps_choose(spare, cpu);
 }
 
 struct hk_heap *hk_thread_any_heap(void) {
@@ -42,7 +52,7 @@ struct hk_heap *hk_thread_any_heap(void) {
         return heap;
 
     struct hk_heap *spare = NULL;
-    heap = threads_lock_heap(&spare, hk_threads_cpu());
+    heap = threads_lock_heap(&spare);
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
     return heap;
@@ -63,7 +73,7 @@ struct hk_heap *hk_thread_sampled_heap(void) {
 
 bool hk_threads_attach(struct hk_thread *thread) {
     struct hk_heap *spare = NULL;
-    thread->heap = threads_lock_heap(&spare, hk_threads_cpu());
+    thread->heap = threads_lock_heap(&spare);
     if (thread->heap != NULL) {
         thread->heap->threads++;
         thread->next = hk_threads.first;
@@ -77,8 +87,6 @@ bool hk_threads_attach(struct hk_thread *thread) {
 
     hk_unlock(&hk_threads.lock, HK_RANK_THREADS);
     hk_heaps_drop_spare(spare);
-    if (hk_peek(&hk_threads.count) > 1)
-        hk_nodes_read(); /* the first two threads may have started at the same time */
     return thread->heap != NULL;
 }
 
