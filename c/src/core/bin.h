@@ -64,16 +64,16 @@ HK_FAST void *hk_bin_pop(struct hk_bin *bin) {
 /* Whether `block` is one of the two newest. */
 HK_FAST bool hk_bin_has_new(const struct hk_bin *bin, const void *block) {
     void **top = bin->top;
-    return hk_equals_relaxed(&top[-1], block) || hk_equals_relaxed(&top[-2], block);
+    /* relaxed: as above */
+    return hk_unlikely(hk_equals_relaxed(&top[-1], block)) ||
+           hk_unlikely(hk_equals_relaxed(&top[-2], block));
 }
 
 /* Returns false if the bin is full, or if `block` is already one of its two newest (a double
  * free). */
 HK_FAST bool hk_bin_push(struct hk_bin *bin, void *block) {
     void **top = bin->top;
-    /* relaxed: as above */
-    if (hk_unlikely(top == bin->ceil) || hk_unlikely(hk_equals_relaxed(&top[-1], block)) ||
-        hk_unlikely(hk_equals_relaxed(&top[-2], block)))
+    if (hk_unlikely(top == bin->ceil) || hk_bin_has_new(bin, block))
         return false;
     hk_store_relaxed(top, block); /* relaxed: the store of top orders it for a forked child */
     hk_bin_set_top(bin, top + 1);

@@ -98,6 +98,15 @@ static bool bins_set_capacity(struct hk_thread *thread, size_t class, uint32_t c
     return true;
 }
 
+bool hk_bins_has(const struct hk_thread *thread, size_t class, const void *block) {
+    void *const *top = thread->cache.bins[class].top;
+    for (void *const *at = thread->floor[class]; at < top; at++) {
+        if (*at == block)
+            return true;
+    }
+    return false;
+}
+
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class) {
     return (uint32_t)(hk_stat_get(&thread->cache.bins[class].top) - thread->floor[class]);
 }

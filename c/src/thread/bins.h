@@ -30,6 +30,9 @@ HK_FAST void hk_bins_rebase(struct hk_thread *thread, size_t class) {
         hk_bins_rebase_drained(thread, class);
 }
 
+/* Whether a block is in the bin of a class. Called by the thread of the cache. */
+bool hk_bins_has(const struct hk_thread *thread, size_t class, const void *block);
+
 /* Blocks in a bin. May be called for a cache visited by hk_thread_each. */
 uint32_t hk_bins_count(const struct hk_thread *thread, size_t class);
 

@@ -27,14 +27,7 @@ static bool check_is_in_transfer(const void *block) {
 static bool check_is_in_bin(const void *block) {
     const struct hk_thread *thread = hk_thread_own;
     size_t class = hk_pagemap_find(block)->class;
-    if (thread == NULL || class == HK_CLASS_NONE)
-        return false;
-
-    bool found = false;
-    void *const *top = thread->cache.bins[class].top;
-    for (void *const *at = thread->floor[class]; at < top; at++)
-        found |= *at == block;
-    return found;
+    return thread != NULL && class != HK_CLASS_NONE && hk_bins_has(thread, class, block);
 }
 
 bool hk_check(const char *function, const void *block) {

@@ -142,12 +142,11 @@ static struct hk_thread *slow_get_to_free(void) {
 static bool slow_check(const struct hk_thread *thread, const char *function, size_t class,
                        const void *block) {
     bool exact = hk_option(HK_OPTION_checks) == HK_CHECKS_FAST;
-    void *const *at = exact ? thread->floor[class] : thread->cache.bins[class].top - HK_BIN_BELOW;
-    for (; at < thread->cache.bins[class].top; at++) {
-        if (hk_unlikely(*at == block)) {
-            hk_bad_pointer(function, block, HK_CAUSE_FREE);
-            return false;
-        }
+    bool found = exact ? hk_bins_has(thread, class, block)
+                       : hk_bin_has_new(&thread->cache.bins[class], block);
+    if (hk_unlikely(found)) {
+        hk_bad_pointer(function, block, HK_CAUSE_FREE);
+        return false;
     }
 
     uint32_t most = hk_classes[class].block_bytes > HK_TINY_MAX ? HK_BIN_BELOW : 0;

@@ -304,18 +304,23 @@ TEST(a_program_may_allocate_under_a_filter_that_kills_at_most_system_calls) {
     CHECK_EXITED(in_child(strict_sandbox, (void *)1));
 }
 
-/* The start of another program under a filter that kills at a call which libc does not make. */
-static void start_without_mincore(void *unused) {
-    (void)unused;
+/* Kills the process, in all of its threads, at a system call. */
+static void filter_call(unsigned call) {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = {TEST_COUNT(code), code};
     REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0);
+    REQUIRE(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0);
+}
+
+/* The start of another program under a filter that kills at a call which libc does not make. */
+static void start_without_mincore(void *unused) {
+    (void)unused;
+    filter_call(SYS_mincore);
     setenv("TEST_ONLY_START", "1", 1);
     execl("/proc/self/exe", "privileges", (char *)NULL);
 }
@@ -332,19 +337,6 @@ TEST(a_program_may_start_under_a_filter_that_kills_at_mincore) {
     CHECK_EXITED(in_child(start_without_mincore, NULL));
 }
 
-/* Kills the process, in all of its threads, at an attempt to open a file. */
-static void filter_open(void) {
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_openat, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {TEST_COUNT(code), code};
-    REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    REQUIRE(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter) == 0);
-}
-
 static void note_limit(void *arg, const struct hak_limit *limit) {
     (void)limit;
     __atomic_add_fetch((unsigned *)arg, 1, __ATOMIC_SEQ_CST);
@@ -358,7 +350,7 @@ static void sandbox_without_files(void *unused) {
     start_second();
     load_free(load_make(60 * MIB, 3000));
     scavenger();
-    filter_open();
+    filter_call(SYS_openat);
 
     CHECK_EQ(hak_option_set("limit_soft", "100000000"), 0);
     hak_on_limit(note_limit, &called);
