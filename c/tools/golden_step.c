@@ -2,8 +2,8 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
- * Linked with libhakmem.a; a child calls each function when the thread's cache can answer, and the
- * parent single-steps it. Prints a line for each case:
+ * Linked with libhakmem.a; a child calls each function when the thread's cache or a cell of the
+ * private heap can answer, and the parent single-steps it. Prints a line for each case:
  *
  *     NAME instructions N branches N taken N calls N
  *
@@ -54,6 +54,16 @@ static void warm(size_t size, size_t align) {
     }
 }
 
+/* The same for the cell of a private heap. */
+static struct hak_heap *heap;
+static void warm_heap(size_t size) {
+    if (heap == NULL)
+        heap = hak_heap_new(NULL, 0);
+    void *first = keep(hak_heap_malloc(heap, size));
+    block = keep(hak_heap_malloc(heap, size));
+    hak_free(first);
+}
+
 #define ALLOCATION(label, function, size, align, expression)                                       \
     static void label##_prepare(void) { warm(size, align); }                                       \
     static void label##_call(void) { block = keep(expression); }
@@ -63,8 +73,11 @@ static void warm(size_t size, size_t align) {
         block = keep(hak_alloc(size, align));                                                      \
     }                                                                                              \
     static void label##_call(void) { statement; }
+#define HEAP(label, function, size, align, statement)                                              \
+    static void label##_prepare(void) { warm_heap(size); }                                         \
+    static void label##_call(void) { statement; }
 
-#define CASES(A, R)                                                                                \
+#define CASES(A, R, H)                                                                             \
     A(malloc_16, malloc, 16, 16, malloc(16))                                                       \
     A(malloc_100, malloc, 100, 16, malloc(100))                                                    \
     A(malloc_1024, malloc, 1024, 16, malloc(1024))                                                 \
@@ -81,13 +94,16 @@ static void warm(size_t size, size_t align) {
     R(hak_dealloc_100_8, hak_dealloc, 100, 8, hak_dealloc(block, 100, 8))                          \
     R(hak_dealloc_1024_8, hak_dealloc, 1024, 8, hak_dealloc(block, 1024, 8))                       \
     R(hak_dealloc_5000_8, hak_dealloc, 5000, 8, hak_dealloc(block, 5000, 8))                       \
-    R(hak_free_sized_100, hak_free_sized, 100, 16, hak_free_sized(block, 100))
+    R(hak_free_sized_100, hak_free_sized, 100, 16, hak_free_sized(block, 100))                     \
+    H(hak_heap_malloc_100, hak_heap_malloc, 100, 16, block = hak_heap_malloc(heap, 100))           \
+    H(hak_heap_malloc_5000, hak_heap_malloc, 5000, 16, block = hak_heap_malloc(heap, 5000))        \
+    H(hak_free_heap_100, hak_free, 100, 16, hak_free(block))
 
-CASES(ALLOCATION, RELEASE)
+CASES(ALLOCATION, RELEASE, HEAP)
 
 #define ROW(label, function, size, align, action)                                                  \
     {#label, (void *)function, label##_prepare, label##_call},
-static const struct golden_case cases[] = {CASES(ROW, ROW)};
+static const struct golden_case cases[] = {CASES(ROW, ROW, ROW)};
 enum { CASE_COUNT = sizeof cases / sizeof cases[0] };
 
 static void run_cases(void) {

@@ -28,8 +28,12 @@ static HK_NOINLINE void *heaps_alloc(struct hak_heap *heap, size_t size, size_t 
 /* Size 0 has class 0, and its cell is empty. */
 void *hak_heap_malloc(struct hak_heap *heap, size_t size) {
     void *block;
-    if (hk_likely(size <= HK_TINY_MAX) && hk_likely(heap != NULL) &&
-        hk_likely(hk_own_take_fast(heap, hk_own_cell_at[hk_class_of_tiny(size)], &block)))
+    size_t class = HK_CLASS_NONE;
+    if (hk_likely(size <= HK_TINY_MAX))
+        class = hk_class_of_tiny(size);
+    else if (size <= HK_MID_MAX)
+        class = hk_class_of_mid(size);
+    if (hk_likely(heap != NULL) && hk_likely(hk_own_take_fast(heap, hk_own_cell_at[class], &block)))
         return block;
     return heaps_alloc(heap, size, HK_MALLOC_ALIGN);
 }

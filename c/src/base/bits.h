@@ -78,6 +78,16 @@ static inline struct hk_run hk_bits_run(const uint64_t *words, uint32_t bits, ui
     return run;
 }
 
+/* The first run of set bits of a word, which is not 0. */
+static inline struct hk_run hk_word_run(uint64_t word) {
+    uint32_t start = (uint32_t)__builtin_ctzll(word);
+    uint64_t after = ~(word >> start);
+    return (struct hk_run){start, after != 0 ? (uint32_t)__builtin_ctzll(after) : HK_WORD_BITS};
+}
+
+/* A word without its first run of set bits. */
+static inline uint64_t hk_word_after_run(uint64_t word) { return word & (word + (word & -word)); }
+
 /* Sets the bits of a run if `value` is true, or clears them. */
 static inline void hk_bits_fill(uint64_t *words, struct hk_run run, bool value) {
     uint32_t i = run.start;

@@ -27,6 +27,10 @@ enum hk_slab_result {
     HK_SLAB_ALREADY_FREE,
 };
 
+/* The number of blocks that are not allocated, used before or not. */
+static inline uint32_t hk_slab_free(const struct hk_span *slab) {
+    return (uint32_t)slab->free + slab->blocks - slab->bump;
+}
 static inline bool hk_slab_is_exhausted(const struct hk_span *slab) {
     return slab->free == 0 && slab->bump == slab->blocks;
 }

@@ -216,16 +216,15 @@ bool hk_own_cell_run(struct hk_own_cache *cache, size_t class) {
         return false;
 
     uint64_t bits = own_view(cache, class).bits;
-    struct hk_run run = hk_bits_run(&bits, HK_WORD_BITS, 0, true);
-    if (run.count > 0) {
+    if (bits != 0) {
+        struct hk_run run = hk_word_run(bits);
         /* relaxed: the next store orders it */
         hk_store_relaxed(&cell->next, word + run.start * cell->bytes);
         /* release: the start, and then the run. They pair with the acquires in own_view. */
         hk_store_release(&cell->end, word + (run.start + run.count) * cell->bytes);
     }
-    hk_bits_fill(&bits, run, false);
-    hk_store_release(&cell->bits, bits);
-    return run.count > 0;
+    hk_store_release(&cell->bits, hk_word_after_run(bits));
+    return bits != 0;
 }
 
 void hk_own_settle(struct hk_own_cache *cache) {

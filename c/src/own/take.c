@@ -267,7 +267,7 @@ static void own_refill_from(struct hk_own_part *part, size_t class) {
     bool zero = slab->fresh && run.start >= slab->bump;
     cache->zero &= ~(UINT64_C(1) << class);
     cache->zero |= (uint64_t)zero << class;
-    if (run.count >= OWN_RUN_LEAST || slab->free == 0)
+    if (run.count >= OWN_RUN_LEAST || run.count == hk_slab_free(slab))
         own_refill_run(part, class, run);
     else
         own_refill_word(part, class);

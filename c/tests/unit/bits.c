@@ -86,6 +86,24 @@ TEST(a_run_begins_at_the_next_equal_bit_and_ends_before_the_next_other) {
     }
 }
 
+TEST(the_runs_of_a_word_follow_one_another) {
+    uint64_t seed = test_seed(3);
+    for (int round = 0; round < 2000; round++) {
+        uint64_t word = test_random(&seed) | test_random(&seed);
+        word = round == 0 ? UINT64_MAX : round % 4 == 1 ? ~word : word & UINT64_MAX << (round % 64);
+        for (uint64_t left = word; left != 0; left = hk_word_after_run(left)) {
+            struct hk_run run = hk_word_run(left);
+            struct hk_run expected = hk_bits_run(&left, HK_WORD_BITS, 0, true);
+            uint64_t after = left;
+            hk_bits_fill(&after, expected, false);
+            AT("round start", round, run.start);
+            CHECK_EQ(run.start, expected.start);
+            CHECK_EQ(run.count, expected.count);
+            CHECK_EQ(hk_word_after_run(left), after);
+        }
+    }
+}
+
 TEST(rounding_up_gives_the_next_multiple) {
     for (size_t align = 1; align <= 64; align *= 2) {
         for (size_t x = 0; x < 300; x++) {
