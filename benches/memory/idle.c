@@ -41,5 +41,7 @@ int main(int argc, char **argv) {
     } while (memory_ms() < ms);
     memory_figure("threads", threads_now(), 1, "");
     memory_figure_without_limit("rss", (int64_t)rss, "KiB");
+    uint64_t anonymous = bench_proc_kb("/proc/self/smaps_rollup", "\nAnonymous:");
+    memory_figure_without_limit("anonymous", (int64_t)anonymous, "KiB");
     return EXIT_SUCCESS;
 }
