@@ -25,9 +25,15 @@ static bool check_is_in_transfer(const void *block) {
 
 /* With HK_CHECKS_FAST, threads have small caches. */
 static bool check_is_in_bin(const void *block) {
-    const struct hk_thread *thread = hk_thread_own;
+    struct hk_thread *thread = hk_thread_own;
     size_t class = hk_pagemap_find(block)->class;
-    return thread != NULL && class != HK_CLASS_NONE && hk_bins_has(thread, class, block);
+    if (thread == NULL || class == HK_CLASS_NONE)
+        return false;
+
+    hk_tcache_enter(thread);
+    bool found = hk_bins_has(thread, class, block);
+    hk_tcache_leave(thread);
+    return found;
 }
 
 bool hk_check(const char *function, const void *block) {
