@@ -251,25 +251,6 @@ static void own_add_run(uint64_t *bits, const struct own_view *view, const struc
     hk_bits_fill(bits, run, true);
 }
 
-/* The same order of loads as in own_view. */
-HK_FAST bool own_cell_has(const struct hk_own_cache *cache, size_t class, const char *block,
-                          uint32_t bit) {
-    const struct hk_own_cell *cell = &cache->cells[class];
-    /* acquire: as in own_view */
-    uint64_t bits = hk_load_acquire(&cell->bits);
-    const char *end = hk_load_acquire(&cell->end);
-    const char *next = hk_load_relaxed(&cell->next); /* relaxed: as in own_view */
-    if (block < next)
-        return false;
-    return block < end ||
-           (((bits >> bit) & 1) != 0 && block - bit * cell->bytes == cache->words[class]);
-}
-
-bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab, const char *block,
-                      uint32_t index) {
-    return own_cell_has(&part->cache, hk_own_by_class[slab->class], block, index % HK_WORD_BITS);
-}
-
 uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *slab, uint32_t index) {
     size_t class = hk_own_by_class[slab->class];
     struct own_view view = own_view(&part->cache, class);

@@ -79,9 +79,22 @@ bool hk_own_cell_run(struct hk_own_cache *cache, size_t class);
  * cache, or under OWN. */
 void hk_own_settle(struct hk_own_cache *cache);
 
-/* Whether the cache of its part holds the block at `index`, from which its address follows. */
-bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab, const char *block,
-                      uint32_t index);
+/* Whether the cache of its part holds the block at `index`, from which its address follows. The
+ * loads have the order of own_view. */
+HK_FAST bool hk_own_is_cached(const struct hk_own_part *part, const struct hk_span *slab,
+                              const char *block, uint32_t index) {
+    size_t class = hk_own_by_class[slab->class];
+    const struct hk_own_cell *cell = &part->cache.cells[class];
+    uint32_t bit = index % HK_WORD_BITS;
+    /* acquire: pairs with the releases in hk_own_cell_run */
+    uint64_t bits = hk_load_acquire(&cell->bits);
+    const char *end = hk_load_acquire(&cell->end);
+    const char *next = hk_load_relaxed(&cell->next); /* relaxed: acquired with the end */
+    if (block < next)
+        return false;
+    return block < end ||
+           (((bits >> bit) & 1) != 0 && block - bit * cell->bytes == part->cache.words[class]);
+}
 
 /* The bits of the blocks that the cache of the part holds of the word that contains a block. */
 uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *slab, uint32_t index);
