@@ -3,7 +3,7 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * What it is: a search for a block in its slab, the bin of the thread and the transfer caches.
- * Owns: nothing. Threads: any, no lock held. Boundary: heap/heap, transfer.
+ * Owns: nothing. Threads: any, no lock held. Boundary: heap/heap, transfer, thread/bins.
  */
 #ifndef HK_THREAD_CHECK_H
 #define HK_THREAD_CHECK_H

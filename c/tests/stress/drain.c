@@ -3,9 +3,8 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 // variant: HAKMEM_THREAD_CACHE_KB=16
+// variant: HAKMEM_CHECKS=fast
 // timeout: 120
-#include <malloc.h>
-
 #include "hakmem.h"
 #include "test.h"
 
@@ -57,7 +56,7 @@ static void *work(void *arg) {
 
 static void *trim_often(void *arg) {
     while (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) {
-        malloc_trim(0);
+        hak_trim();
         __atomic_add_fetch(&drains, 1, __ATOMIC_RELAXED);
     }
     return arg;
@@ -77,5 +76,31 @@ TEST(no_block_is_handed_out_twice_while_caches_are_drained) {
         pthread_join(workers[i], NULL);
     pthread_join(trimmer, NULL);
     CHECK(drains > 20);
+    CHECK_EQ(hak_validate(), 0);
+}
+
+/* A realloc to the same size makes no slow call. With checks=fast, it searches the bin. */
+static void *resize_often(void *arg) {
+    enum { BLOCKS = 16, BLOCK_BYTES = 100 };
+    void *blocks[BLOCKS], *live = malloc(BLOCK_BYTES);
+    while (!__atomic_load_n(&stopped, __ATOMIC_RELAXED)) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            blocks[i] = malloc(BLOCK_BYTES);
+        for (size_t i = 0; i < BLOCKS; i++)
+            free(blocks[i]);
+        for (size_t i = 0; i < 3000; i++)
+            CHECK_EQ(live = realloc(live, BLOCK_BYTES), live);
+    }
+    free(live);
+    return arg;
+}
+
+TEST(a_realloc_may_search_a_bin_while_it_is_drained) {
+    stopped = 0;
+    pthread_t resizer = test_thread(resize_often, NULL);
+    for (size_t i = 0; i < 5000; i++)
+        hak_trim();
+    __atomic_store_n(&stopped, 1, __ATOMIC_RELAXED);
+    pthread_join(resizer, NULL);
     CHECK_EQ(hak_validate(), 0);
 }
