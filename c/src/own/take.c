@@ -51,6 +51,14 @@ static uint32_t own_charge(struct hak_heap *heap, uint64_t bytes, uint32_t count
 
 /* ---- Parts ----------------------------------------------------------------------------------- */
 
+/* Makes sure that the first slab of a class has free blocks. An empty slab is used again. Returns
+ * false if there is none. Under OWN. */
+static bool own_has_free(struct hk_own_part *part, size_t class) {
+    if (hk_likely(part->slabs[class] != NULL) && !hk_slab_is_exhausted(part->slabs[class]))
+        return true;
+    return hk_own_reuse(part, class);
+}
+
 /* Whether the calling thread owns a part, or may own it because nobody does or the owner has
  * ended. */
 static bool own_is_mine(const struct hk_own_part *part, uint32_t self) {
@@ -68,11 +76,14 @@ static void own_claim_locked(struct hk_own_part *part, uint32_t self) {
     hk_own_settle(&part->cache);
 }
 
-/* The same, unless another thread was faster, or the heap has ended. */
+/* The same, unless another thread was faster, the heap has ended, or the part has no free block of
+ * `class`. With HK_OWN_NONE it needs none. */
 static HK_SLOW bool own_claim_slow(const struct hk_own_ref *ref, struct hk_own_part *part,
-                                   uint32_t self) {
+                                   uint32_t self, size_t class) {
     hk_own_lock(part);
-    bool claimed = hk_own_is_of(part, ref) && own_is_mine(part, self);
+    bool claimed = hk_own_is_of(part, ref) && own_is_mine(part, self) &&
+                   (class == HK_OWN_NONE || hk_own_cell_count(&part->cache, class) > 0 ||
+                    own_has_free(part, class));
     if (claimed)
         own_claim_locked(part, self);
     hk_own_unlock(part);
@@ -81,7 +92,7 @@ static HK_SLOW bool own_claim_slow(const struct hk_own_ref *ref, struct hk_own_p
 
 static bool own_claim(const struct hk_own_ref *ref, struct hk_own_part *part, uint32_t self) {
     return hk_peek(&part->owner) == self ||
-           (own_is_mine(part, self) && own_claim_slow(ref, part, self));
+           (own_is_mine(part, self) && own_claim_slow(ref, part, self, HK_OWN_NONE));
 }
 
 /* The part at `number`, which is added without an owner if there is none. Returns NULL if out of
@@ -275,14 +286,6 @@ static void own_refill_from(struct hk_own_part *part, size_t class) {
         part->slabs[class] = slab->next;
 }
 
-/* Makes sure that the first slab of a class has free blocks. An empty slab is used again. Returns
- * false if there is none. Under OWN. */
-static bool own_has_free(struct hk_own_part *part, size_t class) {
-    if (hk_likely(part->slabs[class] != NULL) && !hk_slab_is_exhausted(part->slabs[class]))
-        return true;
-    return hk_own_reuse(part, class);
-}
-
 /* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
  * of the part are given back first, too. Under OWN. */
 static bool own_refill_locked(struct hk_own_part *part, size_t class,
@@ -338,18 +341,6 @@ struct own_want {
     struct hk_own_failure *failure;
 };
 
-/* Makes the calling thread the owner of a part if it may be, and if the part has free blocks. */
-static bool own_claim_free(const struct own_want *want, struct hk_own_part *part, uint32_t self) {
-    hk_own_lock(part);
-    bool claimed =
-        hk_own_is_of(part, &want->ref) && own_is_mine(part, self) &&
-        (hk_own_cell_count(&part->cache, want->class) > 0 || own_has_free(part, want->class));
-    if (claimed)
-        own_claim_locked(part, self);
-    hk_own_unlock(part);
-    return claimed;
-}
-
 /* Makes a part available to other threads, unless the heap has ended meanwhile. */
 static void own_give_up(struct hk_own_part *part, uint32_t self) {
     hk_own_lock(part);
@@ -379,7 +370,7 @@ static bool own_switch(const struct own_want *want, struct hk_own_part *part) {
     for (uint32_t i = own_round.next; i <= HK_OWN_THREADS; i++) {
         struct hk_own_part *other = i < HK_OWN_THREADS ? hk_own_part_at(heap, i) : &heap->main;
         if (other == NULL || other == part || !own_is_mine(other, self) ||
-            !own_claim_free(want, other, self))
+            !own_claim_slow(&want->ref, other, self, want->class))
             continue;
         own_round.next = i + 1;
         own_round.slabs = OWN_ROUND_SLABS;
