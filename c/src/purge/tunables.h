@@ -59,7 +59,10 @@ enum {
     SCAVENGER_RETRY_MAX_MS = 60000, /* up to this. */
     SCAVENGER_FEW_THREADS = 16,   /* Caches that are compared with the existing threads, at most. */
     SCAVENGER_RECOUNT_MS = 10000, /* Between two comparisons if nothing is dirty. */
-    SCAVENGER_END_MS = 100,       /* An ending thread waits so long for the scavenger at most. */
+    /* An ending thread waits so long for the scavenger at most. After that, exit handlers of the
+     * program may run in it. With nice 19 and three busy processes on its CPU, it needs up to 2 s
+     * to end. */
+    SCAVENGER_END_MS = 5000,
 };
 
 #endif

@@ -7,6 +7,7 @@
 #include "process.h"
 
 #include <limits.h>
+#include <sched.h>
 
 /* ---- Single-threaded programs ---------------------------------------------------------------- */
 
@@ -292,6 +293,9 @@ static void *work_shortly(void *arg) {
     return NULL;
 }
 
+/* A process that has not ended by then never ends. Most need less than one second. */
+enum { ENDS_SECONDS = 30 };
+
 static int exit_status_fd;
 
 /* An ordinary exit handler, which uses the stack and has the privileges of the program. */
@@ -328,7 +332,7 @@ struct leaving {
 
 static void leave_main(void *arg) {
     struct leaving leaving = *(struct leaving *)arg;
-    alarm(5);
+    alarm(ENDS_SECONDS);
     REQUIRE(hak_option_set("background", leaving.background) == 0);
     atexit(exit_handler);
     if (leaving.load_main)
@@ -356,7 +360,7 @@ static void *work_late(void *arg) {
 
 static void leave_main_with_lost_caches(void *unused) {
     (void)unused;
-    alarm(5);
+    alarm(ENDS_SECONDS);
     pthread_key_create(&late_key, allocate_last);
     load_make(60 * MIB, 1000);
     for (int i = 0; i < 3; i++)
@@ -388,6 +392,56 @@ TEST(a_process_whose_main_called_pthread_exit_ends_with_its_last_thread) {
         CHECK_EQ(thread, 'p'); /* the exit handlers ran in a thread of the program */
         close(ends[0]);
     }
+}
+
+/* Uses a CPU until the other end of a pipe is closed. */
+static void burn(int end) {
+    char byte;
+    while (read(end, &byte, 1) < 0 && errno == EAGAIN)
+        ;
+    _exit(0);
+}
+
+/* The scavenger shares one CPU with other processes, which get nearly all of its time. */
+static void leave_main_with_slow_scavenger(void *unused) {
+    (void)unused;
+    enum { BURNERS = 3 };
+    cpu_set_t cpus, one;
+    int alive[2], cpu = 0;
+    alarm(ENDS_SECONDS);
+    REQUIRE(sched_getaffinity(0, sizeof cpus, &cpus) == 0 && pipe2(alive, O_NONBLOCK) == 0);
+    while (!CPU_ISSET(cpu, &cpus))
+        cpu++;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    REQUIRE(sched_setaffinity(0, sizeof one, &one) == 0);
+
+    REQUIRE(hak_option_set("background", "always") == 0);
+    atexit(exit_handler);
+    load_make(60 * MIB, 1000);
+    REQUIRE(BECOMES(scavengers() == 1, PATIENCE_MS));
+    REQUIRE(setpriority(PRIO_PROCESS, (id_t)find_scavengers().task, 19) == 0);
+    for (int i = 0; i < BURNERS; i++) {
+        if (fork() == 0) {
+            close(alive[1]);
+            burn(alive[0]);
+        }
+    }
+    test_thread(work_shortly, NULL);
+    pthread_exit(NULL);
+}
+
+TEST(no_exit_handler_runs_in_a_scavenger_that_gets_little_time) {
+    require_early_exit();
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    exit_status_fd = ends[1];
+    CHECK_EXITED(test_in_child(leave_main_with_slow_scavenger, NULL));
+    close(ends[1]);
+    char thread = 0;
+    CHECK_EQ(read(ends[0], &thread, 1), 1);
+    CHECK_EQ(thread, 'p');
+    close(ends[0]);
 }
 
 TEST(a_signal_ends_a_process_with_a_scavenger) {
