@@ -45,6 +45,9 @@
 #endif
 
 #ifdef __cplusplus
+/* A function that fills a struct has its name. g++ warns that it hides the constructor. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 extern "C" {
 #endif
 
@@ -522,6 +525,7 @@ HAK_API const char *hak_version(void) HAK_NOEXCEPT;
 
 #ifdef __cplusplus
 }
+#pragma GCC diagnostic pop
 #endif
 
 #endif

@@ -193,6 +193,10 @@ class memory_resource : public std::pmr::memory_resource {
     explicit memory_resource(hak_heap *heap) noexcept : heap_(heap) {}
     explicit memory_resource(const hakmem::heap &heap) noexcept : heap_(heap.get()) {}
 
+    /* A copy has the same heap. */
+    memory_resource(const memory_resource &) = default;
+    memory_resource &operator=(const memory_resource &) = default;
+
     /* The heap, or NULL. */
     hak_heap *heap() const noexcept { return heap_; }
 

@@ -16,6 +16,16 @@ compiles() {
     check "$name" "$@" -Werror -c -o /dev/null
 }
 
+# All warnings that a C++ program may want for the headers of others. With clang, these are all without
+# those that every header has: features of newer standards, and padding. A class in a header cannot
+# have its virtual functions elsewhere.
+declare -A strict=(
+    [gcc]="-Wall -Wextra -Wpedantic -Wshadow -Weffc++ -Wconversion -Wsign-conversion -Wold-style-cast
+        -Wuseless-cast"
+    [clang]="-Weverything -Wno-c++98-compat -Wno-c++98-compat-pedantic -Wno-padded -Wno-weak-vtables
+        -Wno-unknown-warning-option -Wno-unsafe-buffer-usage"
+)
+
 for compiler in gcc clang; do
     if ! installed $compiler; then
         skip "compiles_with_$compiler" "not installed"
@@ -39,7 +49,15 @@ for compiler in gcc clang; do
         compiles "header_compiles_as_${standard}_with_$compiler" $compiler -std=$standard -pedantic \
             -Wall -Wextra -x c++ c/include/hakmem.h
     done
+    for standard in c++98 c++11 c++14 c++17 c++20; do
+        compiles "header_has_no_warnings_at_all_as_${standard}_with_$compiler" $compiler \
+            -std=$standard ${strict[$compiler]} -x c++ - <<<'#include "c/include/hakmem.h"'
+    done
     for standard in c++11 c++14 c++17 c++20; do
+        compiles "header_for_containers_has_no_warnings_at_all_as_${standard}_with_$compiler" \
+            $compiler -std=$standard ${strict[$compiler]} -x c++ - <<<'
+                #include "c/include/hakmem.hpp"
+                template class hakmem::allocator<int>;'
         compiles "containers_in_heaps_compile_as_${standard}_with_$compiler" $compiler -std=$standard \
             -Wall -Wextra -I c/include -I c/tests c/tests/cpp/heaps.cpp
         compiles "header_for_containers_compiles_as_${standard}_without_exceptions_with_$compiler" \
