@@ -157,16 +157,16 @@ struct own_resize {
 
 /* Counts the bytes that the block may have more, before it is resized. It gets a reserve only
  * within the limit. */
-static bool own_count_growth(struct hak_heap *heap, struct own_resize *resize) {
+static bool own_count_growth(struct hk_own_part *part, struct own_resize *resize) {
     uint64_t more = 0;
     if (resize->aim.bytes > resize->old_bytes)
         more = resize->aim.bytes - resize->old_bytes;
     resize->counted = more + resize->aim.reserve;
-    if (hk_own_reserve(heap, resize->counted))
+    if (hk_own_reserve(hk_peek(&part->heap), resize->counted))
         return true;
     resize->aim.reserve = 0;
     resize->counted = more;
-    return hk_own_make_room(heap, more);
+    return hk_own_make_room(part, more);
 }
 
 /* Returns false if the resize would exceed the limit. If the heap was merged, nothing counts. */
@@ -178,7 +178,7 @@ static bool own_begin_resize(struct own_resize *resize) {
         return !is_mistake;
 
     struct hak_heap *heap = hk_peek(&part->heap);
-    bool allowed = own_count_growth(heap, resize);
+    bool allowed = own_count_growth(part, resize);
     resize->ref = (struct hk_own_ref){heap, hk_own_id(heap)};
     hk_own_unlock(part);
     return allowed;

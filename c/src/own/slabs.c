@@ -320,12 +320,12 @@ bool hk_own_flush_shared(const struct hk_own_ref *ref) {
     return flushed;
 }
 
-/* The owner flushes its own cells. */
-bool hk_own_make_room(struct hak_heap *heap, uint64_t bytes) {
+bool hk_own_make_room(struct hk_own_part *part, uint64_t bytes) {
+    struct hak_heap *heap = hk_peek(&part->heap);
+    uint32_t owner = hk_peek(&part->owner);
     if (hk_likely(hk_own_reserve(heap, bytes)))
         return true;
-    /* relaxed: as in hk_own_take_fast */
-    return hk_load_relaxed(&heap->main.owner) == hk_owner_self && hk_own_flush(&heap->main) &&
+    return (owner == hk_owner_self || !hk_owner_exists(owner)) && hk_own_flush(part) &&
            hk_own_reserve(heap, bytes);
 }
 

@@ -103,10 +103,10 @@ uint64_t hk_own_cached(const struct hk_own_part *part, const struct hk_span *sla
  * Returns false if there are none. */
 bool hk_own_flush(struct hk_own_part *part);
 
-/* Counts bytes at the limit of a heap. Blocks in cells count, so the owner of the heap first gives
- * those in its cells back if necessary. Under OWN, that of the main part in the owner. Returns
- * false if that would exceed the limit. */
-bool hk_own_make_room(struct hak_heap *heap, uint64_t bytes);
+/* Counts bytes at the limit of the heap of a part. Blocks in cells count, so those of the part are
+ * given back first if necessary, unless another thread owns it. Under OWN, and under OWN_CACHE if
+ * the part has a lock for the cells. Returns false if that would exceed the limit. */
+bool hk_own_make_room(struct hk_own_part *part, uint64_t bytes);
 
 /* Takes a part from its thread, which may still have a pointer to it. */
 void hk_own_abandon(struct hk_own_part *part);

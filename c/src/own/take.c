@@ -27,9 +27,10 @@ const uint16_t hk_own_cell_at[HK_CLASS_COUNT] = {
 /* ---- The limit ------------------------------------------------------------------------------- */
 
 /* The same as hk_own_make_room. Notes the failure. */
-static bool own_allows(struct hak_heap *heap, uint64_t bytes, struct hk_own_failure *failure) {
-    if (hk_own_make_room(heap, bytes))
+static bool own_allows(struct hk_own_part *part, uint64_t bytes, struct hk_own_failure *failure) {
+    if (hk_own_make_room(part, bytes))
         return true;
+    struct hak_heap *heap = hk_peek(&part->heap);
     *failure = (struct hk_own_failure){HK_OWN_AT_LIMIT, heap->on_limit, heap->on_limit_arg};
     return false;
 }
@@ -287,20 +288,10 @@ static void own_refill_from(struct hk_own_part *part, size_t class) {
 }
 
 /* Fills an empty cell from the first slab of its class. At the limit, the blocks in the other cells
- * of the part are given back first, too. Under OWN. */
+ * of the part are given back first. Under OWN. */
 static bool own_refill_locked(struct hk_own_part *part, size_t class,
                               struct hk_own_failure *failure) {
-    struct hak_heap *heap = hk_peek(&part->heap);
-    uint64_t bytes = hk_own_classes[class].block_bytes;
-    if (!own_has_free(part, class))
-        return false;
-    if (hk_likely(hk_own_reserve(heap, bytes))) {
-        own_refill_from(part, class);
-        return true;
-    }
-
-    hk_own_flush(part);
-    if (!own_allows(heap, bytes, failure))
+    if (!own_has_free(part, class) || !own_allows(part, hk_own_classes[class].block_bytes, failure))
         return false;
     own_refill_from(part, class);
     return true;
@@ -461,7 +452,7 @@ static bool own_charge_large(const struct hk_own_ref *ref, size_t bytes,
     if (heap->id != ref->id || ref->id == 0)
         failure->fault = HK_OWN_GONE;
     else
-        charged = own_allows(heap, bytes, failure);
+        charged = own_allows(&heap->main, bytes, failure);
     hk_own_unlock(&heap->main);
     return charged;
 }

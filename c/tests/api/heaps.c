@@ -394,6 +394,26 @@ TEST(a_resize_at_the_limit_gets_the_bytes_that_other_threads_cache) {
     hak_heap_destroy(heap);
 }
 
+static void *cache_some(void *heap) {
+    hak_free(hak_heap_malloc(heap, 1000));
+    return NULL;
+}
+
+TEST(a_large_block_gets_the_bytes_that_an_owner_had_cached_when_it_ended) {
+    enum { PAGE = 4096, LIMIT = 1 << 20 };
+    struct hak_heap *heap = new_limited(LIMIT);
+    for (size_t pages = 0; pages < 3; pages++) {
+        pthread_join(test_thread(cache_some, heap), NULL);
+        char *block = hak_heap_malloc(heap, LIMIT - pages * PAGE);
+        CHECK((block = hak_realloc(block, LIMIT)) != NULL); /* in place */
+        CHECK_EQ(stats_of(heap).bytes_live, LIMIT);
+        hak_free(block);
+    }
+    CHECK_EQ(stats_of(heap).refused, 0);
+    CHECK_EQ(hak_validate(), 0);
+    hak_heap_destroy(heap);
+}
+
 /* Blocks of more than 4 MiB have 64 KiB as their unit, those in arenas a page. */
 TEST(no_resize_and_no_large_block_exceeds_a_limit) {
     enum { LIMIT = (20 << 20) + 5000 };
