@@ -61,6 +61,12 @@ static void misaligned(void) {
     hak_free(hide(p + 1));
 }
 
+static void misaligned_sized(void) {
+    char *p = block(SIZE);
+    use(p, SIZE);
+    hak_free_sized(hide(p + 8), 16);
+}
+
 static void inside(void) {
     char *p = block(SIZE);
     use(p, SIZE);
@@ -149,6 +155,7 @@ static const struct mistake {
 } mistakes[] = {
     {"free of a pointer that is no block", alien},
     {"free of a misaligned pointer into a block", misaligned},
+    {"sized free of a misaligned pointer into a block", misaligned_sized},
     {"free of a pointer 16 bytes into a block of 100", inside},
     {"free of a pointer 4096 bytes into a block of 40,000", inside_pool},
     {"free of a pointer into a large block", inside_large},

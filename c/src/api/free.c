@@ -125,7 +125,8 @@ static bool free_layout_matches(const struct hk_span *span, size_t size, size_t 
 static bool free_sized_watched(void *block, size_t size) {
     const struct hk_class_map *map = hk_class_map_get();
     size_t row = hk_class_map_find_8(map, block);
-    if (row == 0 || size > hk_class_map_row(map, row)->block_bytes ||
+    if (row == 0 || hk_class_map_is_inside(map, row, block) ||
+        size > hk_class_map_row(map, row)->block_bytes ||
         !hk_watch_push(hk_class_of_row(row), block))
         return false;
 

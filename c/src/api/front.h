@@ -70,18 +70,30 @@ HK_FAST void *hk_front_alloc(size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
-/* Puts a block of at least `size` bytes into its bin. Returns false if the slow path must handle
- * it. */
-HK_FAST bool hk_front_push_sized(void *block, size_t size) {
-    const struct hk_class_map *map = hk_class_map_get();
-    size_t row = hk_class_map_find_8(map, block);
+/* Puts a block of at least `size` bytes into the bin of its row. Returns false if the slow path must
+ * handle it. */
+HK_FAST bool hk_front_push_row(const struct hk_class_map *map, size_t row, void *block,
+                               size_t size) {
     return hk_likely(size <= hk_class_map_row(map, row)->block_bytes) &&
            hk_likely(hk_bin_push(hk_cache_bin(row), block));
 }
 
+/* The same for a block that is aligned as those of malloc. Any other pointer takes the slow path,
+ * because it is inside a block, unless the block is one of a layout. */
+HK_FAST bool hk_front_push_sized(void *block, size_t size) {
+    const struct hk_class_map *map = hk_class_map_get();
+    return hk_front_push_row(map, hk_class_map_find_16(map, block), block, size);
+}
+
+/* The same for a block of a layout, which may be aligned to 8 bytes only. */
+HK_FAST bool hk_front_push_layout(void *block, size_t size) {
+    const struct hk_class_map *map = hk_class_map_get();
+    return hk_front_push_row(map, hk_class_map_find_8(map, block), block, size);
+}
+
 /* `block` is not NULL. */
 HK_FAST void hk_front_dealloc(void *block, size_t size, size_t align) {
-    if (hk_unlikely(!hk_front_push_sized(block, size)))
+    if (hk_unlikely(!hk_front_push_layout(block, size)))
         hk_dealloc_slow(block, size, align);
 }
 

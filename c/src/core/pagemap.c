@@ -178,8 +178,10 @@ static void class_map_reach(uintptr_t granule) {
 
     fresh->top_1 = top - 1;
     fresh->top_8 = top - 8;
+    fresh->top_16 = top - 16;
     fresh->limit_1 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT);
     fresh->limit_8 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 3);
+    fresh->limit_16 = (uintptr_t)1 << (bits + HK_GRANULE_SHIFT - 4);
 
     for (size_t class = 0; class < HK_CLASS_COUNT; ++class) {
         size_t bytes = hk_classes[class].block_bytes;

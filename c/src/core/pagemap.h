@@ -20,20 +20,22 @@
 
 /* One generation of the class map. A lookup compares the distance of a pointer below the top with
  * the limit, so that one comparison finds pointers above the map and pointers too far below. Sized
- * frees rotate the distance by 3 before that, which moves pointers that are not aligned to 8 bytes
- * out of range. */
+ * frees rotate the distance by 3 or 4 before that, which moves pointers that are not aligned to 8 or
+ * 16 bytes out of range. */
 struct hk_class_map {
     struct hk_class_map_row {
         size_t block_bytes; /* const; as in hk_classes, at hand for sized frees */
         uint16_t inside;    /* const; bits of an address that are 0 at the start of any block */
     } rows[HK_CLASS_COUNT];
-    /* const; the last byte and the last unit of 8 bytes of the highest granule, and the size of the
-     * covered range in such units. Every free reads them, so they are not at the start of the page,
+    /* const; the last byte and the last units of 8 and 16 bytes of the highest granule, and the size
+     * of the covered range in such units. Every free reads them, so they are not at the start of the page,
      * where page-aligned blocks compete for cache sets. */
     uintptr_t top_1;
     uintptr_t limit_1;
     uintptr_t top_8;
     uintptr_t limit_8;
+    uintptr_t top_16;
+    uintptr_t limit_16;
     uint16_t classes[]; /* atomic; offsets of rows */
 };
 _Static_assert(sizeof(struct hk_class_map_row) == HK_ROW_BYTES, "an offset serves bins and rows");
@@ -72,6 +74,15 @@ HK_FAST size_t hk_class_map_find_8(const struct hk_class_map *map, const void *p
     if (hk_unlikely(distance >= map->limit_8))
         return hk_row_of(HK_CLASS_NONE);
     return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 3));
+}
+
+/* The same for 16 bytes. */
+HK_FAST size_t hk_class_map_find_16(const struct hk_class_map *map, const void *p) {
+    uintptr_t distance = map->top_16 - (uintptr_t)p;
+    distance = distance >> 4 | distance << (sizeof distance * 8 - 4);
+    if (hk_unlikely(distance >= map->limit_16))
+        return hk_row_of(HK_CLASS_NONE);
+    return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 4));
 }
 
 HK_FAST const struct hk_class_map_row *hk_class_map_row(const struct hk_class_map *map,

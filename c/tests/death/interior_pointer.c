@@ -36,6 +36,23 @@ TEST(misaligned_at_every_size) {
         check_mistake(inside_by_8_bytes, "free", INSIDE, AT_ONCE);
     }
 }
+
+/* As by delete of an array that begins with the count of its elements. */
+static void inside_sized(void) {
+    char *p = HIDE((char *)malloc(misaligned_size)) + 8;
+    test_tell(p);
+    hak_free_sized(HIDE(p), 16);
+}
+
+TEST(misaligned_at_every_size_by_a_sized_free) {
+    static const size_t sizes[] = {40, 64, 408, 640, 5000, 40000, 65536, 262144};
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) {
+        misaligned_size = sizes[i];
+        AT("size", sizes[i]);
+        check_mistake(inside_sized, "free_sized", INSIDE, AT_ONCE);
+    }
+}
+
 TEST(into_a_mid_block) { check_mistake(inside_mid, "free", INSIDE, AT_FLUSH); }
 TEST(into_a_pool_block) { check_mistake(inside_pool, "free", INSIDE, AT_FLUSH); }
 TEST(into_a_block_of_several_granules) {

@@ -25,9 +25,13 @@ static struct hk_span *make_span(size_t class, uintptr_t base, uint32_t granules
     return span;
 }
 
-/* The class found by a sized free. */
+/* The classes found by a sized free of a layout, and of a block of malloc. */
 static size_t class_8(uintptr_t address) {
     return hk_class_of_row(hk_class_map_find_8(hk_class_map_get(), (void *)address));
+}
+
+static size_t class_16(uintptr_t address) {
+    return hk_class_of_row(hk_class_map_find_16(hk_class_map_get(), (void *)address));
 }
 
 static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span, size_t class) {
@@ -40,6 +44,9 @@ static void check_found(uintptr_t from, size_t bytes, const struct hk_span *span
         CHECK_EQ(hk_class_map_class((void *)(places[i] + 15)), class);
         CHECK_EQ(class_8(places[i]), class);
         CHECK_EQ(class_8(places[i] + 8), class);
+        CHECK_EQ(class_8(places[i] + 4), HK_CLASS_NONE);
+        CHECK_EQ(class_16(places[i]), class);
+        CHECK_EQ(class_16(places[i] + 8), HK_CLASS_NONE);
     }
 }
 
