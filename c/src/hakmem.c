@@ -10,6 +10,9 @@
 #define _GNU_SOURCE
 #endif
 
+/* Copies and text. */
+#include "base/string.c"
+
 /* The OS boundary, locks, assertions. */
 #include "os/os_linux.c"
 #include "os/start_linux.c"

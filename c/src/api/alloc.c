@@ -1,8 +1,8 @@
 /* api/alloc.c - malloc, calloc and layout forms. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../guard/guard.h"
 #include "../profile/dump.h"
 #include "../profile/profile.h"
@@ -144,7 +144,7 @@ static HK_NOINLINE void *alloc_zeroed_slow(size_t class, size_t size, size_t ali
     if (hk_likely(block.start == NULL) && hk_likely(heap == NULL))
         block = alloc_below_zeroed(class, size, align);
     if (block.start != NULL && !block.zero)
-        memset(block.start, 0, size);
+        hk_libc_memset(block.start, 0, size);
     if (hk_likely(heap == NULL))
         hk_count_block(block.start);
     return block.start;
@@ -152,7 +152,7 @@ static HK_NOINLINE void *alloc_zeroed_slow(size_t class, size_t size, size_t ali
 
 static inline void *alloc_zeroed(size_t class, size_t size, size_t align) {
     void *block = hk_bin_pop(hk_cache_bin(hk_row_of(class)));
-    return hk_likely(block != NULL) ? memset(block, 0, size)
+    return hk_likely(block != NULL) ? hk_libc_memset(block, 0, size)
                                     : alloc_zeroed_slow(class, size, align);
 }
 

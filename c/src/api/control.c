@@ -4,8 +4,8 @@
  */
 #include <errno.h>
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/options.h"
 #include "../debug/report.h"
 #include "../debug/stats.h"

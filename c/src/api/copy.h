@@ -10,7 +10,8 @@
 #define HK_API_COPY_H
 
 #include <stddef.h>
-#include <string.h>
+
+#include "../base/string.h"
 
 /* Copies the fields that both versions of a struct have, and zeroes the rest. */
 static inline void hk_copy_struct(void *to, size_t to_bytes, const void *from, size_t from_bytes) {

@@ -70,8 +70,8 @@ HK_FAST void *hk_front_alloc(size_t size, size_t align) {
     return hk_likely(block != NULL) ? block : hk_alloc_slow(size, align);
 }
 
-/* Puts a block of at least `size` bytes into the bin of its row. Returns false if the slow path must
- * handle it. */
+/* Puts a block of at least `size` bytes into the bin of its row. Returns false if the slow path
+ * must handle it. */
 HK_FAST bool hk_front_push_row(const struct hk_class_map *map, size_t row, void *block,
                                size_t size) {
     return hk_likely(size <= hk_class_map_row(map, row)->block_bytes) &&

@@ -1,8 +1,8 @@
 /* api/heaps.c - private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/error.h"
 #include "../core/pagemap.h"
 #include "../purge/retry.h"
@@ -48,7 +48,7 @@ void *hak_heap_calloc(struct hak_heap *heap, size_t count, size_t size) {
         return hak_calloc(1, bytes);
     struct hk_block block = hk_own_alloc(heap, hk_class_of(bytes), bytes, HK_MALLOC_ALIGN);
     if (block.start != NULL && !block.zero)
-        memset(block.start, 0, bytes);
+        hk_libc_memset(block.start, 0, bytes);
     return block.start;
 }
 

@@ -1,6 +1,5 @@
 /* api/move.c - resizing of blocks of private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include <string.h>
-
+#include "../base/string.h"
 #include "count.h"
 #include "front.h"
 #include "limit.h"
@@ -9,7 +8,7 @@
 void *hk_own_move(const struct hk_own_resize *old, void *moved, size_t size) {
     if (moved == NULL)
         return NULL;
-    memcpy(moved, old->block, old->used < size ? old->used : size);
+    hk_libc_memcpy(moved, old->block, old->used < size ? old->used : size);
     hk_free_slow(old->block);
     return moved;
 }

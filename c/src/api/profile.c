@@ -1,7 +1,7 @@
 /* api/profile.c - heap profiles. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/options.h"
 #include "../own/default.h"
 #include "../profile/profile.h"

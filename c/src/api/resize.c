@@ -1,8 +1,8 @@
 /* api/resize.c - realloc and usable size. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/options.h"
@@ -124,7 +124,7 @@ HK_FAST void *resize(const struct resize_block *found, void *block, size_t used,
     if (moved == NULL)
         return NULL;
 
-    memcpy(moved, block, used < size ? used : size);
+    hk_libc_memcpy(moved, block, used < size ? used : size);
     if (found->span != NULL || hk_unlikely(!hk_bin_push(hk_cache_bin(hk_row_of(old_class)), block)))
         hk_free_slow(block);
     return moved;

@@ -36,6 +36,19 @@
 #define HK_THREAD_SANITIZER 0
 #endif
 
+/* 1 under any sanitizer that follows accesses to memory. */
+#ifdef __has_feature
+#if __has_feature(address_sanitizer) || __has_feature(memory_sanitizer)
+#define HK_SANITIZER 1
+#endif
+#endif
+#ifdef __SANITIZE_ADDRESS__
+#define HK_SANITIZER 1
+#endif
+#ifndef HK_SANITIZER
+#define HK_SANITIZER HK_THREAD_SANITIZER
+#endif
+
 #define HK_FAST static inline __attribute__((always_inline)) /* on the path of every call */
 #define HK_COLD __attribute__((cold)) /* for people; apart from the code that each program runs */
 #define HK_SLOW __attribute__((noinline, cold)) /* entered once per batch or less */
@@ -44,6 +57,9 @@
 #define HK_DESTRUCTOR __attribute__((destructor))
 #define HK_WEAK __attribute__((weak))
 #define HK_ALIAS_OF(name) __attribute__((alias(#name)))
+#define HK_SYMBOL(name) __asm__(#name) /* the name in the object file */
+#define HK_UNALIGNED __attribute__((aligned(1), may_alias))
+#define HK_VECTOR_16 __attribute__((vector_size(16), aligned(1), may_alias))
 #define HK_USED __attribute__((used)) /* referred to by its name only */
 #define HK_NORETURN _Noreturn
 #define HK_FRAME() __builtin_frame_address(0) /* its second word is the return address */
@@ -52,6 +68,7 @@
 
 #define hk_likely(x) __builtin_expect(!!(x), 1)
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
+#define hk_compiler_barrier() __asm__ volatile("" ::: "memory")
 #define hk_prefetch_for_write(p) __builtin_prefetch(p, 1)
 
 /* hakmem uses only a few bytes of static TLS, so that dlopen can open a library that contains it.

@@ -1,9 +1,8 @@
 /* core/arena.c - granules of one heap. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "arena.h"
 
-#include <string.h>
-
 #include "../base/probe.h"
+#include "../base/string.h"
 #include "../os/check.h"
 #include "../os/os.h"
 #include "dirty.h"

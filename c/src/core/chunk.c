@@ -1,8 +1,7 @@
 /* core/chunk.c - granules of a chunk. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "chunk.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../os/check.h"
 #include "options.h"
 #include "usage.h"

@@ -1,8 +1,7 @@
 /* core/nodes.c - the NUMA nodes of the machine. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "nodes.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "meta.h"
 
 struct hk_nodes *hk_nodes_several;

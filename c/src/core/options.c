@@ -3,8 +3,8 @@
 
 #include <errno.h>
 #include <hakmem.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../os/check.h"
 #include "../os/os.h"
 

@@ -1,8 +1,7 @@
 /* core/pagemap.c - the map from addresses to spans. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "pagemap.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../os/lock.h"
 #include "../os/os.h"
 #include "options.h"

@@ -20,16 +20,16 @@
 
 /* One generation of the class map. A lookup compares the distance of a pointer below the top with
  * the limit, so that one comparison finds pointers above the map and pointers too far below. Sized
- * frees rotate the distance by 3 or 4 before that, which moves pointers that are not aligned to 8 or
- * 16 bytes out of range. */
+ * frees rotate the distance by 3 or 4 before that, which moves pointers that are not aligned to 8
+ * or 16 bytes out of range. */
 struct hk_class_map {
     struct hk_class_map_row {
         size_t block_bytes; /* const; as in hk_classes, at hand for sized frees */
         uint16_t inside;    /* const; bits of an address that are 0 at the start of any block */
     } rows[HK_CLASS_COUNT];
-    /* const; the last byte and the last units of 8 and 16 bytes of the highest granule, and the size
-     * of the covered range in such units. Every free reads them, so they are not at the start of the page,
-     * where page-aligned blocks compete for cache sets. */
+    /* const; the last byte and the last units of 8 and 16 bytes of the highest granule, and the
+     * size of the covered range in such units. Every free reads them, so they are not at the start
+     * of the page, where page-aligned blocks compete for cache sets. */
     uintptr_t top_1;
     uintptr_t limit_1;
     uintptr_t top_8;

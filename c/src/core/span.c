@@ -1,8 +1,7 @@
 /* core/span.c - descriptors. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "span.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "meta.h"
 
 /* Any large block may be sampled. */

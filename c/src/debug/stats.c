@@ -1,8 +1,7 @@
 /* debug/stats.c - gathering statistics. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "stats.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"

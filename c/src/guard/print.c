@@ -1,8 +1,7 @@
 /* guard/print.c - reports about guarded blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "print.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/pagemap.h"
 #include "../os/check.h"
 #include "slots.h"

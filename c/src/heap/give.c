@@ -1,6 +1,5 @@
 /* heap/give.c - blocks returned to their slabs. SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/dirty.h"
 #include "../core/pagemap.h"
 #include "../os/check.h"

@@ -4,8 +4,7 @@
  */
 #include "heap.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/meta.h"
 #include "slabs.h"
 

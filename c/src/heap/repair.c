@@ -1,6 +1,5 @@
 /* heap/repair.c - heaps in a forked child. SPDX-License-Identifier: MIT OR Apache-2.0 */
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/pagemap.h"
 #include "scan.h"
 #include "slabs.h"

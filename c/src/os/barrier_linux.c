@@ -3,9 +3,9 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 #include <signal.h>
-#include <string.h>
 
 #include "../base/atomic.h"
+#include "../base/string.h"
 #include "check.h"
 #include "file_linux.h"
 #include "os.h"

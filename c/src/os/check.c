@@ -1,8 +1,7 @@
 /* os/check.c - assertions, text. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "check.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "os.h"
 
 enum { CHECK_LINE_BYTES = 256 };

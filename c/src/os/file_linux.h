@@ -9,8 +9,8 @@
 #define HK_OS_FILE_LINUX_H
 
 #include <fcntl.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "syscall_linux.h"
 
 /* Tests compile the files for Linux against a folder that looks like the root directory. */

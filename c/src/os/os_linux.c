@@ -4,7 +4,6 @@
 #endif
 #include "os.h"
 
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -12,6 +11,7 @@
 #include "../base/atomic.h"
 #include "../base/bits.h"
 #include "../base/probe.h"
+#include "../base/string.h"
 #include "file_linux.h"
 #include "syscall_linux.h"
 

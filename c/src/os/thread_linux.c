@@ -10,12 +10,12 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 
 #include "../base/atomic.h"
+#include "../base/string.h"
 #include "syscall_linux.h"
 
 /* ---- Waiting --------------------------------------------------------------------------------- */

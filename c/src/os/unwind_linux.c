@@ -9,11 +9,11 @@
 #include <elf.h>
 #include <limits.h>
 #include <link.h>
-#include <string.h>
 #include <unwind.h>
 
 #include "../base/atomic.h"
 #include "../base/bits.h"
+#include "../base/string.h"
 #include "file_linux.h"
 #include "os.h"
 #include "syscall_linux.h"

@@ -2,8 +2,7 @@
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/pagemap.h"
 #include "../heap/heaps.h"
 #include "slabs.h"

@@ -1,7 +1,7 @@
 /* own/look.c - the contents of private heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include <errno.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/meta.h"
 #include "slabs.h"
 

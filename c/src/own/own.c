@@ -1,8 +1,7 @@
 /* own/own.c - beginning and end of heaps. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "own.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/large.h"
 #include "../core/meta.h"
 #include "../core/pagemap.h"

@@ -4,8 +4,7 @@
  */
 #include "slabs.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/large.h"
 #include "../core/pagemap.h"
 #include "../thread/slow.h"

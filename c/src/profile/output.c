@@ -1,7 +1,7 @@
 /* profile/output.c - buffered output. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "output.h"
 
-#include <string.h>
+#include "../base/string.h"
 
 enum { OUTPUT_NUMBER_BYTES = 24 };
 

@@ -1,7 +1,7 @@
 /* profile/pprof.c - profiles in the format of pprof. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "pprof.h"
 
-#include <string.h>
+#include "../base/string.h"
 
 /* Field numbers, as in profile.proto. */
 enum {

@@ -1,8 +1,7 @@
 /* profile/samples.c - the recorded samples. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "samples.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/meta.h"
 
 /* With 100,000 stacks, a chain has 12 of them. Most programs have fewer than 1000. */

@@ -1,8 +1,7 @@
 /* profile/snapshot.c - a copy of a profile. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "snapshot.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/usage.h"
 
 /* ---- Sizes ----------------------------------------------------------------------------------- */

@@ -1,7 +1,7 @@
 /* profile/text.c - profiles as text. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "text.h"
 
-#include <string.h>
+#include "../base/string.h"
 
 enum { TEXT_SITES = 20, TEXT_COLUMN = 14 };
 

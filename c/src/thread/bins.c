@@ -1,9 +1,8 @@
 /* thread/bins.c - the bins of a thread cache. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "bins.h"
 
-#include <string.h>
-
 #include "../base/probe.h"
+#include "../base/string.h"
 #include "../core/dirty.h"
 #include "../core/error.h"
 #include "../core/meta.h"

@@ -4,8 +4,7 @@
  */
 #include "drain.h"
 
-#include <string.h>
-
+#include "../base/string.h"
 #include "../core/error.h"
 #include "../core/large.h"
 #include "../core/meta.h"

@@ -1,7 +1,7 @@
 /* thread/large_cache.c - cached large blocks. SPDX-License-Identifier: MIT OR Apache-2.0 */
 #include "large_cache.h"
 
-#include <string.h>
+#include "../base/string.h"
 
 /* Takes the span out of its place. A forked child may see any intermediate state. The place is
  * therefore emptied first and filled last, so that a span is never both in the cache and

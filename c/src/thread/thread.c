@@ -6,8 +6,8 @@
 
 #include <limits.h>
 #include <pthread.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/meta.h"
 #include "../core/options.h"
 #include "../heap/heaps.h"

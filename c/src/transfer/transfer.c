@@ -2,8 +2,8 @@
 #include "transfer.h"
 
 #include <stddef.h>
-#include <string.h>
 
+#include "../base/string.h"
 #include "../core/meta.h"
 #include "../core/nodes.h"
 #include "../core/options.h"
