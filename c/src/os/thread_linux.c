@@ -117,6 +117,10 @@ void hk_os_note_fork(void) {
 extern HK_WEAK void *dlsym(void *handle, const char *name);
 extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 
+static void *os_find(void *library, const char *name) {
+    return dlsym != NULL ? dlsym(library, name) : NULL;
+}
+
 /* ---- The CPU --------------------------------------------------------------------------------- */
 
 /* The offset of the thread's area for restartable sequences from the thread pointer (since glibc
@@ -124,9 +128,9 @@ extern HK_WEAK int dladdr(const void *address, Dl_info *info);
 static ptrdiff_t os_rseq_offset; /* const after constructors ran; 0 if there is none */
 
 static void os_find_rseq(void) {
-    const ptrdiff_t *offset = dlsym != NULL ? dlsym(RTLD_DEFAULT, "__rseq_offset") : NULL;
-    const unsigned *size = offset != NULL ? dlsym(RTLD_DEFAULT, "__rseq_size") : NULL;
-    if (size != NULL && *size != 0)
+    const ptrdiff_t *offset = os_find(RTLD_DEFAULT, "__rseq_offset");
+    const unsigned *size = os_find(RTLD_DEFAULT, "__rseq_size");
+    if (offset != NULL && size != NULL && *size != 0)
         os_rseq_offset = *offset;
 }
 
@@ -184,7 +188,7 @@ static struct {
  * the linker warns about each reference to it from a static executable. */
 static void *os_open_loaded(const char *file, int flags) {
     void *(*open_library)(const char *, int) = NULL;
-    void *found = dlsym != NULL ? dlsym(RTLD_DEFAULT, "dlopen") : NULL;
+    void *found = os_find(RTLD_DEFAULT, "dlopen");
     memcpy(&open_library, &found, sizeof found);
     return found != NULL ? open_library(file, RTLD_LAZY | RTLD_NOLOAD | flags) : NULL;
 }
@@ -194,10 +198,10 @@ static void os_note_cpus(void);
 /* Replaces *function with libc's own. Before glibc 2.34, the functions for threads were in
  * libpthread. */
 static void os_find_own(void *libc, const char *name, void *function) {
-    void *found = dlsym(libc, name);
+    void *found = os_find(libc, name);
     if (found == NULL) {
         void *libpthread = os_open_loaded("libpthread.so.0", 0);
-        found = libpthread != NULL ? dlsym(libpthread, name) : NULL;
+        found = libpthread != NULL ? os_find(libpthread, name) : NULL;
     }
     if (found != NULL)
         memcpy(function, &found, sizeof found);
