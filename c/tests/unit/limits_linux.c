@@ -6,6 +6,7 @@
 // link: none
 // flags: -Wno-unused-function
 #define HK_OS_ROOT "." /* the folder of each test */
+#include "base/string.c"
 #include "os/check.c"
 #include "os/limits_linux.c"
 /* Included after the file under test, which includes the headers in its own order. */

@@ -18,6 +18,7 @@ static inline long enter(long number, const long arguments[6]) {
 
 /* The folder of a test. It contains no /proc unless the test creates one. */
 #define HK_OS_ROOT "/tmp/hakmem-no-such-folder"
+#include "base/string.c"
 #include "os/start_linux.c"
 /* Included after the file under test, which includes the headers in its own order. */
 #include "test.h"
