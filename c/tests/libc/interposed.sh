@@ -100,7 +100,7 @@ check_equal replacements_of_all_of_them_may_allocate "$(hooked $names)" ok
 strings="memcpy memmove memset memcmp memchr strlen strnlen strcmp strncmp strchr strrchr strstr strspn strcspn"
 check_equal replacements_of_copies_and_of_text_may_allocate "$(hooked $strings)" ok
 for setting in HAKMEM_GUARD_RATE=10 "HAKMEM_PROFILE=1 HAKMEM_PROFILE_FILE=/dev/null" HAKMEM_CHECKS=fast; do
-    check_equal "they_may_allocate_with_${setting%% *}" "$(export $setting && hooked $strings)" ok
+    check_equal "they_may_allocate_with_${setting%% *}" "$(export ${setting?} && hooked $strings)" ok
 done
 stats=1
 check_equal replacements_may_allocate_while_statistics_are_printed "$(hooked $names)" ok
