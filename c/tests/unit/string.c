@@ -1,8 +1,8 @@
-/* string.c - the core's own functions of string.h do the same as those of libc.
+/* unit/string.c - the core's own functions of string.h do the same as those of libc.
  *
  * SPDX-License-Identifier: MIT OR Apache-2.0
  */
-#include "../test.h"
+#include "test.h"
 
 #include <string.h>
 
