@@ -68,7 +68,6 @@
 
 #define hk_likely(x) __builtin_expect(!!(x), 1)
 #define hk_unlikely(x) __builtin_expect(!!(x), 0)
-#define hk_compiler_barrier() __asm__ volatile("" ::: "memory")
 #define hk_prefetch_for_write(p) __builtin_prefetch(p, 1)
 
 /* hakmem uses only a few bytes of static TLS, so that dlopen can open a library that contains it.

@@ -3,9 +3,11 @@
  * SPDX-License-Identifier: MIT OR Apache-2.0
  *
  * The compiler must not replace a loop here by a call of the function that contains it. The
- * barriers prevent this.
+ * fences prevent this.
  */
 #include "string.h"
+
+#include "atomic.h"
 
 #if !HK_SANITIZER
 
@@ -25,18 +27,18 @@ static void *string_copy_up(char *to, const char *from, size_t bytes) {
         string_pair high = ((const string_pair *)(const void *)from)[1];
         ((string_pair *)(void *)to)[0] = low;
         ((string_pair *)(void *)to)[1] = high;
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
 
     for (; bytes >= sizeof(string_word); bytes -= sizeof(string_word)) {
         *(string_word *)(void *)to = *(const string_word *)(const void *)from;
         to += sizeof(string_word);
         from += sizeof(string_word);
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     for (; bytes > 0; bytes--) {
         *to++ = *from++;
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     return start;
 }
@@ -45,12 +47,12 @@ static void *string_copy_down(char *to, const char *from, size_t bytes) {
     while (bytes >= sizeof(string_word)) {
         bytes -= sizeof(string_word);
         *(string_word *)(void *)(to + bytes) = *(const string_word *)(const void *)(from + bytes);
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     while (bytes > 0) {
         bytes--;
         to[bytes] = from[bytes];
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     return to;
 }
@@ -71,11 +73,11 @@ void *hk_memset(void *to, int value, size_t bytes) {
 
     for (; bytes >= sizeof pair; at += sizeof pair, bytes -= sizeof pair) {
         *(string_pair *)(void *)at = pair;
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     for (; bytes > 0; bytes--) {
         *at++ = (char)value;
-        hk_compiler_barrier();
+        hk_fence_compiler();
     }
     return to;
 }
@@ -84,14 +86,14 @@ int hk_memcmp(const void *a, const void *b, size_t bytes) {
     const unsigned char *x = a;
     const unsigned char *y = b;
     for (; bytes > 0 && *x == *y; bytes--, x++, y++)
-        hk_compiler_barrier();
+        hk_fence_compiler();
     return bytes > 0 ? *x - *y : 0;
 }
 
 void *hk_memchr(const void *from, int value, size_t bytes) {
     const unsigned char *at = from;
     for (; bytes > 0 && *at != (unsigned char)value; bytes--, at++)
-        hk_compiler_barrier();
+        hk_fence_compiler();
     return bytes > 0 ? (void *)(uintptr_t)at : NULL;
 }
 
@@ -100,7 +102,7 @@ void *hk_memchr(const void *from, int value, size_t bytes) {
 size_t hk_strnlen(const char *text, size_t most) {
     size_t bytes = 0;
     for (; bytes < most && text[bytes] != 0; bytes++)
-        hk_compiler_barrier();
+        hk_fence_compiler();
     return bytes;
 }
 
@@ -108,7 +110,7 @@ size_t hk_strlen(const char *text) { return hk_strnlen(text, PTRDIFF_MAX); }
 
 int hk_strncmp(const char *a, const char *b, size_t most) {
     for (; most > 0 && *a == *b && *a != 0; most--, a++, b++)
-        hk_compiler_barrier();
+        hk_fence_compiler();
     return most > 0 ? (unsigned char)*a - (unsigned char)*b : 0;
 }
 
@@ -116,7 +118,7 @@ int hk_strcmp(const char *a, const char *b) { return hk_strncmp(a, b, PTRDIFF_MA
 
 char *hk_strchr(const char *text, int value) {
     for (; *text != (char)value && *text != 0; text++)
-        hk_compiler_barrier();
+        hk_fence_compiler();
     return *text == (char)value ? (char *)(uintptr_t)text : NULL;
 }
 
@@ -125,7 +127,7 @@ char *hk_strrchr(const char *text, int value) {
     do {
         if (*text == (char)value)
             last = text;
-        hk_compiler_barrier();
+        hk_fence_compiler();
     } while (*text++ != 0);
     return (char *)(uintptr_t)last;
 }

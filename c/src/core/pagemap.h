@@ -58,31 +58,30 @@ HK_FAST size_t hk_class_map_load(const struct hk_class_map *map, uintptr_t index
         (const uint16_t *)(const void *)(classes + index * sizeof *map->classes));
 }
 
+/* Looks up a distance below the top. It is rotated into units of 1 << shift bytes, so that one that
+ * is no multiple of the unit leaves the range. */
+HK_FAST size_t hk_class_map_find_units(const struct hk_class_map *map, uintptr_t distance,
+                                       uintptr_t limit, unsigned shift) {
+    unsigned bits = sizeof distance * 8;
+    distance = distance >> shift | distance << ((bits - shift) % bits);
+    if (hk_unlikely(distance >= limit))
+        return hk_row_of(HK_CLASS_NONE);
+    return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - shift));
+}
+
 /* The row of the slab that `p` points into. The row of HK_CLASS_NONE if the map does not know it,
  * as for NULL, a large block, or a pointer that is too far away or not ours. */
 HK_FAST size_t hk_class_map_find(const struct hk_class_map *map, const void *p) {
-    uintptr_t distance = map->top_1 - (uintptr_t)p;
-    if (hk_unlikely(distance >= map->limit_1))
-        return hk_row_of(HK_CLASS_NONE);
-    return hk_class_map_load(map, distance >> HK_GRANULE_SHIFT);
+    return hk_class_map_find_units(map, map->top_1 - (uintptr_t)p, map->limit_1, 0);
 }
 
-/* The same, and the row of HK_CLASS_NONE for a pointer that is not aligned to 8 bytes. */
+/* The same, and the row of HK_CLASS_NONE for a pointer that is not aligned to 8 or 16 bytes. */
 HK_FAST size_t hk_class_map_find_8(const struct hk_class_map *map, const void *p) {
-    uintptr_t distance = map->top_8 - (uintptr_t)p;
-    distance = distance >> 3 | distance << (sizeof distance * 8 - 3);
-    if (hk_unlikely(distance >= map->limit_8))
-        return hk_row_of(HK_CLASS_NONE);
-    return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 3));
+    return hk_class_map_find_units(map, map->top_8 - (uintptr_t)p, map->limit_8, 3);
 }
 
-/* The same for 16 bytes. */
 HK_FAST size_t hk_class_map_find_16(const struct hk_class_map *map, const void *p) {
-    uintptr_t distance = map->top_16 - (uintptr_t)p;
-    distance = distance >> 4 | distance << (sizeof distance * 8 - 4);
-    if (hk_unlikely(distance >= map->limit_16))
-        return hk_row_of(HK_CLASS_NONE);
-    return hk_class_map_load(map, distance >> (HK_GRANULE_SHIFT - 4));
+    return hk_class_map_find_units(map, map->top_16 - (uintptr_t)p, map->limit_16, 4);
 }
 
 HK_FAST const struct hk_class_map_row *hk_class_map_row(const struct hk_class_map *map,
