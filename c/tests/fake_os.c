@@ -403,8 +403,14 @@ bool hk_os_mark_tree(void) {
 char *const *hk_os_environment(void) { return fake_os.environment; }
 bool hk_os_environment_is_early(void) { return fake_os.environment_is_early; }
 
+/* A wait of 1 ms is a poll of something that wakes nobody, like the end of a thread in the kernel.
+ * It ends even if the clock stands still. */
 void hk_os_wait_ms(uint32_t *word, uint32_t expected, uint64_t ms) {
     const struct timespec tick = {0, 500000};
+    if (ms <= 1) {
+        nanosleep(&tick, NULL);
+        return;
+    }
     uint64_t end = hk_os_now_ms() + ms;
     __atomic_add_fetch(&fake_os.sleepers, 1, __ATOMIC_SEQ_CST);
     while (hk_os_now_ms() < end && __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected)
@@ -463,11 +469,20 @@ uint32_t hk_os_generation(void) {
 void hk_os_note_fork(void) { hk_os_generation(); }
 bool hk_os_is_first_thread(void) { return syscall(SYS_gettid) == getpid(); }
 uint64_t hk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
+/* Counts an answer that comes too late. */
+static bool fake_is_late(uint32_t *left) {
+    uint32_t seen = __atomic_load_n(left, __ATOMIC_SEQ_CST);
+    while (seen != 0 && !__atomic_compare_exchange_n(left, &seen, seen - 1, false, __ATOMIC_SEQ_CST,
+                                                     __ATOMIC_SEQ_CST))
+        ;
+    return seen != 0;
+}
+
 bool hk_os_thread_is_gone(uint64_t id) {
     int error = errno;
     bool gone = id != 0 && syscall(SYS_tgkill, getpid(), id, 0) != 0 && errno == ESRCH;
     errno = error;
-    return gone;
+    return gone && !fake_is_late(&fake_os.gone_late);
 }
 uint64_t hk_os_signal_mask(void) { return 0; }
 bool hk_os_may_start_thread(uint64_t usual_mask) { return usual_mask == 0; }

@@ -42,6 +42,7 @@ struct fake_os {
     bool move_unmaps; /* a failed move unmaps its target, as on older kernels */
     bool purge_fails;
     bool thread_fails;
+    uint32_t gone_late;     /* atomic; number of calls that still find a thread which is gone */
     uint32_t barrier_fails; /* number of the barrier that fails: 1 is the next one, 0 is none */
     bool unmap_fails;
 

@@ -181,6 +181,23 @@ TEST_FRESH(a_scavenger_ends_when_the_process_has_become_small) {
     CHECK_EQ(scavengers(), 0);
 }
 
+static void *hold_large(void *arg) {
+    leave_dirty(20);
+    hak_free(hak_malloc(300000));
+    CHECK(scavenger_sleeps());
+    return arg;
+}
+
+TEST_FRESH(the_second_thread_ends_after_the_scavenger_even_if_that_takes_a_while) {
+    set("purge_thread_mb", "8");
+    hk_thread_get();
+    fake_os.gone_late = 3;
+    pthread_join(test_thread(hold_large, NULL), NULL);
+    CHECK(!hk_scavenger_is_present());
+    CHECK_EQ(fake_os.gone_late, 0);
+    CHECK_EQ(scavengers(), 0);
+}
+
 TEST_FRESH(a_small_process_has_no_scavenger) {
     set("background", "always");
     set("purge_thread_mb", "64");
