@@ -419,8 +419,9 @@ HAK_API int hak_guard_is_running(void) HAK_NOEXCEPT;
  * bytes), and are never sampled or guarded.
  *
  * Any number of threads may allocate from a heap. No thread may use a heap while it is destroyed or
- * merged or afterwards, except as stated. A heap takes its memory, in units of 64 KiB, from that of
- * all heaps, so there is no chunk size to choose. */
+ * merged or afterwards, except as stated. Any other pointer to readable memory that is passed as a
+ * heap is reported as a bad pointer. A heap takes its memory, in units of 64 KiB, from that of all
+ * heaps, so there is no chunk size to choose. */
 struct hak_heap;
 
 enum { HAK_HEAP_NAME_BYTES = 32 };
@@ -465,8 +466,8 @@ HAK_API void hak_heap_destroy(struct hak_heap *heap) HAK_NOEXCEPT;
 HAK_API void hak_heap_merge(struct hak_heap *heap) HAK_NOEXCEPT;
 
 /* Like hak_malloc, hak_calloc and hak_aligned_alloc, but allocate from the heap. Return NULL with
- * ENOMEM also at its limit, and with EINVAL if it has ended, which is reported. With `heap` NULL
- * they are the same as these. */
+ * ENOMEM also at its limit, and with EINVAL if it is no heap or has ended, which is reported. With
+ * `heap` NULL they are the same as these. */
 HAK_API void *hak_heap_malloc(struct hak_heap *heap, size_t size) HAK_NOEXCEPT HAK_ALLOCATES(2);
 HAK_API void *hak_heap_calloc(struct hak_heap *heap, size_t count, size_t size) HAK_NOEXCEPT
     HAK_ALLOCATES_ARRAY(2, 3);

@@ -19,7 +19,7 @@ static HK_NOINLINE void *heaps_alloc(struct hak_heap *heap, size_t size, size_t 
         return hk_front_alloc(size, align);
     if (hk_own_take_fast(heap, hk_own_cell_at[class], &block))
         return block;
-    if (hk_likely(class != HK_CLASS_NONE) &&
+    if (hk_likely(class != HK_CLASS_NONE) && hk_likely(hk_own_is_heap(heap)) &&
         hk_likely((block = hk_own_take_near(heap, hk_own_by_class[class])) != NULL))
         return block;
     return hk_own_alloc(heap, class, size, align).start;
@@ -104,7 +104,7 @@ static void heaps_end(const char *function, struct hak_heap *heap,
         return;
     if (hk_own_default.heap == heap)
         hk_own_set_default(NULL);
-    if (!end(heap))
+    if (!hk_own_is_heap(heap) || !end(heap))
         hk_bad_pointer(function, heap, HK_CAUSE_NO_HEAP);
     errno = saved;
 }
@@ -116,7 +116,7 @@ void hak_heap_destroy(struct hak_heap *heap) {
 void hak_heap_merge(struct hak_heap *heap) { heaps_end("hak_heap_merge", heap, hk_own_merge); }
 
 struct hak_heap *hak_heap_set_default(struct hak_heap *heap) {
-    if (heap != NULL && hk_own_id(heap) == 0) {
+    if (heap != NULL && (!hk_own_is_heap(heap) || hk_own_id(heap) == 0)) {
         hk_bad_pointer("hak_heap_set_default", heap, HK_CAUSE_NO_HEAP);
         heap = NULL;
     }
@@ -133,14 +133,16 @@ struct hak_heap *hak_heap_of(const void *ptr) {
 void hak_heap_stats(struct hak_heap *heap, struct hak_heap_stats *stats, size_t stats_bytes) {
     struct hak_heap_stats now;
     memset(&now, 0, sizeof now);
-    if (heap != NULL && !hk_own_count(heap, &now, NULL))
+    if (heap != NULL && (!hk_own_is_heap(heap) || !hk_own_count(heap, &now, NULL)))
         hk_bad_pointer("hak_heap_stats", heap, HK_CAUSE_NO_HEAP);
     hk_copy_struct(stats, stats_bytes, &now, sizeof now);
 }
 
 int hak_heap_visit(struct hak_heap *heap, int (*visit)(void *arg, void *block, size_t bytes),
                    void *arg) {
-    int error = heap != NULL ? hk_own_visit(heap, visit, arg) : 0;
+    int error = 0;
+    if (heap != NULL)
+        error = hk_own_is_heap(heap) ? hk_own_visit(heap, visit, arg) : EINVAL;
     if (error == EINVAL)
         hk_bad_pointer("hak_heap_visit", heap, HK_CAUSE_NO_HEAP);
     return error;

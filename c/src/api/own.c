@@ -89,12 +89,15 @@ struct hk_block hk_own_request(const struct hk_own_request *request, bool *gone)
 }
 
 struct hk_block hk_own_alloc(struct hak_heap *heap, size_t class, size_t size, size_t align) {
-    struct hk_own_request request = {{heap, hk_own_id(heap)}, false, class, size, align};
-    bool gone;
-    struct hk_block block = hk_own_request(&request, &gone);
-    if (hk_unlikely(gone)) {
-        hk_bad_pointer("hak_heap_malloc", heap, HK_CAUSE_NO_HEAP);
-        errno = EINVAL;
+    if (hk_likely(hk_own_is_heap(heap))) {
+        struct hk_own_request request = {{heap, hk_own_id(heap)}, false, class, size, align};
+        bool gone;
+        struct hk_block block = hk_own_request(&request, &gone);
+        if (hk_likely(!gone))
+            return block;
     }
-    return block;
+
+    hk_bad_pointer("hak_heap_malloc", heap, HK_CAUSE_NO_HEAP);
+    errno = EINVAL;
+    return (struct hk_block){NULL, false};
 }

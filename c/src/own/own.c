@@ -64,6 +64,7 @@ static struct hak_heap *own_take_record(void) {
     if (heap == NULL)
         return NULL;
     memset(heap, 0, sizeof *heap);
+    heap->self = heap;
 
     hk_lock(&owns.lock, HK_RANK_OWNS);
     heap->older = owns.newest;

@@ -81,12 +81,13 @@ struct hk_own_part {
 
 /* `lock:OWN` is that of the main part. */
 struct hak_heap {
-    uint64_t id;           /* atomic, stored under OWN; unique, 0 while there is no heap */
-    uint64_t limit;        /* atomic, const while there is a heap */
-    uint64_t used;         /* atomic; bytes of blocks outside of slabs, if there is a limit */
-    uint64_t large_bytes;  /* lock:OWN */
-    uint64_t large_blocks; /* lock:OWN */
-    uint64_t refused;      /* atomic; calls that failed at the limit */
+    const struct hak_heap *self; /* const; its own address, which no other memory contains here */
+    uint64_t id;                 /* atomic, stored under OWN; unique, 0 while there is no heap */
+    uint64_t limit;              /* atomic, const while there is a heap */
+    uint64_t used;               /* atomic; bytes of blocks outside of slabs, if there is a limit */
+    uint64_t large_bytes;        /* lock:OWN */
+    uint64_t large_blocks;       /* lock:OWN */
+    uint64_t refused;            /* atomic; calls that failed at the limit */
     int (*on_limit)(void *arg, struct hak_heap *heap, size_t bytes); /* const as above */
     void *on_limit_arg;                                              /* const as above */
     char name[HAK_HEAP_NAME_BYTES];                                  /* const as above */
@@ -123,6 +124,12 @@ struct hak_heap *hk_own_new(const struct hak_heap_options *options);
  * is no such heap. */
 bool hk_own_destroy(struct hak_heap *heap);
 bool hk_own_merge(struct hak_heap *heap);
+
+/* Whether a pointer of the program is that of a heap, perhaps of one that has ended. It may point
+ * to any readable memory. */
+HK_FAST bool hk_own_is_heap(const struct hak_heap *heap) {
+    return (uintptr_t)heap % _Alignof(struct hak_heap) == 0 && heap->self == heap;
+}
 
 /* The id of a heap, or 0 if it has ended. */
 HK_FAST uint64_t hk_own_id(const struct hak_heap *heap) {

@@ -188,6 +188,50 @@ TEST(a_use_of_a_heap_that_has_ended) {
     check_mistake(stats_after_end, "hak_heap_stats", NO_HEAP, AT_ONCE);
 }
 
+static char *not_a_heap;
+static const char *not_a_heap_function;
+
+static void use_what_is_not_a_heap(void) {
+    struct hak_heap *heap = (struct hak_heap *)(void *)HIDE(not_a_heap);
+    struct hak_heap_stats stats;
+    test_tell(heap);
+    errno = 0;
+    if (strcmp(not_a_heap_function, "hak_heap_destroy") == 0)
+        hak_heap_destroy(heap);
+    else if (strcmp(not_a_heap_function, "hak_heap_merge") == 0)
+        hak_heap_merge(heap);
+    else if (strcmp(not_a_heap_function, "hak_heap_set_default") == 0)
+        CHECK(hak_heap_set_default(heap) == NULL);
+    else if (strcmp(not_a_heap_function, "hak_heap_stats") == 0)
+        hak_heap_stats(heap, &stats, sizeof stats);
+    else if (strcmp(not_a_heap_function, "hak_heap_visit") == 0)
+        CHECK_EQ(hak_heap_visit(heap, never, NULL), EINVAL);
+    else
+        CHECK(hak_heap_malloc(heap, size_now) == NULL);
+}
+
+TEST(a_pointer_that_was_never_a_heap) {
+    static const char *const functions[] = {"hak_heap_destroy",     "hak_heap_merge",
+                                            "hak_heap_set_default", "hak_heap_stats",
+                                            "hak_heap_visit",       "hak_heap_malloc"};
+    static const size_t wanted[] = {10, 5000, 1 << 20};
+    static char in_static_memory[8192];
+    char *small = malloc(16), *large = malloc(1 << 20);
+    memset(large, 1, 1 << 20);
+    char *const pointers[] = {in_static_memory, small, small + 1, large, large + 4096};
+    for (size_t i = 0; i < TEST_COUNT(pointers); i++)
+        for (size_t f = 0; f < TEST_COUNT(functions); f++)
+            for (size_t s = 0; s < TEST_COUNT(wanted); s++) {
+                not_a_heap = pointers[i];
+                not_a_heap_function = functions[f];
+                size_now = wanted[s];
+                AT("pointer", i);
+                check_mistake(use_what_is_not_a_heap, functions[f], NO_HEAP, AT_ONCE);
+            }
+    free(small);
+    free(large);
+}
+
 static void twice_after_merge(void) {
     struct hak_heap *heap = hak_heap_new(NULL, 0);
     void *block = hak_heap_malloc(heap, 300);
