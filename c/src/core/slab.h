@@ -105,15 +105,49 @@ HK_FAST enum hk_slab_result hk_slab_guess(const struct hk_span *slab, uint32_t i
 /* The state of `block`, without changing anything. */
 enum hk_slab_result hk_slab_look(const struct hk_span *slab, const void *block);
 
-/* Takes back the allocated block at `index`. */
-HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
-    uint32_t word = index / HK_WORD_BITS;
-    uint64_t bits = slab->bits[word] | UINT64_C(1) << (index % HK_WORD_BITS);
-    hk_store_relaxed(&slab->bits[word], bits); /* relaxed: under the lock; see hk_slab_guess */
-    if (word < slab->low)
-        slab->low = (uint16_t)word;
+/* Blocks in the same word of the bits. */
+struct hk_slab_group {
+    uint64_t bits;
+    uint32_t word;
+    uint32_t count;
+};
+
+/* The group of the block at `index` alone. */
+HK_FAST struct hk_slab_group hk_slab_group_of(uint32_t index) {
+    return (struct hk_slab_group){UINT64_C(1) << index % HK_WORD_BITS, index / HK_WORD_BITS, 1};
+}
+
+/* Adds a block. Returns false if it is in another word, or in the group already. */
+HK_FAST bool hk_slab_group_add(struct hk_slab_group *group, uint32_t index) {
+    uint64_t bit = UINT64_C(1) << index % HK_WORD_BITS;
+    if (index / HK_WORD_BITS != group->word || (group->bits & bit) != 0)
+        return false;
+    group->bits |= bit;
+    group->count++;
+    return true;
+}
+
+/* Whether all blocks of a group are allocated. */
+HK_FAST bool hk_slab_has_allocated(const struct hk_span *slab, const struct hk_slab_group *group) {
+    uint32_t highest = HK_WORD_BITS - 1 - (uint32_t)__builtin_clzll(group->bits);
+    return (slab->bits[group->word] & group->bits) == 0 &&
+           group->word * HK_WORD_BITS + highest < slab->bump;
+}
+
+/* Takes back the allocated blocks of a group. */
+HK_FAST void hk_slab_give_group(struct hk_span *slab, const struct hk_slab_group *group) {
+    /* relaxed: under the lock; see hk_slab_guess */
+    hk_store_relaxed(&slab->bits[group->word], slab->bits[group->word] | group->bits);
+    if (group->word < slab->low)
+        slab->low = (uint16_t)group->word;
     slab->scans = 0;
-    slab->free++;
+    slab->free = (uint16_t)(slab->free + group->count);
+}
+
+/* The same for the allocated block at `index`. */
+HK_FAST void hk_slab_give(struct hk_span *slab, uint32_t index) {
+    struct hk_slab_group group = hk_slab_group_of(index);
+    hk_slab_give_group(slab, &group);
 }
 
 /* Whether the invariants of struct hk_span hold. */

@@ -10,6 +10,7 @@
 #include "core/meta.h"
 #include "core/options.h"
 #include "core/pagemap.h"
+#include "debug/validate.h"
 #include "fresh.h"
 #include "heap/heaps.h"
 #include "thread/check.h"
@@ -214,6 +215,31 @@ TEST_FRESH(a_block_that_is_twice_in_a_batch_is_reported) {
     give(CLASS, blocks, 3);
     CHECK_CONTAINS(fake_os_take_errors(), "already free (double free)\n");
     CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
+}
+
+/* Successive blocks in the same word of the bits go to their slab together. */
+TEST_FRESH(neighbours_in_a_batch_come_home_in_every_order_without_one_that_is_free_already) {
+    enum { COUNT = 131, FREE = 70 }; /* a prime number, in three words */
+    struct hk_heap *heap = make_heap();
+    void *blocks[COUNT], *batch[COUNT];
+    continue_after_errors();
+    for (uint32_t step = 1; step < COUNT; step++) {
+        take(heap, CLASS, blocks, COUNT);
+        hk_heap_give_one("free", CLASS, blocks[FREE]);
+        for (uint32_t i = 0; i < COUNT; i++)
+            batch[i] = blocks[i * step % COUNT];
+        AT("step", step);
+        uint64_t errors = hk_errors;
+        give(CLASS, batch, COUNT);
+        char line[200];
+        snprintf(line, sizeof line, "hakmem: free(): %p: %s\n", blocks[FREE], HK_CAUSE_FREE);
+        CHECK_CONTAINS(fake_os_take_errors(), line);
+        CHECK_EQ(hk_errors, errors + 1);
+        CHECK_EQ(heap->classes[CLASS].blocks_allocated, 0);
+        CHECK_EQ(hk_validate(), 0);
+        for (uint32_t i = 0; i < COUNT; i++)
+            CHECK_EQ(hk_slab_look(hk_pagemap_find(blocks[i]), blocks[i]), HK_SLAB_ALREADY_FREE);
+    }
 }
 
 TEST_FRESH(bad_pointers_in_a_batch_are_reported_and_the_others_come_home) {
