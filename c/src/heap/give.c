@@ -103,40 +103,40 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
 
 /* Whether a block and the next one lie in the same word of the bits of a slab. A program that frees
  * its blocks in the order of their addresses, or in the opposite order, has many of these. */
-HK_FAST bool batch_has_group(const struct give_batch *batch, uint32_t at, uint32_t count) {
-    return at + 1 < count && batch->slabs[at] == batch->slabs[at + 1] &&
+HK_FAST bool batch_has_group(const struct give_batch *batch, uint32_t at) {
+    return at + 1 < batch->count && batch->slabs[at] == batch->slabs[at + 1] &&
            (batch->indexes[at] ^ batch->indexes[at + 1]) < HK_WORD_BITS;
 }
 
-/* Delivers the blocks from `at` on that lie in one word. Returns the number of the next block. */
+/* Delivers the blocks from *at on that lie in one word, and moves *at behind them. Returns the
+ * number of blocks delivered. */
 HK_FAST uint32_t batch_deliver_group(struct give_batch *batch, struct hk_heap_class *hc,
-                                     uint32_t at, uint32_t count, uint32_t *given,
-                                     struct hk_span **released) {
-    struct hk_span *slab = batch->slabs[at];
-    struct hk_slab_group group = hk_slab_group_of(batch->indexes[at]);
-    uint32_t end = at + 1;
+                                     uint32_t *at, struct hk_span **released) {
+    const uint32_t count = batch->count;
+    struct hk_span *slab = batch->slabs[*at];
+    struct hk_slab_group group = hk_slab_group_of(batch->indexes[*at]);
+    uint32_t end = *at + 1, given = 0;
     while (end < count && batch->slabs[end] == slab &&
            hk_slab_group_add(&group, batch->indexes[end]))
         end++;
 
     if (hk_likely(hk_slab_has_allocated(slab, &group))) {
         give_to_slab(hc, slab, &group, released);
-        *given += group.count;
-    } else {
-        for (; at < end; at++)
-            *given += batch_deliver_one(batch, hc, at, released);
+        *at = end;
+        return group.count;
     }
-    return end;
+    while (*at < end)
+        given += batch_deliver_one(batch, hc, (*at)++, released);
+    return given;
 }
 
 /* Delivers all blocks of a batch with one owner. Returns the number of blocks delivered. */
 HK_FAST uint32_t batch_deliver_in_order(struct give_batch *batch, struct hk_heap_class *hc,
                                         struct hk_span **released) {
-    const uint32_t count = batch->count;
-    uint32_t given = 0;
-    for (uint32_t at = 0; at < count;) {
-        if (batch_has_group(batch, at, count))
-            at = batch_deliver_group(batch, hc, at, count, &given, released);
+    uint32_t at = 0, given = 0;
+    while (at < batch->count) {
+        if (batch_has_group(batch, at))
+            given += batch_deliver_group(batch, hc, &at, released);
         else
             given += batch_deliver_one(batch, hc, at++, released);
     }
