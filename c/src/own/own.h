@@ -81,7 +81,7 @@ struct hk_own_part {
 
 /* `lock:OWN` is that of the main part. */
 struct hak_heap {
-    const struct hak_heap *self; /* const; its own address, which no other memory contains here */
+    const struct hak_heap *self; /* const; the address of this record */
     uint64_t id;                 /* atomic, stored under OWN; unique, 0 while there is no heap */
     uint64_t limit;              /* atomic, const while there is a heap */
     uint64_t used;               /* atomic; bytes of blocks outside of slabs, if there is a limit */
@@ -126,7 +126,7 @@ bool hk_own_destroy(struct hak_heap *heap);
 bool hk_own_merge(struct hak_heap *heap);
 
 /* Whether a pointer of the program is that of a heap, perhaps of one that has ended. It may point
- * to any readable memory. */
+ * to any readable memory, because only a record begins with its own address. */
 HK_FAST bool hk_own_is_heap(const struct hak_heap *heap) {
     return (uintptr_t)heap % _Alignof(struct hak_heap) == 0 && heap->self == heap;
 }

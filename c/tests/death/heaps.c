@@ -188,46 +188,53 @@ TEST(a_use_of_a_heap_that_has_ended) {
     check_mistake(stats_after_end, "hak_heap_stats", NO_HEAP, AT_ONCE);
 }
 
-static char *not_a_heap;
-static const char *not_a_heap_function;
-
-static void use_what_is_not_a_heap(void) {
-    struct hak_heap *heap = (struct hak_heap *)(void *)HIDE(not_a_heap);
+static void default_as(struct hak_heap *heap) { CHECK(hak_heap_set_default(heap) == NULL); }
+static void visit(struct hak_heap *heap) { CHECK_EQ(hak_heap_visit(heap, never, NULL), EINVAL); }
+static void stats_of(struct hak_heap *heap) {
     struct hak_heap_stats stats;
-    test_tell(heap);
-    errno = 0;
-    if (strcmp(not_a_heap_function, "hak_heap_destroy") == 0)
-        hak_heap_destroy(heap);
-    else if (strcmp(not_a_heap_function, "hak_heap_merge") == 0)
-        hak_heap_merge(heap);
-    else if (strcmp(not_a_heap_function, "hak_heap_set_default") == 0)
-        CHECK(hak_heap_set_default(heap) == NULL);
-    else if (strcmp(not_a_heap_function, "hak_heap_stats") == 0)
-        hak_heap_stats(heap, &stats, sizeof stats);
-    else if (strcmp(not_a_heap_function, "hak_heap_visit") == 0)
-        CHECK_EQ(hak_heap_visit(heap, never, NULL), EINVAL);
-    else
-        CHECK(hak_heap_malloc(heap, size_now) == NULL);
+    hak_heap_stats(heap, &stats, sizeof stats);
+    CHECK_EQ(stats.id, 0);
+}
+static void allocate(struct hak_heap *heap) {
+    CHECK(hak_heap_malloc(heap, size_now) == NULL);
+    CHECK_EQ(errno, EINVAL);
 }
 
-TEST(a_pointer_that_was_never_a_heap) {
-    static const char *const functions[] = {"hak_heap_destroy",     "hak_heap_merge",
-                                            "hak_heap_set_default", "hak_heap_stats",
-                                            "hak_heap_visit",       "hak_heap_malloc"};
-    static const size_t wanted[] = {10, 5000, 1 << 20};
+static const struct use {
+    const char *function;
+    void (*make)(struct hak_heap *heap);
+} uses[] = {{"hak_heap_destroy", hak_heap_destroy},
+            {"hak_heap_merge", hak_heap_merge},
+            {"hak_heap_set_default", default_as},
+            {"hak_heap_stats", stats_of},
+            {"hak_heap_visit", visit},
+            {"hak_heap_malloc", allocate}};
+static const struct use *use_now;
+static char *pointer_now;
+
+static void use_what_is_not_a_heap(void) {
+    struct hak_heap *heap = (struct hak_heap *)(void *)HIDE(pointer_now);
+    test_tell(heap);
+    use_now->make(heap);
+}
+
+TEST(a_use_of_what_was_never_a_heap) {
     static char in_static_memory[8192];
     char *small = malloc(16), *large = malloc(1 << 20);
     memset(large, 1, 1 << 20);
     char *const pointers[] = {in_static_memory, small, small + 1, large, large + 4096};
-    for (size_t i = 0; i < TEST_COUNT(pointers); i++)
-        for (size_t f = 0; f < TEST_COUNT(functions); f++)
-            for (size_t s = 0; s < TEST_COUNT(wanted); s++) {
-                not_a_heap = pointers[i];
-                not_a_heap_function = functions[f];
-                size_now = wanted[s];
-                AT("pointer", i);
-                check_mistake(use_what_is_not_a_heap, functions[f], NO_HEAP, AT_ONCE);
-            }
+    for (size_t i = 0; i < TEST_COUNT(pointers) * TEST_COUNT(uses); i++) {
+        pointer_now = pointers[i / TEST_COUNT(uses)];
+        use_now = &uses[i % TEST_COUNT(uses)];
+        size_now = sizes[i % TEST_COUNT(sizes)];
+        AT("pointer use", i / TEST_COUNT(uses), i % TEST_COUNT(uses));
+        check_mistake(use_what_is_not_a_heap, use_now->function, NO_HEAP, AT_ONCE);
+    }
+    for (size_t i = 0; i < TEST_COUNT(sizes); i++) { /* the last use is an allocation */
+        size_now = sizes[i];
+        AT("size", size_now);
+        check_mistake(use_what_is_not_a_heap, "hak_heap_malloc", NO_HEAP, AT_ONCE);
+    }
     free(small);
     free(large);
 }
