@@ -198,11 +198,18 @@ void hk_bins_scan(struct hk_thread *thread) {
     }
 }
 
+/* Whether the bin of a class has larger blocks and holds more than batches of them need. */
+static bool bins_is_large_batch(const struct hk_thread *thread, size_t class) {
+    size_t block_bytes = hk_classes[class].block_bytes;
+    return block_bytes > THREAD_ONLY_FREES_BYTES &&
+           thread->capacity[class] * block_bytes > THREAD_BATCH_LARGE_BYTES;
+}
+
 void hk_bins_shrink_batches(struct hk_thread *thread) {
     for (size_t class = 1; class < HK_CLASS_COUNT; ++class) {
-        if (thread->batch_bytes <= THREAD_BATCH_BYTES)
-            return;
-        if (thread->capacity[class] > 0)
+        bool shrinks =
+            thread->batch_bytes > THREAD_BATCH_BYTES || bins_is_large_batch(thread, class);
+        if (shrinks && thread->capacity[class] > 0)
             bins_halve(thread, class);
     }
 }

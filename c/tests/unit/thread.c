@@ -476,6 +476,25 @@ TEST_FRESH(a_thread_that_only_frees_many_sizes_settles_on_the_size_of_its_bins) 
     pthread_join(test_thread(free_batches, blocks), NULL);
 }
 
+enum { LARGE_BATCH_BLOCK = 32 << 10, LARGE_BATCH_BLOCKS = 4000 };
+
+static void *free_large_batches(void *blocks) {
+    for (size_t i = 0; i < LARGE_BATCH_BLOCKS; i++)
+        hak_free(((void **)blocks)[i]);
+    CHECK(record()->frees_in_a_row > 2 * THREAD_ONLY_FREES);
+    size_t capacity = record()->capacity[hk_class_of(LARGE_BATCH_BLOCK)];
+    CHECK_GE(capacity, 2);
+    CHECK_LE(capacity * LARGE_BATCH_BLOCK, THREAD_BATCH_LARGE_BYTES);
+    return NULL;
+}
+
+TEST_FRESH(a_thread_that_only_frees_blocks_of_32_kib_keeps_at_most_256_kib_of_them) {
+    static void *blocks[LARGE_BATCH_BLOCKS];
+    for (size_t i = 0; i < LARGE_BATCH_BLOCKS; i++)
+        blocks[i] = hak_malloc(LARGE_BATCH_BLOCK);
+    pthread_join(test_thread(free_large_batches, blocks), NULL);
+}
+
 TEST_FRESH(the_newest_block_freed_twice_is_reported) {
     set("on_error", "continue");
     void *block = hak_malloc(100), *other = hak_malloc(100);
