@@ -469,6 +469,7 @@ uint32_t hk_os_generation(void) {
 void hk_os_note_fork(void) { hk_os_generation(); }
 bool hk_os_is_first_thread(void) { return syscall(SYS_gettid) == getpid(); }
 uint64_t hk_os_thread_id(void) { return (uint64_t)syscall(SYS_gettid); }
+
 /* Counts an answer that comes too late. */
 static bool fake_is_late(uint32_t *left) {
     uint32_t seen = __atomic_load_n(left, __ATOMIC_SEQ_CST);

@@ -102,7 +102,8 @@ HK_FAST uint32_t batch_deliver_one(struct give_batch *batch, struct hk_heap_clas
 }
 
 /* Whether a block and the next one lie in the same word of the bits of a slab. A program that frees
- * its blocks in the order of their addresses, or in the opposite order, has many of these. */
+ * its blocks in the order of their addresses, or in the opposite order, has many of these. This
+ * comes first because a group of one block costs ten instructions more than the block alone. */
 HK_FAST bool batch_has_group(const struct give_batch *batch, uint32_t at) {
     return at + 1 < batch->count && batch->slabs[at] == batch->slabs[at + 1] &&
            (batch->indexes[at] ^ batch->indexes[at + 1]) < HK_WORD_BITS;
